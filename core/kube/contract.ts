@@ -1,0 +1,147 @@
+// What the rest of the program needs of a Kubernetes API server: one small interface, implemented once over HTTPS.
+// Semantics are those of the API itself (https://kubernetes.io/docs/reference/using-api/api-concepts/).
+import type { KubeObject, UnknownObject } from "./types.ts";
+
+/** The name under which this program owns fields in server-side apply and in updates. */
+export const FIELD_MANAGER = "k3slb";
+
+/**
+ * One kind of object as the API addresses it.
+ *
+ * @typeParam T The object's type on the wire; it exists for the compiler only.
+ */
+export interface ResourceType<T extends KubeObject = UnknownObject> {
+  /** API group, empty for the core group. */
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  /** Plural name in the URL, such as `endpointslices`. */
+  readonly plural: string;
+  readonly namespaced: boolean;
+  /** Verbs the server says it has; absent for types that are known beforehand. */
+  readonly verbs?: readonly string[];
+  readonly _object?: T;
+}
+
+/** Where one object is. Cluster-scoped objects have no namespace. */
+export interface ObjectKey {
+  readonly namespace?: string;
+  readonly name: string;
+}
+
+/** What every call takes. */
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+  /**
+   * Time in milliseconds until an answer must be complete.
+   * @default {30000}
+   */
+  readonly timeoutMs?: number;
+}
+
+/** What a list can be narrowed by. */
+export interface Selection {
+  /** Only this namespace; all namespaces if absent. */
+  readonly namespace?: string;
+  readonly labelSelector?: string;
+  readonly fieldSelector?: string;
+}
+
+/** What a list takes. */
+export interface ListOptions extends CallOptions, Selection {
+  /**
+   * Objects per page; the pages are put together. `0` asks for one page.
+   * @default {500}
+   */
+  readonly pageSize?: number;
+  /** `"0"` allows an answer from the server's cache. */
+  readonly resourceVersion?: string;
+}
+
+/** What a watch takes. */
+export interface WatchOptions extends Selection {
+  readonly signal?: AbortSignal;
+  /** Where to start; with `sendInitialEvents` empty. */
+  readonly resourceVersion?: string;
+  /** Ask for the present objects as `ADDED` events first, ended by a bookmark (streaming list, Kubernetes 1.34 and later by default). */
+  readonly sendInitialEvents?: boolean;
+  /** Seconds after which the server ends the watch. */
+  readonly timeoutSeconds?: number;
+}
+
+/** A list and the point in time that it shows. */
+export interface KubeList<T> {
+  readonly items: readonly T[];
+  readonly resourceVersion: string;
+}
+
+/** One line of a watch. An `ERROR` line is thrown instead, as a {@linkcode K3slbError}. */
+export interface WatchEvent<T> {
+  readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK";
+  readonly object: T;
+}
+
+/** What a write takes. */
+export interface WriteOptions extends CallOptions {
+  /** Write only this part, such as `status`. */
+  readonly subresource?: string;
+  /** Ask the server what it would do, and do nothing. */
+  readonly dryRun?: boolean;
+  /** @default {"k3slb"} */
+  readonly fieldManager?: string;
+  /** How the server treats unknown and duplicate fields. */
+  readonly fieldValidation?: "Strict" | "Warn" | "Ignore";
+}
+
+/** What server-side apply takes. */
+export interface ApplyOptions extends WriteOptions {
+  /**
+   * Take fields over from other managers.
+   * @default {true}
+   */
+  readonly force?: boolean;
+}
+
+/** A change to an object, in one of the three forms that the API takes. */
+export type Patch =
+  | { readonly type: "merge"; readonly body: object }
+  | { readonly type: "strategic"; readonly body: object }
+  | { readonly type: "json"; readonly body: readonly object[] };
+
+/** What deletion takes. */
+export interface DeleteOptions extends CallOptions {
+  /** @default {"Background"} */
+  readonly propagationPolicy?: "Background" | "Foreground" | "Orphan";
+  /** Delete only the object with this uid. */
+  readonly uid?: string;
+  readonly dryRun?: boolean;
+}
+
+/**
+ * A Kubernetes API server.
+ *
+ * Every method throws a {@linkcode K3slbError} that says which object, what the server said and what to do; ask it with
+ * the questions of `errors.ts` (`isNotFound`, `isConflict`, …). Objects passed in are never changed.
+ */
+export interface KubeClient {
+  get<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, options?: CallOptions): Promise<T>;
+  list<T extends KubeObject>(type: ResourceType<T>, options?: ListOptions): Promise<KubeList<T>>;
+  /** Ends without error when the server ends the watch; a half-open connection is noticed and thrown. */
+  watch<T extends KubeObject>(type: ResourceType<T>, options: WatchOptions): AsyncIterable<WatchEvent<T>>;
+  create<T extends KubeObject>(type: ResourceType<T>, object: T, options?: WriteOptions): Promise<T>;
+  /** Replaces the object; a `resourceVersion` inside makes it conditional. */
+  update<T extends KubeObject>(type: ResourceType<T>, object: T, options?: WriteOptions): Promise<T>;
+  /** Server-side apply; creates the object if it is missing. */
+  apply<T extends KubeObject>(type: ResourceType<T>, object: T, options?: ApplyOptions): Promise<T>;
+  patch<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, patch: Patch, options?: WriteOptions): Promise<T>;
+  /** An object that is already gone is a {@linkcode K3slbError} that `isNotFound` answers true to. */
+  delete(type: ResourceType<KubeObject>, key: ObjectKey, options?: DeleteOptions): Promise<void>;
+  /** Every resource of one group and version, such as `apps/v1`; empty if the server does not have it. Subresources are left out. */
+  discover(apiVersion: string, options?: CallOptions): Promise<readonly ResourceType[]>;
+  /** Every `group/version` that the server has, in its order of preference. */
+  apiVersions(options?: CallOptions): Promise<readonly string[]>;
+  /** One request in the API's own terms, for what has no method here, such as `/version`. */
+  raw<T>(method: "GET" | "POST", path: string, options?: CallOptions & { readonly body?: unknown }): Promise<T>;
+  /** Closes every connection. Safe to call twice. */
+  close(): void;
+}

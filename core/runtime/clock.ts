@@ -1,0 +1,46 @@
+// Time and randomness as a parameter, so that tests decide both.
+
+/** A source of time, delay and randomness. */
+export interface Clock {
+  /** Wall time in milliseconds since 1970. */
+  now(): number;
+  /** Time in milliseconds that never jumps; only differences mean something. */
+  monotonicMs(): number;
+  /**
+   * Resolves after `delayMs` milliseconds.
+   * @throws {DOMException} "AbortError" as soon as `signal` is aborted
+   */
+  sleep(delayMs: number, signal?: AbortSignal): Promise<void>;
+  /** Calls `callback` once after `delayMs` milliseconds; the returned function takes it back and is safe to call twice. */
+  setTimer(callback: () => void, delayMs: number): () => void;
+  /** A number in [0, 1). */
+  random(): number;
+}
+
+/** The machine's own clock. */
+export const SYSTEM_CLOCK: Clock = {
+  now: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  sleep: (delayMs, signal) =>
+    new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(abortError());
+      const onAbort = (): void => {
+        clearTimeout(timer);
+        reject(abortError());
+      };
+      const timer = setTimeout(() => {
+        signal?.removeEventListener("abort", onAbort);
+        resolve();
+      }, delayMs);
+      signal?.addEventListener("abort", onAbort, { once: true });
+    }),
+  setTimer: (callback, delayMs) => {
+    const timer = setTimeout(callback, delayMs);
+    return () => clearTimeout(timer);
+  },
+  random: () => Math.random(),
+};
+
+function abortError(): DOMException {
+  return new DOMException("The operation was aborted", "AbortError");
+}

@@ -1,0 +1,36 @@
+// What `k3slb server` can be told. Names and defaults of flags are in the flag table of the command line.
+import type { DataplaneName } from "./service_lb/labels.ts";
+
+/** Packaged parts that can be left out. */
+export type ComponentName = "coredns" | "traefik" | "servicelb";
+
+/** Settings of the server. */
+export interface ServerOptions {
+  /** Path of the kubeconfig; absent: the usual places, then in-cluster. */
+  readonly kubeconfig?: string;
+  readonly nodeName?: string;
+  /** Root folder of manifests and static charts. */
+  readonly dataDir: string;
+  /** Packaged parts, or names of manifests, that are not deployed and are removed. */
+  readonly disable: readonly string[];
+  readonly dataplane: DataplaneName;
+  readonly servicelbNamespace: string;
+  readonly lbImage: string;
+  readonly pauseImage: string;
+  readonly helmJobImage: string;
+  /** Registry put before packaged images; empty for none. */
+  readonly systemDefaultRegistry: string;
+  /** `spec.loadBalancerClass` that is served. */
+  readonly lbClass: string;
+  /** Whether Services without a class are served. */
+  readonly lbDefault: boolean;
+  /** `cluster`: external addresses hide internal ones of every node; `per-node`: each node's own choice. */
+  readonly statusAddresses: "cluster" | "per-node";
+  /** Addresses of the cluster DNS Service; empty: found from the cluster. */
+  readonly clusterDns: readonly string[];
+  readonly clusterDomain: string;
+  readonly pruneDeletedManifests: boolean;
+  readonly leaderElect: boolean;
+  /** Address and port of health and metrics, such as `127.0.0.1:10260`; empty: none. */
+  readonly metricsAddress: string;
+}

@@ -1,0 +1,51 @@
+// The one error class for everything an operator can see. Programmer mistakes use TypeError and RangeError.
+// Style of messages: upper-case start, no final period, quoted values, what failed and why; the hint says what to do.
+
+/** What a {@linkcode K3slbError} is made of. */
+export interface K3slbErrorOptions {
+  /** Stable kebab-case name of the kind of failure, such as `kubeconfig-invalid`. */
+  readonly code: string;
+  /** What the operator can do about it, as one sentence. */
+  readonly hint?: string;
+  /**
+   * Whether trying the same thing again later may succeed.
+   * @default {false}
+   */
+  readonly retriable?: boolean;
+  /** Values that programs may want, never secrets. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  /** The failure underneath. */
+  readonly cause?: unknown;
+}
+
+/** A failure that an operator can see and act on. Secrets never enter its fields. */
+export class K3slbError extends Error {
+  override readonly name = "K3slbError";
+  readonly code: string;
+  readonly hint: string | undefined;
+  readonly retriable: boolean;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(message: string, options: K3slbErrorOptions) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = options.code;
+    this.hint = options.hint;
+    this.retriable = options.retriable ?? false;
+    this.details = options.details ?? {};
+  }
+}
+
+/** Whether `error` is a {@linkcode K3slbError} with the given code (any code if none is given). */
+export function isK3slbError(error: unknown, code?: string): error is K3slbError {
+  return error instanceof K3slbError && (code === undefined || error.code === code);
+}
+
+/** One line that says what went wrong, for any thrown value. */
+export function errorMessage(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Whether `error` says that the caller's own {@linkcode AbortSignal} ended the work. */
+export function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === "AbortError";
+}
