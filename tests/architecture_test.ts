@@ -1,0 +1,194 @@
+// The import arrows and file rules of ARCHITECTURE.md, held by a program. Each rule says why it is there.
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { dirname, join, normalize, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const SOURCE_FOLDERS = ["cli", "core", "node_agent"];
+const FEATURE_FOLDERS = ["helm", "manifests", "node_identity", "packaged", "service_lb"];
+const MAX_LINES = 350;
+
+/** Files whose output depends on their arguments alone. */
+const PURE_FILE_REGEXP = /(^|\/)(desired_\w+|diff_\w+|render_\w+|parse_\w+|\w+_plan|select_files|merge_config)\.ts$/;
+const PURE_FOLDERS = ["core/shared/"];
+
+interface Import {
+  /** Path from the project's root, or the bare name of a library. */
+  readonly target: string;
+  readonly bare: boolean;
+  readonly typeOnly: boolean;
+}
+
+interface SourceFile {
+  readonly path: string;
+  readonly text: string;
+  readonly imports: readonly Import[];
+}
+
+interface Rule {
+  readonly name: string;
+  readonly why: string;
+  /** Sentences, one for each breach in `file`. */
+  readonly breaches: (file: SourceFile) => readonly string[];
+}
+
+const RULES: readonly Rule[] = [
+  {
+    name: "core imports neither cli nor node_agent",
+    why: "the server must be usable, and tried, without either",
+    breaches: (file) =>
+      under(file, "core/") ? file.imports.filter((i) => /^(cli|node_agent)\//.test(i.target)).map(target) : [],
+  },
+  {
+    name: "node_agent imports of core only what both programs share",
+    why: "an agent on a small host must not carry the server",
+    breaches: (file) =>
+      under(file, "node_agent/")
+        ? file.imports.filter((i) =>
+          !i.bare &&
+          !/^(node_agent\/|core\/(shared|kube|runtime|node_identity)\/|core\/service_lb\/labels\.ts$)/.test(i.target)
+        ).map(target)
+        : [],
+  },
+  {
+    name: "feature folders of core never import each other",
+    why: "they meet in core/server.ts, so that each can change alone",
+    breaches: (file) => {
+      const own = FEATURE_FOLDERS.find((folder) => under(file, `core/${folder}/`));
+      if (!own) return [];
+      const others = FEATURE_FOLDERS.filter((folder) => folder !== own);
+      return file.imports.filter((i) => others.some((folder) => i.target.startsWith(`core/${folder}/`))).map(target);
+    },
+  },
+  {
+    name: "nothing outside tests imports tests",
+    why: "a test double in the product would answer for the real thing",
+    breaches: (file) =>
+      file.path.startsWith("tests/") ? [] : file.imports.filter((i) => i.target.startsWith("tests/")).map(target),
+  },
+  {
+    name: "pure files import types, core/shared and other pure files only",
+    why: "the same facts must always give the same wanted state",
+    breaches: (file) =>
+      isPure(file.path) ? file.imports.filter((i) => !i.typeOnly && !isPureImport(file, i)).map(target) : [],
+  },
+  {
+    name: "pure files touch no clock, random source, environment or process",
+    why: "what a test can't decide, it can't repeat",
+    breaches: (file) =>
+      isPure(file.path) ? matches(file, /\b(Date\.now|Math\.random|new Date\(\)|performance\.now|process\.)/g) : [],
+  },
+  {
+    name: "the product's code names no runtime",
+    why: "it runs on Deno, Bun and Node",
+    breaches: (file) =>
+      SOURCE_FOLDERS.some((folder) => under(file, `${folder}/`)) ? matches(file, /\b(Deno|Bun)\.\w+/g) : [],
+  },
+  {
+    name: "files start by saying what lives in them",
+    why: "a newcomer reads the first lines and knows whether to go on",
+    breaches: (file) => /^(#!.*\n)?(\/\/|\/\*\*)/.test(file.text) ? [] : ["no comment at the top"],
+  },
+  {
+    name: `files have at most ${MAX_LINES} lines`,
+    why: "a longer one has more than one reason to change",
+    breaches: (file) => {
+      const lines = file.text.split("\n").length - 1;
+      return lines > MAX_LINES ? [`${lines} lines`] : [];
+    },
+  },
+];
+
+for (const rule of RULES) {
+  Deno.test(`architecture: ${rule.name}`, () => {
+    const found = sources().flatMap((file) => rule.breaches(file).map((breach) => `${file.path}: ${breach}`));
+    assert.deepEqual(found, [], `${rule.why}\n${found.join("\n")}`);
+  });
+}
+
+Deno.test("architecture: each outside library is imported by one file", () => {
+  const importers = new Map<string, string[]>();
+  for (const file of sources().filter((one) => !one.path.startsWith("tests/"))) {
+    for (
+      const library of new Set(file.imports.filter((i) => i.bare && !i.target.startsWith("node:")).map((i) => i.target))
+    ) {
+      importers.set(library, [...(importers.get(library) ?? []), file.path]);
+    }
+  }
+  const shared = [...importers].filter(([, files]) => files.length > 1);
+  assert.deepEqual(shared, [], "swapping a library must touch one file");
+});
+
+Deno.test("architecture: each dependency has its line in docs/dependencies.md", () => {
+  const imports: Record<string, string> = JSON.parse(readFileSync(join(ROOT, "deno.json"), "utf8")).imports;
+  const text = readFileSync(join(ROOT, "docs/dependencies.md"), "utf8");
+  assert.deepEqual(Object.keys(imports).filter((name) => !text.includes(`\`${name}\``)), []);
+});
+
+Deno.test("architecture: the rules see the files they are about", () => {
+  const paths = sources().map((file) => file.path);
+  assert.ok(paths.length > 20, `only ${paths.length} files found`);
+  assert.ok(paths.some(isPure), "no pure file found");
+  assert.ok(
+    sources().some((file) => file.imports.some((i) => i.target === "core/kube/contract.ts")),
+    "no import resolved",
+  );
+});
+
+function sources(): readonly SourceFile[] {
+  const files = ["mod.ts", "build.ts"].filter((name) => existsSync(join(ROOT, name)));
+  const folders = [...SOURCE_FOLDERS, "build", "tests"].filter((name) => existsSync(join(ROOT, name)));
+  return [...files, ...folders.flatMap(walk)].map(readSource);
+}
+
+function walk(folder: string): string[] {
+  return readdirSync(join(ROOT, folder)).flatMap((name) => {
+    const path = `${folder}/${name}`;
+    if (statSync(join(ROOT, path)).isDirectory()) return walk(path);
+    return path.endsWith(".ts") && !path.includes(".generated.") ? [path] : [];
+  });
+}
+
+function readSource(path: string): SourceFile {
+  const text = readFileSync(join(ROOT, path), "utf8");
+  return { path, text, imports: [...text.matchAll(IMPORT_REGEXP)].map((match) => readImport(path, match)) };
+}
+
+/** `import … from "x"`, `export … from "x"`, `import "x"` at the start of a line, and `import("x")` anywhere. */
+const IMPORT_REGEXP = /^(import|export)\s+(type\s+)?(?:[^;"'()]*?\s+from\s+)?"([^"]+)"|\bimport\(\s*"([^"]+)"/gm;
+
+function readImport(path: string, match: RegExpMatchArray): Import {
+  const name = match[3] ?? match[4] ?? "";
+  const typeOnly = match[2] !== undefined;
+  if (!name.startsWith(".")) return { target: name, bare: true, typeOnly };
+  return { target: relative("", normalize(join(dirname(path), name))), bare: false, typeOnly };
+}
+
+function isPure(path: string): boolean {
+  return PURE_FOLDERS.some((folder) => path.startsWith(folder)) ||
+    (SOURCE_FOLDERS.some((folder) => path.startsWith(`${folder}/`)) && PURE_FILE_REGEXP.test(path));
+}
+
+/** Constants of `labels.ts`, `resources.ts` and the like are values that never change: as good as types. */
+function isPureImport(file: SourceFile, one: Import): boolean {
+  if (one.bare) return PURE_LIBRARIES.includes(one.target);
+  return isPure(one.target) || CONSTANT_FILES.includes(one.target) || dirname(one.target) === dirname(file.path);
+}
+
+const PURE_LIBRARIES = ["node:crypto", "node:net", "node:buffer", "node:path", "node:zlib", "node:util", "yaml"];
+const CONSTANT_FILES = ["core/service_lb/labels.ts", "core/kube/contract.ts", "core/kube/resources.ts"];
+
+function under(file: SourceFile, folder: string): boolean {
+  return file.path.startsWith(folder);
+}
+
+function target(one: Import): string {
+  return `imports ${one.target}`;
+}
+
+/** Code that matches, comments left out. */
+function matches(file: SourceFile, pattern: RegExp): string[] {
+  const code = file.text.replaceAll(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, "");
+  return [...new Set([...code.matchAll(pattern)].map((match) => match[0]))];
+}

@@ -1,0 +1,134 @@
+// Runs suites one after the other and prints one closing line over all of them: `N passed, N failed`.
+// Usage: deno run -A tests/run.ts SUITE...   Suites: unit, cli, build, netns, memory, real.
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { ensureTools, type ToolPurpose } from "./support/prerequisites.ts";
+
+/** One group of tests and what it needs. */
+interface Suite {
+  readonly paths: readonly string[];
+  readonly tools: readonly ToolPurpose[];
+  /** Run inside a private user, network and mount namespace. */
+  readonly isolated: boolean;
+  readonly needsBinary: boolean;
+  readonly env: Readonly<Record<string, string>>;
+  /** Test files side by side. */
+  readonly parallel: boolean;
+}
+
+const SUITES: Readonly<Record<string, Suite>> = {
+  unit: suite(["tests/architecture_test.ts", "tests/unit"], { parallel: true, tools: ["namespaces"] }),
+  cli: suite(["tests/cli"], { needsBinary: true }),
+  build: suite(["tests/build"], { tools: ["emulation"] }),
+  netns: suite(["tests/netns"], { isolated: true, tools: ["namespaces"] }),
+  memory: suite(["tests/cluster"], {
+    isolated: true,
+    needsBinary: true,
+    tools: ["namespaces"],
+    env: { K3SLB_WORLD: "memory" },
+  }),
+  real: suite(["tests/cluster"], {
+    isolated: true,
+    needsBinary: true,
+    tools: ["namespaces"],
+    env: { K3SLB_WORLD: "real" },
+  }),
+};
+
+function suite(paths: readonly string[], options: Partial<Omit<Suite, "paths">>): Suite {
+  return { paths, tools: [], isolated: false, needsBinary: false, env: {}, parallel: false, ...options };
+}
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const COUNTS_REGEXP = /\b(\d+) passed(?: \(\d+ steps?\))? \| (\d+) failed(?: \(\d+ steps?\))?(?: \| (\d+) ignored)?/;
+
+/** What one suite counted. */
+interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+async function main(names: readonly string[]): Promise<number> {
+  const suites = names.map((name) => {
+    const found = SUITES[name];
+    if (!found) throw new Error(`Unknown suite "${name}"; there are: ${Object.keys(SUITES).join(", ")}`);
+    return { name, ...found };
+  });
+  ensureTools([...new Set(suites.flatMap((one) => one.tools))], print);
+  if (suites.some((one) => one.needsBinary)) await must("build the binary", ["deno", "task", "build"]);
+  if (names.includes("real")) {
+    await must("prepare the control plane", ["deno", "run", "-A", "tests/support/prepare_control_plane.ts"]);
+  }
+  const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const one of suites) {
+    print(`\n== ${one.name}: ${one.paths.join(" ")}`);
+    const counts = await runSuite(one);
+    total.passed += counts.passed;
+    total.failed += counts.failed;
+    total.skipped += counts.skipped;
+  }
+  print("");
+  print(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}`);
+  return total.failed === 0 && total.passed > 0 ? 0 : 1;
+}
+
+async function runSuite(one: Suite): Promise<Counts> {
+  const test = ["deno", "test", "-A", "--quiet", ...(one.parallel ? ["--parallel"] : []), ...one.paths];
+  const command = one.isolated ? [...isolation(), ...test] : test;
+  const { code, output } = await run(command, { ...one.env, DENO_JOBS: "2" });
+  const match = COUNTS_REGEXP.exec(output);
+  if (!match) return { passed: 0, failed: 1, skipped: 0 };
+  const failed = Number(match[2]);
+  // A runner that fails without a failed test (a module that does not load, a leaked process) is a failure too.
+  return { passed: Number(match[1]), failed: code !== 0 && failed === 0 ? 1 : failed, skipped: Number(match[3] ?? 0) };
+}
+
+/** Root needs no user namespace of its own, an ordinary user does. */
+function isolation(): string[] {
+  const flags = process.getuid?.() === 0 ? ["-n", "-m"] : ["-U", "-r", "-n", "-m"];
+  return ["unshare", ...flags, "--propagation", "private"];
+}
+
+async function must(what: string, command: readonly string[]): Promise<void> {
+  const { code } = await run(command, {});
+  if (code !== 0) throw new Error(`Cannot ${what}: "${command.join(" ")}" exits with ${code}`);
+}
+
+/** Runs a command with its output shown as it comes, and kept. `deno` means the one that runs this. */
+function run(
+  command: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<{ code: number; output: string }> {
+  const [program = "", ...args] = command.map((word) => word === "deno" ? Deno.execPath() : word);
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, {
+      cwd: ROOT,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8");
+      stream.on("data", (text: string) => {
+        output += text;
+        process.stdout.write(text);
+      });
+    }
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code: code ?? 1, output }));
+  });
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+if (import.meta.main) {
+  try {
+    process.exitCode = await main(Deno.args);
+  } catch (error) {
+    print(`error: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
+  }
+}
