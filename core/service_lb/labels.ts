@@ -36,6 +36,9 @@ export const PUBLISHED_ADDRESSES_ANNOTATION = "k3slb.io/published-addresses";
 /** On pods: `agent` or `pods`, the data plane that the pod was made for. */
 export const DATAPLANE_LABEL = "k3slb.io/dataplane";
 
+/** On DaemonSets: hash of what was applied last, so that fields that are no longer wanted are noticed. */
+export const APPLIED_HASH_ANNOTATION = "k3slb.io/applied-hash";
+
 /** On nodes: upstream's wish to stay out of external load balancers. */
 export const EXCLUDE_NODE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers";
 
@@ -55,6 +58,10 @@ export const OLD_SERVICE_FINALIZER = "svccontroller.k3s.cattle.io/daemonset";
 export const DEFAULT_LB_CLASS = "k3slb.io/node-addresses";
 /** Namespace of DaemonSets, pods and the election unless told otherwise. */
 export const DEFAULT_SERVICELB_NAMESPACE = "kube-system";
+/** ServiceAccount of the DaemonSets' pods; it has no rights. */
+export const POD_SERVICE_ACCOUNT = "svclb";
+/** ClusterRole and its binding that let nodes read EndpointSlices. */
+export const ENDPOINT_READER_ROLE = "k3slb-endpoint-reader";
 /** Name of the election Lease. */
 export const ELECTION_LEASE_NAME = "k3slb-server";
 

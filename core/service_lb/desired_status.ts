@@ -1,0 +1,124 @@
+// The addresses in a Service's status, from the nodes that serve it. Pure.
+// Facts: k3s `pkg/cloudprovider/servicelb.go` (external before internal, families in the Service's order, sorted as text inside a
+// family); decided otherwise: external before internal is settled per family.
+import type { Node, Service } from "../kube/types.ts";
+import type { IpFamily } from "../shared/ip.ts";
+import { canonicalIp, ipFamilyOf, type IpRange, ipRangeContains, parseIpRange } from "../shared/ip_ranges.ts";
+import { PUBLISHED_ADDRESSES_ANNOTATION } from "./labels.ts";
+import type { NodeVerdict } from "./node_verdicts.ts";
+import type { IpMode, ServiceSettings } from "./service_settings.ts";
+
+/** One address of the status. */
+export interface IngressAddress {
+  readonly ip: string;
+  readonly ipMode?: IpMode;
+}
+
+/** What is the same for all Services. */
+export interface StatusOptions {
+  /** `cluster`: one external address hides the internal ones of every node; `per-node`: each node decides for itself. */
+  readonly statusAddresses: "cluster" | "per-node";
+  /** For Services that do not say; absent leaves it to the API server, which means `VIP`. */
+  readonly ipMode?: IpMode;
+}
+
+/** The addresses, and the verdicts with nodes taken out that serve but have no address for the Service. */
+export interface DesiredStatus {
+  readonly ingress: readonly IngressAddress[];
+  readonly verdicts: readonly NodeVerdict[];
+}
+
+/** The status that follows from `verdicts`. */
+export function desiredStatus(
+  verdicts: readonly NodeVerdict[],
+  options: StatusOptions & { readonly settings: ServiceSettings; readonly nodeOf: (name: string) => Node | undefined },
+): DesiredStatus {
+  const { families, matchAddresses } = options.settings;
+  const serving = verdicts.filter(({ serves }) => serves).map(({ node }) => {
+    const known = options.nodeOf(node);
+    return { name: node, addresses: known === undefined ? [] : nodeAddresses(known, matchAddresses) };
+  });
+  const everywhere = serving.flatMap(({ addresses }) => addresses);
+  const listed = new Set<string>();
+  const withAddress = new Set<string>();
+  const ips: string[] = [];
+  for (const family of families) {
+    const inFamily: string[] = [];
+    for (const { name, addresses } of serving) {
+      const scope = options.statusAddresses === "cluster" ? everywhere : addresses;
+      const external = scope.some((address) => address.family === family && address.external);
+      for (const address of addresses) {
+        if (address.family !== family) continue;
+        withAddress.add(name);
+        if (address.external === external) inFamily.push(address.ip);
+      }
+    }
+    for (const ip of inFamily.toSorted()) {
+      if (!listed.has(ip)) ips.push(ip);
+      listed.add(ip);
+    }
+  }
+  const ipMode = options.settings.ipMode ?? options.ipMode;
+  return {
+    ingress: ips.map((ip) => ipMode === undefined ? { ip } : { ip, ipMode }),
+    verdicts: verdicts.map((verdict) => {
+      if (!verdict.serves || withAddress.has(verdict.node)) return verdict;
+      return {
+        node: verdict.node,
+        serves: false,
+        reason: "NoAddress",
+        message: noAddress(options.settings),
+        waiting: false,
+      };
+    }),
+  };
+}
+
+/** Whether two lists of addresses are the same to a client: an absent `ipMode` means `VIP`. */
+export function sameIngress(a: readonly ObservedIngress[], b: readonly ObservedIngress[]): boolean {
+  return a.length === b.length && a.every((address, index) => {
+    const other = b[index];
+    return address.ip === other?.ip && (address.hostname ?? "") === (other?.hostname ?? "") &&
+      (address.ipMode ?? "VIP") === (other?.ipMode ?? "VIP");
+  });
+}
+
+/** The part of an address in a status that is compared. */
+export type ObservedIngress = Pick<
+  NonNullable<NonNullable<NonNullable<Service["status"]>["loadBalancer"]>["ingress"]>[number],
+  "ip" | "hostname" | "ipMode"
+>;
+
+interface NodeAddress {
+  readonly ip: string;
+  readonly family: IpFamily;
+  readonly external: boolean;
+}
+
+/** Published addresses take the place of all that the node has; those are not looked at for what rules match. */
+function nodeAddresses(node: Node, match: readonly IpRange[] | undefined): readonly NodeAddress[] {
+  const published = node.metadata?.annotations?.[PUBLISHED_ADDRESSES_ANNOTATION];
+  if (published !== undefined && published.trim() !== "") {
+    return published.split(",").flatMap((text) => nodeAddress(text.trim(), true));
+  }
+  return (node.status?.addresses ?? []).flatMap(({ type, address }) => {
+    if (type !== "ExternalIP" && type !== "InternalIP") return [];
+    return isMatched(address, match) ? nodeAddress(address, type === "ExternalIP") : [];
+  });
+}
+
+function nodeAddress(text: string, external: boolean): readonly NodeAddress[] {
+  const ip = canonicalIp(text);
+  const family = ipFamilyOf(text);
+  return ip === undefined || family === undefined ? [] : [{ ip, family, external }];
+}
+
+function isMatched(address: string, match: readonly IpRange[] | undefined): boolean {
+  const ip = parseIpRange(address);
+  return match === undefined || (ip !== undefined && match.some((range) => ipRangeContains(range, ip)));
+}
+
+function noAddress(settings: ServiceSettings): string {
+  const wanted = settings.matchAddresses === undefined ? "" : " that the match-addresses annotation names";
+  return `it has no ${settings.families.join(" or ") || "usable"} address${wanted}`;
+}

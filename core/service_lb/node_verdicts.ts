@@ -1,0 +1,171 @@
+// For every node of the cluster: does it serve a Service, and if not, why. Pure.
+// The status, the condition, the Events and `explain` are all made from these verdicts, so that they can't disagree.
+import type { EndpointSlice, Node, Pod, Service, Toleration } from "../kube/types.ts";
+import { FORWARDING_CONDITION } from "./labels.ts";
+import { nodesWithEndpoints } from "./local_endpoints.ts";
+import { daemonSetName } from "./names.ts";
+import { chooseNode, type NodeChoice, type NodeConstraint, type NotSelectedReason } from "./node_selection.ts";
+import { isPlaceholder, nodeOfPod, type PodReason, podState } from "./pod_state.ts";
+import type { PortConflict } from "./port_owners.ts";
+
+/** Why a node does not serve. */
+export type VerdictReason =
+  | NotSelectedReason
+  | PodReason
+  | "PortTaken"
+  | "NoLocalEndpoint"
+  | "NoPod"
+  | "AgentMissing"
+  | "NodeNotReady"
+  | "AgentSilent"
+  | "NoAddress";
+
+/** What holds for one node. */
+export type NodeVerdict =
+  | {
+    readonly node: string;
+    readonly serves: true;
+    /** What is wrong although it serves. */
+    readonly degraded?: string;
+  }
+  | {
+    readonly node: string;
+    readonly serves: false;
+    readonly reason: VerdictReason;
+    readonly message: string;
+    /** Whether it may serve in a moment without anyone doing anything. */
+    readonly waiting: boolean;
+  };
+
+/** What the verdicts of one Service are made from. */
+export interface VerdictFacts {
+  readonly nodes: Iterable<Node>;
+  /** The Service's pods, of any age. */
+  readonly pods: Iterable<Pod>;
+  /** The Service's slices; read only for externalTrafficPolicy Local. */
+  readonly slices: Iterable<EndpointSlice>;
+  readonly constraint: NodeConstraint;
+  readonly tolerations: readonly Toleration[];
+  readonly conflicts: ReadonlyMap<string, PortConflict>;
+  /** Nodes whose agent has not been heard for too long. */
+  readonly silentNodes: ReadonlySet<string>;
+}
+
+/** One verdict per node, sorted by name. */
+export function nodeVerdicts(service: Service, facts: VerdictFacts): readonly NodeVerdict[] {
+  const podOf = podsByNode(facts.pods, daemonSetName(service));
+  const localNodes = service.spec?.externalTrafficPolicy === "Local" ? nodesWithEndpoints(facts.slices) : undefined;
+  const nodes = [...facts.nodes].toSorted((a, b) => nameOf(a) < nameOf(b) ? -1 : 1);
+  const judged = nodes.map((node) => ({
+    node,
+    verdict: judge(node, { ...facts, localNodes, pod: podOf.get(nameOf(node)) }),
+    weakness: weaknessOf(node, { pod: podOf.get(nameOf(node)), silentNodes: facts.silentNodes }),
+  }));
+  // Readiness alone never empties a status: the weak ones stay while no better one serves.
+  const best = Math.min(...judged.map(({ verdict, weakness }) => verdict.serves ? weakness?.rank ?? 0 : Infinity));
+  return judged.map(({ verdict, weakness }) => {
+    if (!verdict.serves || weakness === undefined) return verdict;
+    if (weakness.rank === best) {
+      return { ...verdict, degraded: `${weakness.message}; it stays as no better node serves` };
+    }
+    return refuse(verdict.node, weakness.reason, { message: weakness.message, waiting: false });
+  });
+}
+
+interface JudgeFacts extends Omit<VerdictFacts, "nodes" | "pods" | "slices"> {
+  readonly localNodes: ReadonlySet<string> | undefined;
+  readonly pod: Pod | undefined;
+}
+
+function judge(node: Node, facts: JudgeFacts): NodeVerdict {
+  const name = nameOf(node);
+  const { pod, localNodes } = facts;
+  const choice: NodeChoice = chooseNode(node, facts.constraint, facts.tolerations);
+  // A taint keeps new pods away; the one that is there goes on (NoSchedule), or goes away by itself (NoExecute).
+  if (!choice.selected && !(choice.reason === "Tainted" && pod?.spec?.nodeName)) {
+    return refuse(name, choice.reason, { message: choice.message, waiting: false });
+  }
+  const conflict = facts.conflicts.get(name);
+  if (conflict !== undefined) {
+    const message = `port ${conflict.port} is taken by Service ${conflict.owner}`;
+    return refuse(name, "PortTaken", { message, waiting: false });
+  }
+  if (localNodes !== undefined && !localNodes.has(name)) {
+    const message = "it has no ready endpoint and externalTrafficPolicy is Local";
+    return refuse(name, "NoLocalEndpoint", { message, waiting: false });
+  }
+  if (pod === undefined) return refuse(name, "NoPod", { message: "it has no pod of the DaemonSet yet", waiting: true });
+  const state = podState(pod);
+  if (state.forwards) return { node: name, serves: true };
+  if (state.reason === "WaitingForAgent" && !hasAgent(node)) {
+    const message = "no k3slb agent has been heard of there";
+    return refuse(name, "AgentMissing", { message, waiting: true });
+  }
+  return refuse(name, state.reason, { message: state.message, waiting: MAY_PASS.has(state.reason) });
+}
+
+interface Weakness {
+  /** Higher is worse. */
+  readonly rank: number;
+  readonly reason: "AgentSilent" | "NodeNotReady";
+  readonly message: string;
+}
+
+function weaknessOf(
+  node: Node,
+  facts: { readonly pod: Pod | undefined; readonly silentNodes: ReadonlySet<string> },
+): Weakness | undefined {
+  if (!isReady(node)) return { rank: 2, reason: "NodeNotReady", message: "the node is not Ready" };
+  const silent = facts.pod !== undefined && isPlaceholder(facts.pod) && facts.silentNodes.has(nameOf(node));
+  return silent ? { rank: 1, reason: "AgentSilent", message: "its agent has been silent for 3 minutes" } : undefined;
+}
+
+/** Whether kubelet reports the node Ready; a node without the condition counts as Ready. */
+export function isReady(node: Node): boolean {
+  const condition = node.status?.conditions?.find(({ type }) => type === "Ready");
+  return condition === undefined || condition.status === "True";
+}
+
+/** Whether an agent has ever written its heartbeat on the node. */
+export function hasAgent(node: Node): boolean {
+  return node.status?.conditions?.some(({ type }) => type === FORWARDING_CONDITION) ?? false;
+}
+
+/** Per node the pod that says most: of the wanted DaemonSet, not ending, forwarding if any does, else the youngest. */
+function podsByNode(pods: Iterable<Pod>, app: string): ReadonlyMap<string, Pod> {
+  const byNode = new Map<string, Pod>();
+  for (const pod of pods) {
+    const node = nodeOfPod(pod);
+    if (node === undefined || pod.metadata?.labels?.["app"] !== app) continue;
+    const known = byNode.get(node);
+    if (known === undefined || podRank(pod) > podRank(known)) byNode.set(node, pod);
+  }
+  return byNode;
+}
+
+/** As text, so that age and name decide between pods that are otherwise alike. */
+function podRank(pod: Pod): string {
+  const state = podState(pod);
+  const rank = state.forwards ? 3 : state.reason === "PodEnding" ? 0 : state.reason === "PodFailed" ? 1 : 2;
+  return `${rank} ${pod.metadata?.creationTimestamp ?? ""} ${pod.metadata?.name ?? ""}`;
+}
+
+function refuse(
+  node: string,
+  reason: VerdictReason,
+  rest: { readonly message: string; readonly waiting: boolean },
+): NodeVerdict {
+  return { node, serves: false, reason, ...rest };
+}
+
+function nameOf(node: Node): string {
+  return node.metadata?.name ?? "";
+}
+
+const MAY_PASS: ReadonlySet<VerdictReason> = new Set([
+  "PodEnding",
+  "PodFailed",
+  "WaitingForScheduler",
+  "WaitingForAgent",
+  "PodNotReady",
+]);

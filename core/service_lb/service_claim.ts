@@ -1,0 +1,40 @@
+// Which Services are ours. Pure.
+// Facts: `spec.loadBalancerClass` is set once and a controller must leave other classes alone (Kubernetes API).
+import type { Service } from "../kube/types.ts";
+import { ENABLED_ANNOTATION } from "./labels.ts";
+
+/** Whose Services are served. */
+export interface ClaimOptions {
+  readonly lbClass: string;
+  /** Whether Services without a class are served. */
+  readonly lbDefault: boolean;
+}
+
+/** Whether a Service is ours; if not, why. */
+export type ServiceClaim =
+  | { readonly ours: true }
+  | {
+    readonly ours: false;
+    readonly reason: "Deleted" | "NotLoadBalancer" | "OtherClass" | "NoClass" | "OptedOut";
+    readonly message: string;
+  };
+
+/** Decides whether `service` is ours. */
+export function serviceClaim(service: Service, options: ClaimOptions): ServiceClaim {
+  const { spec, metadata } = service;
+  if (metadata?.deletionTimestamp) return refuse("Deleted", "The Service is being deleted");
+  if (spec?.type !== "LoadBalancer") return refuse("NotLoadBalancer", `The Service's type is not LoadBalancer`);
+  const lbClass = spec.loadBalancerClass;
+  if (lbClass && lbClass !== options.lbClass) return refuse("OtherClass", `The Service is of class "${lbClass}"`);
+  if (!lbClass && !options.lbDefault) {
+    return refuse("NoClass", `The Service has no class; "${options.lbClass}" is served`);
+  }
+  if (metadata?.annotations?.[ENABLED_ANNOTATION] === "false") {
+    return refuse("OptedOut", `Annotation "${ENABLED_ANNOTATION}=false" keeps it from being served`);
+  }
+  return { ours: true };
+}
+
+function refuse(reason: (ServiceClaim & { ours: false })["reason"], message: string): ServiceClaim {
+  return { ours: false, reason, message };
+}
