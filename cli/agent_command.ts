@@ -1,0 +1,56 @@
+// `k3slb agent`.
+import type { AgentOptions } from "../node_agent/agent_options.ts";
+import { defineCommand, EXIT_OK } from "./command.ts";
+import type { Settings } from "./flag.ts";
+import { AGENT_FLAGS, COMMON_FLAGS } from "./flags.ts";
+
+const FLAGS = [...COMMON_FLAGS, ...AGENT_FLAGS] as const;
+
+/** Runs this node's forwarder until a signal ends it. */
+export const AGENT_COMMAND = defineCommand({
+  path: ["agent"],
+  summary: "Run this node's forwarder: programs iptables for the Services that the node serves",
+  description: [
+    "Forwards a node's address and a Service's port to the Service's pods. Uses the kubelet's own credentials, so the API",
+    "server holds it to its own node. Rules stay in the kernel when the agent stops.",
+  ].join("\n"),
+  flags: FLAGS,
+  examples: [
+    { command: "k3slb agent", note: "kubelet's kubeconfig from the usual places" },
+    { command: "k3slb agent --node-name worker-1", note: "when the name cannot be found" },
+    { command: "k3slb agent --reserved-ports 22,6443/tcp", note: "ports that no Service may take" },
+    { command: "k3slb agent cleanup", note: "remove all rules" },
+  ],
+  pitfalls: [
+    "A port that a process of the host listens on is not taken; the Service says PortInUse and the process's name.",
+    "Stopping the agent does not stop traffic. Use k3slb agent cleanup for that.",
+    "Needs CAP_NET_ADMIN and a readable kubeconfig; the unit file that comes with the program gives it both.",
+  ],
+  run: async (settings, { log, signal }) => {
+    log.info("agent is starting", { iptablesMode: agentOptions(settings).iptablesMode });
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) return resolve();
+      const keepAlive = setInterval(() => {}, 60_000);
+      signal.addEventListener("abort", () => {
+        clearInterval(keepAlive);
+        resolve();
+      }, { once: true });
+    });
+    return EXIT_OK;
+  },
+});
+
+/** The agent's options as its settings say. */
+export function agentOptions(settings: Settings<typeof FLAGS>): AgentOptions {
+  return {
+    ...(settings.kubeconfig === undefined ? {} : { kubeconfig: settings.kubeconfig }),
+    ...(settings["node-name"] === undefined ? {} : { nodeName: settings["node-name"] }),
+    dataDir: settings["data-dir"],
+    servicelbNamespace: settings["servicelb-namespace"],
+    iptablesMode: settings["iptables-mode"],
+    allowPortOverride: settings["allow-port-override"],
+    reservedPorts: settings["reserved-ports"],
+    markBits: settings["mark-bits"],
+    metricsAddress: settings["metrics-address"],
+  };
+}

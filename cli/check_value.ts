@@ -1,0 +1,67 @@
+// Checks of flag values. Each returns what is wrong as the end of a sentence, or undefined. Pure.
+import { isIP } from "node:net";
+
+/** A name of a Kubernetes namespace (RFC 1123 label). */
+export function checkDnsLabel(value: string): string | undefined {
+  if (value.length > 63) return "is longer than 63 characters";
+  return DNS_LABEL_REGEXP.test(value) ? undefined : "is not made of a-z, 0-9 and - with a letter or digit at both ends";
+}
+
+/** A name of a Node or a DNS domain (RFC 1123 subdomain). Capitals are allowed, as K3s lower-cases node names. */
+export function checkDnsSubdomain(value: string): string | undefined {
+  if (value.length > 253) return "is longer than 253 characters";
+  return value.toLowerCase().split(".").every((label) => checkDnsLabel(label) === undefined)
+    ? undefined
+    : "is not made of a-z, 0-9, - and . with a letter or digit at both ends of each part";
+}
+
+/** An address without a port. */
+export function checkIp(value: string): string | undefined {
+  return isIP(value) === 0 ? "is not an IP address" : undefined;
+}
+
+/** `IP:PORT`, `[IP]:PORT`, `localhost:PORT` or `:PORT`; empty means none. */
+export function checkAddressAndPort(value: string): string | undefined {
+  if (value === "") return undefined;
+  const match = /^(?<host>\[[^\]]*\]|[^:]*):(?<port>\d{1,5})$/.exec(value);
+  const host = match?.groups?.host;
+  const port = match?.groups?.port;
+  if (host === undefined || port === undefined) return "is not of the form IP:PORT";
+  if (Number(port) > MAX_PORT) return `has a port above ${MAX_PORT}`;
+  const bare = host.startsWith("[") ? host.slice(1, -1) : host;
+  if (host.startsWith("[") && isIP(bare) !== 6) return "has no IPv6 address between the brackets";
+  return bare === "" || bare === "localhost" || isIP(bare) !== 0 ? undefined : "has no IP address before the port";
+}
+
+/** `PORT`, `FROM-TO`, each with or without `/tcp`, `/udp`, `/sctp`. */
+export function checkPortRange(value: string): string | undefined {
+  const match = /^(?<from>\d{1,5})(?:-(?<to>\d{1,5}))?(?:\/(?:tcp|udp|sctp))?$/i.exec(value);
+  const from = Number(match?.groups?.from);
+  const to = Number(match?.groups?.to ?? from);
+  if (match === null) return "is not of the form PORT, FROM-TO or PORT/tcp";
+  if (from < 1 || to > MAX_PORT) return `is not between 1 and ${MAX_PORT}`;
+  return from > to ? "ends before it starts" : undefined;
+}
+
+/** Four different single bits of a 32-bit packet mark, by commas. */
+export function checkMarkBits(value: string): string | undefined {
+  const bits = value.split(",").map((bit) => bit.trim());
+  if (bits.length !== 4) return "does not name four bits";
+  const bad = bits.find((bit) => !isSingleBit(bit));
+  if (bad !== undefined) return `holds "${bad}", which is not one bit of 32 such as 0x1000000`;
+  return new Set(bits.map(Number)).size === bits.length ? undefined : "names one bit twice";
+}
+
+/** A container image reference. Only what can never be one is refused. */
+export function checkImage(value: string): string | undefined {
+  return /^[\w][\w.\-/:@]*$/.test(value) ? undefined : "is not a name of a container image";
+}
+
+function isSingleBit(text: string): boolean {
+  if (!/^(?:0x[0-9a-f]{1,8}|\d{1,10})$/i.test(text)) return false;
+  const mark = Number(text);
+  return mark > 0 && mark <= 0x80000000 && Number.isInteger(Math.log2(mark));
+}
+
+const DNS_LABEL_REGEXP = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
+const MAX_PORT = 65_535;

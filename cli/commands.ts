@@ -1,0 +1,14 @@
+// Every command of the program, in the order of the help. A new command is one file and one line here.
+import { AGENT_CLEANUP_COMMAND } from "./agent_cleanup_command.ts";
+import { AGENT_COMMAND } from "./agent_command.ts";
+import type { Command } from "./command.ts";
+import { SERVER_COMMAND } from "./server_command.ts";
+import { VERSION_COMMAND } from "./version_command.ts";
+
+/** Every command of the program. */
+export const COMMANDS: readonly Command[] = [
+  SERVER_COMMAND,
+  AGENT_COMMAND,
+  AGENT_CLEANUP_COMMAND,
+  VERSION_COMMAND,
+];

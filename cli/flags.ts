@@ -1,0 +1,272 @@
+// The one flag table: flag, environment variables, config key, type, default, help line and the commands that take it.
+// Help, README and the resolving of settings are all made from it. K3s's names are kept where K3s has them
+// (k3s `pkg/cli/cmds`, k3s docs "cli/server" and "cli/agent").
+import { DEFAULT_LB_CLASS, DEFAULT_SERVICELB_NAMESPACE } from "../core/service_lb/labels.ts";
+import { LOG_LEVELS } from "../core/shared/log.ts";
+import {
+  checkAddressAndPort,
+  checkDnsLabel,
+  checkDnsSubdomain,
+  checkImage,
+  checkIp,
+  checkMarkBits,
+  checkPortRange,
+} from "./check_value.ts";
+import type { Flag } from "./flag.ts";
+
+/** The config file that is read when no other is named. */
+export const DEFAULT_CONFIG_PATH = "/etc/rancher/k3slb/config.yaml";
+
+/** Flags of the log. */
+export const LOG_FLAGS = [
+  {
+    name: "log-level",
+    type: "choice",
+    values: LOG_LEVELS,
+    default: "info",
+    placeholder: "LEVEL",
+    help: "Least important lines that are logged: debug, info, warn, error",
+  },
+  {
+    name: "log-format",
+    type: "choice",
+    values: ["text", "json"],
+    default: "text",
+    placeholder: "FORMAT",
+    help: "Form of log lines: text, json",
+  },
+  {
+    name: "debug",
+    type: "switch",
+    default: false,
+    otherEnv: ["K3S_DEBUG"],
+    help: "Same as --log-level debug",
+  },
+] as const satisfies readonly Flag[];
+
+/** Where the config file is. */
+export const CONFIG_FLAG = {
+  name: "config",
+  short: "c",
+  type: "text",
+  default: DEFAULT_CONFIG_PATH,
+  otherEnv: ["K3S_CONFIG_FILE"],
+  placeholder: "PATH",
+  help: "Config file; PATH.d/*.yaml is read after it, in alphabetical order",
+} as const satisfies Flag;
+
+/** Flags of every command that talks to a cluster. */
+export const CLUSTER_FLAGS = [
+  {
+    name: "kubeconfig",
+    type: "text",
+    otherEnv: ["KUBECONFIG"],
+    placeholder: "PATH",
+    help: "Credentials for the cluster; without it the usual places, then in-cluster",
+  },
+  {
+    name: "servicelb-namespace",
+    type: "text",
+    default: DEFAULT_SERVICELB_NAMESPACE,
+    check: checkDnsLabel,
+    placeholder: "NAME",
+    help: "Namespace of the load balancer's DaemonSets, pods and election",
+  },
+] as const satisfies readonly Flag[];
+
+/** The root folder of manifests and charts. */
+export const DATA_DIR_FLAG = {
+  name: "data-dir",
+  short: "d",
+  type: "text",
+  default: "/var/lib/rancher/k3s",
+  otherEnv: ["K3S_DATA_DIR"],
+  placeholder: "PATH",
+  help: "Folder that holds server/manifests and server/static/charts",
+} as const satisfies Flag;
+
+const NODE_NAME_FLAG = {
+  name: "node-name",
+  type: "text",
+  otherEnv: ["K3S_NODE_NAME"],
+  check: checkDnsSubdomain,
+  placeholder: "NAME",
+  help: "This node's name in the cluster; found from credentials and host name otherwise",
+} as const satisfies Flag;
+
+/** Flags that server and agent share. */
+export const COMMON_FLAGS = [
+  ...CLUSTER_FLAGS,
+  NODE_NAME_FLAG,
+  CONFIG_FLAG,
+  DATA_DIR_FLAG,
+  ...LOG_FLAGS,
+] as const satisfies readonly Flag[];
+
+/** Flags of `k3slb server`. */
+export const SERVER_FLAGS = [
+  {
+    name: "disable",
+    type: "list",
+    default: [],
+    aliases: ["no-deploy"],
+    placeholder: "NAMES",
+    help: "Parts that are removed and not deployed: coredns, traefik, servicelb, or names of manifests",
+  },
+  {
+    name: "dataplane",
+    type: "choice",
+    values: ["agent", "pods"],
+    default: "agent",
+    placeholder: "KIND",
+    help: "Who forwards: agent (k3slb agent on every node) or pods (klipper-lb containers, no agent needed)",
+  },
+  {
+    name: "lb-image",
+    type: "text",
+    default: "rancher/klipper-lb:v0.4.17",
+    check: checkImage,
+    placeholder: "IMAGE",
+    help: "Image of the load balancer's pods with --dataplane pods",
+  },
+  {
+    name: "pause-image",
+    type: "text",
+    default: "registry.k8s.io/pause:3.10",
+    check: checkImage,
+    placeholder: "IMAGE",
+    help: "Image of the placeholder pods with --dataplane agent",
+  },
+  {
+    name: "helm-job-image",
+    type: "text",
+    default: "rancher/klipper-helm:v0.10.0-build20260513",
+    check: checkImage,
+    placeholder: "IMAGE",
+    help: "Image of the jobs that install HelmCharts",
+  },
+  {
+    name: "system-default-registry",
+    type: "text",
+    default: "",
+    placeholder: "HOST",
+    help: "Registry put before the names of all packaged images",
+  },
+  {
+    name: "lb-class",
+    type: "text",
+    default: DEFAULT_LB_CLASS,
+    placeholder: "NAME",
+    help: "Value of spec.loadBalancerClass that is served",
+  },
+  {
+    name: "lb-default",
+    type: "switch",
+    default: true,
+    help: "Also serve Services that name no class",
+  },
+  {
+    name: "status-addresses",
+    type: "choice",
+    values: ["cluster", "per-node"],
+    default: "cluster",
+    placeholder: "RULE",
+    help: "cluster: one external address hides all internal ones, as in K3s; per-node: each node's own choice",
+  },
+  {
+    name: "cluster-dns",
+    type: "list",
+    default: [],
+    check: checkIp,
+    placeholder: "IPS",
+    help: "Addresses of the cluster DNS Service; found from the cluster otherwise",
+  },
+  {
+    name: "cluster-domain",
+    type: "text",
+    default: "cluster.local",
+    check: checkDnsSubdomain,
+    placeholder: "DOMAIN",
+    help: "DNS domain of the cluster",
+  },
+  {
+    name: "prune-deleted-manifests",
+    type: "switch",
+    default: false,
+    help: "Delete the objects of a manifest when its file is deleted",
+  },
+  {
+    name: "leader-elect",
+    type: "switch",
+    default: true,
+    help: "Elect one active server; --no-leader-elect if there is only ever one",
+  },
+  {
+    name: "agent",
+    type: "switch",
+    default: false,
+    help: "Also run this node's agent in the same process",
+  },
+  {
+    name: "metrics-address",
+    type: "text",
+    default: "127.0.0.1:10260",
+    check: checkAddressAndPort,
+    placeholder: "IP:PORT",
+    help: "Where health and metrics are served; empty for nowhere",
+  },
+] as const satisfies readonly Flag[];
+
+/** Flags of `k3slb agent`. */
+export const AGENT_FLAGS = [
+  {
+    name: "iptables-mode",
+    type: "choice",
+    values: ["auto", "nft", "legacy"],
+    default: "auto",
+    placeholder: "MODE",
+    help: "Backend of iptables: auto (what the kubelet uses), nft, legacy",
+  },
+  {
+    name: "allow-port-override",
+    type: "switch",
+    default: false,
+    help: "Serve a port even if a process of the host listens on it",
+  },
+  {
+    name: "reserved-ports",
+    type: "list",
+    default: [],
+    check: checkPortRange,
+    placeholder: "PORTS",
+    help: "Ports that are never taken, such as 22,6443/tcp,10250-10259",
+  },
+  {
+    name: "mark-bits",
+    type: "text",
+    default: "0x1000000,0x2000000,0x4000000,0x8000000",
+    check: checkMarkBits,
+    placeholder: "BITS",
+    help: "Packet mark bits: ours, masquerade, drop, reject",
+  },
+  {
+    name: "metrics-address",
+    type: "text",
+    default: "127.0.0.1:10261",
+    check: checkAddressAndPort,
+    placeholder: "IP:PORT",
+    help: "Where health and metrics are served; empty for nowhere",
+  },
+] as const satisfies readonly Flag[];
+
+/** How results are printed. */
+export const OUTPUT_FLAG = {
+  name: "output",
+  short: "o",
+  type: "choice",
+  values: ["table", "json", "yaml"],
+  default: "table",
+  commandLineOnly: true,
+  placeholder: "FORM",
+  help: "Form of the result: table, json, yaml",
+} as const satisfies Flag;

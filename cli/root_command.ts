@@ -1,0 +1,121 @@
+// From the command line to an exit code: finds the command, resolves its settings, runs it, prints what failed.
+import { isK3slbError } from "../core/shared/errors.ts";
+import { createLogger, type LogFormat, type Logger, type LogLevel } from "../core/shared/log.ts";
+import { type Command, EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./command.ts";
+import { COMMANDS } from "./commands.ts";
+import { envNames, type Flag, type Settings } from "./flag.ts";
+import { type Invocation, parseArguments } from "./parse_arguments.ts";
+import { renderError } from "./print_error.ts";
+import type { ProgramHost } from "./program_host.ts";
+import { readConfig } from "./read_config.ts";
+import { renderCommandHelp, renderProgramHelp } from "./render_help.ts";
+import { resolveSettings } from "./resolve_settings.ts";
+
+/** Runs the program with the words after its name and returns its exit code. Never throws. */
+export async function runProgram(words: readonly string[], host: ProgramHost): Promise<number> {
+  let debug = words.includes("--debug") || host.env.K3SLB_LOG_LEVEL === "debug" || asksForDebug(words);
+  try {
+    const invocation = parseArguments(words, COMMANDS);
+    const { command } = invocation;
+    if (command === undefined) return explainUsage(invocation, host);
+    if (invocation.help) {
+      host.stdout(renderCommandHelp(command, childrenOf(command.path)));
+      return EXIT_OK;
+    }
+    const { settings, ignored } = await settingsOf(command, invocation, host);
+    debug ||= logLevelOf(settings) === "debug";
+    return await runCommand(command, { settings, ignored, invocation, host });
+  } catch (error) {
+    host.stderr(renderError(error, debug));
+    return isK3slbError(error) && USAGE_CODES.includes(error.code) ? EXIT_USAGE : EXIT_FAILURE;
+  }
+}
+
+interface Resolved {
+  readonly settings: Settings<readonly Flag[]>;
+  /** Keys of config files that belong to K3s. */
+  readonly ignored: readonly string[];
+}
+
+async function settingsOf(command: Command, invocation: Invocation, host: ProgramHost): Promise<Resolved> {
+  const sources = { args: invocation.args, env: host.env, config: [] };
+  const configFlag = command.flags.find((flag) => flag.name === "config");
+  if (configFlag === undefined) return { settings: resolveSettings(command.flags, sources), ignored: [] };
+  const required = invocation.args.has("config") || envNames(configFlag).some((name) => (host.env[name] ?? "") !== "");
+  const path = String(resolveSettings([configFlag], sources).config);
+  const flags = COMMANDS.flatMap((each) => each.flags);
+  const { entries, ignored } = await readConfig(path, { host, required, flags });
+  return { settings: resolveSettings(command.flags, { ...sources, config: entries }), ignored };
+}
+
+async function runCommand(
+  command: Command,
+  run: Resolved & { readonly invocation: Invocation; readonly host: ProgramHost },
+): Promise<number> {
+  const { settings, ignored, invocation, host } = run;
+  const log = loggerOf(settings, host);
+  if (ignored.length > 0) log.warn("config keys of K3s that mean nothing here are ignored", { keys: ignored });
+  const ending = new AbortController();
+  const stopListening = host.onTermination((signal) => {
+    if (ending.signal.aborted) {
+      log.warn("stopping at once", { signal });
+      host.exit(EXIT_FAILURE);
+    }
+    log.info("stopping; a second signal stops at once", { signal });
+    ending.abort();
+  });
+  try {
+    return await command.run(settings, { host, log, signal: ending.signal, operands: invocation.operands });
+  } finally {
+    stopListening();
+  }
+}
+
+function explainUsage(invocation: Invocation, host: ProgramHost): number {
+  const text = renderProgramHelp(
+    invocation.path.length === 0 ? COMMANDS : childrenOf(invocation.path),
+  );
+  if (invocation.help) {
+    host.stdout(text);
+    return EXIT_OK;
+  }
+  host.stderr(text);
+  return EXIT_USAGE;
+}
+
+function childrenOf(path: readonly string[]): readonly Command[] {
+  return COMMANDS.filter((command) =>
+    command.path.length > path.length && path.every((word, index) => command.path[index] === word)
+  );
+}
+
+function loggerOf(settings: Settings<readonly Flag[]>, host: ProgramHost): Logger {
+  return createLogger({
+    level: logLevelOf(settings),
+    format: settings["log-format"] === "json" ? "json" satisfies LogFormat : "text",
+    write: (line) => host.stderr(`${line}\n`),
+    now: () => host.now(),
+  });
+}
+
+function logLevelOf(settings: Settings<readonly Flag[]>): LogLevel {
+  if (settings.debug === true) return "debug";
+  const level = settings["log-level"];
+  return level === "debug" || level === "warn" || level === "error" ? level : "info";
+}
+
+/** Whether causes shall be printed even if the command line turns out to be wrong. */
+function asksForDebug(words: readonly string[]): boolean {
+  return words.some((word, index) =>
+    word === "--log-level=debug" || (word === "--log-level" && words[index + 1] === "debug")
+  );
+}
+
+/** Codes of failures that say "called in a wrong way". */
+const USAGE_CODES: readonly string[] = [
+  "usage",
+  "flag-value",
+  "config-invalid",
+  "config-missing",
+  "node-name-unknown",
+];

@@ -1,0 +1,21 @@
+// `k3slb version`.
+import { versionInfo } from "./build_info.ts";
+import { defineCommand, EXIT_OK } from "./command.ts";
+import { OUTPUT_FLAG } from "./flags.ts";
+import { renderRecord } from "./output/render_record.ts";
+
+/** Prints what this build is. */
+export const VERSION_COMMAND = defineCommand({
+  path: ["version"],
+  summary: "Print version, commit, target and the runtime inside",
+  description: "Prints what this build is.",
+  flags: [OUTPUT_FLAG],
+  examples: [
+    { command: "k3slb version", note: "for people" },
+    { command: "k3slb version -o json", note: "for programs" },
+  ],
+  run: (settings, { host }) => {
+    host.stdout(renderRecord({ ...versionInfo() }, settings.output));
+    return Promise.resolve(EXIT_OK);
+  },
+});
