@@ -121,7 +121,7 @@ export interface DeleteOptions extends CallOptions {
  * A Kubernetes API server.
  *
  * Every method throws a {@linkcode K3slbError} that says which object, what the server said and what to do; ask it with
- * the questions of `errors.ts` (`isNotFound`, `isConflict`, …). Objects passed in are never changed.
+ * the questions of `errors.ts` (`isNotFound`, `isConflict`). Objects passed in are never changed.
  */
 export interface KubeClient {
   get<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, options?: CallOptions): Promise<T>;

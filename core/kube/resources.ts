@@ -50,6 +50,6 @@ export const CUSTOM_RESOURCE_DEFINITIONS = define<t.CustomResourceDefinition>(
 );
 
 /** `group/version` as objects carry it in `apiVersion`. */
-export function apiVersionOf(type: ResourceType<t.KubeObject>): string {
+export function apiVersionOf(type: Pick<ResourceType, "group" | "version">): string {
   return type.group === "" ? type.version : `${type.group}/${type.version}`;
 }

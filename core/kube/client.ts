@@ -1,0 +1,377 @@
+// The Kubernetes API over a transport: paths, verbs, bodies and what answers mean.
+// Facts: https://kubernetes.io/docs/reference/using-api/api-concepts/.
+import type { Clock } from "../runtime/clock.ts";
+import type { ClusterAccess } from "./cluster_access.ts";
+import { answerError } from "./connection_errors.ts";
+import {
+  type ApplyOptions,
+  type CallOptions,
+  type DeleteOptions,
+  FIELD_MANAGER,
+  type KubeClient,
+  type KubeList,
+  type ListOptions,
+  type ObjectKey,
+  type Patch,
+  type ResourceType,
+  type WatchEvent,
+  type WatchOptions,
+  type WriteOptions,
+} from "./contract.ts";
+import { isNotFound, type KubeStatus, type RequestAction, statusError } from "./errors.ts";
+import { objectPath, type PathQuery, resourceLabel } from "./request_path.ts";
+import { apiVersionOf } from "./resources.ts";
+import { createTransport, type RequestObservation, type Transport } from "./transport.ts";
+import type { KubeObject } from "./types.ts";
+
+/** What {@linkcode createKubeClient} takes. */
+export interface KubeClientOptions {
+  readonly access: ClusterAccess;
+  readonly clock: Clock;
+  /** Sent as `User-Agent`, such as `k3slb/1.2.3 server`. */
+  readonly userAgent?: string;
+  /** Told about each request, for metrics. */
+  readonly onRequest?: (observation: RequestObservation) => void;
+  /**
+   * Time in milliseconds until a connection must stand.
+   * @default {10000}
+   */
+  readonly connectTimeoutMs?: number;
+  /**
+   * Largest answer and largest line of a watch, in bytes.
+   * @default {268435456}
+   */
+  readonly maxAnswerBytes?: number;
+  /**
+   * How much longer than its own end, in milliseconds, a watch may be silent before it counts as dead.
+   * @default {30000}
+   */
+  readonly watchMarginMs?: number;
+}
+
+/** A client of the server of `options.access`; connects with the first request. */
+export function createKubeClient(options: KubeClientOptions): KubeClient {
+  const { watchMarginMs = WATCH_MARGIN_MS, userAgent = "k3slb", ...rest } = options;
+  return new TransportKubeClient(createTransport({ ...rest, userAgent }), watchMarginMs);
+}
+
+class TransportKubeClient implements KubeClient {
+  readonly #transport: Transport;
+  readonly #watchMarginMs: number;
+
+  constructor(transport: Transport, watchMarginMs: number) {
+    this.#transport = transport;
+    this.#watchMarginMs = watchMarginMs;
+  }
+
+  get<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, options: CallOptions = {}): Promise<T> {
+    return this.#call<T>({ method: "GET", action: action("get", type, key), path: objectPath(type, key), options });
+  }
+
+  async list<T extends KubeObject>(type: ResourceType<T>, options: ListOptions = {}): Promise<KubeList<T>> {
+    const { namespace, pageSize = DEFAULT_PAGE_SIZE } = options;
+    const query: PathQuery = {
+      labelSelector: options.labelSelector,
+      fieldSelector: options.fieldSelector,
+      resourceVersion: options.resourceVersion,
+      limit: pageSize === 0 ? undefined : String(pageSize),
+    };
+    const items: T[] = [];
+    let token: string | undefined;
+    for (;;) {
+      const page = await this.#call<ListAnswer<T>>({
+        method: "GET",
+        action: action("list", type, { namespace }),
+        // A continue token carries the point in time; giving both is an error.
+        path: objectPath(type, { namespace }, {
+          query: token === undefined ? query : { ...query, resourceVersion: undefined, continue: token },
+        }),
+        options,
+      });
+      for (const item of page.items ?? []) items.push(withType(item, type));
+      token = page.metadata?.continue;
+      if (token === undefined || token === "") {
+        return { items, resourceVersion: page.metadata?.resourceVersion ?? "" };
+      }
+    }
+  }
+
+  async *watch<T extends KubeObject>(
+    type: ResourceType<T>,
+    options: WatchOptions,
+  ): AsyncGenerator<WatchEvent<T>, void, undefined> {
+    const { namespace, sendInitialEvents = false, timeoutSeconds = DEFAULT_WATCH_SECONDS } = options;
+    const about = action("watch", type, { namespace });
+    const stream = await this.#transport.stream({
+      method: "GET",
+      action: about,
+      path: objectPath(type, { namespace }, {
+        query: {
+          watch: "true",
+          allowWatchBookmarks: "true",
+          timeoutSeconds: String(timeoutSeconds),
+          labelSelector: options.labelSelector,
+          fieldSelector: options.fieldSelector,
+          resourceVersion: options.resourceVersion,
+          ...(sendInitialEvents ? { sendInitialEvents: "true", resourceVersionMatch: "NotOlderThan" } : {}),
+        },
+      }),
+      isIdempotent: true,
+      timeoutMs: DEFAULT_TIMEOUT_MS,
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    }, timeoutSeconds * 1000 + this.#watchMarginMs);
+    if (stream.status !== 200) throw await this.#streamFailure(stream, about);
+    for await (const line of stream.lines) {
+      if (line.trim() === "") continue;
+      const event = this.#parse<WatchLine<T>>(line, about);
+      if (event.type === "ERROR") {
+        throw statusError(event.object as KubeStatus, { action: about, httpStatus: 500 });
+      }
+      yield { type: event.type, object: event.object as T };
+    }
+  }
+
+  create<T extends KubeObject>(type: ResourceType<T>, object: T, options: WriteOptions = {}): Promise<T> {
+    const { namespace, name } = keyOf(object);
+    return this.#call<T>({
+      method: "POST",
+      action: action("create", type, { namespace, name }),
+      path: objectPath(type, { namespace }, { query: writeQuery(options) }),
+      body: withType(object, type),
+      options,
+    });
+  }
+
+  update<T extends KubeObject>(type: ResourceType<T>, object: T, options: WriteOptions = {}): Promise<T> {
+    const key = keyOf(object);
+    return this.#call<T>({
+      method: "PUT",
+      action: action("update", type, key, options.subresource),
+      path: objectPath(type, key, { subresource: options.subresource, query: writeQuery(options) }),
+      body: withType(object, type),
+      options,
+    });
+  }
+
+  apply<T extends KubeObject>(type: ResourceType<T>, object: T, options: ApplyOptions = {}): Promise<T> {
+    const key = keyOf(object);
+    return this.#call<T>({
+      method: "PATCH",
+      action: action("patch", type, key, options.subresource),
+      path: objectPath(type, key, {
+        subresource: options.subresource,
+        query: { ...writeQuery(options), force: String(options.force ?? true) },
+      }),
+      // JSON is YAML; the plain name is what servers of every supported version take.
+      contentType: "application/apply-patch+yaml",
+      body: withType(object, type),
+      isIdempotent: true,
+      options,
+    });
+  }
+
+  patch<T extends KubeObject>(
+    type: ResourceType<T>,
+    key: ObjectKey,
+    patch: Patch,
+    options: WriteOptions = {},
+  ): Promise<T> {
+    return this.#call<T>({
+      method: "PATCH",
+      action: action("patch", type, key, options.subresource),
+      path: objectPath(type, key, { subresource: options.subresource, query: writeQuery(options) }),
+      contentType: PATCH_CONTENT_TYPES[patch.type],
+      body: patch.body,
+      isIdempotent: patch.type !== "json",
+      options,
+    });
+  }
+
+  async delete(type: ResourceType<KubeObject>, key: ObjectKey, options: DeleteOptions = {}): Promise<void> {
+    await this.#call<unknown>({
+      method: "DELETE",
+      action: action("delete", type, key),
+      path: objectPath(type, key, { query: options.dryRun === true ? { dryRun: "All" } : {} }),
+      body: {
+        apiVersion: "v1",
+        kind: "DeleteOptions",
+        propagationPolicy: options.propagationPolicy ?? "Background",
+        ...(options.uid === undefined ? {} : { preconditions: { uid: options.uid } }),
+      },
+      options,
+    });
+  }
+
+  async discover(apiVersion: string, options: CallOptions = {}): Promise<readonly ResourceType[]> {
+    const [version = "", group = ""] = apiVersion.split("/").reverse();
+    const path = group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
+    try {
+      const answer = await this.raw<{ readonly resources?: readonly DiscoveredResource[] }>("GET", path, options);
+      return (answer.resources ?? [])
+        .filter((resource) => !resource.name.includes("/"))
+        .map(({ name, kind, namespaced, verbs }) => ({ group, version, kind, plural: name, namespaced, verbs }));
+    } catch (error) {
+      if (isNotFound(error)) return [];
+      throw error;
+    }
+  }
+
+  async apiVersions(options: CallOptions = {}): Promise<readonly string[]> {
+    const [core, groups] = await Promise.all([
+      this.raw<{ readonly versions?: readonly string[] }>("GET", "/api", options),
+      this.raw<{ readonly groups?: readonly DiscoveredGroup[] }>("GET", "/apis", options),
+    ]);
+    const named = (groups.groups ?? []).flatMap((group) => {
+      const versions = group.versions.map((version) => version.groupVersion);
+      const preferred = group.preferredVersion?.groupVersion;
+      return preferred === undefined ? versions : [preferred, ...versions.filter((version) => version !== preferred)];
+    });
+    return [...core.versions ?? [], ...named];
+  }
+
+  raw<T>(method: "GET" | "POST", path: string, options: CallOptions & { readonly body?: unknown } = {}): Promise<T> {
+    const { body, ...rest } = options;
+    return this.#call<T>({
+      method,
+      action: { verb: method === "GET" ? "get" : "create", resource: path.split("?", 1)[0] ?? path },
+      path,
+      ...(body === undefined ? {} : { body: body as object }),
+      options: rest,
+    });
+  }
+
+  close(): void {
+    this.#transport.close();
+  }
+
+  async #call<A>(call: Call): Promise<A> {
+    const { method, action, path, body, options } = call;
+    const answer = await this.#transport.request({
+      method,
+      path,
+      action,
+      isIdempotent: call.isIdempotent ?? method === "GET",
+      timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+      ...(body === undefined
+        ? {}
+        : { body: JSON.stringify(body), headers: { "content-type": call.contentType ?? "application/json" } }),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    });
+    if (answer.status >= 200 && answer.status < 300) return this.#parse<A>(answer.body, action);
+    throw statusError(parseStatus(answer.body), { action, httpStatus: answer.status, body: answer.body });
+  }
+
+  async #streamFailure(
+    stream: { readonly status: number; readonly lines: AsyncIterable<string> },
+    about: RequestAction,
+  ): Promise<unknown> {
+    const lines: string[] = [];
+    for await (const line of stream.lines) {
+      lines.push(line);
+      if (lines.length >= MAX_FAILURE_LINES) break;
+    }
+    const body = lines.join("\n");
+    return statusError(parseStatus(body), { action: about, httpStatus: stream.status, body });
+  }
+
+  #parse<A>(text: string, about: RequestAction): A {
+    try {
+      return JSON.parse(text) as A;
+    } catch {
+      const start = JSON.stringify(text.slice(0, 60));
+      throw answerError("garbage", `the answer is not JSON; it starts with ${start}`, {
+        action: about,
+        server: this.#transport.server,
+      });
+    }
+  }
+}
+
+interface Call {
+  readonly method: string;
+  readonly action: RequestAction;
+  readonly path: string;
+  readonly body?: object;
+  readonly contentType?: string;
+  /** Default: whether the method is GET. */
+  readonly isIdempotent?: boolean;
+  readonly options: CallOptions;
+}
+
+interface ListAnswer<T> {
+  readonly items?: readonly T[] | null;
+  readonly metadata?: { readonly resourceVersion?: string; readonly continue?: string };
+}
+
+type WatchLine<T> =
+  | { readonly type: "ERROR"; readonly object: KubeStatus }
+  | { readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK"; readonly object: T };
+
+interface DiscoveredResource {
+  readonly name: string;
+  readonly kind: string;
+  readonly namespaced: boolean;
+  readonly verbs: readonly string[];
+}
+
+interface DiscoveredGroup {
+  readonly versions: readonly { readonly groupVersion: string }[];
+  readonly preferredVersion?: { readonly groupVersion: string };
+}
+
+function action(
+  verb: string,
+  type: ResourceType<KubeObject>,
+  key: { readonly namespace?: string | undefined; readonly name?: string | undefined },
+  subresource?: string,
+): RequestAction {
+  return {
+    verb,
+    resource: resourceLabel(type, subresource),
+    ...(key.namespace === undefined ? {} : { namespace: key.namespace }),
+    ...(key.name === undefined ? {} : { name: key.name }),
+  };
+}
+
+function keyOf(object: KubeObject): { readonly name: string; readonly namespace?: string } {
+  const { name, namespace, generateName } = object.metadata ?? {};
+  return { name: name ?? generateName ?? "", ...(namespace === undefined ? {} : { namespace }) };
+}
+
+/** Items of lists come without their type; bodies of writes need one. */
+function withType<T extends KubeObject>(object: T, type: ResourceType<T>): T {
+  if (object.apiVersion !== undefined && object.kind !== undefined) return object;
+  return { ...object, apiVersion: apiVersionOf(type), kind: type.kind };
+}
+
+function writeQuery(options: WriteOptions): PathQuery {
+  return {
+    fieldManager: options.fieldManager ?? FIELD_MANAGER,
+    fieldValidation: options.fieldValidation,
+    dryRun: options.dryRun === true ? "All" : undefined,
+  };
+}
+
+function parseStatus(body: string): KubeStatus {
+  try {
+    const value: unknown = JSON.parse(body);
+    return typeof value === "object" && value !== null && "kind" in value && value.kind === "Status"
+      ? value as KubeStatus
+      : {};
+  } catch {
+    // Proxies and the server's own 404 answer in plain text; the caller shows that text.
+    return {};
+  }
+}
+
+const PATCH_CONTENT_TYPES = {
+  merge: "application/merge-patch+json",
+  strategic: "application/strategic-merge-patch+json",
+  json: "application/json-patch+json",
+} as const;
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_PAGE_SIZE = 500;
+const DEFAULT_WATCH_SECONDS = 300;
+const WATCH_MARGIN_MS = 30_000;
+const MAX_FAILURE_LINES = 100;

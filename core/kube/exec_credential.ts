@@ -1,0 +1,138 @@
+// Exec credential plugins: a program that prints credentials, run when they are needed and no longer valid.
+// Facts: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins.
+import { execFile } from "node:child_process";
+import type { Clock } from "../runtime/clock.ts";
+import { errorMessage, K3slbError } from "../shared/errors.ts";
+import type { CredentialOptions } from "./cluster_access.ts";
+import type { ExecEntry } from "./kubeconfig_file.ts";
+
+/** What a plugin printed. */
+export interface ExecCredential {
+  readonly token?: string;
+  readonly certificate?: string;
+  readonly key?: string;
+  readonly expiresMs?: number;
+}
+
+/** What a plugin is told about the cluster, if it asked. */
+export interface ExecClusterInfo {
+  readonly server: string;
+  readonly "tls-server-name"?: string;
+  readonly "insecure-skip-tls-verify"?: boolean;
+  readonly "certificate-authority-data"?: string;
+}
+
+/** What {@linkcode createExecCredentials} takes. */
+export interface ExecCredentialsOptions {
+  readonly entry: ExecEntry;
+  readonly user: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  readonly clusterInfo: () => Promise<ExecClusterInfo>;
+}
+
+/** Gives a plugin's credentials; several callers at once share one run. */
+export function createExecCredentials(
+  options: ExecCredentialsOptions,
+): (request?: CredentialOptions) => Promise<ExecCredential> {
+  let cached: ExecCredential | undefined;
+  let running: Promise<ExecCredential> | undefined;
+  return async (request = {}) => {
+    const isValid = cached !== undefined &&
+      (cached.expiresMs === undefined || cached.expiresMs > options.clock.now() + EXPIRY_MARGIN_MS);
+    if (cached !== undefined && isValid && request.refresh !== true) return cached;
+    running ??= runPlugin(options).finally(() => {
+      running = undefined;
+    });
+    cached = await running;
+    return cached;
+  };
+}
+
+/**
+ * The credentials that a plugin's output says.
+ *
+ * @throws {TypeError} what is wrong with it, never its content
+ */
+export function parseExecCredential(output: string, apiVersion: string): ExecCredential {
+  let value: unknown;
+  try {
+    value = JSON.parse(output);
+  } catch {
+    throw new TypeError("its output is not JSON");
+  }
+  const { kind, apiVersion: version, status } = fieldsOf(value);
+  if (kind !== "ExecCredential") throw new TypeError("its output is not an ExecCredential");
+  if (version !== apiVersion) throw new TypeError(`its output has another apiVersion than "${apiVersion}"`);
+  const fields = fieldsOf(status);
+  const token = textOf(fields["token"]);
+  const certificate = textOf(fields["clientCertificateData"]);
+  const key = textOf(fields["clientKeyData"]);
+  if ((certificate === undefined) !== (key === undefined)) {
+    throw new TypeError("its output has only one of clientCertificateData and clientKeyData");
+  }
+  if (token === undefined && certificate === undefined) {
+    throw new TypeError("its output has no token and no certificate");
+  }
+  const expiry = textOf(fields["expirationTimestamp"]);
+  const expiresMs = expiry === undefined ? undefined : Date.parse(expiry);
+  if (expiresMs !== undefined && Number.isNaN(expiresMs)) throw new TypeError("its expirationTimestamp is not a time");
+  return {
+    ...(token === undefined ? {} : { token }),
+    ...(certificate === undefined || key === undefined ? {} : { certificate, key }),
+    ...(expiresMs === undefined ? {} : { expiresMs }),
+  };
+}
+
+async function runPlugin(options: ExecCredentialsOptions): Promise<ExecCredential> {
+  const { entry, user } = options;
+  const info = {
+    apiVersion: entry.apiVersion,
+    kind: "ExecCredential",
+    spec: {
+      interactive: false,
+      ...(entry.provideClusterInfo ? { cluster: await options.clusterInfo() } : {}),
+    },
+  };
+  try {
+    const output = await execute(entry, { ...options.env, ...entry.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) });
+    return parseExecCredential(output, entry.apiVersion);
+  } catch (error) {
+    throw new K3slbError(`Credential plugin "${entry.command}" of user "${user}" failed: ${errorMessage(error)}`, {
+      code: "credentials-exec",
+      hint: entry.installHint?.trim().replaceAll(/\s+/g, " ") ??
+        "Run the command by hand as the user of this service, and check its login",
+      retriable: true,
+      details: { command: entry.command, user },
+    });
+  }
+}
+
+function execute(entry: ExecEntry, env: Readonly<Record<string, string | undefined>>): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const options = { env: { ...env }, timeout: PLUGIN_TIMEOUT_MS, maxBuffer: MAX_OUTPUT_BYTES };
+    const child = execFile(entry.command, [...entry.args], options, (error, output, problem) => {
+      if (error === null) return resolve(String(output));
+      if (error.code === "ENOENT") return reject(new Error("the program is not there"));
+      if (error.killed === true) return reject(new Error(`it did not end within ${PLUGIN_TIMEOUT_MS / 1000} s`));
+      const said = String(problem).trim().replaceAll(/\s+/g, " ").slice(0, MAX_SAID);
+      reject(new Error(`exit code ${error.code ?? "unknown"}${said === "" ? "" : `: ${said}`}`));
+    });
+    // Nobody is there to type a password: a plugin that asks gets an end of file.
+    child.stdin?.on("error", () => {});
+    child.stdin?.end();
+  });
+}
+
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? value as Readonly<Record<string, unknown>> : {};
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+const PLUGIN_TIMEOUT_MS = 60_000;
+const EXPIRY_MARGIN_MS = 10_000;
+const MAX_OUTPUT_BYTES = 1024 * 1024;
+const MAX_SAID = 300;

@@ -1,0 +1,346 @@
+// Finds and reads the kubeconfig, and makes of it the access to one cluster. What a file says is parsed in kubeconfig_file.ts.
+// Facts: https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/ and client-go's clientcmd and rest.
+import { X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { delimiter, join } from "node:path";
+import type { Clock } from "../runtime/clock.ts";
+import { errorMessage, K3slbError } from "../shared/errors.ts";
+import type { ClusterAccess, CredentialOptions, Credentials } from "./cluster_access.ts";
+import { credentialText } from "./credential_files.ts";
+import { createExecCredentials, type ExecCredential } from "./exec_credential.ts";
+import {
+  type ClusterEntry,
+  type ContextEntry,
+  type Kubeconfig,
+  mergeKubeconfigs,
+  parseKubeconfig,
+  type UserEntry,
+} from "./kubeconfig_file.ts";
+import { SERVICE_ACCOUNT_DIR } from "./kubeconfig_paths.ts";
+
+/** What {@linkcode loadKubeconfig} takes. */
+export interface LoadKubeconfigOptions {
+  /** Path given by flag; nothing else is looked at then. */
+  readonly path?: string;
+  /** The process's environment: `KUBECONFIG`, `KUBERNETES_SERVICE_HOST` and `_PORT`, and what exec plugins get. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Looked at in this order if nothing is given. */
+  readonly defaultPaths: readonly string[];
+  /** Context to use instead of the file's current one. */
+  readonly context?: string;
+  readonly clock: Clock;
+  /** @default {SERVICE_ACCOUNT_DIR} */
+  readonly serviceAccountDir?: string;
+}
+
+/**
+ * Access to the cluster of the first of: `options.path`, the files of `KUBECONFIG` (merged), the first of `options.defaultPaths`
+ * that exists, the pod's service account. Credential files are read with the first request, not here.
+ *
+ * @throws {K3slbError} code `kubeconfig-not-found`, `kubeconfig-unreadable`, `kubeconfig-invalid` or `kubeconfig-unsupported`
+ */
+export async function loadKubeconfig(options: LoadKubeconfigOptions): Promise<ClusterAccess> {
+  if (options.path !== undefined && options.path !== "") {
+    return accessOf(await readKubeconfig(options.path), options);
+  }
+  const listed = (options.env["KUBECONFIG"] ?? "").split(delimiter).filter((path) => path !== "");
+  if (listed.length > 0) {
+    // As kubectl: files of the list that do not exist are passed over.
+    const configs = (await Promise.all([...new Set(listed)].map(readKubeconfigIfPresent))).filter(isPresent);
+    if (configs.length > 0) return accessOf(mergeKubeconfigs(configs), options);
+    throw notFound(`no file of KUBECONFIG exists (${listed.map(quote).join(", ")})`);
+  }
+  for (const path of options.defaultPaths) {
+    const config = await readKubeconfigIfPresent(path);
+    if (config !== undefined) return accessOf(config, options);
+  }
+  const inCluster = inClusterAccess(options);
+  if (inCluster !== undefined) return inCluster;
+  throw notFound(
+    `none of ${options.defaultPaths.map(quote).join(", ")} exists, KUBECONFIG is not set, and this is not a pod`,
+  );
+}
+
+/** Access by the pod's service account; `undefined` outside of pods. */
+export function inClusterAccess(
+  options: Pick<LoadKubeconfigOptions, "env" | "clock" | "serviceAccountDir">,
+): ClusterAccess | undefined {
+  const { env, clock, serviceAccountDir = SERVICE_ACCOUNT_DIR } = options;
+  const host = env["KUBERNETES_SERVICE_HOST"] ?? "";
+  if (host === "") return undefined;
+  const port = env["KUBERNETES_SERVICE_PORT"] ?? "443";
+  const ca = credentialText({ file: join(serviceAccountDir, "ca.crt") }, { what: "certificate authority", clock });
+  const token = credentialText({ file: join(serviceAccountDir, "token") }, { what: "service account token", clock });
+  return {
+    source: "in-cluster",
+    server: `https://${host.includes(":") ? `[${host}]` : host}:${port}`,
+    insecureSkipTlsVerify: false,
+    namespace: env["POD_NAMESPACE"] ?? "default",
+    impersonationHeaders: [],
+    credentials: async (request = {}) => ({
+      ca: await ca?.read(request) ?? "",
+      authorization: `Bearer ${(await token?.read(request) ?? "").trim()}`,
+    }),
+  };
+}
+
+async function readKubeconfig(path: string): Promise<Kubeconfig> {
+  try {
+    return parseKubeconfig(await readFile(path, "utf8"), path);
+  } catch (error) {
+    if (error instanceof K3slbError) throw error;
+    throw new K3slbError(`Cannot read kubeconfig "${path}": ${errorMessage(error)}`, {
+      code: isMissingFile(error) ? "kubeconfig-not-found" : "kubeconfig-unreadable",
+      hint: isMissingFile(error)
+        ? "Check the path given by --kubeconfig or KUBECONFIG"
+        : "Run as root, or make the file readable for this user",
+      retriable: true,
+      details: { file: path },
+      cause: error,
+    });
+  }
+}
+
+async function readKubeconfigIfPresent(path: string): Promise<Kubeconfig | undefined> {
+  try {
+    return await readKubeconfig(path);
+  } catch (error) {
+    if (error instanceof K3slbError && error.code === "kubeconfig-not-found") return undefined;
+    throw error;
+  }
+}
+
+function accessOf(config: Kubeconfig, options: LoadKubeconfigOptions): ClusterAccess {
+  const { context, contextName, cluster, user } = chooseContext(config, options.context);
+  refuseUnsupported(cluster, user, { contextName, userName: context.user, clusterName: context.cluster });
+  const url = parseServer(cluster, context.cluster);
+  return {
+    source: `kubeconfig ${config.fileNames.map(quote).join(", ")} (context "${contextName}")`,
+    server: `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/, "")}`,
+    ...(cluster.tlsServerName === undefined ? {} : { tlsServerName: cluster.tlsServerName }),
+    insecureSkipTlsVerify: cluster.insecureSkipTlsVerify,
+    namespace: context.namespace ?? "default",
+    impersonationHeaders: impersonationHeaders(user),
+    credentials: credentialsOf(cluster, user, { ...options, userName: context.user }),
+  };
+}
+
+function chooseContext(config: Kubeconfig, wanted: string | undefined): {
+  readonly context: ContextEntry;
+  readonly contextName: string;
+  readonly cluster: ClusterEntry;
+  readonly user: UserEntry;
+} {
+  const files = config.fileNames.map(quote).join(", ");
+  const contextName = wanted ?? config.currentContext;
+  if (contextName === "") {
+    throw invalid(`${files} has no current context`, "Choose one with `kubectl config use-context`");
+  }
+  const context = config.contexts.get(contextName);
+  if (context === undefined) {
+    throw invalid(
+      `${files} has no context "${contextName}"`,
+      `Choose one of its contexts: ${[...config.contexts.keys()].join(", ") || "it has none"}`,
+    );
+  }
+  const cluster = config.clusters.get(context.cluster);
+  if (cluster === undefined) {
+    throw invalid(`context "${contextName}" of ${files} names cluster "${context.cluster}", which is missing`);
+  }
+  const user = context.user === "" ? NO_USER : config.users.get(context.user);
+  if (user === undefined) {
+    throw invalid(`context "${contextName}" of ${files} names user "${context.user}", which is missing`);
+  }
+  return { context, contextName, cluster, user };
+}
+
+function refuseUnsupported(
+  cluster: ClusterEntry,
+  user: UserEntry,
+  names: { readonly contextName: string; readonly clusterName: string; readonly userName: string },
+): void {
+  const refuse = (what: string, hint: string): never => {
+    throw new K3slbError(
+      `Cannot use context "${names.contextName}" of kubeconfig "${user.fileName || cluster.fileName}": ${what}`,
+      {
+        code: "kubeconfig-unsupported",
+        hint,
+      },
+    );
+  };
+  if (cluster.proxyUrl !== undefined) {
+    refuse(
+      `cluster "${names.clusterName}" has a "proxy-url", which is not supported`,
+      "Use a direct address of the API server",
+    );
+  }
+  if (user.authProvider !== undefined) {
+    refuse(
+      `user "${names.userName}" has the auth-provider "${user.authProvider}", which Kubernetes has removed`,
+      'Use its successor, an "exec" credential plugin',
+    );
+  }
+  if (user.exec !== undefined && !EXEC_API_VERSIONS.includes(user.exec.apiVersion)) {
+    refuse(
+      `the exec plugin of user "${names.userName}" has apiVersion "${user.exec.apiVersion}"`,
+      `Set it to one of ${EXEC_API_VERSIONS.join(", ")}`,
+    );
+  }
+  if (user.exec?.interactiveMode === "Always") {
+    refuse(
+      `the exec plugin of user "${names.userName}" always asks a person ("interactiveMode: Always")`,
+      "Use credentials that work without a terminal",
+    );
+  }
+}
+
+function parseServer(cluster: ClusterEntry, clusterName: string): URL {
+  const written = cluster.server.includes("://") || cluster.server === "" ? cluster.server : `http://${cluster.server}`;
+  const url = URL.canParse(written) ? new URL(written) : undefined;
+  if (url === undefined || (url.protocol !== "https:" && url.protocol !== "http:")) {
+    throw invalid(
+      `cluster "${clusterName}" of kubeconfig "${cluster.fileName}" has no usable server ("${cluster.server}")`,
+      'Set "server" to an address such as https://10.0.0.1:6443',
+    );
+  }
+  return url;
+}
+
+function credentialsOf(
+  cluster: ClusterEntry,
+  user: UserEntry,
+  options: LoadKubeconfigOptions & { readonly userName: string },
+): (request?: CredentialOptions) => Promise<Credentials> {
+  const { clock, env, userName } = options;
+  const ca = credentialText(cluster.ca, { what: "certificate authority", clock });
+  const certificate = credentialText(user.certificate, { what: "client certificate", clock });
+  const key = credentialText(user.key, { what: "client key", clock });
+  // As client-go: a token file wins over a token, so that a rotated one is seen.
+  const token = credentialText(
+    user.tokenFile === undefined ? (user.token === undefined ? {} : { data: user.token }) : { file: user.tokenFile },
+    { what: "token", clock },
+  );
+  const usesExec = user.exec !== undefined && token === undefined && certificate === undefined;
+  const exec = user.exec === undefined || !usesExec ? undefined : createExecCredentials({
+    entry: user.exec,
+    user: userName,
+    env,
+    clock,
+    clusterInfo: async () => ({
+      server: cluster.server,
+      ...(cluster.tlsServerName === undefined ? {} : { "tls-server-name": cluster.tlsServerName }),
+      ...(cluster.insecureSkipTlsVerify ? { "insecure-skip-tls-verify": true } : {}),
+      ...(ca === undefined ? {} : { "certificate-authority-data": Buffer.from(await ca.read()).toString("base64") }),
+    }),
+  });
+  const expiry = new CertificateExpiry(clock, userName);
+  return async (request = {}) => {
+    const plugin: ExecCredential = await exec?.(request) ?? {};
+    const [caText, certificateText, keyText, tokenText] = await Promise.all([
+      ca?.read(request),
+      certificate?.read(request),
+      key?.read(request),
+      token?.read(request),
+    ]);
+    const usedCertificate = certificateText ?? plugin.certificate;
+    const usedKey = keyText ?? plugin.key;
+    if (usedCertificate !== undefined) expiry.check(usedCertificate);
+    return {
+      ...(caText === undefined ? {} : { ca: caText }),
+      ...(usedCertificate === undefined ? {} : { certificate: usedCertificate }),
+      ...(usedKey === undefined ? {} : { key: usedKey }),
+      ...authorization(tokenText ?? plugin.token, user),
+    };
+  };
+}
+
+function authorization(token: string | undefined, user: UserEntry): { readonly authorization?: string } {
+  if (token !== undefined) return { authorization: `Bearer ${token.trim()}` };
+  if (user.username === undefined) return {};
+  const pair = Buffer.from(`${user.username}:${user.password ?? ""}`).toString("base64");
+  return { authorization: `Basic ${pair}` };
+}
+
+/** Says that a client certificate is expired before a server says it in words that nobody understands. */
+class CertificateExpiry {
+  readonly #clock: Clock;
+  readonly #userName: string;
+  #checked: { readonly pem: string; readonly validToMs: number } | undefined;
+
+  constructor(clock: Clock, userName: string) {
+    this.#clock = clock;
+    this.#userName = userName;
+  }
+
+  check(pem: string): void {
+    if (this.#checked?.pem !== pem) this.#checked = { pem, validToMs: this.#validTo(pem) };
+    const { validToMs } = this.#checked;
+    if (validToMs > this.#clock.now()) return;
+    throw new K3slbError(
+      `Client certificate of user "${this.#userName}" expired at ${new Date(validToMs).toISOString()}`,
+      {
+        code: "client-certificate-expired",
+        hint: "Renew the certificate (kubeadm: `kubeadm certs renew`, K3s: restart it), or correct this host's clock",
+        retriable: true,
+      },
+    );
+  }
+
+  #validTo(pem: string): number {
+    try {
+      return Date.parse(new X509Certificate(pem).validTo);
+    } catch (error) {
+      throw new K3slbError(`Client certificate of user "${this.#userName}" is not a certificate in PEM`, {
+        code: "kubeconfig-invalid",
+        hint: 'Check "client-certificate" or "client-certificate-data" of the user',
+        cause: error,
+      });
+    }
+  }
+}
+
+function impersonationHeaders(user: UserEntry): readonly (readonly [string, string])[] {
+  const { impersonate } = user;
+  if (impersonate === undefined) return [];
+  return [
+    ["Impersonate-User", impersonate.user],
+    ...(impersonate.uid === undefined ? [] : [["Impersonate-Uid", impersonate.uid] as const]),
+    ...impersonate.groups.map((group) => ["Impersonate-Group", group] as const),
+    ...Object.entries(impersonate.extra).flatMap(([name, values]) =>
+      values.map((value) => [`Impersonate-Extra-${encodeURIComponent(name)}`, value] as const)
+    ),
+  ];
+}
+
+function invalid(
+  problem: string,
+  hint = "Correct the file; `kubectl config view` shows how kubectl reads it",
+): K3slbError {
+  return new K3slbError(`Cannot use the kubeconfig: ${problem}`, { code: "kubeconfig-invalid", hint });
+}
+
+function notFound(tried: string): K3slbError {
+  return new K3slbError(`Cannot find a kubeconfig: ${tried}`, {
+    code: "kubeconfig-not-found",
+    hint: "Give its path with --kubeconfig or the variable KUBECONFIG",
+    retriable: true,
+  });
+}
+
+function isMissingFile(error: unknown): boolean {
+  return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");
+}
+
+function isPresent<T>(value: T | undefined): value is T {
+  return value !== undefined;
+}
+
+function quote(text: string): string {
+  return `"${text}"`;
+}
+
+const NO_USER: UserEntry = { fileName: "", certificate: {}, key: {} };
+const EXEC_API_VERSIONS: readonly string[] = [
+  "client.authentication.k8s.io/v1",
+  "client.authentication.k8s.io/v1beta1",
+];

@@ -1,0 +1,155 @@
+// Objects by key with their versions, and what a complete list changes in them. No I/O.
+import type { KubeObject } from "./types.ts";
+
+/** One change of the stored objects: `before` absent = added, `after` absent = removed. */
+export interface StoreChange<T> {
+  /** `namespace/name`, or `name` for cluster-scoped objects. */
+  readonly key: string;
+  readonly before: T | undefined;
+  readonly after: T | undefined;
+}
+
+/** What an {@linkcode ObjectStore} takes. */
+export interface ObjectStoreOptions<T> {
+  readonly keep: (object: T) => T | undefined;
+  readonly onChange: (change: StoreChange<T>) => void;
+  /** Told what `keep` or `onChange` threw. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/** `namespace/name`, or `name` for cluster-scoped objects. */
+export function objectKey(object: KubeObject): string {
+  const { namespace, name = "" } = object.metadata ?? {};
+  return namespace === undefined || namespace === "" ? name : `${namespace}/${name}`;
+}
+
+/** Less than, equal to or greater than 0, as `a` is older than, the same as or newer than `b`; 1 if they cannot be compared. */
+export function compareResourceVersions(a: string | undefined, b: string | undefined): number {
+  if (a === b) return 0;
+  if (a === undefined || b === undefined || !DECIMAL_REGEXP.test(a) || !DECIMAL_REGEXP.test(b)) return 1;
+  if (a.length !== b.length) return a.length - b.length;
+  return a < b ? -1 : 1;
+}
+
+/** The stored objects of one kind. */
+export class ObjectStore<T extends KubeObject> {
+  readonly #options: ObjectStoreOptions<T>;
+  readonly #objects = new Map<string, T>();
+  /** Objects of the list under way. */
+  #listed: Map<string, T> | undefined;
+  /** Versions of the last deletions, so that a list that is older than a deletion does not bring the object back. */
+  readonly #deletions = new Map<string, string>();
+
+  constructor(options: ObjectStoreOptions<T>) {
+    this.#options = options;
+  }
+
+  get objects(): ReadonlyMap<string, T> {
+    return this.#objects;
+  }
+
+  /** Stores an added or modified object. */
+  set(object: T): void {
+    const key = objectKey(object);
+    const before = this.#objects.get(key);
+    if (before !== undefined && compareResourceVersions(versionOf(object), versionOf(before)) <= 0) return;
+    this.#deletions.delete(key);
+    this.#replace(key, before, this.#kept(object));
+  }
+
+  /** Removes a deleted object; `object` carries the version of the deletion. */
+  remove(object: T): void {
+    const key = objectKey(object);
+    const before = this.#objects.get(key);
+    if (before !== undefined && compareResourceVersions(versionOf(object), versionOf(before)) < 0) return;
+    this.#noteDeletion(key, versionOf(object));
+    this.#replace(key, before, undefined);
+  }
+
+  /** Stores objects of a list made elsewhere, where they are newer than what is known. */
+  merge(objects: Iterable<T>): void {
+    for (const object of objects) {
+      const key = objectKey(object);
+      const version = versionOf(object);
+      const deletion = this.#deletions.get(key);
+      if (deletion !== undefined && compareResourceVersions(version, deletion) <= 0) continue;
+      const listed = this.#listed?.get(key);
+      if (
+        this.#listed !== undefined && (listed === undefined || compareResourceVersions(version, versionOf(listed)) > 0)
+      ) {
+        const kept = this.#kept(object);
+        if (kept !== undefined) this.#listed.set(key, kept);
+      }
+      this.set(object);
+    }
+  }
+
+  /** A complete list begins; the stored objects stay as they are until it ends. */
+  startList(): void {
+    this.#listed = new Map();
+  }
+
+  addListed(object: T): void {
+    const kept = this.#kept(object);
+    if (kept === undefined) this.#listed?.delete(objectKey(object));
+    else this.#listed?.set(objectKey(object), kept);
+  }
+
+  removeListed(object: T): void {
+    this.#listed?.delete(objectKey(object));
+  }
+
+  /** The list is complete: what it lacks is gone, unless it is stored in a version newer than the list's. */
+  finishList(listVersion: string): void {
+    const listed = this.#listed ?? new Map<string, T>();
+    this.#listed = undefined;
+    for (const [key, before] of [...this.#objects]) {
+      if (listed.has(key)) continue;
+      const version = versionOf(before);
+      const isNewer = DECIMAL_REGEXP.test(version ?? "") && DECIMAL_REGEXP.test(listVersion) &&
+        compareResourceVersions(version, listVersion) > 0;
+      if (!isNewer) this.#replace(key, before, undefined);
+    }
+    for (const [key, after] of listed) {
+      const before = this.#objects.get(key);
+      const isKnown = before !== undefined && compareResourceVersions(versionOf(after), versionOf(before)) <= 0;
+      if (!isKnown) this.#replace(key, before, after);
+    }
+  }
+
+  #kept(object: T): T | undefined {
+    try {
+      return this.#options.keep(object);
+    } catch (error) {
+      this.#options.onFault(error);
+      return undefined;
+    }
+  }
+
+  #replace(key: string, before: T | undefined, after: T | undefined): void {
+    if (before === undefined && after === undefined) return;
+    if (after === undefined) this.#objects.delete(key);
+    else this.#objects.set(key, after);
+    try {
+      this.#options.onChange({ key, before, after });
+    } catch (error) {
+      this.#options.onFault(error);
+    }
+  }
+
+  #noteDeletion(key: string, version: string | undefined): void {
+    if (version === undefined) return;
+    this.#deletions.delete(key);
+    this.#deletions.set(key, version);
+    if (this.#deletions.size <= MAX_DELETIONS) return;
+    const [oldest] = this.#deletions.keys();
+    if (oldest !== undefined) this.#deletions.delete(oldest);
+  }
+}
+
+function versionOf(object: KubeObject): string | undefined {
+  return object.metadata?.resourceVersion;
+}
+
+const DECIMAL_REGEXP = /^[1-9][0-9]*$/;
+const MAX_DELETIONS = 1000;
