@@ -1,0 +1,62 @@
+// Reads what tells this machine from others: host name, machine id, DMI uuid, interface addresses. Decides nothing.
+// Files: /etc/machine-id (machine-id(5)), /sys/class/dmi/id/product_uuid (root only), /etc/hostname.
+import { readFile } from "node:fs/promises";
+import { hostname, networkInterfaces } from "node:os";
+import { join } from "node:path";
+
+/** An interface of this host that is up, and its addresses. */
+export interface HostInterface {
+  readonly name: string;
+  readonly addresses: readonly string[];
+}
+
+/** What is known of this machine; a file that can't be read leaves its field empty. */
+export interface HostFacts {
+  readonly hostName: string;
+  readonly machineId: string;
+  readonly systemUuid: string;
+  /** Addresses of all interfaces but loopback ones. */
+  readonly addresses: readonly string[];
+}
+
+/** What {@linkcode readHostFacts} takes, for tests. */
+export interface HostFactsOptions {
+  /** Folder that stands for `/`. */
+  readonly root?: string;
+  /** The kernel's host name. */
+  readonly hostName?: () => string;
+  readonly interfaces?: () => readonly HostInterface[];
+}
+
+/** The facts of the machine whose files are under `root`. Never throws. */
+export async function readHostFacts(options: HostFactsOptions = {}): Promise<HostFacts> {
+  const root = options.root ?? "/";
+  const [fileName, machineId, dbusId, systemUuid] = await Promise.all(
+    ["etc/hostname", "etc/machine-id", "var/lib/dbus/machine-id", "sys/class/dmi/id/product_uuid"]
+      .map((path) => readText(join(root, path))),
+  );
+  const kernelName = (options.hostName ?? hostname)();
+  const interfaces = (options.interfaces ?? readHostInterfaces)();
+  return {
+    // A container or an early boot may not have set the kernel's name yet.
+    hostName: kernelName !== "" && kernelName !== "(none)" ? kernelName : (fileName ?? ""),
+    machineId: machineId || dbusId || "",
+    systemUuid: systemUuid ?? "",
+    addresses: interfaces.flatMap((one) => one.addresses).filter((address) => !LOOPBACK_REGEXP.test(address)),
+  };
+}
+
+/** The interfaces of this host that are up, sorted by name. */
+export function readHostInterfaces(): readonly HostInterface[] {
+  return Object.entries(networkInterfaces())
+    .map(([name, entries]) => ({ name, addresses: (entries ?? []).map((entry) => entry.address) }))
+    .sort((a, b) => (a.name < b.name ? -1 : Number(a.name > b.name)));
+}
+
+const LOOPBACK_REGEXP = /^(127\.|::1$|fe80:)/i;
+
+/** First line that is no comment; empty if the file can't be read. */
+async function readText(path: string): Promise<string> {
+  const text = await readFile(path, "utf8").catch(() => "");
+  return text.split("\n").map((line) => line.trim()).find((line) => line !== "" && !line.startsWith("#")) ?? "";
+}

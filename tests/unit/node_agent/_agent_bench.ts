@@ -1,0 +1,84 @@
+// An agent on a fake cluster, kernel, host and clock, ready to be watched.
+import { createLogger } from "../../../core/shared/log.ts";
+import { PROGRAMMED_CONDITION } from "../../../core/service_lb/labels.ts";
+import type { Condition } from "../../../core/kube/types.ts";
+import { runAgent } from "../../../node_agent/agent.ts";
+import type { AgentOptions } from "../../../node_agent/agent_options.ts";
+import type { ListeningSocket } from "../../../node_agent/listening_sockets.ts";
+import { FakeCluster } from "./_fake_cluster.ts";
+import { FakeDataplane } from "./_fake_dataplane.ts";
+import { ManualClock } from "./_manual_clock.ts";
+import { NODE, node } from "./_objects.ts";
+
+export const AGENT_OPTIONS: AgentOptions = {
+  dataDir: "/nowhere",
+  servicelbNamespace: "kube-system",
+  iptablesMode: "auto",
+  allowPortOverride: false,
+  reservedPorts: ["22", "10250"],
+  markBits: "",
+  metricsAddress: "",
+};
+
+/** What a test of the loop works with. */
+export class AgentBench {
+  readonly cluster = new FakeCluster();
+  readonly dataplane = new FakeDataplane();
+  readonly clock = new ManualClock();
+  readonly lines: string[] = [];
+  listeners: ListeningSocket[] = [];
+  interfaces = [{ name: "eth0", addresses: ["192.0.2.1"] }];
+  readyCalls = 0;
+  #stop = new AbortController();
+  #running: Promise<void> | undefined;
+
+  constructor() {
+    this.cluster.put("nodes", node());
+  }
+
+  start(options: Partial<AgentOptions> = {}, instanceId = "one"): void {
+    this.#stop = new AbortController();
+    this.#running = runAgent({ ...AGENT_OPTIONS, ...options }, {
+      client: this.cluster.client(),
+      dataplane: this.dataplane,
+      hostPorts: { listeners: () => Promise.resolve(structuredClone(this.listeners)) },
+      interfaces: () => structuredClone(this.interfaces),
+      clock: this.clock,
+      logger: createLogger({
+        level: "debug",
+        format: "text",
+        write: (line) => this.lines.push(line),
+        now: () => this.clock.now(),
+      }),
+      signal: this.#stop.signal,
+      nodeName: NODE,
+      instanceId,
+      version: "0.1.0",
+      notifyReady: () => void this.readyCalls++,
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  /** Runs `test` on a running agent and stops that afterwards. */
+  static async run(test: (bench: AgentBench) => Promise<void>): Promise<void> {
+    const bench = new AgentBench();
+    try {
+      await test(bench);
+    } finally {
+      await bench.stop();
+    }
+  }
+
+  gate(podName: string): Condition | undefined {
+    return this.cluster.condition("pods", `kube-system/${podName}`, PROGRAMMED_CONDITION);
+  }
+
+  /** Number of writes to one kind of object. */
+  writes(plural: string): number {
+    return this.cluster.patches.filter((one) => one.plural === plural).length;
+  }
+}
