@@ -12,7 +12,7 @@ export interface PortConflict {
   readonly owner: ServiceKey;
 }
 
-/** For each Service that loses somewhere: node name → what it lost there. */
+/** For each Service that loses somewhere: by node name what it lost there. */
 export type PortConflicts = ReadonlyMap<ServiceKey, ReadonlyMap<string, PortConflict>>;
 
 /**
@@ -25,7 +25,7 @@ export function portConflicts(
   candidatesOf: (service: Service) => Iterable<string>,
 ): PortConflicts {
   const contested = contestedServices(services).toSorted(byAge);
-  /** Node and port → owner. */
+  /** Owner by node and port. */
   const owners = new Map<string, ServiceKey>();
   const conflicts = new Map<ServiceKey, Map<string, PortConflict>>();
   for (const service of contested) {

@@ -1,0 +1,64 @@
+// Which Services a change may concern, so that the others are left alone. Pure.
+// Too many is slow, too few is wrong: a Service that is looked at without need costs no request.
+import type { Node, Service } from "../kube/types.ts";
+import { FORWARDING_CONDITION } from "./labels.ts";
+import { portsOf, protocolOf } from "./desired_daemonset.ts";
+import { objectKey, type ServiceKey } from "./names.ts";
+import { sameContent } from "./trim_objects.ts";
+
+/** How far a change of a Node reaches. */
+export type NodeChangeScope =
+  /** Nothing that decides has changed. */
+  | "none"
+  /** Services with pods on the node: its addresses, readiness or agent changed. */
+  | "present"
+  /** Every Service: the node came, went, or may be chosen differently. */
+  | "all";
+
+/** How far the change from `before` to `after` (trimmed) reaches. */
+export function nodeChangeScope(before: Node | undefined, after: Node | undefined): NodeChangeScope {
+  if (before === undefined || after === undefined) return "all";
+  if (!sameContent(before.metadata?.labels, after.metadata?.labels)) return "all";
+  if (!sameContent(before.spec?.taints ?? [], after.spec?.taints ?? [])) return "all";
+  return sameContent(withoutHeartbeat(before), withoutHeartbeat(after)) ? "none" : "present";
+}
+
+/** When the agent of a trimmed Node last wrote its heartbeat. */
+export function heartbeatOf(node: Node | undefined): string | undefined {
+  return node?.status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION)?.lastHeartbeatTime;
+}
+
+/**
+ * Services that may win or lose a port by the change of one Service: those that share a port with it, before or after.
+ *
+ * @param services All Services of the cluster's LoadBalancer type.
+ */
+export function portSharers(
+  change: { readonly before: Service | undefined; readonly after: Service | undefined },
+  services: Iterable<Service>,
+): readonly ServiceKey[] {
+  const { before, after } = change;
+  if (before !== undefined && after !== undefined && sameContent(claimOn(before), claimOn(after))) return [];
+  const own = objectKey(after ?? before ?? {});
+  const ports = new Set([...portNames(before), ...portNames(after)]);
+  const sharers: ServiceKey[] = [];
+  for (const service of services) {
+    const key = objectKey(service);
+    if (key !== own && portNames(service).some((port) => ports.has(port))) sharers.push(key);
+  }
+  return sharers;
+}
+
+/** What of a Service decides about ports of nodes: all but its own status and version. */
+function claimOn(service: Service): object {
+  return { metadata: service.metadata, spec: service.spec };
+}
+
+function portNames(service: Service | undefined): readonly string[] {
+  return service === undefined ? [] : portsOf(service).map((port) => `${port.port}/${protocolOf(port)}`);
+}
+
+function withoutHeartbeat(node: Node): object {
+  const conditions = node.status?.conditions?.map(({ type, status }) => ({ type, status }));
+  return { annotations: node.metadata?.annotations, addresses: node.status?.addresses, conditions };
+}

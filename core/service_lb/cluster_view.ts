@@ -1,0 +1,135 @@
+// The watched objects by Service, so that a pass over one Service does not walk over all pods. In-memory only, no I/O.
+import type { DaemonSet, EndpointSlice, Node, Pod, Service } from "../kube/types.ts";
+import { candidateNodes, type DesiredServiceOptions, type ServiceFacts } from "./desired_service.ts";
+import { objectKey, servedServiceKey, type ServiceKey, sliceServiceKey } from "./names.ts";
+import { isAllowListMode } from "./node_selection.ts";
+import { type PortConflict, type PortConflicts, portConflicts } from "./port_owners.ts";
+import { type ClaimOptions, serviceClaim } from "./service_claim.ts";
+
+/** One change of a stored object, as the reflector tells it. */
+export interface ObjectChange<T> {
+  readonly before: T | undefined;
+  readonly after: T | undefined;
+}
+
+/** What the view reads; the maps are the reflectors' own and change under it. */
+export interface ClusterObjects {
+  readonly services: ReadonlyMap<string, Service>;
+  readonly nodes: ReadonlyMap<string, Node>;
+}
+
+/** The cluster as one Service sees it. */
+export class ClusterView {
+  readonly #objects: () => ClusterObjects;
+  readonly #options: DesiredServiceOptions & ClaimOptions;
+  readonly #pods = new ServiceIndex<Pod>(servedServiceKey);
+  readonly #daemonSets = new ServiceIndex<DaemonSet>(servedServiceKey);
+  readonly #slices = new ServiceIndex<EndpointSlice>(sliceServiceKey);
+  /** Recomputed when first asked for after a change. */
+  #conflicts: PortConflicts | undefined;
+  #allowList: boolean | undefined;
+
+  constructor(objects: () => ClusterObjects, options: DesiredServiceOptions & ClaimOptions) {
+    this.#objects = objects;
+    this.#options = options;
+  }
+
+  notePod(change: ObjectChange<Pod>): void {
+    this.#pods.note(change);
+  }
+
+  noteDaemonSet(change: ObjectChange<DaemonSet>): void {
+    this.#daemonSets.note(change);
+  }
+
+  noteSlice(change: ObjectChange<EndpointSlice>): void {
+    this.#slices.note(change);
+  }
+
+  /** A node or a Service changed in a way that may change who is chosen. */
+  forgetChoices(): void {
+    this.#conflicts = undefined;
+    this.#allowList = undefined;
+  }
+
+  /** Services that have a DaemonSet, wanted or not. */
+  servicesWithDaemonSets(): Iterable<ServiceKey> {
+    return this.#daemonSets.keys();
+  }
+
+  daemonSetsOf(key: ServiceKey): readonly DaemonSet[] {
+    return [...this.#daemonSets.of(key)];
+  }
+
+  /** Services with a pod on `node`. */
+  servicesOnNode(node: string): readonly ServiceKey[] {
+    return [...this.#pods.keys()].filter((key) => {
+      for (const pod of this.#pods.of(key)) if (pod.spec?.nodeName === node) return true;
+      return false;
+    });
+  }
+
+  /** Everything that concerns the Service at `key`. */
+  factsOf(key: ServiceKey, silentNodes: ReadonlySet<string>): ServiceFacts {
+    return {
+      nodes: this.#objects().nodes,
+      allowList: this.#isAllowList(),
+      pods: this.#pods.of(key),
+      slices: this.#slices.of(key),
+      conflicts: this.#portConflicts().get(key) ?? NO_CONFLICTS,
+      silentNodes,
+    };
+  }
+
+  #isAllowList(): boolean {
+    return this.#allowList ??= isAllowListMode(this.#objects().nodes.values());
+  }
+
+  #portConflicts(): PortConflicts {
+    if (this.#conflicts !== undefined) return this.#conflicts;
+    const { services, nodes } = this.#objects();
+    const ours = [...services.values()].filter((service) => serviceClaim(service, this.#options).ours);
+    const allowList = this.#isAllowList();
+    this.#conflicts = portConflicts(
+      ours,
+      (service) => candidateNodes(service, { ...this.#options, nodes: nodes.values(), allowList }),
+    );
+    return this.#conflicts;
+  }
+}
+
+/** Objects by the Service that they belong to, then by their own key. */
+class ServiceIndex<T extends Pod | DaemonSet | EndpointSlice> {
+  readonly #keyOf: (object: T) => ServiceKey | undefined;
+  readonly #byService = new Map<ServiceKey, Map<string, T>>();
+
+  constructor(keyOf: (object: T) => ServiceKey | undefined) {
+    this.#keyOf = keyOf;
+  }
+
+  keys(): Iterable<ServiceKey> {
+    return this.#byService.keys();
+  }
+
+  of(key: ServiceKey): Iterable<T> {
+    return this.#byService.get(key)?.values() ?? [];
+  }
+
+  note({ before, after }: ObjectChange<T>): void {
+    const oldKey = before === undefined ? undefined : this.#keyOf(before);
+    const newKey = after === undefined ? undefined : this.#keyOf(after);
+    if (oldKey !== undefined && oldKey !== newKey && before !== undefined) this.#remove(oldKey, objectKey(before));
+    if (newKey === undefined || after === undefined) return;
+    const objects = this.#byService.get(newKey) ?? new Map<string, T>();
+    objects.set(objectKey(after), after);
+    this.#byService.set(newKey, objects);
+  }
+
+  #remove(service: ServiceKey, key: string): void {
+    const objects = this.#byService.get(service);
+    objects?.delete(key);
+    if (objects?.size === 0) this.#byService.delete(service);
+  }
+}
+
+const NO_CONFLICTS: ReadonlyMap<string, PortConflict> = new Map();

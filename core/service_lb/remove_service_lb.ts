@@ -1,0 +1,71 @@
+// Takes the load balancer out of the cluster (`--disable servicelb`, uninstall): what this program made, and nothing else.
+import type { KubeClient, ObjectKey, ResourceType } from "../kube/contract.ts";
+import { isNotFound } from "../kube/errors.ts";
+import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DAEMON_SETS, SERVICE_ACCOUNTS, SERVICES } from "../kube/resources.ts";
+import type { KubeObject } from "../kube/types.ts";
+import type { Logger } from "../shared/log.ts";
+import { DATAPLANE_LABEL, ENDPOINT_READER_ROLE, POD_SERVICE_ACCOUNT } from "./labels.ts";
+import { objectKey, servedServiceKey } from "./names.ts";
+import { MANAGED_BY_LABEL } from "./prerequisites.ts";
+import { servedCondition } from "./service_pass.ts";
+import { deleteDaemonSet, deleteIfPresent, finalizersFor, writeFinalizers, writeStatus } from "./service_writes.ts";
+
+/** What {@linkcode removeServiceLb} takes. */
+export interface RemoveServiceLbOptions {
+  readonly client: KubeClient;
+  readonly namespace: string;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** How much was taken back. */
+export interface RemovedServiceLb {
+  readonly daemonSets: number;
+  readonly services: number;
+}
+
+/** Removes DaemonSets, finalizers, addresses, conditions, ServiceAccount and roles. Safe to call twice. */
+export async function removeServiceLb(options: RemoveServiceLbOptions): Promise<RemovedServiceLb> {
+  const { client, namespace, logger, signal } = options;
+  const sets = await client.list(DAEMON_SETS, { namespace, labelSelector: DATAPLANE_LABEL, signal });
+  const served = new Set(sets.items.map(servedServiceKey));
+  const services = await client.list(SERVICES, { fieldSelector: "spec.type=LoadBalancer", signal });
+  for (const daemonSet of sets.items) await deleteDaemonSet(options, daemonSet);
+  let released = 0;
+  for (const service of services.items) {
+    const condition = servedCondition(service);
+    if (condition === undefined && !served.has(objectKey(service))) continue;
+    const finalizers = finalizersFor(service, false);
+    if (finalizers !== undefined) await writeFinalizers(options, { service, finalizers });
+    if (condition !== undefined && !service.metadata?.deletionTimestamp) {
+      await writeStatus(options, { service, status: undefined });
+    }
+    released++;
+  }
+  await deleteOwn(options, SERVICE_ACCOUNTS, { namespace, name: POD_SERVICE_ACCOUNT });
+  await deleteOwn(options, CLUSTER_ROLE_BINDINGS, { name: ENDPOINT_READER_ROLE });
+  await deleteOwn(options, CLUSTER_ROLES, { name: ENDPOINT_READER_ROLE });
+  if (sets.items.length > 0 || released > 0) {
+    logger.info("Removed the load balancer", { daemonSets: sets.items.length, services: released });
+  }
+  return { daemonSets: sets.items.length, services: released };
+}
+
+/** Something of the same name that another program made stays. */
+async function deleteOwn(
+  options: RemoveServiceLbOptions,
+  type: ResourceType<KubeObject>,
+  key: ObjectKey,
+): Promise<void> {
+  const { client, signal } = options;
+  let found: KubeObject;
+  try {
+    found = await client.get(type, key, { signal });
+  } catch (error) {
+    if (isNotFound(error)) return;
+    throw error;
+  }
+  if (found.metadata?.labels?.[MANAGED_BY_LABEL] === "k3slb") {
+    await deleteIfPresent(() => client.delete(type, key, { signal }));
+  }
+}

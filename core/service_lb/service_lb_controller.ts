@@ -1,0 +1,371 @@
+// The load balancer's control loop: watches, a queue of Services, passes. Decisions are in the pure files, writes in service_writes.ts.
+// Level-based: every pass starts from the whole present state, so a lost or repeated notice does no harm.
+import type { KubeClient } from "../kube/contract.ts";
+import { isConflict, isNotFound } from "../kube/errors.ts";
+import { type Reflector, startReflector } from "../kube/reflector.ts";
+import { DAEMON_SETS, NODES, PODS, SERVICES } from "../kube/resources.ts";
+import type { DaemonSet, Node, Pod, Service } from "../kube/types.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
+import type { ServerOptions } from "../server_options.ts";
+import { errorMessage, isAbort } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
+import { nodeChangeScope, portSharers } from "./affected_services.ts";
+import { AgentSilence } from "./agent_silence.ts";
+import { ClusterView, type ObjectChange } from "./cluster_view.ts";
+import type { DesiredServiceOptions } from "./desired_service.ts";
+import { SERVICE_NAME_LABEL } from "./labels.ts";
+import { LocalSlices } from "./local_slices.ts";
+import { servedServiceKey, type ServiceKey, sliceServiceKey, splitKey } from "./names.ts";
+import { desiredPrerequisites } from "./prerequisites.ts";
+import { type ClaimOptions, serviceClaim } from "./service_claim.ts";
+import {
+  isOwn,
+  type PassContext,
+  type PassMemory,
+  passService,
+  releaseService,
+  servedCondition,
+  type ServiceEvents,
+} from "./service_pass.ts";
+import type { IpMode } from "./service_settings.ts";
+import { applyPrerequisites, deleteDaemonSet, hasFinalizer, referenceTo } from "./service_writes.ts";
+import { sameContent, trimDaemonSet, trimNode, trimPod, trimService } from "./trim_objects.ts";
+
+/** The server's settings that the load balancer reads. */
+export type ServiceLbOptions =
+  & Pick<
+    ServerOptions,
+    | "dataplane"
+    | "servicelbNamespace"
+    | "lbImage"
+    | "pauseImage"
+    | "systemDefaultRegistry"
+    | "lbClass"
+    | "lbDefault"
+    | "statusAddresses"
+  >
+  & {
+    /**
+     * Leave out nodes labelled `node.kubernetes.io/exclude-from-external-load-balancers`.
+     * @default {false}
+     */
+    readonly honorExcludeLabel?: boolean;
+    /** `ipMode` for Services that do not say; `Proxy` where kube-proxy would bind the addresses (IPVS). */
+    readonly ipMode?: IpMode;
+  };
+
+/** What {@linkcode startServiceLb} takes. */
+export interface StartServiceLbOptions {
+  readonly client: KubeClient;
+  readonly options: ServiceLbOptions;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly events: ServiceEvents;
+  readonly signal: AbortSignal;
+}
+
+/** A running load balancer. */
+export interface ServiceLb {
+  /** Resolves when all objects are known and passes have begun; rejects with an `AbortError` if stopped before. */
+  readonly synced: Promise<void>;
+  /** Whether every watch is open. */
+  readonly isConnected: boolean;
+  /** Services that wait for a pass. */
+  readonly queueLength: number;
+  /** Resolves when the signal has been aborted and nothing runs any more. Never rejects. */
+  readonly done: Promise<void>;
+}
+
+/** Serves LoadBalancer Services until `options.signal` is aborted. What was made stays. */
+export function startServiceLb(options: StartServiceLbOptions): ServiceLb {
+  return new ServiceLbController(options);
+}
+
+class ServiceLbController implements ServiceLb {
+  readonly synced: Promise<void>;
+  readonly done: Promise<void>;
+  readonly #start: StartServiceLbOptions;
+  readonly #settings: DesiredServiceOptions & ClaimOptions;
+  readonly #queue: WorkQueue;
+  readonly #view: ClusterView;
+  readonly #silence = new AgentSilence();
+  readonly #services: Reflector<Service>;
+  readonly #nodes: Reflector<Node>;
+  readonly #pods: Reflector<Pod>;
+  readonly #daemonSets: Reflector<DaemonSet>;
+  readonly #slices: LocalSlices;
+  readonly #context: PassContext;
+  readonly #memories = new Map<ServiceKey, PassMemory>();
+  /** Services that left the watch without having been deleted before our eyes: their type may have changed. */
+  readonly #left = new Set<ServiceKey>();
+  #isReady = false;
+
+  constructor(start: StartServiceLbOptions) {
+    this.#start = start;
+    const { client, clock, signal, events, logger } = start;
+    this.#settings = settingsOf(start.options);
+    this.#queue = createWorkQueue({ clock });
+    const watching = { client, clock, signal, logger };
+    const namespace = start.options.servicelbNamespace;
+    const ours = { namespace, labelSelector: SERVICE_NAME_LABEL };
+    this.#view = new ClusterView(
+      () => ({ services: this.#services.objects, nodes: this.#nodes.objects }),
+      this.#settings,
+    );
+    this.#services = startReflector({
+      ...watching,
+      type: SERVICES,
+      selection: { fieldSelector: "spec.type=LoadBalancer" },
+      keep: trimService,
+      onChange: ({ key, before, after }) => this.#noteService(key, { before, after }),
+    });
+    this.#nodes = startReflector({
+      ...watching,
+      type: NODES,
+      keep: trimNode,
+      onChange: ({ key, before, after }) => this.#noteNode(key, { before, after }),
+    });
+    this.#pods = startReflector({
+      ...watching,
+      type: PODS,
+      selection: ours,
+      keep: trimPod,
+      onChange: (change) => {
+        this.#view.notePod(change);
+        this.#addServed(change);
+      },
+    });
+    this.#daemonSets = startReflector({
+      ...watching,
+      type: DAEMON_SETS,
+      selection: ours,
+      keep: trimDaemonSet,
+      onChange: (change) => {
+        this.#view.noteDaemonSet(change);
+        this.#addServed(change);
+      },
+    });
+    this.#slices = new LocalSlices({
+      ...watching,
+      onChange: (change) => {
+        this.#view.noteSlice(change);
+        this.#add(change.after === undefined ? undefined : sliceServiceKey(change.after));
+        this.#add(change.before === undefined ? undefined : sliceServiceKey(change.before));
+      },
+    });
+    this.#context = {
+      client,
+      clock,
+      events,
+      signal,
+      options: this.#settings,
+      written: {
+        service: (service) => this.#services.merge([service]),
+        daemonSet: (daemonSet) => this.#daemonSets.merge([daemonSet]),
+      },
+    };
+    this.synced = this.#waitForObjects();
+    // Nobody has to wait for it.
+    this.synced.catch(() => {});
+    this.done = this.#run();
+  }
+
+  get isConnected(): boolean {
+    return [this.#services, this.#nodes, this.#pods, this.#daemonSets].every(({ isConnected }) => isConnected);
+  }
+
+  get queueLength(): number {
+    return this.#queue.length;
+  }
+
+  async #waitForObjects(): Promise<void> {
+    await Promise.all([this.#services.synced, this.#nodes.synced, this.#pods.synced, this.#daemonSets.synced]);
+    this.#isReady = true;
+    this.#addAll();
+    for (const key of this.#view.servicesWithDaemonSets()) this.#queue.add(key);
+  }
+
+  async #run(): Promise<void> {
+    const { signal, clock } = this.#start;
+    const stopSilenceChecks = repeat(() => this.#checkSilence(), { clock, periodMs: SILENCE_CHECK_MS });
+    signal.addEventListener("abort", stopSilenceChecks, { once: true });
+    if (signal.aborted) stopSilenceChecks();
+    await Promise.all([
+      this.#ensurePrerequisites(),
+      this.#queue.run({
+        work: (key) => this.#pass(key),
+        signal,
+        workers: WORKERS,
+        onFailure: (key, error) => this.#noteFailure(key, error),
+      }),
+    ]);
+    await Promise.all(
+      [this.#services, this.#nodes, this.#pods, this.#daemonSets, this.#slices].map(({ done }) => done),
+    );
+  }
+
+  /** Tried until it works: without the ServiceAccount no pod starts, without the right no agent knows an endpoint. */
+  async #ensurePrerequisites(): Promise<void> {
+    const { client, signal, clock, logger, options } = this.#start;
+    const objects = desiredPrerequisites(options.dataplane, options.servicelbNamespace);
+    while (!signal.aborted) {
+      try {
+        await applyPrerequisites({ client, signal }, objects);
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        logger.warn("Cannot make the load balancer's ServiceAccount and roles", { error: errorMessage(error) });
+        await clock.sleep(PREREQUISITE_RETRY_MS, signal).catch(() => {});
+      }
+    }
+  }
+
+  async #pass(key: ServiceKey): Promise<number | undefined> {
+    const service = this.#services.objects.get(key);
+    if (service === undefined) return await this.#passAbsent(key);
+    this.#left.delete(key);
+    if (service.spec?.externalTrafficPolicy === "Local" && serviceClaim(service, this.#settings).ours) {
+      await this.#slices.ensure(key);
+    } else this.#slices.drop(key);
+    const memory = this.#memories.get(key) ?? { contested: 0 };
+    this.#memories.set(key, memory);
+    return await passService(this.#context, {
+      service,
+      daemonSets: this.#view.daemonSetsOf(key),
+      facts: () => this.#view.factsOf(key, this.#silence.nodes),
+      memory,
+    });
+  }
+
+  /** A Service that is gone, or no longer of the type: what was made for it goes too. */
+  async #passAbsent(key: ServiceKey): Promise<undefined> {
+    this.#memories.delete(key);
+    this.#slices.drop(key);
+    const daemonSets = this.#view.daemonSetsOf(key);
+    const service = this.#left.has(key) ? await this.#find(key) : undefined;
+    if (service !== undefined) {
+      const claim = serviceClaim(service, this.#settings);
+      if (!claim.ours) await releaseService(this.#context, { service: trimService(service), daemonSets, claim });
+    } else {
+      for (const daemonSet of daemonSets) if (isOwn(daemonSet)) await deleteDaemonSet(this.#context, daemonSet);
+    }
+    this.#left.delete(key);
+  }
+
+  async #find(key: ServiceKey): Promise<Service | undefined> {
+    try {
+      return await this.#start.client.get(SERVICES, splitKey(key), { signal: this.#start.signal });
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
+  #noteService(key: ServiceKey, change: ObjectChange<Service>): void {
+    const { before, after } = change;
+    if (after === undefined && before !== undefined && before.metadata?.deletionTimestamp === undefined) {
+      if (hasFinalizer(before) || servedCondition(before) !== undefined) this.#left.add(key);
+    }
+    const sharers = portSharers(change, this.#services.objects.values());
+    if (
+      before === undefined || after === undefined || !sameContent(before.spec, after.spec) ||
+      !sameContent(before.metadata, after.metadata)
+    ) {
+      this.#view.forgetChoices();
+    }
+    this.#add(key);
+    for (const sharer of sharers) this.#add(sharer);
+  }
+
+  #noteNode(name: string, change: ObjectChange<Node>): void {
+    const isBack = this.#silence.note(name, change, this.#times());
+    const scope = nodeChangeScope(change.before, change.after);
+    if (scope === "all") {
+      this.#view.forgetChoices();
+      this.#addAll();
+    } else if (scope === "present" || isBack) this.#addOnNode(name);
+  }
+
+  #checkSilence(): void {
+    for (const node of this.#silence.check(this.#times())) this.#addOnNode(node);
+  }
+
+  #times(): { readonly monotonicMs: number; readonly wallMs: number } {
+    const { clock } = this.#start;
+    return { monotonicMs: clock.monotonicMs(), wallMs: clock.now() };
+  }
+
+  #addServed(change: ObjectChange<Pod | DaemonSet>): void {
+    const { before, after } = change;
+    if (before !== undefined && after !== undefined && sameContent(before, after)) return;
+    if (before !== undefined) this.#add(servedServiceKey(before));
+    if (after !== undefined) this.#add(servedServiceKey(after));
+  }
+
+  #addOnNode(node: string): void {
+    for (const key of this.#view.servicesOnNode(node)) this.#add(key);
+  }
+
+  #addAll(): void {
+    for (const key of this.#services.objects.keys()) this.#add(key);
+  }
+
+  /** Nothing is decided before all is known: a list without nodes would empty every status. */
+  #add(key: ServiceKey | undefined): void {
+    if (this.#isReady && key !== undefined) this.#queue.add(key);
+  }
+
+  #noteFailure(key: ServiceKey, error: unknown): void {
+    if (isAbort(error)) return;
+    const { logger, events } = this.#start;
+    // Someone else was faster; the next pass sees what they wrote.
+    if (isConflict(error)) return logger.debug("A Service changed during its pass", { service: key });
+    const message = errorMessage(error);
+    logger.warn("Cannot bring a Service up to date", { service: key, error: message });
+    const service = this.#services.objects.get(key);
+    const memory = this.#memories.get(key);
+    if (service === undefined || memory === undefined || memory.toldWarning === message) return;
+    memory.toldWarning = message;
+    events.record(referenceTo(service, { apiVersion: "v1", kind: "Service" }), {
+      type: "Warning",
+      reason: "SyncLoadBalancerFailed",
+      message,
+    });
+  }
+}
+
+/** The settings in the terms of the pure files. */
+export function settingsOf(options: ServiceLbOptions): DesiredServiceOptions & ClaimOptions {
+  const { dataplane, lbImage, pauseImage, systemDefaultRegistry, lbClass, lbDefault, statusAddresses } = options;
+  return {
+    dataplane,
+    namespace: options.servicelbNamespace,
+    lbImage,
+    pauseImage,
+    systemDefaultRegistry,
+    lbClass,
+    lbDefault,
+    statusAddresses,
+    honorExcludeLabel: options.honorExcludeLabel ?? false,
+    ...(options.ipMode === undefined ? {} : { ipMode: options.ipMode }),
+  };
+}
+
+/** Calls `action` every `periodMs` until the returned function is called. */
+function repeat(action: () => void, options: { readonly clock: Clock; readonly periodMs: number }): () => void {
+  let cancel: () => void;
+  const schedule = (): void => {
+    cancel = options.clock.setTimer(() => {
+      action();
+      schedule();
+    }, options.periodMs);
+  };
+  schedule();
+  return () => cancel();
+}
+
+/** Passes wait for the API server most of the time. */
+const WORKERS = 4;
+const SILENCE_CHECK_MS = 10_000;
+const PREREQUISITE_RETRY_MS = 5_000;

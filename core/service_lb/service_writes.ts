@@ -1,0 +1,132 @@
+// Every write to the API for a Service, one function each. No decisions here; what to write comes from the pure files.
+// The status is written by server-side apply, so that taking it back removes exactly what was written here.
+import type { KubeClient } from "../kube/contract.ts";
+import { isNotFound } from "../kube/errors.ts";
+import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DAEMON_SETS, SERVICE_ACCOUNTS, SERVICES } from "../kube/resources.ts";
+import type { Condition, DaemonSet, KubeObject, Service } from "../kube/types.ts";
+import type { IngressAddress } from "./desired_status.ts";
+import { OLD_SERVICE_FINALIZER, SERVICE_FINALIZER } from "./labels.ts";
+import type { Prerequisites } from "./prerequisites.ts";
+
+/** What every write takes. */
+export interface WriteContext {
+  readonly client: KubeClient;
+  readonly signal: AbortSignal;
+}
+
+/** Whether `service` has the finalizer that keeps it until its DaemonSet is gone. */
+export function hasFinalizer(service: Service): boolean {
+  return service.metadata?.finalizers?.includes(SERVICE_FINALIZER) ?? false;
+}
+
+/** The finalizers of `service` while it is served, or once it is not; `undefined` if they are so already. */
+export function finalizersFor(service: Service, served: boolean): readonly string[] | undefined {
+  const present = service.metadata?.finalizers ?? [];
+  const others = present.filter((name) => name !== SERVICE_FINALIZER && name !== OLD_SERVICE_FINALIZER);
+  const wanted = served ? [...others, SERVICE_FINALIZER] : others;
+  return sameMembers(present, wanted) ? undefined : wanted;
+}
+
+/**
+ * Sets the finalizers; on condition that the Service is unchanged, as the whole list is written.
+ *
+ * @throws {K3slbError} code "kube-conflict" if the Service has changed
+ */
+export async function writeFinalizers(
+  context: WriteContext,
+  options: { readonly service: Service; readonly finalizers: readonly string[] },
+): Promise<Service> {
+  const { name = "", namespace = "", resourceVersion, uid } = options.service.metadata ?? {};
+  const body = { metadata: { resourceVersion, uid, finalizers: options.finalizers } };
+  return await context.client.patch(SERVICES, { namespace, name }, { type: "merge", body }, { signal: context.signal });
+}
+
+/** Applies the DaemonSet whole. */
+export async function applyDaemonSet(context: WriteContext, daemonSet: DaemonSet): Promise<DaemonSet> {
+  return await context.client.apply(DAEMON_SETS, daemonSet, { signal: context.signal });
+}
+
+/** Deletes this very DaemonSet; says whether it was still there. */
+export async function deleteDaemonSet(context: WriteContext, daemonSet: DaemonSet): Promise<boolean> {
+  const { name = "", namespace = "", uid } = daemonSet.metadata ?? {};
+  return await deleteIfPresent(() =>
+    context.client.delete(DAEMON_SETS, { namespace, name }, {
+      signal: context.signal,
+      ...(uid === undefined ? {} : { uid }),
+    })
+  );
+}
+
+/** What is written into a Service's status. */
+export interface StatusWrite {
+  readonly ingress: readonly IngressAddress[];
+  readonly condition: Condition;
+}
+
+/** Writes addresses and condition in one request; `undefined` takes back what was written before. */
+export async function writeStatus(
+  context: WriteContext,
+  options: { readonly service: Service; readonly status: StatusWrite | undefined },
+): Promise<Service> {
+  const { name = "", namespace = "", uid } = options.service.metadata ?? {};
+  const { status } = options;
+  const body = {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name, namespace, ...(uid === undefined ? {} : { uid }) },
+    // An empty list is written as such: leaving it out would keep addresses that another program wrote for this Service.
+    ...(status === undefined
+      ? {}
+      : { status: { loadBalancer: { ingress: [...status.ingress] }, conditions: [status.condition] } }),
+  };
+  return await context.client.apply(SERVICES, body as Service, { subresource: "status", signal: context.signal });
+}
+
+/** Applies what is there once per cluster. */
+export async function applyPrerequisites(context: WriteContext, objects: Prerequisites): Promise<void> {
+  const { client, signal } = context;
+  await client.apply(SERVICE_ACCOUNTS, objects.serviceAccount, { signal });
+  if (objects.endpointReader === undefined) return;
+  await client.apply(CLUSTER_ROLES, objects.endpointReader.role, { signal });
+  await client.apply(CLUSTER_ROLE_BINDINGS, objects.endpointReader.binding, { signal });
+}
+
+/** Runs `remove`; `false` if the object was gone before. */
+export async function deleteIfPresent(remove: () => Promise<void>): Promise<boolean> {
+  try {
+    await remove();
+    return true;
+  } catch (error) {
+    if (isNotFound(error)) return false;
+    throw error;
+  }
+}
+
+/** Where Events about `object` belong. */
+export function referenceTo(
+  object: KubeObject,
+  kind: { readonly apiVersion: string; readonly kind: string },
+): EventTarget {
+  const { name = "", namespace, uid, resourceVersion } = object.metadata ?? {};
+  return {
+    ...kind,
+    name,
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(uid === undefined ? {} : { uid }),
+    ...(resourceVersion === undefined ? {} : { resourceVersion }),
+  };
+}
+
+/** The object of an Event. */
+export interface EventTarget {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly namespace?: string;
+  readonly uid?: string;
+  readonly resourceVersion?: string;
+}
+
+function sameMembers(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((name) => b.includes(name));
+}
