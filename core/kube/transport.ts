@@ -318,10 +318,15 @@ class Exchange {
       socket.setNoDelay(true);
       // A peer that vanished is noticed below HTTP too; watches are silent for long.
       socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
-      const isFresh = "encrypted" in socket ? !socket.readable || socket.connecting : socket.connecting;
-      if (!isFresh) cancelConnect();
-      socket.once("secureConnect", cancelConnect);
-      if (!start.isTls) socket.once("connect", cancelConnect);
+      if (CONNECTED_SOCKETS.has(socket)) return cancelConnect();
+      const onConnect = (): void => {
+        CONNECTED_SOCKETS.add(socket);
+        cancelConnect();
+      };
+      const event = start.isTls ? "secureConnect" : "connect";
+      socket.once(event, onConnect);
+      // A socket serves many requests; their listeners must not pile up on it.
+      this.#cancelTimers.push(() => socket.removeListener(event, onConnect));
     });
     signal.addEventListener("abort", () => reject(abortReason(signal)), { once: true });
     request.end(start.body);
@@ -332,6 +337,7 @@ class Exchange {
       throw error;
     }
     cancelConnect();
+    if (request.socket !== null) CONNECTED_SOCKETS.add(request.socket);
     if (!this.#options.wholeAnswer) cancelAnswer();
   }
 
@@ -365,13 +371,14 @@ class Exchange {
     const splitter = new LineSplitter(maxBytes);
     let lastByteMs = clock.monotonicMs();
     let isEnded = false;
+    let cancelSilence: (() => void) | undefined;
     // One timer that looks at the time of the last byte, instead of one per chunk.
     const watchSilence = (delayMs: number): void => {
-      this.#cancelTimers = [clock.setTimer(() => {
+      cancelSilence = clock.setTimer(() => {
         const leftMs = lastByteMs + silenceMs - clock.monotonicMs();
         if (leftMs > 0) return watchSilence(leftMs);
         this.#fail(answerError("silent", `the stream has been silent for ${silenceMs / 1000} s`, failure));
-      }, delayMs)];
+      }, delayMs);
     };
     watchSilence(silenceMs);
     try {
@@ -387,6 +394,7 @@ class Exchange {
       if (error instanceof RangeError) throw this.#tooLarge();
       throw this.#bodyFailure(error);
     } finally {
+      cancelSilence?.();
       this.#finish();
       if (!isEnded) this.#request?.destroy();
     }
@@ -465,6 +473,9 @@ function bareHost(hostname: string): string {
 function abortReason(signal: AbortSignal): Error {
   return isAbort(signal.reason) ? signal.reason : new DOMException("The operation was aborted", "AbortError");
 }
+
+/** Sockets whose handshake is done; a reused one says so no second time. */
+const CONNECTED_SOCKETS = new WeakSet<object>();
 
 const AGENT_OPTIONS = {
   keepAlive: true,

@@ -1,0 +1,275 @@
+// Kubernetes Events: what happened to an object, for `kubectl describe`. Repeated ones are counted, floods are dropped.
+// Facts: client-go's record package (aggregation window of 10 minutes, burst of 25 per object) and core/v1 Event.
+import type { Clock } from "../runtime/clock.ts";
+import { errorMessage } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
+import type { KubeClient } from "./contract.ts";
+import { isForbidden, isNamespaceTerminating, isNotFound } from "./errors.ts";
+import { EVENTS } from "./resources.ts";
+import type { KubeEvent, KubeObject } from "./types.ts";
+
+/** The object that an Event is about. */
+export interface ObjectReference {
+  readonly apiVersion: string;
+  readonly kind: string;
+  /** Absent for cluster-scoped objects, whose Events go to `default`. */
+  readonly namespace?: string;
+  readonly name: string;
+  readonly uid?: string;
+  readonly resourceVersion?: string;
+}
+
+/** What happened. */
+export interface EventContent {
+  readonly type: "Normal" | "Warning";
+  /** Stable name in CamelCase. */
+  readonly reason: string;
+  /** Cut at 1024 bytes. */
+  readonly message: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** What {@linkcode createEventRecorder} takes. */
+export interface EventRecorderOptions {
+  readonly client: KubeClient;
+  /** Who reports, such as `service-lb-controller`. */
+  readonly component: string;
+  /** Name of the node. */
+  readonly host: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Writes Events in the order of the calls. */
+export interface EventRecorder {
+  /** Never throws and never waits. */
+  record(reference: ObjectReference, content: EventContent): void;
+  /** Writes what is still to be written. Resolves, and never rejects, when it is done or `signal` is aborted. */
+  flush(signal?: AbortSignal): Promise<void>;
+}
+
+/** A recorder that writes through `options.client`. */
+export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
+  return new QueuedEventRecorder(options);
+}
+
+/** The reference to `object`, which must have its `apiVersion` and `kind`. */
+export function referenceTo(object: KubeObject): ObjectReference {
+  const { namespace, name = "", uid, resourceVersion } = object.metadata ?? {};
+  return {
+    apiVersion: object.apiVersion ?? "",
+    kind: object.kind ?? "",
+    name,
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(uid === undefined ? {} : { uid }),
+    ...(resourceVersion === undefined ? {} : { resourceVersion }),
+  };
+}
+
+/** `text` cut to `maxBytes` of UTF-8 without splitting a character; a cut text ends in `...`. */
+export function cutToBytes(text: string, maxBytes: number): string {
+  const bytes = new TextEncoder().encode(text);
+  if (bytes.length <= maxBytes) return text;
+  let end = maxBytes - ELLIPSIS.length;
+  while (end > 0 && ((bytes[end] ?? 0) & UTF8_CONTINUATION_MASK) === UTF8_CONTINUATION) end--;
+  return new TextDecoder().decode(bytes.subarray(0, end)) + ELLIPSIS;
+}
+
+/** One Event that repeats. */
+interface Series {
+  readonly reference: ObjectReference;
+  readonly content: EventContent;
+  /** Name of the Event on the server. */
+  readonly name: string;
+  readonly firstMs: number;
+  count: number;
+  lastMs: number;
+  writtenMs: number;
+  /** Whether `count` is ahead of what is written. */
+  isDirty: boolean;
+  cancelTimer: (() => void) | undefined;
+}
+
+interface Bucket {
+  tokens: number;
+  filledMs: number;
+}
+
+class QueuedEventRecorder implements EventRecorder {
+  readonly #options: EventRecorderOptions;
+  /** Least recently used first. */
+  readonly #series = new Map<string, Series>();
+  readonly #buckets = new Map<string, Bucket>();
+  #tail: Promise<void> = Promise.resolve();
+  #queued = 0;
+
+  constructor(options: EventRecorderOptions) {
+    this.#options = options;
+  }
+
+  record(reference: ObjectReference, content: EventContent): void {
+    const nowMs = this.#options.clock.now();
+    const object = `${reference.kind}/${reference.namespace ?? ""}/${reference.name}/${reference.uid ?? ""}`;
+    const key = `${object}/${content.type}/${content.reason}/${content.message}`;
+    const series = this.#series.get(key);
+    if (series !== undefined && nowMs - series.lastMs < SERIES_WINDOW_MS) return this.#repeat(key, series, nowMs);
+    if (!this.#takeToken(object, nowMs) || this.#queued >= MAX_QUEUED) {
+      this.#options.logger.debug("Event is dropped, there are too many", { object, reason: content.reason });
+      return;
+    }
+    this.#start(key, { reference, content }, nowMs);
+  }
+
+  async flush(signal?: AbortSignal): Promise<void> {
+    for (const series of this.#series.values()) {
+      series.cancelTimer?.();
+      series.cancelTimer = undefined;
+      if (series.isDirty) this.#enqueue(series, () => this.#writeCount(series));
+    }
+    const aborted = Promise.withResolvers<void>();
+    if (signal?.aborted) return;
+    signal?.addEventListener("abort", () => aborted.resolve(), { once: true });
+    await Promise.race([this.#tail, aborted.promise]);
+  }
+
+  #start(key: string, event: { reference: ObjectReference; content: EventContent }, nowMs: number): void {
+    this.#series.get(key)?.cancelTimer?.();
+    this.#series.delete(key);
+    const suffix = Math.floor(nowMs * 4096 + this.#options.clock.random() * 4096).toString(16);
+    const series: Series = {
+      ...event,
+      name: `${event.reference.name.slice(0, MAX_NAME_LENGTH - suffix.length - 1)}.${suffix}`,
+      firstMs: nowMs,
+      count: 1,
+      lastMs: nowMs,
+      writtenMs: nowMs,
+      isDirty: false,
+      cancelTimer: undefined,
+    };
+    this.#series.set(key, series);
+    this.#forgetOldest();
+    this.#enqueue(series, () => this.#create(series));
+  }
+
+  #repeat(key: string, series: Series, nowMs: number): void {
+    this.#series.delete(key);
+    this.#series.set(key, series);
+    series.count++;
+    series.lastMs = nowMs;
+    series.isDirty = true;
+    if (series.cancelTimer !== undefined) return;
+    const delayMs = Math.max(0, series.writtenMs + WRITE_INTERVAL_MS - nowMs);
+    series.writtenMs = nowMs + delayMs;
+    if (delayMs === 0) return this.#enqueue(series, () => this.#writeCount(series));
+    series.cancelTimer = this.#options.clock.setTimer(() => {
+      series.cancelTimer = undefined;
+      this.#enqueue(series, () => this.#writeCount(series));
+    }, delayMs);
+  }
+
+  #enqueue(series: Series, write: () => Promise<void>): void {
+    this.#queued++;
+    this.#tail = this.#tail.then(write).catch((error: unknown) => this.#report(series, error)).finally(() => {
+      this.#queued--;
+    });
+  }
+
+  async #create(series: Series): Promise<void> {
+    const { reference, content } = series;
+    const { component, host } = this.#options;
+    const namespace = namespaceOf(reference);
+    series.isDirty = false;
+    const event: KubeEvent = {
+      apiVersion: "v1",
+      kind: "Event",
+      metadata: {
+        namespace,
+        name: series.name,
+        ...(content.annotations === undefined ? {} : { annotations: { ...content.annotations } }),
+      },
+      involvedObject: { ...reference },
+      type: content.type,
+      reason: content.reason,
+      message: cutToBytes(content.message, MAX_MESSAGE_BYTES),
+      count: series.count,
+      firstTimestamp: secondTime(series.firstMs),
+      lastTimestamp: secondTime(series.lastMs),
+      source: { component, host },
+      reportingComponent: component,
+      reportingInstance: host,
+    };
+    await this.#options.client.create(EVENTS, event);
+  }
+
+  async #writeCount(series: Series): Promise<void> {
+    if (!series.isDirty) return;
+    series.isDirty = false;
+    const body = { count: series.count, lastTimestamp: secondTime(series.lastMs) };
+    const key = { namespace: namespaceOf(series.reference), name: series.name };
+    try {
+      await this.#options.client.patch(EVENTS, key, { type: "merge", body });
+    } catch (error) {
+      // The server forgets Events after an hour, or it never had this one.
+      if (!isNotFound(error)) throw error;
+      await this.#create(series);
+    }
+  }
+
+  #report(series: Series, error: unknown): void {
+    const { reference, content } = series;
+    const fields = {
+      object: `${reference.kind} ${namespaceOf(reference)}/${reference.name}`,
+      reason: content.reason,
+      error: errorMessage(error),
+    };
+    // Nothing that an operator should act on: a missing right is said by the call that matters, a dying namespace takes no Events.
+    if (isForbidden(error) || isNamespaceTerminating(error) || isNotFound(error)) {
+      this.#options.logger.debug("Event was not accepted", fields);
+    } else {
+      this.#options.logger.warn("Event was not written", fields);
+    }
+  }
+
+  #takeToken(object: string, nowMs: number): boolean {
+    const bucket = this.#buckets.get(object) ?? { tokens: BUCKET_SIZE, filledMs: nowMs };
+    this.#buckets.delete(object);
+    this.#buckets.set(object, bucket);
+    if (this.#buckets.size > MAX_TRACKED) this.#buckets.delete([...this.#buckets.keys()][0] ?? "");
+    bucket.tokens = Math.min(BUCKET_SIZE, bucket.tokens + (nowMs - bucket.filledMs) / BUCKET_REFILL_MS);
+    bucket.filledMs = nowMs;
+    if (bucket.tokens < 1) return false;
+    bucket.tokens--;
+    return true;
+  }
+
+  #forgetOldest(): void {
+    if (this.#series.size <= MAX_TRACKED) return;
+    const [oldest] = this.#series;
+    if (oldest === undefined) return;
+    const [key, series] = oldest;
+    series.cancelTimer?.();
+    if (series.isDirty) this.#enqueue(series, () => this.#writeCount(series));
+    this.#series.delete(key);
+  }
+}
+
+function namespaceOf(reference: ObjectReference): string {
+  return reference.namespace ?? "default";
+}
+
+/** RFC 3339 in whole seconds, as the Event's old fields have it. */
+function secondTime(timeMs: number): string {
+  return new Date(timeMs).toISOString().replace(/\.\d+Z$/, "Z");
+}
+
+const ELLIPSIS = "...";
+const UTF8_CONTINUATION_MASK = 0xc0;
+const UTF8_CONTINUATION = 0x80;
+const MAX_MESSAGE_BYTES = 1024;
+const MAX_NAME_LENGTH = 253;
+const SERIES_WINDOW_MS = 10 * 60_000;
+const WRITE_INTERVAL_MS = 60_000;
+const BUCKET_SIZE = 25;
+const BUCKET_REFILL_MS = 5 * 60_000;
+const MAX_TRACKED = 1000;
+const MAX_QUEUED = 200;

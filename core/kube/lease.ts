@@ -1,0 +1,285 @@
+// Leader election by a Lease, as client-go does it: a record that its holder renews, taken over when it was not renewed in time.
+// Other machines' clocks are never compared with ours: what counts is when we saw the record change, by the monotonic clock.
+import type { Clock } from "../runtime/clock.ts";
+import { errorMessage, isAbort, K3slbError } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
+import type { KubeClient } from "./contract.ts";
+import { isAlreadyExists, isConflict, isNotFound } from "./errors.ts";
+import { LEASES } from "./resources.ts";
+import type { Lease } from "./types.ts";
+
+/** What {@linkcode runLeaderElection} takes. */
+export interface LeaderElectionOptions {
+  readonly client: KubeClient;
+  readonly namespace: string;
+  /** Name of the Lease. */
+  readonly name: string;
+  /** Unique for this process, such as the host's name and a random part. */
+  readonly identity: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** The leader's work. Its signal is aborted when leadership ends; it must then end soon, as another leader may start. */
+  readonly lead: (signal: AbortSignal) => Promise<void>;
+  /** Told about each new holder, this process included. */
+  readonly onLeader?: (holder: string) => void;
+  /**
+   * Time in milliseconds without renewal after which others take over.
+   * @default {15000}
+   */
+  readonly leaseDurationMs?: number;
+  /**
+   * Time in milliseconds after the last renewal at which the leader gives up; less than the lease duration.
+   * @default {10000}
+   */
+  readonly renewDeadlineMs?: number;
+  /** @default {2000} */
+  readonly retryPeriodMs?: number;
+}
+
+/**
+ * Waits to become the leader, leads, and starts over when leadership is lost, until `options.signal` is aborted; then releases
+ * the Lease, so that another one leads at once. Resolves after `lead` has ended.
+ *
+ * @throws what `lead` throws while it leads; the Lease is released before. Failures of the server are never thrown.
+ */
+export async function runLeaderElection(options: LeaderElectionOptions): Promise<void> {
+  const candidate = new Candidate(options);
+  while (!options.signal.aborted) {
+    if (!await candidate.campaign()) return;
+    if (await candidate.lead() === "finished") return;
+  }
+}
+
+class Candidate {
+  readonly #options: LeaderElectionOptions;
+  readonly #leaseDurationMs: number;
+  readonly #renewDeadlineMs: number;
+  readonly #retryPeriodMs: number;
+  /** The Lease as last seen. */
+  #observed: Lease | undefined;
+  #observedAtMs = 0;
+  #renewedAtMs = 0;
+  #reportedHolder: string | undefined;
+  #lastProblem: string | undefined;
+
+  constructor(options: LeaderElectionOptions) {
+    this.#options = options;
+    this.#leaseDurationMs = options.leaseDurationMs ?? 15_000;
+    this.#renewDeadlineMs = options.renewDeadlineMs ?? 10_000;
+    this.#retryPeriodMs = options.retryPeriodMs ?? 2_000;
+    if (this.#leaseDurationMs <= this.#renewDeadlineMs || this.#renewDeadlineMs <= this.#retryPeriodMs) {
+      throw new RangeError("Lease duration, renew deadline and retry period must decrease");
+    }
+  }
+
+  /** Resolves with true as soon as this process holds the Lease, with false when the signal is aborted. */
+  async campaign(): Promise<boolean> {
+    const { signal, clock } = this.#options;
+    while (!signal.aborted) {
+      if (await this.#tryToHold(this.#renewDeadlineMs)) {
+        // Aborted in the middle of taking it: nobody will lead, so nobody must hold.
+        if (!signal.aborted) return true;
+        await this.#release();
+        return false;
+      }
+      await clock.sleep(this.#delayMs(), signal).catch(ignoreAbort);
+    }
+    return false;
+  }
+
+  async lead(): Promise<"finished" | "lost"> {
+    const { signal, logger, name, identity } = this.#options;
+    const term = new AbortController();
+    const end = (): void => term.abort(abortError());
+    signal.addEventListener("abort", end, { once: true });
+    if (signal.aborted) end();
+    logger.info("This process leads", { lease: name, identity });
+    const renewing = this.#renew(term);
+    try {
+      await this.#options.lead(term.signal);
+    } catch (error) {
+      if (!(isAbort(error) && term.signal.aborted)) throw error;
+    } finally {
+      const isLost = term.signal.aborted && !signal.aborted;
+      end();
+      signal.removeEventListener("abort", end);
+      await renewing;
+      if (!isLost) await this.#release();
+      else logger.warn("Leadership is lost", { lease: name, holder: this.#holder() });
+    }
+    return term.signal.reason instanceof K3slbError ? "lost" : "finished";
+  }
+
+  /** Renews until the term ends; ends it if no renewal succeeds until the deadline. */
+  async #renew(term: AbortController): Promise<void> {
+    const { clock, name } = this.#options;
+    while (!term.signal.aborted) {
+      await clock.sleep(this.#retryPeriodMs, term.signal).catch(ignoreAbort);
+      if (term.signal.aborted) return;
+      const leftMs = this.#renewedAtMs + this.#renewDeadlineMs - clock.monotonicMs();
+      const isHeld = leftMs > 0 && await this.#tryToHold(leftMs);
+      if (isHeld) continue;
+      const isOverdue = clock.monotonicMs() >= this.#renewedAtMs + this.#renewDeadlineMs;
+      const isTaken = this.#holder() !== this.#options.identity;
+      if (isOverdue || isTaken) {
+        term.abort(
+          new K3slbError(`Leadership of lease "${name}" is lost: ${this.#lastProblem ?? "another process holds it"}`, {
+            code: "leadership-lost",
+            hint: "The process waits to lead again; look at the API server if this repeats",
+            retriable: true,
+          }),
+        );
+      }
+    }
+  }
+
+  /** One try to take or renew the Lease, within `limitMs`. */
+  async #tryToHold(limitMs: number): Promise<boolean> {
+    const { clock, signal, name, logger } = this.#options;
+    const startMs = clock.monotonicMs();
+    const limit = new AbortController();
+    const stop = (): void => limit.abort(abortError());
+    const cancelLimit = clock.setTimer(stop, limitMs);
+    signal.addEventListener("abort", stop, { once: true });
+    try {
+      const isHeld = await this.#takeOrRenew(limit.signal);
+      if (isHeld) this.#renewedAtMs = startMs;
+      this.#lastProblem = undefined;
+      return isHeld;
+    } catch (error) {
+      if (signal.aborted) return false;
+      const problem = isAbort(error) ? `no answer within ${Math.round(limitMs) / 1000} s` : errorMessage(error);
+      // A conflict is the race itself, not trouble.
+      if (!isConflict(error) && !isAlreadyExists(error) && problem !== this.#lastProblem) {
+        logger.warn("Lease cannot be taken or renewed; it is tried again", { lease: name, error: problem });
+      }
+      this.#lastProblem = problem;
+      if (isConflict(error)) this.#mustRead = true;
+      return false;
+    } finally {
+      cancelLimit();
+      signal.removeEventListener("abort", stop);
+    }
+  }
+
+  #mustRead = true;
+
+  async #takeOrRenew(signal: AbortSignal): Promise<boolean> {
+    const { client, namespace, name, identity, clock } = this.#options;
+    // The holder knows the present version from its last write; only others need to look.
+    const isRenewal = !this.#mustRead && this.#holder() === identity;
+    if (!isRenewal) {
+      const seen = await client.get(LEASES, { namespace, name }, { signal }).catch((error: unknown) => {
+        if (isNotFound(error)) return undefined;
+        throw error;
+      });
+      if (seen === undefined) {
+        this.#observe(await client.create(LEASES, this.#record(undefined), { signal }));
+        this.#mustRead = false;
+        return true;
+      }
+      this.#observe(seen);
+      this.#mustRead = false;
+      if (this.#holder() !== "" && this.#holder() !== identity && this.#leftMs() > 0) {
+        this.#mustRead = true;
+        return false;
+      }
+    }
+    // Until the answer is here it is unknown which version the server has.
+    this.#mustRead = true;
+    const written = await client.update(LEASES, this.#record(this.#observed), { signal });
+    this.#observedAtMs = clock.monotonicMs();
+    this.#observe(written);
+    this.#mustRead = false;
+    return true;
+  }
+
+  /** Safe to call if the Lease is not ours: the version makes the write conditional. */
+  async #release(): Promise<void> {
+    const { client, identity, logger, name } = this.#options;
+    if (this.#observed === undefined || this.#holder() !== identity) return;
+    const record = this.#record(this.#observed);
+    try {
+      await client.update(
+        LEASES,
+        { ...record, spec: { ...record.spec, holderIdentity: "", leaseDurationSeconds: 1 } },
+        {
+          timeoutMs: RELEASE_TIMEOUT_MS,
+        },
+      );
+    } catch (error) {
+      logger.debug("Lease was not released; it expires by itself", { lease: name, error: errorMessage(error) });
+    }
+    this.#observed = undefined;
+    this.#mustRead = true;
+  }
+
+  #record(present: Lease | undefined): Lease {
+    const { namespace, name, identity, clock } = this.#options;
+    const now = microTime(clock.now());
+    const isOurs = present?.spec?.holderIdentity === identity;
+    const transitions = present?.spec?.leaseTransitions ?? 0;
+    return {
+      apiVersion: "coordination.k8s.io/v1",
+      kind: "Lease",
+      metadata: present?.metadata ?? { namespace, name },
+      spec: {
+        ...present?.spec,
+        holderIdentity: identity,
+        leaseDurationSeconds: Math.ceil(this.#leaseDurationMs / 1000),
+        acquireTime: isOurs ? present?.spec?.acquireTime ?? now : now,
+        renewTime: now,
+        leaseTransitions: present === undefined || isOurs ? transitions : transitions + 1,
+      },
+    };
+  }
+
+  #observe(lease: Lease): void {
+    const isSame = this.#observed?.metadata?.resourceVersion === lease.metadata?.resourceVersion &&
+      this.#observed?.metadata?.uid === lease.metadata?.uid;
+    if (!isSame) {
+      this.#observed = lease;
+      this.#observedAtMs = this.#options.clock.monotonicMs();
+    }
+    const holder = this.#holder();
+    if (holder === "" || holder === this.#reportedHolder) return;
+    this.#reportedHolder = holder;
+    this.#options.onLeader?.(holder);
+  }
+
+  #holder(): string {
+    return this.#observed?.spec?.holderIdentity ?? "";
+  }
+
+  /** How long the record is valid yet, by its own duration and our clock. */
+  #leftMs(): number {
+    const durationMs = (this.#observed?.spec?.leaseDurationSeconds ?? 0) * 1000;
+    return this.#observedAtMs + durationMs - this.#options.clock.monotonicMs();
+  }
+
+  /** A candidate looks again after the retry period, and right after the present record runs out. */
+  #delayMs(): number {
+    const jitter = 1 + this.#options.clock.random() * RETRY_JITTER;
+    const leftMs = this.#leftMs();
+    const retryMs = this.#retryPeriodMs * jitter;
+    return leftMs > 0 && leftMs < retryMs ? leftMs + this.#options.clock.random() * EXPIRY_JITTER_MS : retryMs;
+  }
+}
+
+/** RFC 3339 with microseconds, as Leases have it. */
+function microTime(timeMs: number): string {
+  return new Date(timeMs).toISOString().replace("Z", "000Z");
+}
+
+function ignoreAbort(error: unknown): void {
+  if (!isAbort(error)) throw error;
+}
+
+function abortError(): DOMException {
+  return new DOMException("The operation was aborted", "AbortError");
+}
+
+const RETRY_JITTER = 0.2;
+const EXPIRY_JITTER_MS = 500;
+const RELEASE_TIMEOUT_MS = 3000;

@@ -1,0 +1,76 @@
+// Tells systemd how the service is doing, see sd_notify(3). `node:` has no Unix datagram sockets, so the program
+// `systemd-notify` sends the message; the unit needs `NotifyAccess=all`, as the message comes from another process.
+import { execFile } from "node:child_process";
+import { errorMessage } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
+
+/** What {@linkcode createSystemdNotifier} takes. */
+export interface SystemdNotifierOptions {
+  /** The process's environment; without `NOTIFY_SOCKET` nothing is sent. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly logger: Logger;
+  /** Runs `systemd-notify` with arguments; tests replace it. */
+  readonly run?: (args: readonly string[], env: Readonly<Record<string, string | undefined>>) => Promise<void>;
+}
+
+/** Messages to systemd, sent in order. No method throws or rejects. */
+export interface SystemdNotifier {
+  /** Whether systemd waits for messages. */
+  readonly isActive: boolean;
+  /** The service is up. */
+  ready(status: string): Promise<void>;
+  /** One line for `systemctl status`; the same line again is not sent. */
+  status(status: string): Promise<void>;
+  /** The service has begun to stop. */
+  stopping(): Promise<void>;
+}
+
+/** A notifier; it does nothing outside of systemd. */
+export function createSystemdNotifier(options: SystemdNotifierOptions): SystemdNotifier {
+  const { env, logger, run = runSystemdNotify } = options;
+  const isActive = (env["NOTIFY_SOCKET"] ?? "") !== "";
+  let tail: Promise<void> = Promise.resolve();
+  let lastStatus: string | undefined;
+  let isFailing = false;
+  const send = (messages: readonly string[]): Promise<void> => {
+    if (!isActive) return tail;
+    tail = tail.then(() => run(messages, env)).then(() => {
+      isFailing = false;
+    }).catch((error: unknown) => {
+      if (!isFailing) logger.warn("systemd was not notified", { error: errorMessage(error) });
+      isFailing = true;
+    });
+    return tail;
+  };
+  return {
+    isActive,
+    ready: (status) => {
+      lastStatus = status;
+      return send(["READY=1", statusMessage(status)]);
+    },
+    status: (status) => {
+      if (status === lastStatus) return tail;
+      lastStatus = status;
+      return send([statusMessage(status)]);
+    },
+    stopping: () => send(["STOPPING=1"]),
+  };
+}
+
+function statusMessage(status: string): string {
+  return `STATUS=${status.replaceAll(/\s+/g, " ")}`;
+}
+
+function runSystemdNotify(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    execFile("systemd-notify", [...args], { env: { ...env }, timeout: TIMEOUT_MS }, (error) => {
+      if (error === null) resolve();
+      else reject(error);
+    });
+  });
+}
+
+const TIMEOUT_MS = 5000;
