@@ -197,6 +197,7 @@ class TransportKubeClient implements KubeClient {
         kind: "DeleteOptions",
         propagationPolicy: options.propagationPolicy ?? "Background",
         ...(options.uid === undefined ? {} : { preconditions: { uid: options.uid } }),
+        ...(options.gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds: options.gracePeriodSeconds }),
       },
       options,
     });
