@@ -1,0 +1,403 @@
+// Keeps the cluster at what the manifests folder says. Thin: which files count is decided in select_files.ts, what happens
+// with one in manifest_deployer.ts. The queue's keys are AddOn names, so files that share a name meet in one place.
+import { join } from "node:path";
+import type { KubeClient } from "../kube/contract.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
+import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
+import { type AddOn, addOnNameOf, checksumOf, SERVER_ANNOTATION } from "./addon.ts";
+import { refuseBesideK3s } from "./k3s_process.ts";
+import { createKindCatalog } from "./kind_catalog.ts";
+import {
+  ensureManifestsFolder,
+  FolderWatches,
+  manifestsFolder,
+  readManifest,
+  removeManifest,
+  scanFolder,
+  writeManifest,
+} from "./manifest_dir.ts";
+import { ManifestDeployer, type ManifestEvents } from "./manifest_deployer.ts";
+import { type FileChoice, isDisabled, leftOutReason, selectFiles, skippedNames } from "./select_files.ts";
+import { renderTemplate } from "./template.ts";
+
+/** Settings of the deployer. */
+export interface ManifestSettings {
+  readonly dataDir: string;
+  /** Names of files without extension, or folders, that are removed and never deployed. */
+  readonly disable: readonly string[];
+  /** Whether deleting a file deletes its objects. */
+  readonly pruneDeletedManifests: boolean;
+  /** Name of this server. */
+  readonly server: string;
+  /**
+   * Time in milliseconds after which the folder is looked at without being told of a change.
+   * @default {15000}
+   */
+  readonly rescanIntervalMs?: number;
+  /**
+   * Time in milliseconds after which unchanged files are applied again, which puts back what others changed; 0: never.
+   * @default {0}
+   */
+  readonly repairIntervalMs?: number;
+  /**
+   * Where processes are looked for, to refuse running beside K3s; empty: not looked for.
+   * @default {"/proc"}
+   */
+  readonly processRoot?: string;
+}
+
+/** A manifest that comes with the program. */
+export interface PackagedFile {
+  /** Path below the manifests folder. */
+  readonly path: string;
+  readonly content: string;
+  /** Values of `%{NAME}%` in the content. */
+  readonly variables?: Readonly<Record<string, string>>;
+}
+
+/** What {@linkcode startManifests} takes. */
+export interface ManifestsOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly events: ManifestEvents;
+  readonly signal: AbortSignal;
+  readonly options: ManifestSettings;
+  readonly packagedFiles?: readonly PackagedFile[];
+}
+
+/** The running deployer. */
+export interface RunningManifests {
+  /** Settles when the signal has ended everything; rejects if it could not start. */
+  readonly done: Promise<void>;
+}
+
+/** Starts the deployer. Only the leader may run it. */
+export function startManifests(options: ManifestsOptions): RunningManifests {
+  return { done: new ManifestController(options).run() };
+}
+
+/** A file younger than this may be half-written. */
+const SETTLE_MS = 100;
+/** A file younger than this is read again before anyone is told that it is broken. */
+const FORGIVING_MS = 2_000;
+const FORGIVING_RETRY_MS = 400;
+const COALESCE_MS = 20;
+const START_RETRY_MS = 5_000;
+const WORKERS = 4;
+
+/** How a file was when it was last dealt with. */
+interface Handled {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly modifiedMs: number;
+  readonly checksum: string;
+}
+
+class ManifestController {
+  readonly #options: ManifestsOptions;
+  readonly #folder: string;
+  readonly #deployer: ManifestDeployer;
+  readonly #queue: WorkQueue;
+  readonly #signal: AbortSignal;
+  #choices: ReadonlyMap<string, FileChoice> = new Map();
+  /** AddOns that this folder is responsible for, as listed at the start; read again before anything is done with one. */
+  readonly #recorded = new Map<string, AddOn>();
+  readonly #handled = new Map<string, Handled>();
+  readonly #forced = new Set<string>();
+  readonly #said = new Set<string>();
+  #identity: string | undefined;
+  /** Whether the latest scan saw the whole folder, so that what it did not see is gone indeed. */
+  #isWhole = false;
+  #wake: () => void = () => {};
+
+  constructor(options: ManifestsOptions) {
+    this.#options = options;
+    this.#signal = options.signal;
+    this.#folder = manifestsFolder(options.options.dataDir);
+    const { client, clock, logger, events } = options;
+    this.#deployer = new ManifestDeployer({
+      client,
+      clock,
+      logger,
+      events,
+      kinds: createKindCatalog(client),
+      server: options.options.server,
+    });
+    this.#queue = createWorkQueue({ clock, maxBackoffMs: 300_000 });
+  }
+
+  async run(): Promise<void> {
+    const { processRoot = "/proc", dataDir } = this.#options.options;
+    if (processRoot !== "") await refuseBesideK3s({ dataDir, processRoot });
+    await ensureManifestsFolder(this.#folder);
+    const watches = new FolderWatches({
+      onChange: () => this.#wake(),
+      onProblem: (message) => this.#sayOnce(`watch ${message}`, message),
+    });
+    try {
+      await this.#writePackagedFiles();
+      if (!await this.#untilReady()) return;
+      await this.#scan(watches);
+      const working = this.#queue.run({
+        signal: this.#signal,
+        workers: WORKERS,
+        work: (addOn) => this.#work(addOn),
+        onFailure: (addOn, error) => this.#options.logger.warn(errorMessage(error), { addOn }),
+      });
+      await Promise.all([working, this.#scanLoop(watches)]);
+    } finally {
+      watches.close();
+    }
+  }
+
+  async #writePackagedFiles(): Promise<void> {
+    const packaged = this.#options.packagedFiles ?? [];
+    if (packaged.length === 0) return;
+    const { files } = await scanFolder(this.#folder);
+    const skipped = skippedNames(files.map(({ path }) => path));
+    for (const { path, content, variables = {} } of packaged) {
+      if (leftOutReason(path, { skipped, disable: this.#options.options.disable }) !== undefined) continue;
+      await writeManifest(join(this.#folder, path), renderTemplate(content, variables));
+    }
+  }
+
+  /** Waits for the server and its AddOn kind; false if the signal came first. */
+  async #untilReady(): Promise<boolean> {
+    const { clock, logger } = this.#options;
+    while (!this.#signal.aborted) {
+      try {
+        await this.#deployer.ensureAddOnKind(this.#signal);
+        for (const addOn of await this.#deployer.listAddOns(this.#signal)) {
+          const path = this.#pathBelow(addOn.spec?.source);
+          const { name } = addOn.metadata ?? {};
+          if (path === undefined || name === undefined) continue;
+          this.#recorded.set(name, addOn);
+          this.#queue.add(name);
+        }
+        return true;
+      } catch (error) {
+        if (this.#signal.aborted) return false;
+        logger.warn(`Manifests wait for the server: ${errorMessage(error)}`);
+        try {
+          await clock.sleep(START_RETRY_MS, this.#signal);
+        } catch (stopped) {
+          if (!isAbort(stopped)) throw stopped;
+        }
+      }
+    }
+    return false;
+  }
+
+  async #scanLoop(watches: FolderWatches): Promise<void> {
+    const { rescanIntervalMs = 15_000, repairIntervalMs = 0 } = this.#options.options;
+    const { clock } = this.#options;
+    let repairedMs = clock.monotonicMs();
+    while (!this.#signal.aborted) {
+      const changed = this.#nextChange(rescanIntervalMs);
+      await this.#scan(watches);
+      if (repairIntervalMs > 0 && clock.monotonicMs() - repairedMs >= repairIntervalMs) {
+        repairedMs = clock.monotonicMs();
+        this.#repairAll();
+      }
+      await changed;
+    }
+  }
+
+  async #scan(watches: FolderWatches): Promise<void> {
+    const scan = await scanFolder(this.#folder);
+    for (const problem of scan.problems) this.#sayOnce(problem, problem);
+    this.#identity ??= scan.identity;
+    this.#isWhole = scan.problems.length === 0 && scan.identity !== "" && scan.identity === this.#identity;
+    this.#take(selectFiles(scan.files, this.#options.options.disable));
+    // What happened in a folder before its watch stood is found by one more look.
+    if (watches.set(scan.folders)) this.#wake();
+  }
+
+  /** Resolves a moment after the folder has changed, after the interval, or at the end. */
+  #nextChange(intervalMs: number): Promise<void> {
+    const { clock } = this.#options;
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        cancel();
+        this.#wake = () => {};
+        this.#signal.removeEventListener("abort", finish);
+        resolve();
+      };
+      let cancel = clock.setTimer(finish, intervalMs);
+      this.#wake = () => {
+        this.#wake = () => {};
+        cancel();
+        cancel = clock.setTimer(finish, COALESCE_MS);
+      };
+      this.#signal.addEventListener("abort", finish, { once: true });
+      if (this.#signal.aborted) finish();
+    });
+  }
+
+  /** Compares with the scan before and queues the AddOns whose files differ. */
+  #take(choices: readonly FileChoice[]): void {
+    const before = this.#choices;
+    this.#choices = new Map(choices.map((choice) => [choice.file.path, choice]));
+    const changed = choices.filter((choice) => !isSameChoice(before.get(choice.file.path), choice));
+    const gone = [...before.values()].filter(({ file }) => !this.#choices.has(file.path));
+    for (const { file, leftOut } of [...changed, ...gone]) {
+      if (leftOut === "Hidden" || leftOut === "NotAManifest") continue;
+      const addOn = addOnNameOf(file.path);
+      if (addOn !== undefined) this.#queue.add(addOn);
+      else if (leftOut === undefined) {
+        this.#sayOnce(
+          `name ${file.path}`,
+          `File "${file.path}" is not deployed: its name up to the first period must be lower-case letters, digits and hyphens`,
+        );
+      }
+    }
+  }
+
+  #repairAll(): void {
+    for (const addOn of this.#handled.keys()) {
+      this.#forced.delete(addOn);
+      this.#handled.delete(addOn);
+      this.#queue.add(addOn);
+    }
+  }
+
+  async #work(addOn: string): Promise<number | void> {
+    const choices = [...this.#choices.values()].filter(({ file }) => addOnNameOf(file.path) === addOn);
+    const deployed = choices.filter(({ leftOut }) => leftOut === undefined);
+    const [only] = deployed;
+    if (only === undefined) return await this.#retire(addOn, choices);
+    const owner = deployed.length === 1 ? only : await this.#owner(addOn, deployed);
+    return await this.#deploy(addOn, owner);
+  }
+
+  /** Of several files with one name: the one that the AddOn names, else the first. The others are told. */
+  async #owner(addOn: string, deployed: readonly FileChoice[]): Promise<FileChoice> {
+    const handled = this.#handled.get(addOn)?.path;
+    const seen = await this.#deployer.readAddOn(addOn, this.#signal);
+    const source = handled ?? this.#pathBelow(seen?.spec?.source);
+    const owner = deployed.find(({ file }) => file.path === source) ?? deployed[0];
+    if (owner === undefined) throw new RangeError("No file to choose from");
+    for (const { file } of deployed) {
+      const key = `conflict ${addOn} ${owner.file.path} ${file.path}`;
+      if (file === owner.file || this.#said.has(key)) continue;
+      this.#said.add(key);
+      this.#deployer.say(
+        addOn,
+        seen,
+        "ConflictingManifest",
+        `File "${file.path}" is not deployed: AddOn "${addOn}" belongs to "${owner.file.path}"; give one of them another name`,
+      );
+    }
+    return owner;
+  }
+
+  async #deploy(addOn: string, { file }: FileChoice): Promise<number | void> {
+    const { clock, logger } = this.#options;
+    const handled = this.#handled.get(addOn);
+    if (
+      handled?.path === file.path && handled.sizeBytes === file.sizeBytes && handled.modifiedMs === file.modifiedMs
+    ) return;
+    const ageMs = clock.now() - file.modifiedMs;
+    if (ageMs >= 0 && ageMs < SETTLE_MS) return SETTLE_MS - ageMs + 1;
+    const source = join(this.#folder, file.path);
+    const content = await this.#read(addOn, source);
+    // Gone, or being written: the next look at the folder decides.
+    if (content === undefined || content.modifiedMs !== file.modifiedMs || content.sizeBytes !== file.sizeBytes) {
+      this.#wake();
+      return SETTLE_MS;
+    }
+    const checksum = checksumOf(content.bytes);
+    const done: Handled = {
+      path: file.path,
+      sizeBytes: content.sizeBytes,
+      modifiedMs: content.modifiedMs,
+      checksum,
+    };
+    if (handled?.path === file.path && handled.checksum === checksum) {
+      this.#handled.set(addOn, done);
+      return;
+    }
+    try {
+      const outcome = await this.#deployer.deploy({
+        addOn,
+        source,
+        bytes: content.bytes,
+        force: !this.#forced.has(addOn),
+        isForgiving: ageMs >= 0 && ageMs < FORGIVING_MS,
+        signal: this.#signal,
+      });
+      this.#forced.add(addOn);
+      this.#handled.set(addOn, done);
+      if (outcome.unblocksOthers) this.#retryFailed(addOn);
+    } catch (error) {
+      if (!isK3slbError(error, "yaml-invalid") && !isK3slbError(error, "manifest-invalid")) throw error;
+      if (ageMs >= 0 && ageMs < FORGIVING_MS) return FORGIVING_RETRY_MS;
+      // Only another content can help, so nothing is tried again until the file changes.
+      this.#handled.set(addOn, done);
+      logger.error(errorMessage(error), { addOn });
+    }
+  }
+
+  async #read(addOn: string, source: string): Promise<Awaited<ReturnType<typeof readManifest>>> {
+    try {
+      return await readManifest(source);
+    } catch (error) {
+      this.#deployer.say(addOn, undefined, "ReadManifestFailed", errorMessage(error));
+      throw error;
+    }
+  }
+
+  /** Others may have waited for what is there now. */
+  #retryFailed(except: string): void {
+    for (const { file } of this.#choices.values()) {
+      const addOn = addOnNameOf(file.path);
+      if (addOn !== undefined && addOn !== except && this.#queue.failures(addOn) > 0) this.#queue.add(addOn);
+    }
+  }
+
+  /** No file is deployed under this name: it is skipped, disabled, or gone. */
+  async #retire(addOn: string, choices: readonly FileChoice[]): Promise<void> {
+    if (choices.some(({ leftOut }) => leftOut === "Skipped")) return;
+    const disabled = choices.filter(({ leftOut }) => leftOut === "Disabled");
+    const wasHandled = this.#handled.has(addOn);
+    const seen = this.#recorded.get(addOn);
+    const source = this.#handled.get(addOn)?.path ?? this.#pathBelow(seen?.spec?.source);
+    const { disable, pruneDeletedManifests, server } = this.#options.options;
+    if (disabled.length > 0 || (source !== undefined && isDisabled(source, disable))) {
+      await this.#deployer.remove(addOn, {
+        signal: this.#signal,
+        reason: "it is disabled",
+        beforeRecord: async () => {
+          for (const { file } of disabled) if (!file.viaSymlink) await removeManifest(join(this.#folder, file.path));
+        },
+      });
+    } else if (!this.#isWhole) {
+      return;
+    } else if (pruneDeletedManifests && (wasHandled || seen?.metadata?.annotations?.[SERVER_ANNOTATION] === server)) {
+      // Only what this server deployed: another server's folder may have the file still.
+      await this.#deployer.remove(addOn, { signal: this.#signal, reason: "its file is gone" });
+    }
+    this.#recorded.delete(addOn);
+    this.#handled.delete(addOn);
+    this.#forced.delete(addOn);
+  }
+
+  #pathBelow(source: string | undefined): string | undefined {
+    const prefix = `${this.#folder}/`;
+    return source?.startsWith(prefix) ? source.slice(prefix.length) : undefined;
+  }
+
+  #sayOnce(key: string, message: string): void {
+    if (this.#said.has(key)) return;
+    this.#said.add(key);
+    this.#options.logger.warn(message);
+  }
+}
+
+function isSameChoice(before: FileChoice | undefined, now: FileChoice): boolean {
+  return before !== undefined && before.leftOut === now.leftOut && before.file.sizeBytes === now.file.sizeBytes &&
+    before.file.modifiedMs === now.file.modifiedMs;
+}

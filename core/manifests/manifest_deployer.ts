@@ -1,0 +1,429 @@
+// One file's objects onto the server, and off it. The order makes every interruption harmless: first the AddOn names all
+// kinds and loses its checksum, then objects are applied, then old ones are pruned, and last the AddOn gets the checksum.
+// Which files, and when, is decided in manifest_controller.ts.
+import type { KubeClient, ResourceType } from "../kube/contract.ts";
+import { isNotFound } from "../kube/errors.ts";
+import { CUSTOM_RESOURCE_DEFINITIONS } from "../kube/resources.ts";
+import type { KubeObject } from "../kube/types.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { errorMessage, isAbort, isK3slbError, K3slbError } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
+import {
+  ADD_ON_CRD,
+  ADD_ON_NAMESPACE,
+  ADD_ONS,
+  type AddOn,
+  type AddOnRecord,
+  checksumOf,
+  desiredAddOn,
+  KINDS_ANNOTATION,
+  type ObjectKind,
+  ownershipMarks,
+  saysSame,
+  SERVER_ANNOTATION,
+  SET_HASH_LABEL,
+} from "./addon.ts";
+import { applyPhases, CRD_KIND, isEstablished, objectToApply } from "./apply_plan.ts";
+import type { KindCatalog } from "./kind_catalog.ts";
+import { type LocatedObject, type ManifestObject, parseManifests } from "./parse_manifests.ts";
+import { kindsToSearch, objectIdentity, prunePlan, type SeenObject } from "./prune_plan.ts";
+
+/** What an Event is about. */
+export interface EventSubject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid?: string;
+}
+
+/** Where Events go. */
+export interface ManifestEvents {
+  record(
+    subject: EventSubject,
+    event: { readonly type: "Normal" | "Warning"; readonly reason: string; readonly message: string },
+  ): void;
+}
+
+/** Reasons of Events on AddOns; the first seven are K3s's. */
+export type ManifestEventReason =
+  | "ReadManifestFailed"
+  | "ParseManifestFailed"
+  | "ValidateManifestFailed"
+  | "ApplyingManifest"
+  | "ApplyManifestFailed"
+  | "AppliedManifest"
+  | "DeletingManifest"
+  | "ConflictingManifest"
+  | "ManifestsDiffer"
+  | "KeptObjects"
+  | "RepairedObjects";
+
+/** What {@linkcode ManifestDeployer} works with. */
+export interface DeployerOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly events: ManifestEvents;
+  readonly kinds: KindCatalog;
+  /** Name of this server, for the record. */
+  readonly server: string;
+}
+
+/** One file to deploy. */
+export interface DeployInput {
+  readonly addOn: string;
+  /** Path of the file. */
+  readonly source: string;
+  readonly bytes: Uint8Array;
+  /** Apply although the AddOn has the same checksum. */
+  readonly force: boolean;
+  /** Tell nobody of a file that can't be parsed: it may be half-written. */
+  readonly isForgiving: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** What came of it. */
+export interface DeployOutcome {
+  readonly applied: boolean;
+  /** Whether kinds or namespaces may be there now that others wait for. */
+  readonly unblocksOthers: boolean;
+}
+
+const PARALLEL_APPLIES = 8;
+const ESTABLISHED_TIMEOUT_MS = 15_000;
+const ESTABLISHED_POLL_MS = 100;
+
+/** Deploys files and removes what they deployed. */
+export class ManifestDeployer {
+  readonly #options: DeployerOptions;
+
+  constructor(options: DeployerOptions) {
+    this.#options = options;
+  }
+
+  /** Makes sure that the server knows AddOns. */
+  async ensureAddOnKind(signal: AbortSignal): Promise<void> {
+    const { client } = this.#options;
+    const name = ADD_ON_CRD.metadata?.name ?? "";
+    try {
+      // K3s's own definition, or an older one, serves as well.
+      if (isEstablished(await client.get(CUSTOM_RESOURCE_DEFINITIONS, { name }, { signal }))) return;
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+      await client.apply(CUSTOM_RESOURCE_DEFINITIONS, ADD_ON_CRD, { signal });
+    }
+    await this.#untilEstablished([name], signal);
+  }
+
+  /** The AddOn `name`, if there is one. */
+  async readAddOn(name: string, signal: AbortSignal): Promise<AddOn | undefined> {
+    try {
+      return await this.#options.client.get(ADD_ONS, { namespace: ADD_ON_NAMESPACE, name }, { signal });
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Every AddOn. */
+  async listAddOns(signal: AbortSignal): Promise<readonly AddOn[]> {
+    return (await this.#options.client.list(ADD_ONS, { namespace: ADD_ON_NAMESPACE, signal })).items;
+  }
+
+  /**
+   * Brings the server to what the file says.
+   *
+   * @throws {K3slbError} code "yaml-invalid" or "manifest-invalid" if the file has to change first, "manifest-apply" if the
+   * server refuses objects
+   */
+  async deploy(input: DeployInput): Promise<DeployOutcome> {
+    const { addOn, source, signal } = input;
+    const checksum = checksumOf(input.bytes);
+    const seen = await this.readAddOn(addOn, signal);
+    if (!input.force && seen?.spec?.checksum === checksum && seen.spec.source === source) {
+      return { applied: false, unblocksOthers: false };
+    }
+    const objects = await this.#parse(input, seen);
+    this.#warnOfOtherServer(seen, { ...input, checksum });
+    const present = objects.map(({ apiVersion, kind }): ObjectKind => ({ apiVersion, kind }));
+    const allKinds = kindsToSearch(seen?.metadata?.annotations?.[KINDS_ANNOTATION], present);
+    const record: AddOnRecord = { name: addOn, source, checksum, kinds: allKinds, server: this.#options.server };
+    const marked = await this.#markUnfinished(seen, record, signal);
+    const subject = subjectOf(addOn, marked);
+    this.#record(subject, "ApplyingManifest", `Applying manifest at "${source}"`);
+    let keptKinds: readonly ObjectKind[];
+    try {
+      const applied = await this.#applyAll(objects, input);
+      keptKinds = await this.#prune({ addOn, kinds: allKinds, applied, subject, signal });
+    } catch (error) {
+      if (!isAbort(error)) {
+        const reason = isK3slbError(error, "manifest-kind") ? "ValidateManifestFailed" : "ApplyManifestFailed";
+        this.#record(subject, reason, `Applying manifest at "${source}" failed: ${errorMessage(error)}`);
+      }
+      throw error;
+    }
+    await this.#writeRecord(marked, { ...record, kinds: [...present, ...keptKinds] }, signal);
+    this.#record(subject, "AppliedManifest", `Applied manifest at "${source}"`);
+    this.#options.logger.info("applied manifest", { addOn, source, objects: objects.length });
+    return { applied: true, unblocksOthers: present.some(({ kind }) => kind === CRD_KIND || kind === "Namespace") };
+  }
+
+  /** Removes the objects of an AddOn, then calls `beforeRecord`, then removes the AddOn itself. Safe to repeat. */
+  async remove(
+    addOn: string,
+    options: { readonly signal: AbortSignal; readonly reason: string; readonly beforeRecord?: () => Promise<void> },
+  ): Promise<void> {
+    const { signal } = options;
+    const seen = await this.readAddOn(addOn, signal);
+    if (seen !== undefined) {
+      const subject = subjectOf(addOn, seen);
+      this.#record(subject, "DeletingManifest", `Deleting manifest at "${seen.spec?.source ?? ""}": ${options.reason}`);
+      const kinds = kindsToSearch(seen.metadata?.annotations?.[KINDS_ANNOTATION], []);
+      await this.#prune({ addOn, kinds, applied: [], subject, signal });
+    }
+    await options.beforeRecord?.();
+    if (seen === undefined) return;
+    await this.#delete({ type: ADD_ONS, object: seen }, signal);
+    this.#options.logger.info("removed manifest", { addOn, reason: options.reason });
+  }
+
+  /** Says something about an AddOn to the operator, as Event and in the log. */
+  say(addOn: string, seen: AddOn | undefined, reason: ManifestEventReason, message: string): void {
+    this.#record(subjectOf(addOn, seen), reason, message);
+    this.#options.logger.warn(message, { addOn });
+  }
+
+  async #parse(input: DeployInput, seen: AddOn | undefined): Promise<readonly ManifestObject[]> {
+    try {
+      return parseManifests(decodeText(input.bytes, input.source), input.source);
+    } catch (error) {
+      if (input.isForgiving) throw error;
+      // The Events need something to stand on, or nobody finds them.
+      const record = { name: input.addOn, source: input.source, checksum: "", kinds: [], server: this.#options.server };
+      const addOn = seen ?? await this.#writeRecord(undefined, record, input.signal);
+      this.#record(subjectOf(input.addOn, addOn), "ParseManifestFailed", errorMessage(error));
+      throw error;
+    }
+  }
+
+  #warnOfOtherServer(seen: AddOn | undefined, input: DeployInput & { readonly checksum: string }): void {
+    const other = seen?.metadata?.annotations?.[SERVER_ANNOTATION];
+    if (other === undefined || other === this.#options.server) return;
+    const theirs = seen?.spec?.checksum ?? "";
+    if (theirs === "" || theirs === input.checksum) return;
+    const message =
+      `Server "${other}" applied another content for "${input.source}" (SHA-256 ${theirs.slice(0, 12)}) than ` +
+      `server "${this.#options.server}" has now (${
+        input.checksum.slice(0, 12)
+      }); keep the file the same on all servers`;
+    this.say(input.addOn, seen, "ManifestsDiffer", message);
+  }
+
+  /** After this, dying at any point makes the next start apply the file again. */
+  async #markUnfinished(seen: AddOn | undefined, record: AddOnRecord, signal: AbortSignal): Promise<AddOn> {
+    // A forced pass over unchanged content has nothing to lose: it ends where it began.
+    if (seen !== undefined && saysSame(seen, record)) return seen;
+    return await this.#writeRecord(seen, { ...record, checksum: "" }, signal);
+  }
+
+  async #writeRecord(seen: AddOn | undefined, record: AddOnRecord, signal: AbortSignal): Promise<AddOn> {
+    if (seen !== undefined && saysSame(seen, record)) return seen;
+    return await this.#options.client.apply(ADD_ONS, desiredAddOn(record), { signal });
+  }
+
+  async #applyAll(objects: readonly ManifestObject[], input: DeployInput): Promise<readonly SeenObject[]> {
+    const { kinds } = this.#options;
+    const applied: SeenObject[] = [];
+    const failures: { readonly object: ManifestObject; readonly error: unknown }[] = [];
+    for (const phase of applyPhases(objects)) {
+      await inParallel(phase, PARALLEL_APPLIES, async (object) => {
+        input.signal.throwIfAborted();
+        try {
+          const type = await this.#locate(object, input.signal);
+          const result = await this.#applyOne({ ...object, type }, input);
+          applied.push({ type, object: result });
+        } catch (error) {
+          if (isAbort(error)) throw error;
+          failures.push({ object, error });
+        }
+      });
+      const crds = phase.filter(({ kind }) => kind === CRD_KIND);
+      if (crds.length === 0) continue;
+      kinds.forget();
+      const failed = new Set(failures.map(({ object }) => object.name));
+      await this.#untilEstablished(crds.map(({ name }) => name).filter((name) => !failed.has(name)), input.signal);
+    }
+    const [first] = failures.sort((a, b) => a.object.line - b.object.line);
+    if (first !== undefined) throw applyError(input.source, { ...first, count: failures.length });
+    return applied;
+  }
+
+  async #locate(object: ManifestObject, signal: AbortSignal): Promise<ResourceType> {
+    const type = await this.#options.kinds.find(object, { signal });
+    if (type !== undefined) return type;
+    throw new K3slbError(`The server does not have the kind "${object.kind}" in "${object.apiVersion}"`, {
+      code: "manifest-kind",
+      hint: "Check apiVersion and kind, or install the CustomResourceDefinition; the file is tried again",
+      retriable: true,
+    });
+  }
+
+  async #applyOne(located: LocatedObject, input: DeployInput): Promise<KubeObject> {
+    return await this.#options.client.apply(located.type, objectToApply(located, input.addOn), {
+      signal: input.signal,
+      fieldValidation: "Strict",
+      force: true,
+    });
+  }
+
+  /** Removes what the file no longer has; the result are the kinds of which guarded objects stay. */
+  async #prune(input: {
+    readonly addOn: string;
+    readonly kinds: readonly ObjectKind[];
+    readonly applied: readonly SeenObject[];
+    readonly subject: EventSubject;
+    readonly signal: AbortSignal;
+  }): Promise<readonly ObjectKind[]> {
+    const { addOn, signal } = input;
+    const labelSelector = `${SET_HASH_LABEL}=${ownershipMarks(addOn).labels[SET_HASH_LABEL]}`;
+    const seen: SeenObject[] = [];
+    for (const kind of input.kinds) {
+      const type = await this.#options.kinds.find(kind, { signal });
+      // A kind that the server no longer has takes its objects along.
+      if (type === undefined || type.verbs?.includes("list") === false) continue;
+      const { items } = await this.#options.client.list(type, { labelSelector, signal });
+      seen.push(...items.map((object) => ({ type, object })));
+    }
+    const plan = prunePlan({
+      addOn,
+      seen,
+      wanted: new Set(input.applied.map(({ type, object }) => identityOf(type, object))),
+      wantedUids: new Set(input.applied.map(({ object }) => object.metadata?.uid ?? "")),
+    });
+    for (const { type, object } of plan.remove) {
+      await this.#delete({ type, object }, signal);
+      this.#options.logger.info("pruned object", { addOn, kind: type.kind, name: nameOf(object) });
+    }
+    if (plan.keep.length > 0) {
+      const names = plan.keep.map(({ type, object }) => `${type.kind} ${nameOf(object)}`).join(", ");
+      const message =
+        `Kept although no file has them any more: ${names}; annotate them k3slb.io/prune=true to let them go`;
+      this.say(addOn, undefined, "KeptObjects", message);
+    }
+    return plan.keep.map(({ type }) => ({
+      apiVersion: type.group === "" ? type.version : `${type.group}/${type.version}`,
+      kind: type.kind,
+    }));
+  }
+
+  async #delete(
+    { type, object }: { readonly type: ResourceType<KubeObject>; readonly object: KubeObject },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { name = "", namespace, uid } = object.metadata ?? {};
+    try {
+      await this.#options.client.delete(type, { name, ...(namespace === undefined ? {} : { namespace }) }, {
+        signal,
+        ...(uid === undefined ? {} : { uid }),
+      });
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+  }
+
+  async #untilEstablished(names: readonly string[], signal: AbortSignal): Promise<void> {
+    const { client, clock } = this.#options;
+    const deadlineMs = clock.monotonicMs() + ESTABLISHED_TIMEOUT_MS;
+    for (const name of names) {
+      while (!isEstablished(await client.get(CUSTOM_RESOURCE_DEFINITIONS, { name }, { signal }))) {
+        if (clock.monotonicMs() > deadlineMs) {
+          throw new K3slbError(`CustomResourceDefinition "${name}" is not established`, {
+            code: "manifest-apply",
+            hint: `See the conditions of "kubectl describe crd ${name}"`,
+            retriable: true,
+          });
+        }
+        await clock.sleep(ESTABLISHED_POLL_MS, signal);
+      }
+    }
+  }
+
+  #record(subject: EventSubject, reason: ManifestEventReason, message: string): void {
+    const isNormal = NORMAL_REASONS.has(reason);
+    this.#options.events.record(subject, { type: isNormal ? "Normal" : "Warning", reason, message });
+  }
+}
+
+const NORMAL_REASONS: ReadonlySet<ManifestEventReason> = new Set<ManifestEventReason>([
+  "ApplyingManifest",
+  "AppliedManifest",
+  "DeletingManifest",
+  "RepairedObjects",
+]);
+
+/** @throws {K3slbError} code "manifest-invalid" if the bytes are not UTF-8 */
+export function decodeText(bytes: Uint8Array, file: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new K3slbError(`Cannot read manifest "${file}": it is not UTF-8 text`, {
+      code: "manifest-invalid",
+      hint: "Save the file as UTF-8",
+      cause: error,
+    });
+  }
+}
+
+function applyError(
+  source: string,
+  failure: { readonly object: ManifestObject; readonly error: unknown; readonly count: number },
+): K3slbError {
+  const { object, error, count } = failure;
+  const more = count > 1 ? ` (and ${count - 1} more objects)` : "";
+  // The server repeats what it does not like; of a Secret that may be the secret.
+  const why = object.kind === "Secret" && !isK3slbError(error, "manifest-kind")
+    ? "server refuses the Secret"
+    : errorMessage(error);
+  const hint = isK3slbError(error) ? error.hint : undefined;
+  const kindMissing = isK3slbError(error, "manifest-kind");
+  return new K3slbError(
+    `Cannot apply manifest "${source}" (document ${object.document}, line ${object.line}): ` +
+      `${object.kind} "${object.name}": ${why}${more}`,
+    {
+      code: kindMissing ? "manifest-kind" : "manifest-apply",
+      ...(hint === undefined ? {} : { hint }),
+      retriable: true,
+      details: { document: object.document, line: object.line },
+      ...(object.kind === "Secret" ? {} : { cause: error }),
+    },
+  );
+}
+
+function subjectOf(name: string, addOn: AddOn | undefined): EventSubject {
+  const uid = addOn?.metadata?.uid;
+  return {
+    apiVersion: "k3s.cattle.io/v1",
+    kind: ADD_ONS.kind,
+    namespace: ADD_ON_NAMESPACE,
+    name,
+    ...(uid === undefined ? {} : { uid }),
+  };
+}
+
+function identityOf(type: ResourceType, object: KubeObject): string {
+  return objectIdentity(type, { namespace: object.metadata?.namespace ?? "", name: object.metadata?.name ?? "" });
+}
+
+function nameOf(object: KubeObject): string {
+  const { namespace, name = "" } = object.metadata ?? {};
+  return namespace === undefined ? name : `${namespace}/${name}`;
+}
+
+async function inParallel<T>(items: readonly T[], limit: number, work: (item: T) => Promise<void>): Promise<void> {
+  const queue = items.values();
+  const worker = async (): Promise<void> => {
+    for (const item of queue) await work(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
+}

@@ -1,0 +1,313 @@
+// The deployer against a fake cluster and a real folder: what is in the cluster after files came, changed and went.
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, rm, symlink, unlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import {
+  type ManifestSettings,
+  type PackagedFile,
+  startManifests,
+} from "../../../../core/manifests/manifest_controller.ts";
+import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
+import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
+import { waitUntil } from "../../../support/wait.ts";
+import { FakeCluster, FakeEvents } from "./_fake_cluster.ts";
+
+interface Setup {
+  readonly cluster: FakeCluster;
+  readonly events: FakeEvents;
+  readonly folder: string;
+  readonly dataDir: string;
+  write(path: string, content: string): Promise<void>;
+  remove(path: string): Promise<void>;
+  run(options?: Partial<ManifestSettings>, packagedFiles?: readonly PackagedFile[]): Run;
+}
+
+interface Run {
+  readonly done: Promise<void>;
+  stop(): Promise<void>;
+}
+
+async function withFolder(test: (setup: Setup) => Promise<void>): Promise<void> {
+  const dataDir = await mkdtemp(join(tmpdir(), "manifests-"));
+  const folder = join(dataDir, "server", "manifests");
+  const cluster = new FakeCluster();
+  const events = new FakeEvents();
+  const runs: Run[] = [];
+  try {
+    await mkdir(folder, { recursive: true });
+    await test({
+      cluster,
+      events,
+      folder,
+      dataDir,
+      write: async (path, content) => {
+        await mkdir(dirname(join(folder, path)), { recursive: true });
+        await writeFile(join(folder, path), content);
+      },
+      remove: (path) => unlink(join(folder, path)),
+      run: (options = {}, packagedFiles = []) => {
+        const ending = new AbortController();
+        const { done } = startManifests({
+          client: cluster.client(),
+          clock: SYSTEM_CLOCK,
+          logger: SILENT_LOGGER,
+          events,
+          signal: ending.signal,
+          packagedFiles,
+          options: {
+            dataDir,
+            disable: [],
+            pruneDeletedManifests: false,
+            server: "server-1",
+            processRoot: "",
+            rescanIntervalMs: 200,
+            ...options,
+          },
+        });
+        const run = {
+          done,
+          stop: async (): Promise<void> => {
+            ending.abort();
+            await done;
+          },
+        };
+        runs.push(run);
+        return run;
+      },
+    });
+  } finally {
+    for (const run of runs) await run.stop().catch(() => {});
+    await rm(dataDir, { recursive: true });
+  }
+}
+
+function configMap(name: string, data: Readonly<Record<string, string>> = {}): string {
+  return JSON.stringify({ apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace: "default" }, data });
+}
+
+function checksum(cluster: FakeCluster, name: string): unknown {
+  return (cluster.get("Addon", name)?.["spec"] as { checksum?: string } | undefined)?.checksum;
+}
+
+async function untilApplied(cluster: FakeCluster, ...names: readonly string[]): Promise<void> {
+  await waitUntil(`AddOns ${names} applied`, () => names.every((name) => Boolean(checksum(cluster, name))), {
+    explain: () => cluster.names().join(", "),
+  });
+}
+
+Deno.test("startManifests applies a file that is there, and records AddOn and Events", () =>
+  withFolder(async ({ cluster, events, folder, write, run }) => {
+    await write("web.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: web\ndata:\n  a: b\n");
+    run();
+    await untilApplied(cluster, "web");
+    const addOn = cluster.get("Addon", "web");
+    assert.equal((addOn?.["spec"] as { source: string }).source, join(folder, "web.yaml"));
+    assert.equal(addOn?.metadata?.annotations?.["addon.k3s.cattle.io/gvks"], "/v1, Kind=ConfigMap");
+    const object = cluster.get("ConfigMap", "web");
+    assert.equal(object?.metadata?.namespace, "default");
+    assert.equal(object?.metadata?.annotations?.["objectset.rio.cattle.io/owner-name"], "web");
+    await waitUntil("Events", () => events.list.length === 2);
+    assert.deepEqual(events.reasons, ["ApplyingManifest", "AppliedManifest"]);
+    assert.equal(events.list[1]?.subject, "Addon kube-system/web");
+  }));
+
+Deno.test("startManifests applies a file that is saved later, also in a new folder", () =>
+  withFolder(async ({ cluster, write, run }) => {
+    run({ rescanIntervalMs: 60_000 });
+    await waitUntil("start", () => cluster.get("CustomResourceDefinition", "addons.k3s.cattle.io"));
+    await write("late.yaml", configMap("late"));
+    await untilApplied(cluster, "late");
+    await write("apps/deep/inner.yaml", configMap("inner"));
+    await untilApplied(cluster, "inner");
+  }));
+
+Deno.test("startManifests prunes what left a file, and leaves what a deleted file had", () =>
+  withFolder(async ({ cluster, write, remove, run }) => {
+    await write("app.yaml", `${configMap("one")}\n---\n${configMap("two")}`);
+    run();
+    await untilApplied(cluster, "app");
+    await write("app.yaml", configMap("one", { changed: "yes" }));
+    await waitUntil("two pruned", () => cluster.get("ConfigMap", "two") === undefined);
+    await untilApplied(cluster, "app");
+    await remove("app.yaml");
+    await write("other.yaml", configMap("other"));
+    await untilApplied(cluster, "other");
+    assert.ok(cluster.get("ConfigMap", "one"));
+    assert.ok(cluster.get("Addon", "app"));
+  }));
+
+Deno.test("startManifests removes the objects of a deleted file with pruneDeletedManifests", () =>
+  withFolder(async ({ cluster, events, write, remove, run }) => {
+    const namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
+    await write("app.yaml", `${namespace}---\n${configMap("one")}`);
+    run({ pruneDeletedManifests: true });
+    await untilApplied(cluster, "app");
+    await remove("app.yaml");
+    await waitUntil("AddOn gone", () => cluster.get("Addon", "app") === undefined);
+    assert.equal(cluster.get("ConfigMap", "one"), undefined);
+    assert.ok(cluster.get("Namespace", "shop"), "a guarded kind stays");
+    assert.ok(events.reasons.includes("KeptObjects"));
+    assert.ok(events.reasons.includes("DeletingManifest"));
+  }));
+
+Deno.test("startManifests notices at its start that a file went while it was away", () =>
+  withFolder(async ({ cluster, write, remove, run }) => {
+    await write("app.yaml", configMap("one"));
+    await write("theirs.yaml", configMap("theirs"));
+    const first = run({ pruneDeletedManifests: true });
+    await untilApplied(cluster, "app", "theirs");
+    await first.stop();
+    const theirs = cluster.get("Addon", "theirs");
+    (theirs?.metadata?.annotations as Record<string, string>)["k3slb.io/server"] = "server-2";
+    await remove("app.yaml");
+    await remove("theirs.yaml");
+    run({ pruneDeletedManifests: true });
+    await waitUntil("AddOn gone", () => cluster.get("Addon", "app") === undefined);
+    assert.equal(cluster.get("ConfigMap", "one"), undefined);
+    assert.ok(cluster.get("ConfigMap", "theirs"), "another server's file may still exist there");
+  }));
+
+Deno.test("startManifests writes nothing while nothing changes", () =>
+  withFolder(async ({ cluster, write, run }) => {
+    for (let index = 0; index < 5; index++) await write(`app${index}.yaml`, configMap(`app${index}`));
+    run({ rescanIntervalMs: 5 });
+    await untilApplied(cluster, "app0", "app1", "app2", "app3", "app4");
+    // Another file marks the end of many rescans: its own requests are the only ones.
+    const before = cluster.requests.length;
+    await write("probe.yaml", configMap("probe"));
+    await untilApplied(cluster, "probe");
+    const others = cluster.requests.slice(before).filter(({ name }) => name.startsWith("app"));
+    assert.deepEqual(others, []);
+    // Saved again with the same content: read, but not applied.
+    await write("app0.yaml", configMap("app0"));
+    await write("probe.yaml", configMap("probe", { again: "1" }));
+    await waitUntil("probe again", () =>
+      (cluster.get("ConfigMap", "probe")?.["data"] as Record<string, string>)["again"]);
+    assert.deepEqual(
+      cluster.requests.slice(before).filter(({ name }) =>
+        name.startsWith("app")
+      ),
+      [],
+    );
+  }));
+
+Deno.test("startManifests reports a broken file once and applies the others", () =>
+  withFolder(async ({ cluster, events, write, run }) => {
+    await write("bad.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bad\n");
+    await write("good.yaml", configMap("good"));
+    run({ rescanIntervalMs: 10 });
+    await untilApplied(cluster, "good");
+    const failed = await waitUntil("Event", () => events.list.find(({ reason }) => reason === "ParseManifestFailed"));
+    assert.match(failed.message, /bad\.yaml" \(document 1, line \d\)/);
+    await write("bad.yaml", configMap("bad"));
+    await untilApplied(cluster, "bad");
+    assert.equal(events.reasons.filter((reason) => reason === "ParseManifestFailed").length, 1);
+  }));
+
+Deno.test("startManifests applies a custom resource once another file brings its kind", () =>
+  withFolder(async ({ cluster, events, write, run }) => {
+    await write("a-thing.yaml", "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: t}\n");
+    run();
+    const failed = await waitUntil(
+      "Event",
+      () => events.list.find(({ reason }) => reason === "ValidateManifestFailed"),
+    );
+    assert.match(failed.message, /does not have the kind "Thing"/);
+    await write("z-crd.yaml", CRD);
+    await untilApplied(cluster, "a-thing", "z-crd");
+    assert.equal(cluster.get("Thing", "t")?.metadata?.namespace, "default");
+  }));
+
+Deno.test("startManifests keeps the first of two files with one name", () =>
+  withFolder(async ({ cluster, events, write, remove, run }) => {
+    await write("b/same.yaml", configMap("first"));
+    run();
+    await untilApplied(cluster, "same");
+    await write("a/same.yaml", configMap("second"));
+    const said = await waitUntil("Event", () => events.list.find(({ reason }) => reason === "ConflictingManifest"));
+    assert.match(said.message, /"a\/same.yaml" is not deployed: AddOn "same" belongs to "b\/same.yaml"/);
+    assert.equal(cluster.get("ConfigMap", "second"), undefined);
+    await remove("b/same.yaml");
+    await waitUntil("second", () => cluster.get("ConfigMap", "second"));
+  }));
+
+Deno.test("startManifests removes what is disabled: objects, file and AddOn", () =>
+  withFolder(async ({ cluster, folder, write, run }) => {
+    await write("traefik.yaml", configMap("traefik"));
+    await write("sub/inner.yaml", configMap("inner"));
+    const first = run();
+    await untilApplied(cluster, "traefik", "inner");
+    await first.stop();
+    const packaged: PackagedFile[] = [
+      { path: "traefik.yaml", content: configMap("traefik") },
+      {
+        path: "coredns.yaml",
+        content: configMap("coredns", { ip: "%{CLUSTER_DNS}%" }),
+        variables: { CLUSTER_DNS: "10.43.0.10" },
+      },
+    ];
+    run({ disable: ["traefik", "sub"] }, packaged);
+    await waitUntil(
+      "AddOns gone",
+      () => cluster.get("Addon", "traefik") === undefined && cluster.get("Addon", "inner") === undefined,
+    );
+    await untilApplied(cluster, "coredns");
+    assert.deepEqual(cluster.get("ConfigMap", "coredns")?.["data"], { ip: "10.43.0.10" });
+    assert.equal(cluster.get("ConfigMap", "traefik"), undefined);
+    assert.equal(cluster.get("ConfigMap", "inner"), undefined);
+    await assert.rejects(Deno.stat(join(folder, "traefik.yaml")));
+    const mode = (await Deno.stat(join(folder, "coredns.yaml"))).mode ?? 0;
+    assert.equal(mode & 0o777, 0o600);
+  }));
+
+Deno.test("startManifests leaves skipped files and their objects alone", () =>
+  withFolder(async ({ cluster, write, run }) => {
+    await write("web.yaml", configMap("web"));
+    const first = run();
+    await untilApplied(cluster, "web");
+    await first.stop();
+    await write("deep/web.yaml.skip", "");
+    await write("web.yaml", configMap("changed"));
+    await write("other.yaml", configMap("other"));
+    run({ pruneDeletedManifests: true });
+    await untilApplied(cluster, "other");
+    assert.ok(cluster.get("ConfigMap", "web"));
+    assert.equal(cluster.get("ConfigMap", "changed"), undefined);
+    assert.ok(cluster.get("Addon", "web"));
+  }));
+
+Deno.test("startManifests follows a symlinked folder at the top and never deletes in it", () =>
+  withFolder(async ({ cluster, dataDir, folder, run }) => {
+    const outside = join(dataDir, "outside");
+    await mkdir(outside);
+    await writeFile(join(outside, "linked.yaml"), configMap("linked"));
+    await symlink(outside, join(folder, "link"));
+    const first = run();
+    await untilApplied(cluster, "linked");
+    await first.stop();
+    run({ disable: ["linked"] });
+    await waitUntil("AddOn gone", () => cluster.get("Addon", "linked") === undefined);
+    assert.ok(await Deno.stat(join(outside, "linked.yaml")));
+  }));
+
+Deno.test("startManifests refuses beside a K3s server on the same folder", () =>
+  withFolder(async ({ cluster, dataDir, run }) => {
+    const proc = join(dataDir, "proc");
+    await mkdir(join(proc, "77"), { recursive: true });
+    await writeFile(join(proc, "77", "cmdline"), `/usr/local/bin/k3s server\0--data-dir\0${dataDir}/\0`);
+    await assert.rejects(run({ processRoot: proc }).done, { code: "manifests-k3s-running" });
+    assert.deepEqual(cluster.requests, []);
+  }));
+
+const CRD = JSON.stringify({
+  apiVersion: "apiextensions.k8s.io/v1",
+  kind: "CustomResourceDefinition",
+  metadata: { name: "things.example.com" },
+  spec: {
+    group: "example.com",
+    scope: "Namespaced",
+    names: { kind: "Thing", plural: "things" },
+    versions: [{ name: "v1" }],
+  },
+});
