@@ -6,21 +6,24 @@ import { fileURLToPath } from "node:url";
 import { compileWithBun, compileWithDeno } from "./build/compile.ts";
 import { bundleProgram } from "./build/bundle.ts";
 import { runTool } from "./build/run_tool.ts";
-import { compressedSize } from "./build/compressed_size.ts";
-import { hostTarget, type Target, TARGETS } from "./build/targets.ts";
+import { compressedSize, writeCompressed } from "./build/compressed_size.ts";
+import { bunPackage, hostTarget, type Target, TARGETS } from "./build/targets.ts";
 import { renderError } from "./cli/print_error.ts";
 import { K3slbError } from "./core/shared/errors.ts";
+import { renderSystemdUnit } from "./core/shared/systemd_unit.ts";
 import denoJson from "./deno.json" with { type: "json" };
 
 const MAX_BINARY_BYTES = 115_000_000;
 const MAX_COMPRESSED_BYTES = 45_000_000;
-const USAGE = `deno task build [--runtime bun|deno] [--target ${TARGETS.join("|")}|all] [--out dist]`;
+const USAGE = `deno task build [--runtime bun|deno] [--target ${TARGETS.join("|")}|all] [--out dist] [--compress]`;
 
 /** What the build was asked for. */
 interface BuildRequest {
   readonly runtime: "bun" | "deno";
   readonly targets: readonly Target[];
   readonly out: string;
+  /** Whether NAME.xz is written too. */
+  readonly compress: boolean;
 }
 
 async function main(): Promise<void> {
@@ -29,10 +32,13 @@ async function main(): Promise<void> {
   const out = request.out.startsWith("/") ? request.out : `${root}${request.out}`;
   await Deno.mkdir(out, { recursive: true });
   for (const target of request.targets) await buildTarget(target, { ...request, root, out });
+  for (const name of ["k3slb-server", "k3slb-agent"] as const) {
+    await Deno.writeTextFile(`${out}/${name}.service`, renderSystemdUnit(name));
+  }
 }
 
 async function buildTarget(target: Target, options: BuildRequest & { readonly root: string }): Promise<void> {
-  const { root, out, runtime } = options;
+  const { root, out, runtime, compress } = options;
   const startMs = performance.now();
   const bundle = await bundleProgram({ root, version: denoJson.version, commit: await commitOf(root), target });
   await Deno.writeFile(`${out}/k3slb.mjs`, bundle.code);
@@ -40,16 +46,28 @@ async function buildTarget(target: Target, options: BuildRequest & { readonly ro
   const name = target === hostTarget() ? "k3slb" : `k3slb-${target}`;
   const compile = runtime === "bun" ? compileWithBun : compileWithDeno;
   await compile({ bundlePath: `${out}/k3slb.mjs`, binaryPath: `${out}/${name}`, target });
+  if (target === hostTarget()) await assertStarts(`${out}/${name}`, denoJson.version);
   const binary = await Deno.readFile(`${out}/${name}`);
   const checksum = createHash("sha256").update(binary).digest("hex");
   await Deno.writeTextFile(`${out}/${name}.sha256`, `${checksum}  ${name}\n`);
-  const compressedBytes = await compressedSize(`${out}/${name}`);
+  const compressedBytes = runtime === "bun" && !compress
+    // Packing the whole binary takes a minute; the base runtime is pinned, so its packed size is known.
+    ? bunPackage(target).xzBytes + await compressedSize(`${out}/k3slb.mjs`)
+    : await writeCompressed(`${out}/${name}`);
   const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
   const sizes = `${megabytes(binary.length)}, compressed ${megabytes(compressedBytes)}`;
   print(
     `${out}/${name}: ${runtime}, ${target}, bundle ${Math.round(bundle.code.length / 1000)} kB, ${sizes}, ${seconds} s`,
   );
   assertBudget(name, { bytes: binary.length, compressedBytes });
+}
+
+/** A base runtime that is not one for compiled programs makes a binary that is something else. */
+async function assertStarts(binary: string, version: string): Promise<void> {
+  const hint = "Check the base runtime; with --runtime deno it is the file that DENORT_BIN names";
+  const text = await runTool([binary, "version", "-o", "json"], { hint });
+  if (text.includes(`"version": "${version}"`)) return;
+  throw new K3slbError(`"${binary}" starts, but is not k3slb ${version}`, { code: "binary-broken", hint });
 }
 
 function assertBudget(name: string, size: { readonly bytes: number; readonly compressedBytes: number }): void {
@@ -70,14 +88,15 @@ function parseRequest(words: readonly string[]): BuildRequest {
       runtime: { type: "string", default: "bun" },
       target: { type: "string", default: hostTarget() },
       out: { type: "string", default: "dist" },
+      compress: { type: "boolean", default: false },
     },
   });
-  const { runtime, target, out } = values;
+  const { runtime, target, out, compress } = values;
   if (runtime !== "bun" && runtime !== "deno") throw usage(`Runtime "${runtime}" is not known`);
-  if (target === "all") return { runtime, out, targets: TARGETS };
+  if (target === "all") return { runtime, out, compress, targets: TARGETS };
   const known = TARGETS.find((candidate) => candidate === target);
   if (known === undefined) throw usage(`Target "${target}" is not known`);
-  return { runtime, out, targets: [known] };
+  return { runtime, out, compress, targets: [known] };
 }
 
 function usage(message: string): K3slbError {

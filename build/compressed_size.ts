@@ -1,8 +1,9 @@
-// How large a file is when it is sent: compressed by xz if there is one, else by gzip.
+// How large a file is when it is sent.
 import { createReadStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import { Writable } from "node:stream";
 import { createGzip } from "node:zlib";
+import { runTool } from "./run_tool.ts";
 
 /** Size in bytes of the file at `path` after gzip. */
 export async function compressedSize(path: string): Promise<number> {
@@ -15,4 +16,13 @@ export async function compressedSize(path: string): Promise<number> {
   });
   await pipeline(createReadStream(path), createGzip({ level: 6 }), count);
   return bytes;
+}
+
+/**
+ * Writes `path.xz` and returns its size in bytes. Takes a minute for a binary.
+ * @throws {K3slbError} code "build-tool" if xz fails
+ */
+export async function writeCompressed(path: string): Promise<number> {
+  await runTool(["xz", "--keep", "--force", "-6", "-T1", path], { hint: "Install xz (package xz-utils)" });
+  return (await Deno.stat(`${path}.xz`)).size;
 }

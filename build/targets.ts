@@ -13,12 +13,14 @@ export interface RuntimePackage {
   readonly version: string;
   /** `sha512-` and the base64 checksum of the packed file, as npm writes it. */
   readonly integrity: string;
+  /** Size of the program inside after `xz -6`, measured when the version was pinned. */
+  readonly xzBytes: number;
 }
 
 /** The package with Bun for `target`. The x64 ones run on processors without AVX2, as small virtual machines often are. */
 export function bunPackage(target: Target): RuntimePackage {
-  const { package: name, integrity } = runtimes.targets[target];
-  return { name, version: runtimes.version, integrity };
+  const { package: name, integrity, xzBytes } = runtimes.targets[target];
+  return { name, version: runtimes.version, integrity, xzBytes };
 }
 
 /** What the build runs on. */

@@ -43,24 +43,9 @@ export function checkPortRange(value: string): string | undefined {
   return from > to ? "ends before it starts" : undefined;
 }
 
-/** Four different single bits of a 32-bit packet mark, by commas. */
-export function checkMarkBits(value: string): string | undefined {
-  const bits = value.split(",").map((bit) => bit.trim());
-  if (bits.length !== 4) return "does not name four bits";
-  const bad = bits.find((bit) => !isSingleBit(bit));
-  if (bad !== undefined) return `holds "${bad}", which is not one bit of 32 such as 0x1000000`;
-  return new Set(bits.map(Number)).size === bits.length ? undefined : "names one bit twice";
-}
-
 /** A container image reference. Only what can never be one is refused. */
 export function checkImage(value: string): string | undefined {
   return /^[\w][\w.\-/:@]*$/.test(value) ? undefined : "is not a name of a container image";
-}
-
-function isSingleBit(text: string): boolean {
-  if (!/^(?:0x[0-9a-f]{1,8}|\d{1,10})$/i.test(text)) return false;
-  const mark = Number(text);
-  return mark > 0 && mark <= 0x80000000 && Number.isInteger(Math.log2(mark));
 }
 
 const DNS_LABEL_REGEXP = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;

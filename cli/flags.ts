@@ -3,13 +3,13 @@
 // (k3s `pkg/cli/cmds`, k3s docs "cli/server" and "cli/agent").
 import { DEFAULT_LB_CLASS, DEFAULT_SERVICELB_NAMESPACE } from "../core/service_lb/labels.ts";
 import { LOG_LEVELS } from "../core/shared/log.ts";
+import { DEFAULT_MARK_BITS } from "../node_agent/parse_mark_bits.ts";
 import {
   checkAddressAndPort,
   checkDnsLabel,
   checkDnsSubdomain,
   checkImage,
   checkIp,
-  checkMarkBits,
   checkPortRange,
 } from "./check_value.ts";
 import type { Flag } from "./flag.ts";
@@ -119,7 +119,7 @@ export const SERVER_FLAGS = [
     values: ["agent", "pods"],
     default: "agent",
     placeholder: "KIND",
-    help: "Who forwards: agent (k3slb agent on every node) or pods (klipper-lb containers, no agent needed)",
+    help: "Who forwards: agent (k3slb agent on each node) or pods (klipper-lb containers, no agent)",
   },
   {
     name: "lb-image",
@@ -171,7 +171,7 @@ export const SERVER_FLAGS = [
     values: ["cluster", "per-node"],
     default: "cluster",
     placeholder: "RULE",
-    help: "cluster: one external address hides all internal ones, as in K3s; per-node: each node's own choice",
+    help: "cluster: one external address hides all internal ones, as in K3s; per-node: each node chooses",
   },
   {
     name: "cluster-dns",
@@ -244,8 +244,7 @@ export const AGENT_FLAGS = [
   {
     name: "mark-bits",
     type: "text",
-    default: "0x1000000,0x2000000,0x4000000,0x8000000",
-    check: checkMarkBits,
+    default: DEFAULT_MARK_BITS,
     placeholder: "BITS",
     help: "Packet mark bits: ours, masquerade, drop, reject",
   },

@@ -4,7 +4,7 @@ import { createLogger, type LogFormat, type Logger, type LogLevel } from "../cor
 import { type Command, EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
 import { envNames, type Flag, type Settings } from "./flag.ts";
-import { type Invocation, parseArguments } from "./parse_arguments.ts";
+import { type Invocation, readCommandLine } from "./command_line.ts";
 import { renderError } from "./print_error.ts";
 import type { ProgramHost } from "./program_host.ts";
 import { readConfig } from "./read_config.ts";
@@ -15,7 +15,7 @@ import { resolveSettings } from "./resolve_settings.ts";
 export async function runProgram(words: readonly string[], host: ProgramHost): Promise<number> {
   let debug = words.includes("--debug") || host.env.K3SLB_LOG_LEVEL === "debug" || asksForDebug(words);
   try {
-    const invocation = parseArguments(words, COMMANDS);
+    const invocation = readCommandLine(words, COMMANDS);
     const { command } = invocation;
     if (command === undefined) return explainUsage(invocation, host);
     if (invocation.help) {
@@ -117,5 +117,6 @@ const USAGE_CODES: readonly string[] = [
   "flag-value",
   "config-invalid",
   "config-missing",
+  "mark-bits-invalid",
   "node-name-unknown",
 ];

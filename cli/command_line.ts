@@ -29,10 +29,13 @@ interface ParserNode {
  * What `words` ask for.
  * @throws {K3slbError} code "usage" if a command, flag or operand is unknown, missing or too much
  */
-export function parseArguments(words: readonly string[], commands: readonly Command[]): Invocation {
+export function readCommandLine(words: readonly string[], commands: readonly Command[]): Invocation {
   let invocation: Invocation | undefined;
   const nodes = buildParsers(commands, (node, operands) => {
-    invocation = invocationOf(node, operands);
+    const above = nodes.filter((other) =>
+      other !== node && other.path.every((word, index) => node.path[index] === word)
+    );
+    invocation = invocationOf(node, above, operands);
   });
   const root = nodes[0];
   if (root === undefined) throw new TypeError("no parser was built");
@@ -46,7 +49,7 @@ export function parseArguments(words: readonly string[], commands: readonly Comm
   return invocation;
 }
 
-/** Rewrites what commander does not know: `--switch=false`, `--version`, older names of flags. */
+/** Rewrites what commander does not know: `-c=PATH`, `--switch=false`, `--version`, older names of flags. */
 export function normalizeWords(words: readonly string[], commands: readonly Command[]): readonly string[] {
   const flags = commands.flatMap((command) => command.flags);
   const switches = new Set(flags.filter((flag) => flag.type === "switch").map((flag) => flag.name));
@@ -54,6 +57,9 @@ export function normalizeWords(words: readonly string[], commands: readonly Comm
   const end = words.indexOf("--");
   const known = end < 0 ? words : words.slice(0, end);
   const normalized = known.map((word) => {
+    const short = /^-(?<letter>[^-])=(?<value>.*)$/s.exec(word);
+    const long = flags.find((flag) => flag.short !== undefined && flag.short === short?.groups?.letter);
+    if (long !== undefined) return `--${long.name}=${short?.groups?.value ?? ""}`;
     const match = /^--(?<name>[^=]+)(?<value>=.*)?$/s.exec(word);
     const name = match?.groups?.name;
     if (name === undefined) return word;
@@ -115,8 +121,16 @@ function addFlag(parser: CommanderCommand, flag: Flag, args: Map<string, string[
   parser.on(`option:no-${flag.name}`, () => add("false"));
 }
 
-function invocationOf(node: ParserNode, operands: readonly string[]): Invocation {
+function invocationOf(node: ParserNode, ancestors: readonly ParserNode[], operands: readonly string[]): Invocation {
   const { command, path, args } = node;
+  const early = ancestors.find((other) => other.args.size > 0);
+  if (early !== undefined && path.length > 0) {
+    const name = ["k3slb", ...path].join(" ");
+    throw new K3slbError(`Flag "--${[...early.args.keys()][0]}" stands before "${path.at(-1)}"`, {
+      code: "usage",
+      hint: `Write flags behind the whole command: "${name} FLAGS"`,
+    });
+  }
   const help = args.has("help");
   const base = { path, args, operands, help, ...(command === undefined ? {} : { command }) };
   if (help) return base;

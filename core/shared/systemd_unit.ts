@@ -1,0 +1,121 @@
+// Text of the systemd units. Pure. Options by systemd.exec(5), systemd.service(5), systemd.unit(5); what K3s's own unit has is kept
+// where it matters (k3s `install.sh`): Type=notify, Restart=always, environment files, no start timeout.
+
+/** Programs that run as units. */
+export type UnitName = "k3slb-server" | "k3slb-agent";
+
+/** What a unit is made for. */
+export interface SystemdUnitOptions {
+  /**
+   * Path of the program.
+   * @default {"/usr/local/bin/k3slb"}
+   */
+  readonly program?: string;
+  /** Words after `k3slb server` or `k3slb agent`. */
+  readonly args?: readonly string[];
+  /**
+   * Folder that the server writes packaged manifests to.
+   * @default {"/var/lib/rancher/k3s"}
+   */
+  readonly dataDir?: string;
+  /**
+   * Whether the server also runs this node's agent (`server --agent`), which needs the agent's rights.
+   * @default {false}
+   */
+  readonly withAgent?: boolean;
+}
+
+/** Text of the unit file `NAME.service`. */
+export function renderSystemdUnit(name: UnitName, options: SystemdUnitOptions = {}): string {
+  const { program = "/usr/local/bin/k3slb", args = [], withAgent = false } = options;
+  const isAgent = name === "k3slb-agent";
+  const words = [isAgent ? "agent" : "server", ...(withAgent && !isAgent ? ["--agent"] : []), ...args];
+  return [
+    "[Unit]",
+    `Description=k3slb ${isAgent ? "agent: forwards Services of type LoadBalancer on this node" : "server"}`,
+    "Wants=network-online.target",
+    "After=network-online.target",
+    "",
+    "[Service]",
+    "# Readiness is said by a child process, systemd-notify.",
+    "Type=notify",
+    "NotifyAccess=all",
+    "# K3SLB_* and proxy variables; mode 0600 if they hold secrets.",
+    ...ENVIRONMENT_FILES.map((path) => `EnvironmentFile=-${path}`),
+    `ExecStart=${[program, ...words].map(quoteWord).join(" ")}`,
+    "Restart=always",
+    "RestartSec=5s",
+    "# Ready means that the cluster was reached, however long that takes.",
+    "TimeoutStartSec=infinity",
+    "# The main process first, so that a running iptables-restore ends by itself. Rules in the kernel stay.",
+    "KillMode=mixed",
+    "TimeoutStopSec=20s",
+    "LimitNOFILE=1048576",
+    "",
+    ...(isAgent || withAgent ? AGENT_RIGHTS : SERVER_RIGHTS),
+    ...(isAgent ? [] : writableFolder(options.dataDir ?? "/var/lib/rancher/k3s")),
+    ...SANDBOX,
+    "",
+    "[Install]",
+    "WantedBy=multi-user.target",
+    "",
+  ].join("\n");
+}
+
+/** Under /var/lib systemd makes the folder itself, else it may be absent at the first start. */
+function writableFolder(dataDir: string): readonly string[] {
+  const state = /^\/var\/lib\/(?<top>[^/]+)/.exec(dataDir)?.groups?.top;
+  return state === undefined ? [`ReadWritePaths=-${quoteWord(dataDir)}`] : [`StateDirectory=${quoteWord(state)}`];
+}
+
+/** One word of ExecStart: `%` and `$` would be expanded, blanks and quotes would split it (systemd.service(5), "Command lines"). */
+function quoteWord(word: string): string {
+  const escaped = word.replaceAll("%", "%%").replaceAll("$", "$$$$");
+  if (/^[\w./:=,@%$+-]+$/.test(escaped)) return escaped;
+  return `"${escaped.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n")}"`;
+}
+
+const ENVIRONMENT_FILES: readonly string[] = [
+  "/etc/default/%N",
+  "/etc/sysconfig/%N",
+  "/etc/systemd/system/%N.service.env",
+];
+
+const AGENT_RIGHTS: readonly string[] = [
+  "# root, because the kubelet's kubeconfig and keys are files of root with mode 0600; as their owner it needs no capability.",
+  "# NET_ADMIN and NET_RAW are for iptables and conntrack. To have the name of a process that holds a port in messages, add",
+  "# CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH in a drop-in; without them the port is named alone.",
+  "User=root",
+  "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW",
+  "AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW",
+  "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+  "# iptables takes its lock, which it shares with kube-proxy and the network plugin, in /run/xtables.lock.",
+  "ReadWritePaths=/run",
+];
+
+const SERVER_RIGHTS: readonly string[] = [
+  "# root, because an administrator's kubeconfig is a file of root with mode 0600; no capability is needed.",
+  "User=root",
+  "CapabilityBoundingSet=",
+  "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+];
+
+// MemoryDenyWriteExecute is left out: the JavaScript engine makes machine code while it runs.
+const SANDBOX: readonly string[] = [
+  "NoNewPrivileges=yes",
+  "ProtectSystem=strict",
+  "ProtectHome=read-only",
+  "PrivateTmp=yes",
+  "PrivateDevices=yes",
+  "ProtectClock=yes",
+  "ProtectControlGroups=yes",
+  "ProtectHostname=yes",
+  "ProtectKernelLogs=yes",
+  "ProtectKernelModules=yes",
+  "ProtectKernelTunables=yes",
+  "LockPersonality=yes",
+  "RestrictNamespaces=yes",
+  "RestrictRealtime=yes",
+  "RestrictSUIDSGID=yes",
+  "SystemCallArchitectures=native",
+];

@@ -1,0 +1,161 @@
+// The program from outside: what it prints, where, and its exit code. Source and compiled binary run the same cases.
+import assert from "node:assert/strict";
+import { type ProgramInput, programKinds, type ProgramResult, runProgram } from "./program.ts";
+
+interface Case extends ProgramInput {
+  readonly name: string;
+  /** Files in a fresh folder; `%` in arguments stands for the folder. */
+  readonly files?: Readonly<Record<string, string>>;
+  readonly want: { readonly code: number; readonly stdout?: RegExp; readonly stderr?: string | RegExp };
+}
+
+const CASES: readonly Case[] = [
+  {
+    name: "no command prints the commands on standard error",
+    args: [],
+    want: { code: 2, stderr: /^ {2}agent cleanup +Remove all rules/m },
+  },
+  {
+    name: "--help prints the commands on standard output",
+    args: ["--help"],
+    want: { code: 0, stdout: /^Commands:$/m },
+  },
+  { name: "--version is version", args: ["--version"], want: { code: 0, stdout: /^version +\S+$/m } },
+  { name: "version names the runtime", args: ["version"], want: { code: 0, stdout: /^runtime +(bun|deno) \d+\.\d+/m } },
+  {
+    name: "a mistyped command is answered with the nearest one",
+    args: ["srver"],
+    want: {
+      code: 2,
+      stderr: 'error: Unknown command "srver"\n  hint: Did you mean "k3slb server"?\n  code: usage\n',
+    },
+  },
+  {
+    name: "a mistyped subcommand is answered with the nearest one",
+    args: ["agent", "clenup"],
+    want: {
+      code: 2,
+      stderr:
+        'error: "k3slb agent" does not take "clenup"\n  hint: Did you mean "k3slb agent cleanup"?\n  code: usage\n',
+    },
+  },
+  {
+    name: "a mistyped flag is answered with the nearest one",
+    args: ["server", "--lb-imge=x"],
+    want: {
+      code: 2,
+      stderr: 'error: "k3slb server" has no flag "--lb-imge"\n  hint: Did you mean "--lb-image"?\n  code: usage\n',
+    },
+  },
+  {
+    name: "a flag of another command says whose it is",
+    args: ["agent", "--cluster-domain=a"],
+    want: {
+      code: 2,
+      stderr:
+        'error: "k3slb agent" has no flag "--cluster-domain"\n  hint: "--cluster-domain" is a flag of "k3slb server"\n  code: usage\n',
+    },
+  },
+  {
+    name: "a flag without its value says so",
+    args: ["server", "--lb-image"],
+    want: {
+      code: 2,
+      stderr:
+        'error: Flag "--lb-image" needs a value\n  hint: Write "--lb-image VALUE" or "--lb-image=VALUE"\n  code: usage\n',
+    },
+  },
+  {
+    name: "a wrong choice is answered with the nearest one",
+    args: ["server", "--dataplane", "pod"],
+    want: {
+      code: 2,
+      stderr:
+        'error: Cannot use flag --dataplane: "pod" is not one of agent, pods\n  hint: Did you mean "pods"?\n  code: flag-value\n',
+    },
+  },
+  {
+    name: "a wrong value in the environment names the variable",
+    args: ["agent"],
+    env: { K3SLB_RESERVED_PORTS: "22,99999" },
+    want: {
+      code: 2,
+      stderr: /^error: Cannot use environment variable K3SLB_RESERVED_PORTS: "99999" is not between 1 and 65535$/m,
+    },
+  },
+  {
+    name: "an operand too much is refused",
+    args: ["version", "now"],
+    want: { code: 2, stderr: /^error: "k3slb version" does not take "now"$/m },
+  },
+  {
+    name: "a missing config file that was named is an error",
+    args: ["agent", "--config", "%/none.yaml"],
+    want: { code: 2, stderr: /^error: Config file "\S+none\.yaml" does not exist$/m },
+  },
+  {
+    name: "an unknown config key names file, line and the nearest key",
+    args: ["agent", "-c", "%/config.yaml"],
+    files: { "config.yaml": "# first line\nlb-imge: x\n" },
+    want: {
+      code: 2,
+      stderr:
+        /^error: Config file \S+config\.yaml:2 has the unknown key "lb-imge"\n {2}hint: Did you mean "lb-image"\?$/m,
+    },
+  },
+  {
+    name: "a config file that is no YAML names the line",
+    args: ["agent", "-c", "%/config.yaml"],
+    files: { "config.yaml": "log-level: info\nlog-format: [text\n" },
+    want: { code: 2, stderr: /^error: Cannot read config: .*config\.yaml.*\n[\s\S]*^ {2}code: config-invalid$/m },
+  },
+  {
+    name: "a wrong value in a drop-in file names file and line",
+    args: ["server", "-c", "%/config.yaml"],
+    files: { "config.yaml": "agent: true\n", "config.yaml.d/10-dns.yaml": "cluster-dns:\n- 10.43.0.300\n" },
+    want: { code: 2, stderr: /"cluster-dns" in \S+10-dns\.yaml:1: "10\.43\.0\.300" is not an IP address$/m },
+  },
+];
+
+for (const kind of programKinds()) {
+  for (const { name, files = {}, want, ...input } of CASES) {
+    Deno.test(`program (${kind.name}): ${name}`, async () => {
+      const folder = await Deno.makeTempDir();
+      try {
+        await writeFiles(folder, files);
+        const args = input.args.map((arg) => arg.replace("%", folder));
+        checkResult(await runProgram(kind, { ...input, args }), want);
+      } finally {
+        await Deno.remove(folder, { recursive: true });
+      }
+    });
+  }
+
+  Deno.test(`program (${kind.name}): version prints the same as table, JSON and YAML`, async () => {
+    const [table, json, yaml] = await Promise.all(
+      ["table", "json", "yaml"].map((form) => runProgram(kind, { args: ["version", "-o", form] })),
+    );
+    const record: Record<string, string> = JSON.parse(json?.stdout ?? "");
+    assert.deepEqual(Object.keys(record), ["version", "commit", "target", "runtime"]);
+    for (const [name, value] of Object.entries(record)) {
+      assert.match(table?.stdout ?? "", new RegExp(`^${name} +${RegExp.escape(value)}$`, "m"));
+      assert.ok(yaml?.stdout.includes(`${name}: ${JSON.stringify(value)}\n`));
+    }
+  });
+}
+
+function checkResult(result: ProgramResult, want: Case["want"]): void {
+  assert.equal(result.code, want.code, result.stderr);
+  if (want.stdout === undefined) assert.equal(result.stdout, "");
+  else assert.match(result.stdout, want.stdout);
+  if (want.stderr === undefined) assert.equal(result.stderr, "");
+  else if (typeof want.stderr === "string") assert.equal(result.stderr, want.stderr);
+  else assert.match(result.stderr, want.stderr);
+}
+
+async function writeFiles(folder: string, files: Readonly<Record<string, string>>): Promise<void> {
+  for (const [path, text] of Object.entries(files)) {
+    await Deno.mkdir(`${folder}/${path}`.replace(/\/[^/]+$/, ""), { recursive: true });
+    await Deno.writeTextFile(`${folder}/${path}`, text);
+  }
+}

@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import * as checks from "../../../cli/check_value.ts";
+import type { ValueCheck } from "../../../cli/flag.ts";
+
+interface Case {
+  readonly check: ValueCheck;
+  readonly good: readonly string[];
+  readonly bad: readonly string[];
+}
+
+const CASES: Readonly<Record<keyof typeof checks, Case>> = {
+  checkDnsLabel: {
+    check: checks.checkDnsLabel,
+    good: ["a", "kube-system", "0a", "a".repeat(63)],
+    bad: ["", "-a", "a-", "A", "a.b", "a_b", "a".repeat(64)],
+  },
+  checkDnsSubdomain: {
+    check: checks.checkDnsSubdomain,
+    good: ["a", "Node-1", "node-1.example.org", "10.0.0.1"],
+    bad: ["", ".", "a.", "a..b", "a_b", "a b", `${"a.".repeat(127)}`],
+  },
+  checkIp: {
+    check: checks.checkIp,
+    good: ["10.43.0.10", "fd00::1"],
+    bad: ["", "10.43.0", "10.43.0.10/32", "a", "10.43.0.256"],
+  },
+  checkAddressAndPort: {
+    check: checks.checkAddressAndPort,
+    good: ["", "127.0.0.1:1", ":9000", "localhost:65535", "[::1]:80"],
+    bad: ["1", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:80", "[127.0.0.1]:80", "host:80", "127.0.0.1:99999"],
+  },
+  checkPortRange: {
+    check: checks.checkPortRange,
+    good: ["1", "65535", "22/tcp", "10-20", "10-10/UDP", "5/sctp"],
+    bad: ["", "0", "65536", "20-10", "1-", "a", "22/icmp", "1,2"],
+  },
+  checkImage: {
+    check: checks.checkImage,
+    good: ["a", "rancher/klipper-lb:v0.4.17", "host:5000/a/b:1", `a@sha256:${"0".repeat(64)}`],
+    bad: ["", " a", "a b", "-a", "https://host/a?b"],
+  },
+};
+
+for (const [name, { check, good, bad }] of Object.entries(CASES)) {
+  Deno.test(`${name}: takes what is right`, () => {
+    assert.deepEqual(good.filter((value) => check(value) !== undefined), []);
+  });
+  Deno.test(`${name}: says what is wrong`, () => {
+    assert.deepEqual(bad.filter((value) => check(value) === undefined), []);
+  });
+}

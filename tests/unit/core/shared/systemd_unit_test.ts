@@ -1,0 +1,101 @@
+// Unit files: what matters in them, and that systemd itself takes them. Where systemd is not installed, that test is skipped.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { renderSystemdUnit, type SystemdUnitOptions, type UnitName } from "../../../../core/shared/systemd_unit.ts";
+
+interface Case {
+  readonly name: string;
+  readonly given: readonly [UnitName, SystemdUnitOptions?];
+  readonly want: Readonly<Record<string, readonly string[]>>;
+}
+
+const CASES: readonly Case[] = [
+  {
+    name: "the agent has the rights for iptables and no others",
+    given: ["k3slb-agent"],
+    want: {
+      ExecStart: ["/usr/local/bin/k3slb agent"],
+      CapabilityBoundingSet: ["CAP_NET_ADMIN CAP_NET_RAW"],
+      AmbientCapabilities: ["CAP_NET_ADMIN CAP_NET_RAW"],
+      NoNewPrivileges: ["yes"],
+      ProtectSystem: ["strict"],
+      ReadWritePaths: ["/run"],
+    },
+  },
+  {
+    name: "the server has no rights",
+    given: ["k3slb-server"],
+    want: { ExecStart: ["/usr/local/bin/k3slb server"], CapabilityBoundingSet: [""], StateDirectory: ["rancher"] },
+  },
+  {
+    name: "a server with an agent has the agent's rights",
+    given: ["k3slb-server", { withAgent: true }],
+    want: {
+      ExecStart: ["/usr/local/bin/k3slb server --agent"],
+      CapabilityBoundingSet: ["CAP_NET_ADMIN CAP_NET_RAW"],
+      StateDirectory: ["rancher"],
+    },
+  },
+  {
+    name: "a data folder elsewhere may be written",
+    given: ["k3slb-server", { dataDir: "/srv/k3s data" }],
+    want: { StateDirectory: [], ReadWritePaths: ['-"/srv/k3s data"'] },
+  },
+  {
+    name: "words are quoted as systemd reads them",
+    given: ["k3slb-agent", { program: "/opt/k3 slb", args: ["--config", 'a"b', "100%", "$HOME", "a\\b"] }],
+    want: { ExecStart: ['"/opt/k3 slb" agent --config "a\\"b" 100%% $$HOME "a\\\\b"'] },
+  },
+  {
+    name: "it is started as K3s's unit is",
+    given: ["k3slb-agent"],
+    want: {
+      Type: ["notify"],
+      Restart: ["always"],
+      RestartSec: ["5s"],
+      EnvironmentFile: ["-/etc/default/%N", "-/etc/sysconfig/%N", "-/etc/systemd/system/%N.service.env"],
+    },
+  },
+];
+
+for (const { name, given, want } of CASES) {
+  Deno.test(`renderSystemdUnit: ${name}`, () => {
+    const lines = renderSystemdUnit(...given).split("\n");
+    for (const [key, values] of Object.entries(want)) {
+      const found = lines.filter((line) => line.startsWith(`${key}=`)).map((line) => line.slice(key.length + 1));
+      assert.deepEqual(found, values, key);
+    }
+  });
+}
+
+const VERSION = spawnSync("systemd-analyze", ["--version"]);
+if (VERSION.status !== 0) {
+  Deno.stderr.writeSync(new TextEncoder().encode("skipped: systemd-analyze is not installed\n"));
+}
+
+for (
+  const given of [["k3slb-agent"], ["k3slb-server"], ["k3slb-server", {
+    withAgent: true,
+    dataDir: "/srv/a b",
+  }]] as const
+) {
+  const [name, options = {}] = given;
+  Deno.test({
+    name: `renderSystemdUnit: systemd-analyze verify has nothing to say about ${name} ${JSON.stringify(options)}`,
+    ignore: VERSION.status !== 0,
+    fn: async () => {
+      const folder = await Deno.makeTempDir();
+      try {
+        // A program that exists, as its absence would be what verify complains about.
+        await Deno.writeTextFile(
+          `${folder}/${name}.service`,
+          renderSystemdUnit(name, { ...options, program: "/bin/true" }),
+        );
+        const result = spawnSync("systemd-analyze", ["verify", `${folder}/${name}.service`], { encoding: "utf8" });
+        assert.deepEqual([result.status, result.stderr, result.stdout], [0, "", ""]);
+      } finally {
+        await Deno.remove(folder, { recursive: true });
+      }
+    },
+  });
+}
