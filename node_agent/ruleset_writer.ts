@@ -1,0 +1,205 @@
+// Keeps one address family's rules in the kernel equal to a rule set. It remembers what was written instead of reading it back
+// (reading the nat table takes seconds beside a large kube-proxy) and writes everything anew after any doubt.
+import { errorMessage, isAbort, isK3slbError } from "../core/shared/errors.ts";
+import type { Logger } from "../core/shared/log.ts";
+import { CHAIN_PREFIX, chainNamesOfId, SERVICES_CHAIN } from "./desired_chain_names.ts";
+import { diffRuleSet } from "./diff_ruleset.ts";
+import type { Iptables } from "./iptables.ts";
+import { planJump, planUnhook } from "./jump_plan.ts";
+import { renderRestore } from "./render_restore.ts";
+import type { BuiltinChain, Chain, Jump, RuleSet, TableChange, TableName } from "./ruleset.ts";
+
+const TABLES: readonly TableName[] = ["filter", "nat"];
+
+const BUILTIN_CHAINS: Readonly<Record<TableName, readonly BuiltinChain[]>> = {
+  filter: ["INPUT", "FORWARD"],
+  nat: ["PREROUTING", "OUTPUT", "POSTROUTING"],
+};
+
+/** Chains of Services that one repair looks at; it goes round all of them. */
+const SERVICE_CHAINS_PER_REPAIR = 8;
+
+/** Times that a write is tried when a chain that others write too changes in between. */
+const MAX_TRIES = 3;
+
+/** Writes one family's rules. Calls are made one at a time. */
+export class RuleSetWriter {
+  readonly #iptables: Iptables;
+  readonly #log: Logger;
+  /** What the kernel has; absent while that is not known. */
+  #written: RuleSet | undefined;
+  /** What was wanted last, whether or not it could be written. */
+  #wanted: RuleSet | undefined;
+  #nextChecked = 0;
+
+  constructor(iptables: Iptables, log: Logger) {
+    this.#iptables = iptables;
+    this.#log = log;
+  }
+
+  /** Rules in the kernel, jumps included. */
+  get ruleCount(): number {
+    const chains = TABLES.flatMap((table) => this.#written?.tables[table] ?? []);
+    return chains.reduce((sum, chain) => sum + chain.rules.length, this.#written?.jumps.length ?? 0);
+  }
+
+  /**
+   * Makes the kernel's rules equal to `ruleSet`; returns how many chains were written.
+   * @throws {K3slbError} as {@linkcode Iptables.restore}; nothing of the failed table was changed, and the next call writes everything
+   */
+  async write(ruleSet: RuleSet, signal?: AbortSignal): Promise<number> {
+    this.#wanted = ruleSet;
+    if (!this.#written || JSON.stringify(this.#written.jumps) !== JSON.stringify(ruleSet.jumps)) {
+      return await this.#writeAll(ruleSet, signal);
+    }
+    const changes = diffRuleSet(this.#written, ruleSet);
+    if (changes.length === 0) return 0;
+    try {
+      await this.#iptables.restore(renderRestore(changes, ruleSet.family), signal);
+    } catch (error) {
+      this.#written = undefined;
+      if (!isK3slbError(error, "iptables-failed")) throw error;
+      this.#log.warn("A change of the rules was refused: everything is written anew", { error: errorMessage(error) });
+      return await this.#writeAll(ruleSet, signal);
+    }
+    this.#written = ruleSet;
+    return countChains(changes);
+  }
+
+  /** Mends jumps, their order and chains of ours. Returns one sentence for each thing that was wrong. */
+  async repair(signal?: AbortSignal): Promise<readonly string[]> {
+    const wanted = this.#wanted;
+    if (!wanted) return [];
+    if (!this.#written) {
+      await this.#writeAll(wanted, signal);
+      return [`The ${wanted.family} rules were in doubt and were written anew`];
+    }
+    const findings = await this.#damagedChains(this.#written, signal);
+    if (findings.length > 0) {
+      await this.#writeAll(wanted, signal, findings);
+      return findings;
+    }
+    const jumps = await this.#planJumps(wanted.jumps, signal);
+    if (jumps.findings.length === 0) return [];
+    try {
+      await this.#iptables.restore(renderRestore(jumps.changes, wanted.family), signal);
+    } catch (error) {
+      this.#written = undefined;
+      if (isAbort(error)) throw error;
+      await this.#writeAll(wanted, signal);
+    }
+    return jumps.findings;
+  }
+
+  /** Removes every rule and chain of ours, also what an earlier run left. Returns one sentence for each table that had any. */
+  async remove(signal?: AbortSignal): Promise<readonly string[]> {
+    this.#written = undefined;
+    this.#wanted = undefined;
+    const removed: string[] = [];
+    for (const table of TABLES) {
+      const lines = await this.#iptables.listTable(table, signal);
+      const deleted = lines.flatMap((line) => /^-N (\S+)/.exec(line)?.[1] ?? []).filter((name) =>
+        name.startsWith(CHAIN_PREFIX)
+      );
+      const edits = BUILTIN_CHAINS[table].flatMap((chain) => planUnhook(chain, lines));
+      if (deleted.length + edits.length === 0) continue;
+      await this.#iptables.restore(renderRestore([{ table, written: [], deleted, edits }], this.#family), signal);
+      removed.push(`${this.#family} ${table}: ${deleted.length} chains and ${edits.length} jumps`);
+    }
+    return removed;
+  }
+
+  get #family(): RuleSet["family"] {
+    return this.#iptables.program.family;
+  }
+
+  /** Chains, jumps and the removal of what an earlier run left, in one run of the tool. */
+  async #writeAll(ruleSet: RuleSet, signal: AbortSignal | undefined, findings?: string[]): Promise<number> {
+    this.#written = undefined;
+    for (let attempt = 1;; attempt++) {
+      const leftover = await this.#leftoverChains(ruleSet, signal);
+      const jumps = await this.#planJumps(ruleSet.jumps, signal);
+      const changes = TABLES.map((table): TableChange => ({
+        table,
+        written: ruleSet.tables[table],
+        deleted: table === "nat" ? leftover : [],
+        edits: jumps.changes.find((change) => change.table === table)?.edits ?? [],
+      }));
+      try {
+        await this.#iptables.restore(renderRestore(changes, ruleSet.family), signal);
+        this.#written = ruleSet;
+        findings?.push(...jumps.findings);
+        return countChains(changes);
+      } catch (error) {
+        // Another program may have changed a built-in chain since it was read.
+        if (attempt >= MAX_TRIES || !isK3slbError(error, "iptables-failed")) throw error;
+      }
+    }
+  }
+
+  async #planJumps(
+    jumps: readonly Jump[],
+    signal?: AbortSignal,
+  ): Promise<{ readonly changes: readonly TableChange[]; readonly findings: string[] }> {
+    const edits: Record<TableName, TableChange["edits"][number][]> = { nat: [], filter: [] };
+    const findings: string[] = [];
+    for (const jump of jumps) {
+      const lines = await this.#iptables.listChain(jump.table, jump.chain, signal) ?? [];
+      const plan = planJump(jump, this.#family, lines);
+      edits[jump.table].push(...plan.edits);
+      if (plan.finding !== undefined) findings.push(`${plan.finding} (${this.#family})`);
+    }
+    return { changes: TABLES.map((table) => ({ table, written: [], deleted: [], edits: edits[table] })), findings };
+  }
+
+  /** Chains of an earlier run, found from the dispatch instead of by reading the whole table. */
+  async #leftoverChains(ruleSet: RuleSet, signal?: AbortSignal): Promise<readonly string[]> {
+    const found = new Set<string>();
+    const dispatch = [SERVICES_CHAIN];
+    for (let name = dispatch.pop(); name !== undefined; name = dispatch.pop()) {
+      for (const line of await this.#iptables.listChain("nat", name, signal) ?? []) {
+        const target = / -j (\S+)/.exec(line)?.[1] ?? "";
+        const id = new RegExp(`^${CHAIN_PREFIX}[FSR]-([0-9A-F]{12})$`).exec(target)?.[1];
+        if (id !== undefined) { for (const chain of Object.values(chainNamesOfId(id))) found.add(chain); }
+        else if (target.startsWith(`${CHAIN_PREFIX}B-`) && !found.has(target)) {
+          found.add(target);
+          dispatch.push(target);
+        }
+      }
+    }
+    const wanted = new Set(ruleSet.tables.nat.map((chain) => chain.name));
+    return [...found].filter((name) => !wanted.has(name)).sort();
+  }
+
+  /** Compares how many rules chains have: texts differ between versions of the tools. */
+  async #damagedChains(ruleSet: RuleSet, signal?: AbortSignal): Promise<string[]> {
+    const findings: string[] = [];
+    for (const { table, chain } of this.#chainsToCheck(ruleSet)) {
+      const lines = await this.#iptables.listChain(table, chain.name, signal);
+      const count = lines?.filter((line) => line.startsWith("-A ")).length;
+      if (count === chain.rules.length) continue;
+      const what = lines === undefined ? "was gone" : `had ${count} rules instead of ${chain.rules.length}`;
+      findings.push(`Chain ${chain.name} in ${table} ${what} (${this.#family})`);
+      // One is enough to write everything anew.
+      break;
+    }
+    return findings;
+  }
+
+  #chainsToCheck(ruleSet: RuleSet): readonly { readonly table: TableName; readonly chain: Chain }[] {
+    const isService = (chain: Chain): boolean => /^K3SLB-[BFSR]-/.test(chain.name);
+    const services = ruleSet.tables.nat.filter(isService);
+    const some = Array.from({ length: Math.min(SERVICE_CHAINS_PER_REPAIR, services.length) }, () => {
+      const chain = services[this.#nextChecked++ % services.length];
+      return chain ? [{ table: "nat" as const, chain }] : [];
+    }).flat();
+    const fixed = TABLES.flatMap((table) =>
+      ruleSet.tables[table].filter((chain) => !isService(chain)).map((chain) => ({ table, chain }))
+    );
+    return [...fixed, ...some];
+  }
+}
+
+function countChains(changes: readonly TableChange[]): number {
+  return changes.reduce((sum, change) => sum + change.written.length + change.deleted.length, 0);
+}
