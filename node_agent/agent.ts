@@ -1,4 +1,4 @@
-// The agent's loop: cluster and host facts → forwarding plan → kernel → readiness gates and heartbeat. It decides nothing:
+// The agent's loop: cluster and host facts -> forwarding plan -> kernel -> readiness gates and heartbeat. It decides nothing:
 // `forwarding_plan.ts`, `desired_gate.ts` and `heartbeat.ts` do. Rules outlive this program and the API server.
 import type { KubeClient } from "../core/kube/contract.ts";
 import { isForbidden } from "../core/kube/errors.ts";

@@ -50,7 +50,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
   const wanted = new Set<string>();
   const pending = new Set<string>();
   const queue = createWorkQueue({ clock });
-  let slices: Reflector<EndpointSlice> | undefined;
+  let areSlicesListed = false;
 
   const pods = startReflector({
     ...common,
@@ -59,7 +59,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     keep: trimPod,
     onChange: () => {
       for (const key of updateWanted(wanted, pods.objects.values(), nodeName)) {
-        if (!slices) continue;
+        if (!areSlicesListed) continue;
         pending.add(key);
         queue.add(key);
       }
@@ -85,13 +85,13 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
   await pods.synced;
   updateWanted(wanted, pods.objects.values(), nodeName);
   await waitForSlicePermission(options);
-  const started = startReflector({
+  const slices = startReflector({
     ...common,
     type: ENDPOINT_SLICES,
     keep: (slice) => wanted.has(sliceServiceKey(slice)) ? trimEndpointSlice(slice) : undefined,
     onChange,
   });
-  slices = started;
+  areSlicesListed = true;
   const listing = queue.run({
     signal,
     workers: SLICE_LIST_WORKERS,
@@ -99,21 +99,21 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
       const [namespace = "", name = ""] = key.split("/");
       const labelSelector = `${SLICE_SERVICE_LABEL}=${name}`;
       const list = await client.list(ENDPOINT_SLICES, { namespace, labelSelector, signal });
-      started.merge(list.items);
+      slices.merge(list.items);
       pending.delete(key);
       onChange();
     },
     onFailure: (key, error) =>
       logger.warn("Cannot list the endpoints of a Service", { service: key, error: errorMessage(error) }),
   });
-  await Promise.all([services.synced, nodes.synced, started.synced]);
+  await Promise.all([services.synced, nodes.synced, slices.synced]);
   return {
     pods,
     services,
     nodes,
-    slices: started,
+    slices,
     knownPods: () => [...pods.objects.values()].filter((pod) => !pending.has(podServiceKey(pod) ?? "")),
-    done: Promise.all([pods.done, services.done, nodes.done, started.done, listing]),
+    done: Promise.all([pods.done, services.done, nodes.done, slices.done, listing]),
   };
 }
 

@@ -1,4 +1,4 @@
-// Facts about this node → what it forwards, and for each pod of a load balancer why it does or does not. Pure.
+// Facts about this node -> what it forwards, and for each pod of a load balancer why it does or does not. Pure.
 // A pod that is bound to this node is what counts: the scheduler has reserved its ports. The order of the facts means nothing.
 import type { EndpointSlice, Node, Pod, Service } from "../core/kube/types.ts";
 import type { HostInterface } from "../core/node_identity/host_facts.ts";
@@ -99,7 +99,7 @@ export function sliceServiceKey(slice: EndpointSlice): string {
 interface ServiceContext {
   readonly facts: ForwardingFacts;
   readonly slices: readonly EndpointSlice[];
-  /** Label of a port (`TCP port 80`) → the older Service that owns it. */
+  /** Label of a port (`TCP port 80`) -> the older Service that owns it. */
   readonly owners: ReadonlyMap<string, string>;
 }
 

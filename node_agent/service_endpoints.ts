@@ -1,4 +1,4 @@
-// EndpointSlices → the endpoints that take new connections of one Service port. Pure.
+// EndpointSlices -> the endpoints that take new connections of one Service port. Pure.
 // Rules of the EndpointSlice API (KEP-752, KEP-1672): an absent `ready` or `serving` means yes, an absent `terminating` no;
 // ready endpoints first, serving and terminating ones only when there are no ready ones.
 import type { EndpointSlice } from "../core/kube/types.ts";

@@ -1,0 +1,86 @@
+// `k3slb agent cleanup`: takes away everything that the agent ever made, from the kernel first and then, if the API answers,
+// from the node's objects. Safe to run twice.
+import type { KubeClient } from "../core/kube/contract.ts";
+import { isNotFound } from "../core/kube/errors.ts";
+import { NODES, PODS } from "../core/kube/resources.ts";
+import type { Clock } from "../core/runtime/clock.ts";
+import { SERVICE_NAME_LABEL } from "../core/service_lb/labels.ts";
+import { errorMessage, isAbort } from "../core/shared/errors.ts";
+import type { Dataplane } from "./dataplane_contract.ts";
+import { gateOf, gatePatch } from "./desired_gate.ts";
+import { apiTime } from "./gate_writer.ts";
+import { heartbeatOf, heartbeatRemovalPatch } from "./heartbeat.ts";
+
+/** What {@linkcode cleanUp} takes. */
+export interface CleanUpOptions {
+  readonly dataplane: Dataplane;
+  /** Absent: only the kernel is cleaned. */
+  readonly cluster?: { readonly client: KubeClient; readonly nodeName: string };
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** What was done, one sentence each. */
+export interface CleanUpReport {
+  readonly removed: readonly string[];
+  /** What could not be removed from the cluster; the kernel is clean nevertheless. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Removes the rules, sets the gates of this node's pods to False and takes the heartbeat away.
+ *
+ * @throws {K3slbError} as {@linkcode Dataplane.remove}
+ */
+export async function cleanUp(options: CleanUpOptions): Promise<CleanUpReport> {
+  const removed = [...await options.dataplane.remove(options.signal)];
+  const warnings: string[] = [];
+  const { cluster } = options;
+  if (!cluster) return { removed, warnings };
+  for (const step of [closeGates, removeHeartbeat]) {
+    try {
+      removed.push(...await step({ ...options, ...cluster }));
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      warnings.push(errorMessage(error));
+    }
+  }
+  return { removed, warnings };
+}
+
+interface Step {
+  readonly client: KubeClient;
+  readonly nodeName: string;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+async function closeGates({ client, nodeName, clock, signal }: Step): Promise<readonly string[]> {
+  const fieldSelector = `spec.nodeName=${nodeName}`;
+  const { items } = await client.list(PODS, { fieldSelector, labelSelector: SERVICE_NAME_LABEL, signal });
+  const done: string[] = [];
+  for (const pod of items.filter((one) => gateOf(one)?.status === "True")) {
+    const state = {
+      status: "False",
+      reason: "CleanedUp",
+      message: "The agent's rules were removed from this node",
+    } as const;
+    const patch = gatePatch(pod, state, apiTime(clock.now()));
+    if (!patch) continue;
+    const { namespace = "", name = "" } = pod.metadata ?? {};
+    try {
+      await client.patch(PODS, { namespace, name }, patch, { subresource: "status", signal });
+      done.push(`Set the gate of pod ${namespace}/${name} to False`);
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+  }
+  return done;
+}
+
+async function removeHeartbeat({ client, nodeName, signal }: Step): Promise<readonly string[]> {
+  const { items: [node] } = await client.list(NODES, { fieldSelector: `metadata.name=${nodeName}`, signal });
+  if (!heartbeatOf(node)) return [];
+  await client.patch(NODES, { name: nodeName }, heartbeatRemovalPatch(), { subresource: "status", signal });
+  return [`Removed the heartbeat from Node ${nodeName}`];
+}
