@@ -1,0 +1,251 @@
+// A whole cluster for tests: an API server (in memory or real), nodes and clients as network namespaces, a kubelet on each node,
+// `k3slb server` and one `k3slb agent` a node as the compiled binary. Only inside a private network world (netns.ts).
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import type { KubeClient } from "../../core/kube/contract.ts";
+import { type DataplaneName, DEFAULT_SERVICELB_NAMESPACE, PROGRAMMED_CONDITION } from "../../core/service_lb/labels.ts";
+import { execHere, type PeerAnswer, type PeerRequest } from "./netns.ts";
+import { createTopology, type Host, type Topology } from "./net_topology.ts";
+import { type Program, startProgram, tail } from "./programs.ts";
+import { openTestClient } from "./test_client.ts";
+import { waitUntil } from "./wait.ts";
+import { startWorldApi, type WorldApi, type WorldKind } from "./world_api.ts";
+import { cleanEnvironment, programCommand, WorldNode } from "./world_node.ts";
+import { TestNamespace } from "./world_objects.ts";
+
+/** Address of the API server on the LAN. */
+const API_IP = "172.30.0.1";
+
+/** User of the servers: an administrator, told from the tests' own by name. */
+export const SERVER_USER = "k3slb-server";
+
+/** What {@linkcode startWorld} takes. */
+export interface WorldOptions {
+  /** @default {"memory", or what K3SLB_WORLD says} */
+  readonly server?: WorldKind;
+  /** @default {3} */
+  readonly nodes?: number;
+  /** @default {1} */
+  readonly clients?: number;
+  /** @default {true} */
+  readonly dualStack?: boolean;
+  /** @default {"agent"} */
+  readonly dataplane?: DataplaneName;
+  /**
+   * Whether agents run. Without them kubelets say True to the gates themselves.
+   * @default {true}
+   */
+  readonly agents?: boolean;
+  /**
+   * Servers that are started at once; more with {@linkcode World.startServer}.
+   * @default {1}
+   */
+  readonly servers?: number;
+  readonly serverArgs?: readonly string[];
+  /** Seconds without a heartbeat after which a node is Unknown. */
+  readonly nodeGraceSeconds?: number;
+}
+
+/** A running world. */
+export interface World {
+  readonly kind: WorldKind;
+  readonly api: WorldApi;
+  /** Client as administrator. */
+  readonly admin: KubeClient;
+  readonly nodes: readonly WorldNode[];
+  /** A machine on the LAN that is no node. */
+  readonly client: Host;
+  readonly topology: Topology;
+  /** By name; throws if there is none. */
+  node(name: string): WorldNode;
+  /** All IPv4 addresses of the nodes. */
+  readonly nodeIps: readonly string[];
+  /** A new namespace, named after `label`. */
+  namespace(label: string): Promise<TestNamespace>;
+  /** A port that no other test uses. */
+  port(): number;
+  /** Starts one more server. */
+  startServer(args?: readonly string[]): Promise<Program>;
+  readonly servers: readonly Program[];
+  /** Asks from a machine until `accept` takes the answer. */
+  waitForAnswer(
+    from: Host | WorldNode,
+    request: PeerRequest,
+    accept?: (answer: PeerAnswer) => boolean,
+  ): Promise<PeerAnswer>;
+  /** Ends of all logs, for messages. */
+  logs(): string;
+  stop(): Promise<void>;
+}
+
+/** Which API server the environment asks for. */
+export function worldKind(): WorldKind {
+  return process.env["K3SLB_WORLD"] === "real" ? "real" : "memory";
+}
+
+/** Starts a world; nodes are Ready and servers and agents are started when it resolves. */
+export async function startWorld(options: WorldOptions = {}): Promise<World> {
+  const kind = options.server ?? worldKind();
+  const dualStack = options.dualStack ?? true;
+  const dir = mkdtempSync(join(tmpdir(), "k3slb-world-"));
+  const parts = new WorldParts(dir);
+  try {
+    const topology = await parts.add(
+      createTopology({ nodes: options.nodes ?? 3, clients: options.clients ?? 1, podsPerNode: 0, dualStack }),
+      (made) => made.remove(),
+    );
+    await joinLan(topology);
+    const apiDir = join(dir, "api");
+    mkdirSync(apiDir);
+    const api = await parts.add(
+      startWorldApi({
+        kind,
+        dir: apiDir,
+        host: API_IP,
+        dualStack,
+        ...(options.nodeGraceSeconds === undefined ? {} : { nodeGraceSeconds: options.nodeGraceSeconds }),
+      }),
+      (made) => made.stop(),
+    );
+    const adminKubeconfig = await api.kubeconfig("admin", ["system:masters"]);
+    const admin = await parts.add(openTestClient(adminKubeconfig, "tests"), (made) => Promise.resolve(made.close()));
+    const agents = options.agents ?? true;
+    const nodes = topology.nodes.map((host) =>
+      new WorldNode({
+        name: host.name,
+        host,
+        api,
+        admin,
+        dir,
+        machineId: `${host.index}`.padStart(32, "a"),
+        ownGates: agents ? [] : [PROGRAMMED_CONDITION],
+      })
+    );
+    parts.atEnd(async () => void await Promise.all(nodes.map((node) => node.stop())));
+    await Promise.all(nodes.map((node) => node.startKubelet()));
+    const world = createWorld({ options, kind, api, admin, nodes, topology, dir, parts });
+    for (let i = 0; i < (options.servers ?? 1); i++) await world.startServer();
+    if (agents && options.dataplane !== "pods") await Promise.all(nodes.map((node) => node.startAgent()));
+    return world;
+  } catch (error) {
+    await parts.stop();
+    throw error;
+  }
+}
+
+interface WorldState {
+  readonly options: WorldOptions;
+  readonly kind: WorldKind;
+  readonly api: WorldApi;
+  readonly admin: KubeClient;
+  readonly nodes: readonly WorldNode[];
+  readonly topology: Topology;
+  readonly dir: string;
+  readonly parts: WorldParts;
+}
+
+function createWorld(state: WorldState): World {
+  const { options, api, admin, nodes, topology, dir, parts } = state;
+  const [client] = topology.clients;
+  if (client === undefined) throw new TypeError("A world needs a client");
+  const servers: Program[] = [];
+  parts.atEnd(async () => void await Promise.all(servers.map((server) => server.stop())));
+  let nextPort = 20_000;
+  let nextNamespace = 1;
+  const logs = (): string => {
+    const files = [...servers.map(({ name }) => name), ...nodes.map(({ name }) => `agent-${name}`)];
+    return [...files.map((name) => `--- ${name}\n${tail(join(dir, `${name}.log`), 25)}`), api.logTails()].join("\n");
+  };
+  return {
+    kind: state.kind,
+    api,
+    admin,
+    nodes,
+    client,
+    topology,
+    servers,
+    nodeIps: nodes.map(({ ip4 }) => ip4),
+    node: (name) => {
+      const found = nodes.find((node) => node.name === name);
+      if (found === undefined) throw new TypeError(`There is no node "${name}"`);
+      return found;
+    },
+    namespace: async (label) => {
+      const name = `${label}-${nextNamespace++}`;
+      const explain = (): Promise<string> => Promise.resolve(logs());
+      const made = new TestNamespace(admin, { name, systemNamespace: DEFAULT_SERVICELB_NAMESPACE, explain });
+      await made.create();
+      return made;
+    },
+    port: () => nextPort++,
+    startServer: async (args = []) => {
+      const name = `server${servers.length + 1}`;
+      const dataDir = join(dir, name);
+      mkdirSync(dataDir);
+      const program = startProgram({
+        name,
+        command: [
+          ...programCommand(),
+          "server",
+          ...["--kubeconfig", await api.kubeconfig(SERVER_USER, ["system:masters"])],
+          ...["--node-name", name, "--data-dir", dataDir, "--log-level", "debug"],
+          ...["--dataplane", options.dataplane ?? "agent"],
+          ...["--metrics-address", `127.0.0.1:${10_260 + servers.length}`],
+          ...(args.some((arg) => arg.startsWith("--disable")) ? [] : ["--disable", "coredns,traefik"]),
+          ...options.serverArgs ?? [],
+          ...args,
+        ],
+        logFile: join(dir, `${name}.log`),
+        env: cleanEnvironment(),
+      });
+      servers.push(program);
+      return program;
+    },
+    waitForAnswer: async (from, request, accept = (answer) => answer.outcome === "answer") => {
+      let last: PeerAnswer | undefined;
+      return await waitUntil(`an answer from ${request.ip} port ${request.port}`, async () => {
+        last = await from.ns.request(request);
+        return accept(last) && last;
+      }, { explain: () => `last answer: ${JSON.stringify(last)}\n${logs()}` });
+    },
+    logs,
+    stop: () => parts.stop(),
+  };
+}
+
+/** Puts the test process itself on the LAN, so that nodes reach its API server. */
+async function joinLan(topology: Topology): Promise<void> {
+  const script = [
+    `ip link add lan0 type veth peer name host0 netns ${topology.lan.name}`,
+    `ip -n ${topology.lan.name} link set host0 master lan up`,
+    `ip address add ${API_IP}/24 dev lan0`,
+    "ip link set lan0 up",
+  ].join(" && ");
+  const done = await execHere("sh", ["-c", script]);
+  if (done.code !== 0) throw new Error(`Cannot join the LAN: ${done.stderr}`);
+}
+
+/** What has been made, to be ended in reverse order. */
+class WorldParts {
+  readonly #ends: (() => Promise<void>)[] = [];
+
+  constructor(dir: string) {
+    this.atEnd(() => Promise.resolve(rmSync(dir, { recursive: true, force: true })));
+  }
+
+  atEnd(end: () => Promise<void>): void {
+    this.#ends.push(end);
+  }
+
+  async add<T>(made: Promise<T>, end: (made: T) => Promise<void>): Promise<T> {
+    const value = await made;
+    this.atEnd(() => end(value));
+    return value;
+  }
+
+  async stop(): Promise<void> {
+    for (let end = this.#ends.pop(); end !== undefined; end = this.#ends.pop()) await end();
+  }
+}

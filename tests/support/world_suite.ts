@@ -1,0 +1,55 @@
+// One world for all tests of a file: made before the first, removed after the last, each test in a namespace of its own.
+import { startWorld, type World, type WorldOptions } from "./world.ts";
+import type { TestNamespace } from "./world_objects.ts";
+
+/** What a test gets. */
+export interface WorldTest {
+  readonly world: World;
+  /** A namespace of this test alone. */
+  readonly ns: TestNamespace;
+}
+
+/** How one test differs from the others. */
+export interface WorldTestOptions {
+  /** Only in this kind of world, because of `reason`. */
+  readonly only?: { readonly kind: "memory" | "real"; readonly reason: string };
+}
+
+/** Registers tests that share one world. */
+export type RegisterWorldTest = (
+  name: string,
+  fn: (test: WorldTest) => Promise<void>,
+  options?: WorldTestOptions,
+) => void;
+
+/** Says that a file's tests share one world; the returned function registers them. */
+export function worldSuite(options: WorldOptions = {}): RegisterWorldTest {
+  let world: World | undefined;
+  let broken: unknown;
+  Deno.test.beforeAll(async () => {
+    try {
+      world = await startWorld(options);
+    } catch (error) {
+      // Thrown here it would name no test: every test fails with it instead.
+      broken = error;
+    }
+  });
+  Deno.test.afterAll(async () => {
+    await world?.stop();
+  });
+  return (name, fn, { only } = {}) => {
+    const skipped = only !== undefined && only.kind !== (Deno.env.get("K3SLB_WORLD") === "real" ? "real" : "memory");
+    Deno.test({
+      name: skipped ? `${name} (skipped: ${only.reason})` : name,
+      ignore: skipped,
+      // Kubelets' watches and the programs of the world live on from test to test.
+      sanitizeOps: false,
+      sanitizeResources: false,
+      fn: async () => {
+        if (world === undefined) throw broken;
+        const ns = await world.namespace("test");
+        await fn({ world, ns });
+      },
+    });
+  };
+}
