@@ -23,12 +23,12 @@ const VECTORS = new URL("../../../vectors/service_lb/", import.meta.url);
 
 /** What differs from K3s on purpose: the field, our value, and why. The same list is in docs/compatibility.md. */
 const DIFFERENCES: Readonly<Record<string, { readonly status: readonly string[]; readonly why: string }>> = {
-  local_endpoint_conditions: {
+  "local_endpoint_conditions": {
     status: ["192.168.7.11", "192.168.7.14", "192.168.7.16", "192.168.7.17", "192.168.7.18"],
     why:
       "an absent `ready` means ready (node-d), and endpoints count by their node name without a Pod (node-f, node-g)",
   },
-  rootless: {
+  "rootless": {
     status: ["192.168.7.11", "192.168.7.12"],
     why: "rootless mode belongs to K3s's own start-up; the server has no such mode",
   },

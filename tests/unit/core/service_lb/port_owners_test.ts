@@ -1,0 +1,54 @@
+// The oldest Service owns a port, on each node.
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { portConflicts } from "../../../../core/service_lb/port_owners.ts";
+import { service } from "./fixtures.ts";
+
+const port = (number: number, protocol = "TCP"): { port: number; protocol: string } => ({ port: number, protocol });
+
+Deno.test("portConflicts() leaves a port to the oldest and names it", () => {
+  const old = service({ name: "z", created: "2025-01-01T00:00:00Z" });
+  const conflicts = portConflicts([service({ name: "a" }), old], () => ["n1", "n2"]);
+  assert.deepEqual([...conflicts.keys()], ["default/a"]);
+  assert.deepEqual(conflicts.get("default/a")?.get("n2"), { port: "80/TCP", owner: "default/z" });
+});
+
+Deno.test("portConflicts() tells protocols and nodes apart", () => {
+  const tcp = service({ name: "tcp" });
+  const udp = service({ name: "udp", spec: { ports: [port(80, "UDP")] } });
+  assert.equal(portConflicts([tcp, udp], () => ["n1"]).size, 0);
+  const other = service({ name: "other" });
+  assert.equal(portConflicts([tcp, other], (each) => each === tcp ? ["n1"] : ["n2"]).size, 0);
+});
+
+Deno.test("portConflicts() gives the other ports of a loser to the next", () => {
+  const first = service({ name: "first", created: "2025-01-01T00:00:00Z", spec: { ports: [port(80)] } });
+  const loser = service({ name: "loser", created: "2025-01-02T00:00:00Z", spec: { ports: [port(80), port(443)] } });
+  const next = service({ name: "next", created: "2025-01-03T00:00:00Z", spec: { ports: [port(443)] } });
+  assert.deepEqual([...portConflicts([next, loser, first], () => ["n1"]).keys()], ["default/loser"]);
+});
+
+Deno.test("portConflicts() leaves each port of a node to one Service at most", () => {
+  const sketch = fc.record({
+    created: fc.constantFrom("2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z"),
+    ports: fc.uniqueArray(fc.constantFrom(80, 81, 82), { minLength: 1 }),
+    nodes: fc.uniqueArray(fc.constantFrom("n1", "n2", "n3")),
+  });
+  fc.assert(fc.property(fc.array(sketch, { maxLength: 6 }), (sketches) => {
+    const services = sketches.map(({ created, ports }, index) =>
+      service({ name: `s${index}`, created, spec: { ports: ports.map((each) => port(each)) } })
+    );
+    const nodesOf = new Map(services.map((each, index) => [each, sketches[index]?.nodes ?? []]));
+    const conflicts = portConflicts(services, (each) => nodesOf.get(each) ?? []);
+    const held = new Set<string>();
+    for (const each of services) {
+      for (const node of nodesOf.get(each) ?? []) {
+        if (conflicts.get(`default/${each.metadata?.name}`)?.has(node)) continue;
+        for (const { port } of each.spec?.ports ?? []) {
+          assert.ok(!held.has(`${node} ${port}`), `${node} ${port} twice`);
+          held.add(`${node} ${port}`);
+        }
+      }
+    }
+  }));
+});
