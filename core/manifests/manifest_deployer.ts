@@ -3,6 +3,7 @@
 // Which files, and when, is decided in manifest_controller.ts.
 import type { KubeClient, ResourceType } from "../kube/contract.ts";
 import { isNotFound } from "../kube/errors.ts";
+import type { EventRecorder, ObjectReference } from "../kube/events.ts";
 import { CUSTOM_RESOURCE_DEFINITIONS } from "../kube/resources.ts";
 import type { KubeObject } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -28,22 +29,8 @@ import type { KindCatalog } from "./kind_catalog.ts";
 import { type LocatedObject, type ManifestObject, parseManifests } from "./parse_manifests.ts";
 import { kindsToSearch, objectIdentity, prunePlan, type SeenObject } from "./prune_plan.ts";
 
-/** What an Event is about. */
-export interface EventSubject {
-  readonly apiVersion: string;
-  readonly kind: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly uid?: string;
-}
-
 /** Where Events go. */
-export interface ManifestEvents {
-  record(
-    subject: EventSubject,
-    event: { readonly type: "Normal" | "Warning"; readonly reason: string; readonly message: string },
-  ): void;
-}
+export type ManifestEvents = Pick<EventRecorder, "record">;
 
 /** Reasons of Events on AddOns; the first seven are K3s's. */
 export type ManifestEventReason =
@@ -282,7 +269,7 @@ export class ManifestDeployer {
     readonly addOn: string;
     readonly kinds: readonly ObjectKind[];
     readonly applied: readonly SeenObject[];
-    readonly subject: EventSubject;
+    readonly subject: ObjectReference;
     readonly signal: AbortSignal;
   }): Promise<readonly ObjectKind[]> {
     const { addOn, signal } = input;
@@ -349,7 +336,7 @@ export class ManifestDeployer {
     }
   }
 
-  #record(subject: EventSubject, reason: ManifestEventReason, message: string): void {
+  #record(subject: ObjectReference, reason: ManifestEventReason, message: string): void {
     const isNormal = NORMAL_REASONS.has(reason);
     this.#options.events.record(subject, { type: isNormal ? "Normal" : "Warning", reason, message });
   }
@@ -400,7 +387,7 @@ function applyError(
   );
 }
 
-function subjectOf(name: string, addOn: AddOn | undefined): EventSubject {
+function subjectOf(name: string, addOn: AddOn | undefined): ObjectReference {
   const uid = addOn?.metadata?.uid;
   return {
     apiVersion: "k3s.cattle.io/v1",

@@ -9,8 +9,9 @@ import type {
   ResourceType,
 } from "../../../../core/kube/contract.ts";
 import { statusError } from "../../../../core/kube/errors.ts";
+import type { EventContent, ObjectReference } from "../../../../core/kube/events.ts";
 import type { KubeObject, UnknownObject } from "../../../../core/kube/types.ts";
-import type { EventSubject, ManifestEvents } from "../../../../core/manifests/manifest_deployer.ts";
+import type { ManifestEvents } from "../../../../core/manifests/manifest_deployer.ts";
 
 /** One request as the test sees it. */
 export interface FakeRequest {
@@ -163,10 +164,7 @@ export class FakeEvents implements ManifestEvents {
     return this.list.map(({ reason }) => reason);
   }
 
-  record(
-    subject: EventSubject,
-    event: { readonly type: "Normal" | "Warning"; readonly reason: string; readonly message: string },
-  ): void {
+  record(subject: ObjectReference, event: EventContent): void {
     this.list.push({ subject: `${subject.kind} ${subject.namespace}/${subject.name}`, ...event });
   }
 }
