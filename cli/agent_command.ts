@@ -1,8 +1,14 @@
 // `k3slb agent`.
+import { SYSTEM_CLOCK } from "../core/runtime/clock.ts";
+import { createSystemdNotifier } from "../core/runtime/notify_systemd.ts";
 import type { AgentOptions } from "../node_agent/agent_options.ts";
+import { runAgentProcess } from "./agent_process.ts";
+import { buildInfo } from "./build_info.ts";
 import { defineCommand, EXIT_OK } from "./command.ts";
 import type { Settings } from "./flag.ts";
 import { AGENT_FLAGS, COMMON_FLAGS } from "./flags.ts";
+import { givenIdentity } from "./given_identity.ts";
+import type { ProgramHost } from "./program_host.ts";
 
 const FLAGS = [...COMMON_FLAGS, ...AGENT_FLAGS] as const;
 
@@ -26,25 +32,25 @@ export const AGENT_COMMAND = defineCommand({
     "Stopping the agent does not stop traffic. Use k3slb agent cleanup for that.",
     "Needs CAP_NET_ADMIN and a readable kubeconfig; the unit file that comes with the program gives it both.",
   ],
-  run: async (settings, { log, signal }) => {
-    log.info("agent is starting", { iptablesMode: agentOptions(settings).iptablesMode });
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) return resolve();
-      const keepAlive = setInterval(() => {}, 60_000);
-      signal.addEventListener("abort", () => {
-        clearInterval(keepAlive);
-        resolve();
-      }, { once: true });
+  run: async (settings, { host, log, signal }) => {
+    const notifier = createSystemdNotifier({ env: host.env, logger: log });
+    signal.addEventListener("abort", () => void notifier.stopping(), { once: true });
+    await runAgentProcess(agentOptions(settings, host.env), {
+      clock: SYSTEM_CLOCK,
+      logger: log,
+      signal,
+      env: host.env,
+      version: buildInfo().version,
+      notifyReady: (status) => void notifier.ready(status),
     });
     return EXIT_OK;
   },
 });
 
-/** The agent's options as its settings say. */
-export function agentOptions(settings: Settings<typeof FLAGS>): AgentOptions {
+/** The agent's options as its settings and the process's environment say. */
+export function agentOptions(settings: Settings<typeof FLAGS>, env: ProgramHost["env"]): AgentOptions {
   return {
-    ...(settings.kubeconfig === undefined ? {} : { kubeconfig: settings.kubeconfig }),
-    ...(settings["node-name"] === undefined ? {} : { nodeName: settings["node-name"] }),
+    ...givenIdentity(settings, env),
     dataDir: settings["data-dir"],
     servicelbNamespace: settings["servicelb-namespace"],
     iptablesMode: settings["iptables-mode"],

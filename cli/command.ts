@@ -11,6 +11,8 @@ export interface CommandContext {
   readonly signal: AbortSignal;
   /** Words after the command's name that are no flags. */
   readonly operands: readonly string[];
+  /** Settings of flags that are another command's: from environment and config file, without the command line. */
+  resolveOther<const Flags extends readonly Flag[]>(flags: Flags): Settings<Flags>;
 }
 
 /** A line of help with an example. */

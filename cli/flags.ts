@@ -55,15 +55,18 @@ export const CONFIG_FLAG = {
   help: "Config file; PATH.d/*.yaml is read after it, in alphabetical order",
 } as const satisfies Flag;
 
+/** Credentials for the cluster. */
+export const KUBECONFIG_FLAG = {
+  name: "kubeconfig",
+  type: "text",
+  otherEnv: ["KUBECONFIG"],
+  placeholder: "PATH",
+  help: "Credentials for the cluster; without it the usual places, then in-cluster",
+} as const satisfies Flag;
+
 /** Flags of every command that talks to a cluster. */
 export const CLUSTER_FLAGS = [
-  {
-    name: "kubeconfig",
-    type: "text",
-    otherEnv: ["KUBECONFIG"],
-    placeholder: "PATH",
-    help: "Credentials for the cluster; without it the usual places, then in-cluster",
-  },
+  KUBECONFIG_FLAG,
   {
     name: "servicelb-namespace",
     type: "text",
@@ -85,11 +88,11 @@ export const DATA_DIR_FLAG = {
   help: "Folder that holds server/manifests and server/static/charts",
 } as const satisfies Flag;
 
-const NODE_NAME_FLAG = {
+/** Which node this is. What is a valid name is decided where names are found. */
+export const NODE_NAME_FLAG = {
   name: "node-name",
   type: "text",
   otherEnv: ["K3S_NODE_NAME"],
-  check: checkDnsSubdomain,
   placeholder: "NAME",
   help: "This node's name in the cluster; found from credentials and host name otherwise",
 } as const satisfies Flag;
@@ -217,8 +220,8 @@ export const SERVER_FLAGS = [
   },
 ] as const satisfies readonly Flag[];
 
-/** Flags of `k3slb agent`. */
-export const AGENT_FLAGS = [
+/** Flags of all that touches the kernel's rules. */
+export const DATAPLANE_FLAGS = [
   {
     name: "iptables-mode",
     type: "choice",
@@ -227,6 +230,18 @@ export const AGENT_FLAGS = [
     placeholder: "MODE",
     help: "Backend of iptables: auto (what the kubelet uses), nft, legacy",
   },
+  {
+    name: "mark-bits",
+    type: "text",
+    default: DEFAULT_MARK_BITS,
+    placeholder: "BITS",
+    help: "Packet mark bits: ours, masquerade, drop, reject",
+  },
+] as const satisfies readonly Flag[];
+
+/** Flags of `k3slb agent`. */
+export const AGENT_FLAGS = [
+  ...DATAPLANE_FLAGS,
   {
     name: "allow-port-override",
     type: "switch",
@@ -240,13 +255,6 @@ export const AGENT_FLAGS = [
     check: checkPortRange,
     placeholder: "PORTS",
     help: "Ports that are never taken, such as 22,6443/tcp,10250-10259",
-  },
-  {
-    name: "mark-bits",
-    type: "text",
-    default: DEFAULT_MARK_BITS,
-    placeholder: "BITS",
-    help: "Packet mark bits: ours, masquerade, drop, reject",
   },
   {
     name: "metrics-address",

@@ -1,5 +1,5 @@
 // From the command line to an exit code: finds the command, resolves its settings, runs it, prints what failed.
-import { isK3slbError } from "../core/shared/errors.ts";
+import { isAbort, isK3slbError } from "../core/shared/errors.ts";
 import { createLogger, type LogFormat, type Logger, type LogLevel } from "../core/shared/log.ts";
 import { type Command, EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
@@ -9,7 +9,7 @@ import { renderError } from "./print_error.ts";
 import type { ProgramHost } from "./program_host.ts";
 import { readConfig } from "./read_config.ts";
 import { renderCommandHelp, renderProgramHelp } from "./render_help.ts";
-import { resolveSettings } from "./resolve_settings.ts";
+import { type ConfigEntry, resolveSettings } from "./resolve_settings.ts";
 
 /** Runs the program with the words after its name and returns its exit code. Never throws. */
 export async function runProgram(words: readonly string[], host: ProgramHost): Promise<number> {
@@ -22,9 +22,9 @@ export async function runProgram(words: readonly string[], host: ProgramHost): P
       host.stdout(renderCommandHelp(command, childrenOf(command.path)));
       return EXIT_OK;
     }
-    const { settings, ignored } = await settingsOf(command, invocation, host);
-    debug ||= logLevelOf(settings) === "debug";
-    return await runCommand(command, { settings, ignored, invocation, host });
+    const resolved = await settingsOf(command, invocation, host);
+    debug ||= logLevelOf(resolved.settings) === "debug";
+    return await runCommand(command, { ...resolved, invocation, host });
   } catch (error) {
     host.stderr(renderError(error, debug));
     return isK3slbError(error) && USAGE_CODES.includes(error.code) ? EXIT_USAGE : EXIT_FAILURE;
@@ -35,24 +35,25 @@ interface Resolved {
   readonly settings: Settings<readonly Flag[]>;
   /** Keys of config files that belong to K3s. */
   readonly ignored: readonly string[];
+  readonly config: readonly ConfigEntry[];
 }
 
 async function settingsOf(command: Command, invocation: Invocation, host: ProgramHost): Promise<Resolved> {
   const sources = { args: invocation.args, env: host.env, config: [] };
   const configFlag = command.flags.find((flag) => flag.name === "config");
-  if (configFlag === undefined) return { settings: resolveSettings(command.flags, sources), ignored: [] };
+  if (configFlag === undefined) return { settings: resolveSettings(command.flags, sources), ignored: [], config: [] };
   const required = invocation.args.has("config") || envNames(configFlag).some((name) => (host.env[name] ?? "") !== "");
   const path = String(resolveSettings([configFlag], sources).config);
   const flags = COMMANDS.flatMap((each) => each.flags);
   const { entries, ignored } = await readConfig(path, { host, required, flags });
-  return { settings: resolveSettings(command.flags, { ...sources, config: entries }), ignored };
+  return { settings: resolveSettings(command.flags, { ...sources, config: entries }), ignored, config: entries };
 }
 
 async function runCommand(
   command: Command,
   run: Resolved & { readonly invocation: Invocation; readonly host: ProgramHost },
 ): Promise<number> {
-  const { settings, ignored, invocation, host } = run;
+  const { settings, ignored, config, invocation, host } = run;
   const log = loggerOf(settings, host);
   if (ignored.length > 0) log.warn("config keys of K3s that mean nothing here are ignored", { keys: ignored });
   const ending = new AbortController();
@@ -65,7 +66,17 @@ async function runCommand(
     ending.abort();
   });
   try {
-    return await command.run(settings, { host, log, signal: ending.signal, operands: invocation.operands });
+    return await command.run(settings, {
+      host,
+      log,
+      signal: ending.signal,
+      operands: invocation.operands,
+      resolveOther: (flags) => resolveSettings(flags, { args: new Map(), env: host.env, config }),
+    });
+  } catch (error) {
+    if (!(isAbort(error) && ending.signal.aborted)) throw error;
+    log.warn("stopped before the end");
+    return EXIT_FAILURE;
   } finally {
     stopListening();
   }
@@ -118,5 +129,6 @@ const USAGE_CODES: readonly string[] = [
   "config-invalid",
   "config-missing",
   "mark-bits-invalid",
+  "metrics-address-invalid",
   "node-name-unknown",
 ];

@@ -1,8 +1,16 @@
 // `k3slb server`.
+import { SYSTEM_CLOCK } from "../core/runtime/clock.ts";
+import { createSystemdNotifier } from "../core/runtime/notify_systemd.ts";
+import { runServer } from "../core/server.ts";
 import type { ServerOptions } from "../core/server_options.ts";
+import { agentOptions } from "./agent_command.ts";
+import { runAgentProcess } from "./agent_process.ts";
+import { buildInfo } from "./build_info.ts";
 import { defineCommand, EXIT_OK } from "./command.ts";
 import type { Settings } from "./flag.ts";
-import { COMMON_FLAGS, SERVER_FLAGS } from "./flags.ts";
+import { AGENT_FLAGS, COMMON_FLAGS, SERVER_FLAGS } from "./flags.ts";
+import { givenIdentity } from "./given_identity.ts";
+import type { ProgramHost } from "./program_host.ts";
 
 const FLAGS = [...COMMON_FLAGS, ...SERVER_FLAGS] as const;
 
@@ -29,18 +37,43 @@ export const SERVER_COMMAND = defineCommand({
     "With --agent the agent's own settings come from environment and config file.",
     "Not beside a running K3s server: turn its servicelb off or it will fight for the same objects.",
   ],
-  run: async (settings, { log, signal }) => {
-    log.info("server is starting", { dataplane: serverOptions(settings).dataplane });
-    await untilAborted(signal);
+  run: async (settings, { host, log, signal, resolveOther }) => {
+    const notifier = createSystemdNotifier({ env: host.env, logger: log });
+    signal.addEventListener("abort", () => void notifier.stopping(), { once: true });
+    const ending = new AbortController();
+    const parts = {
+      clock: SYSTEM_CLOCK,
+      logger: log,
+      signal: AbortSignal.any([signal, ending.signal]),
+      env: host.env,
+      version: buildInfo().version,
+    };
+    const server = runServer(serverOptions(settings, host.env), {
+      ...parts,
+      notifyReady: (status) => void notifier.ready(status),
+    });
+    const programs = [server];
+    if (settings.agent) {
+      const options = agentOptions({ ...settings, ...resolveOther(AGENT_FLAGS) }, host.env);
+      const isShared = options.metricsAddress === settings["metrics-address"];
+      if (isShared) log.warn("the agent has no health and metrics of its own: its address is the server's");
+      programs.push(runAgentProcess(isShared ? { ...options, metricsAddress: "" } : options, parts));
+    }
+    try {
+      await Promise.all(programs);
+    } finally {
+      // If one fails the other ends too, so that the process ends and is started again as a whole.
+      ending.abort();
+      await Promise.allSettled(programs);
+    }
     return EXIT_OK;
   },
 });
 
-/** The server's options as its settings say. */
-export function serverOptions(settings: Settings<typeof FLAGS>): ServerOptions {
+/** The server's options as its settings and the process's environment say. */
+export function serverOptions(settings: Settings<typeof FLAGS>, env: ProgramHost["env"]): ServerOptions {
   return {
-    ...optional("kubeconfig", settings.kubeconfig),
-    ...optional("nodeName", settings["node-name"]),
+    ...givenIdentity(settings, env),
     dataDir: settings["data-dir"],
     disable: settings.disable,
     dataplane: settings.dataplane,
@@ -58,19 +91,4 @@ export function serverOptions(settings: Settings<typeof FLAGS>): ServerOptions {
     leaderElect: settings["leader-elect"],
     metricsAddress: settings["metrics-address"],
   };
-}
-
-function optional<K extends string>(key: K, value: string | undefined): { readonly [P in K]?: string } {
-  return value === undefined ? {} : { [key]: value } as { readonly [P in K]: string };
-}
-
-function untilAborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const keepAlive = setInterval(() => {}, 60_000);
-    signal.addEventListener("abort", () => {
-      clearInterval(keepAlive);
-      resolve();
-    }, { once: true });
-  });
 }
