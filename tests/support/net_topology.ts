@@ -64,7 +64,7 @@ export async function createTopology(options: TopologyOptions = {}): Promise<Top
     await lan.addBridge("lan");
     const joinLan = async (label: string, host: number): Promise<Host> => {
       const ns = await create(label);
-      await ns.linkToBridge("eth0", lan, "lan");
+      await ns.linkToBridge("eth0", { ns: lan, bridge: "lan" });
       await ns.addAddress("eth0", `172.30.0.${host}/24`);
       if (dualStack) await ns.addAddress("eth0", `fd30::${host}/64`);
       return { ns, ip4: `172.30.0.${host}`, ip6: dualStack ? `fd30::${host}` : "" };
@@ -101,7 +101,7 @@ async function createNode(host: Host, index: number, parts: NodeParts): Promise<
   const addPod = async (): Promise<Host> => {
     const number = 10 + pods.length;
     const pod = await parts.create(`pod${index}x${number}`);
-    await pod.linkToBridge("eth0", ns, "cni0");
+    await pod.linkToBridge("eth0", { ns, bridge: "cni0", hairpin: true });
     await pod.addAddress("eth0", `10.42.${index}.${number}/24`);
     await pod.addRoute("default", `10.42.${index}.1`);
     if (parts.dualStack) {

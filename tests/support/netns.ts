@@ -157,11 +157,15 @@ export class Netns implements AsyncDisposable {
     return this.ip(`link add ${bridge} type bridge`, `link set ${bridge} up`);
   }
 
-  /** Links this namespace's new interface `device` to a bridge in another namespace. */
-  async linkToBridge(device: string, other: Netns, bridge: string): Promise<void> {
-    const far = `p${nextNumber++}`;
-    await this.ip(`link add ${device} type veth peer name ${far} netns ${other.name}`, `link set ${device} up`);
-    await other.ip(`link set ${far} master ${bridge}`, `link set ${far} up`);
+  /**
+   * Links this namespace's new interface `device` to a bridge in another namespace. With `hairpin` the bridge sends packets back out of
+   * the port they came from, as CNI plugins set it for pods.
+   */
+  async linkToBridge(device: string, far: { ns: Netns; bridge: string; hairpin?: boolean }): Promise<void> {
+    const port = `p${nextNumber++}`;
+    await this.ip(`link add ${device} type veth peer name ${port} netns ${far.ns.name}`, `link set ${device} up`);
+    const hairpin = far.hairpin ? [`link set ${port} type bridge_slave hairpin on`] : [];
+    await far.ns.ip(`link set ${port} master ${far.bridge}`, ...hairpin, `link set ${port} up`);
   }
 
   /** Serves an echo that names itself and the client address it sees. Resolves when it listens. */
