@@ -134,7 +134,10 @@ const UNKNOWN_CAUSE: KnownCause = {
   matches: /^/,
   code: "kube-unreachable",
   what: (failure) => `${failure.server} cannot be reached`,
-  hint: () => "Check that the API server runs and that its address in the kubeconfig is right",
+  // With TLS 1.3 a refused client certificate may look like a connection that just ends.
+  hint: (failure) =>
+    "Check that the API server runs and that its address in the kubeconfig is right" +
+    (failure.hasClientCertificate === true ? "; a server that hangs up may not accept the client certificate" : ""),
 };
 
 /** Code and text of an error and of what it wraps, as runtimes differ in where they put the cause. */

@@ -278,7 +278,7 @@ function abortError(): DOMException {
 
 const INITIAL_EVENTS_END = "k8s.io/initial-events-end";
 const MIN_WATCH_SECONDS = 300;
-const MIN_WATCH_MS = 1000;
+const MIN_WATCH_MS = 5000;
 const STREAMING_LIST_PATIENCE_MS = 30_000;
 const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 30_000;

@@ -3,11 +3,10 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import type { Clock } from "../runtime/clock.ts";
-import { isAbort, isK3slbError, type K3slbError } from "../shared/errors.ts";
+import { isAbort, isK3slbError } from "../shared/errors.ts";
 import type { ClusterAccess, Credentials } from "./cluster_access.ts";
-import { answerError, connectionError, type ConnectionFailure, timeoutError } from "./connection_errors.ts";
 import type { RequestAction } from "./errors.ts";
-import { LineSplitter } from "./json_lines.ts";
+import { Exchange } from "./exchange.ts";
 
 /** One request. */
 export interface TransportRequest {
@@ -246,197 +245,6 @@ interface TlsOptions {
   readonly rejectUnauthorized?: boolean;
 }
 
-interface ExchangeOptions {
-  readonly failure: ConnectionFailure;
-  readonly connectTimeoutMs: number;
-  readonly timeoutMs: number;
-  readonly maxBytes: number;
-  readonly wholeAnswer: boolean;
-  readonly signal: AbortSignal;
-  readonly clock: Clock;
-}
-
-interface ExchangeStart {
-  readonly isTls: boolean;
-  readonly options: https.RequestOptions;
-  readonly body?: Buffer;
-}
-
-/** One request and its answer. Every way to fail ends in {@linkcode Exchange.#fail}, which destroys the socket. */
-class Exchange {
-  readonly #options: ExchangeOptions;
-  #request: http.ClientRequest | undefined;
-  #answer: http.IncomingMessage | undefined;
-  #failure: Error | undefined;
-  #cancelTimers: (() => void)[] = [];
-  readonly #onAbort = (): void => this.#fail(abortReason(this.#options.signal));
-
-  constructor(options: ExchangeOptions) {
-    this.#options = options;
-  }
-
-  get status(): number {
-    return this.#answer?.statusCode ?? 0;
-  }
-
-  get headers(): http.IncomingHttpHeaders {
-    return this.#answer?.headers ?? {};
-  }
-
-  /** Sends the request and waits for the answer's headers. */
-  async start(start: ExchangeStart): Promise<void> {
-    const { clock, connectTimeoutMs, timeoutMs, failure, signal } = this.#options;
-    signal.throwIfAborted();
-    signal.addEventListener("abort", this.#onAbort, { once: true });
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const request = (start.isTls ? https : http).request(start.options);
-    this.#request = request;
-    request.on("response", (answer) => {
-      this.#answer = answer;
-      resolve();
-    });
-    request.on("error", (error) => {
-      this.#fail(connectionError(error, failure));
-      reject(this.#failure);
-    });
-    // A request that is destroyed may end without an "error" event on some runtimes.
-    request.on("close", () => {
-      if (this.#answer !== undefined) return;
-      this.#fail(connectionError(new Error("connection closed before an answer"), failure));
-      reject(this.#failure);
-    });
-    const cancelConnect = clock.setTimer(
-      () => this.#failAnd(timeoutError("connect", connectTimeoutMs, failure), reject),
-      connectTimeoutMs,
-    );
-    const cancelAnswer = clock.setTimer(
-      () => this.#failAnd(timeoutError("answer", timeoutMs, failure), reject),
-      timeoutMs,
-    );
-    this.#cancelTimers = [cancelConnect, cancelAnswer];
-    request.on("socket", (socket) => {
-      socket.setNoDelay(true);
-      // A peer that vanished is noticed below HTTP too; watches are silent for long.
-      socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
-      if (CONNECTED_SOCKETS.has(socket)) return cancelConnect();
-      const onConnect = (): void => {
-        CONNECTED_SOCKETS.add(socket);
-        cancelConnect();
-      };
-      const event = start.isTls ? "secureConnect" : "connect";
-      socket.once(event, onConnect);
-      // A socket serves many requests; their listeners must not pile up on it.
-      this.#cancelTimers.push(() => socket.removeListener(event, onConnect));
-    });
-    signal.addEventListener("abort", () => reject(abortReason(signal)), { once: true });
-    request.end(start.body);
-    try {
-      await promise;
-    } catch (error) {
-      this.#finish();
-      throw error;
-    }
-    cancelConnect();
-    if (request.socket !== null) CONNECTED_SOCKETS.add(request.socket);
-    if (!this.#options.wholeAnswer) cancelAnswer();
-  }
-
-  /** The whole body. */
-  async text(): Promise<string> {
-    const answer = this.#answer;
-    if (answer === undefined) throw new TypeError("Exchange has not been started");
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    try {
-      for await (const chunk of answer) {
-        size += chunk.length;
-        if (size > this.#options.maxBytes) throw this.#tooLarge();
-        chunks.push(chunk);
-      }
-      if (this.#failure !== undefined) throw this.#failure;
-      if (!answer.complete) throw new Error("aborted");
-      return Buffer.concat(chunks, size).toString("utf8");
-    } catch (error) {
-      throw this.#bodyFailure(error);
-    } finally {
-      this.#finish();
-    }
-  }
-
-  /** The body's lines as they come. */
-  async *lines(silenceMs: number): AsyncGenerator<string, void, undefined> {
-    const answer = this.#answer;
-    if (answer === undefined) throw new TypeError("Exchange has not been started");
-    const { clock, failure, maxBytes } = this.#options;
-    const splitter = new LineSplitter(maxBytes);
-    let lastByteMs = clock.monotonicMs();
-    let isEnded = false;
-    let cancelSilence: (() => void) | undefined;
-    // One timer that looks at the time of the last byte, instead of one per chunk.
-    const watchSilence = (delayMs: number): void => {
-      cancelSilence = clock.setTimer(() => {
-        const leftMs = lastByteMs + silenceMs - clock.monotonicMs();
-        if (leftMs > 0) return watchSilence(leftMs);
-        this.#fail(answerError("silent", `the stream has been silent for ${silenceMs / 1000} s`, failure));
-      }, delayMs);
-    };
-    watchSilence(silenceMs);
-    try {
-      for await (const chunk of answer) {
-        lastByteMs = clock.monotonicMs();
-        yield* splitter.push(chunk);
-      }
-      if (this.#failure !== undefined) throw this.#failure;
-      if (!answer.complete) throw new Error("aborted");
-      isEnded = true;
-      if (splitter.pendingBytes > 0) yield splitter.rest();
-    } catch (error) {
-      if (error instanceof RangeError) throw this.#tooLarge();
-      throw this.#bodyFailure(error);
-    } finally {
-      cancelSilence?.();
-      this.#finish();
-      if (!isEnded) this.#request?.destroy();
-    }
-  }
-
-  #bodyFailure(error: unknown): unknown {
-    if (this.#failure !== undefined) return this.#failure;
-    if (isK3slbError(error) || isAbort(error)) return error;
-    const { failure } = this.#options;
-    return answerError(
-      "cut",
-      `the answer broke off (${error instanceof Error ? error.message : String(error)})`,
-      failure,
-    );
-  }
-
-  #tooLarge(): K3slbError {
-    const { maxBytes, failure } = this.#options;
-    const error = answerError("too-large", `the answer is larger than ${maxBytes} bytes`, failure);
-    this.#fail(error);
-    return error;
-  }
-
-  #failAnd(error: Error, reject: (error: unknown) => void): void {
-    this.#fail(error);
-    reject(this.#failure);
-  }
-
-  /** The first failure counts; what it causes downstream is not reported in its place. */
-  #fail(error: Error): void {
-    this.#failure ??= error;
-    this.#answer?.destroy();
-    this.#request?.destroy();
-  }
-
-  #finish(): void {
-    for (const cancel of this.#cancelTimers) cancel();
-    this.#cancelTimers = [];
-    this.#options.signal.removeEventListener("abort", this.#onAbort);
-  }
-}
-
 function isRetriedFailure(error: unknown, request: TransportRequest): boolean {
   return request.isIdempotent && isK3slbError(error) &&
     (error.code === "kube-unreachable" || error.code === "kube-answer-cut");
@@ -470,13 +278,6 @@ function bareHost(hostname: string): string {
   return hostname.startsWith("[") ? hostname.slice(1, -1) : hostname;
 }
 
-function abortReason(signal: AbortSignal): Error {
-  return isAbort(signal.reason) ? signal.reason : new DOMException("The operation was aborted", "AbortError");
-}
-
-/** Sockets whose handshake is done; a reused one says so no second time. */
-const CONNECTED_SOCKETS = new WeakSet<object>();
-
 const AGENT_OPTIONS = {
   keepAlive: true,
   maxSockets: 32,
@@ -485,7 +286,6 @@ const AGENT_OPTIONS = {
   scheduling: "lifo",
 } as const;
 const CONNECT_TIMEOUT_MS = 10_000;
-const TCP_KEEP_ALIVE_MS = 30_000;
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
 const MAX_TRIES = 4;
 const FIRST_BACKOFF_MS = 200;

@@ -1,0 +1,287 @@
+import assert from "node:assert/strict";
+import { chmod, mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { ClusterAccess } from "../../../../core/kube/cluster_access.ts";
+import { loadKubeconfig, type LoadKubeconfigOptions } from "../../../../core/kube/kubeconfig.ts";
+import { K3slbError } from "../../../../core/shared/errors.ts";
+import { createCertificateAuthority } from "../../../support/certificates.ts";
+import { createFakeClock } from "../../../support/fake_clock.ts";
+
+const CLOCK = createFakeClock();
+
+async function inTempDir(work: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), "k3slb-kubeconfig-"));
+  try {
+    await work(dir);
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+}
+
+function load(options: Partial<LoadKubeconfigOptions>): Promise<ClusterAccess> {
+  return loadKubeconfig({ env: {}, defaultPaths: [], clock: CLOCK, ...options });
+}
+
+interface ConfigParts {
+  readonly cluster?: object;
+  readonly user?: object;
+  readonly context?: object;
+  readonly rest?: object;
+}
+
+function config({ cluster = {}, user = {}, context = {}, rest = {} }: ConfigParts = {}): string {
+  return JSON.stringify({
+    kind: "Config",
+    "current-context": "x",
+    clusters: [{ name: "c", cluster: { server: "https://10.0.0.1:6443", ...cluster } }],
+    users: [{ name: "u", user }],
+    contexts: [{ name: "x", context: { cluster: "c", user: "u", ...context } }],
+    ...rest,
+  });
+}
+
+const BAD_TABLE: readonly { name: string; given: string; code: string; want: RegExp }[] = [
+  { name: "text that is no YAML", given: "a: [", code: "kubeconfig-invalid", want: /bad\.yaml/ },
+  { name: "a list", given: "[]", code: "kubeconfig-invalid", want: /not a map/ },
+  { name: "another kind", given: '{"kind":"Pod"}', code: "kubeconfig-invalid", want: /"Pod"/ },
+  { name: "an empty file", given: "", code: "kubeconfig-invalid", want: /no current context/ },
+  {
+    name: "a missing context",
+    given: config({ rest: { "current-context": "y" } }),
+    code: "kubeconfig-invalid",
+    want: /no context "y"/,
+  },
+  {
+    name: "a missing cluster",
+    given: config({ context: { cluster: "d" } }),
+    code: "kubeconfig-invalid",
+    want: /cluster "d", which is missing/,
+  },
+  {
+    name: "a missing user",
+    given: config({ context: { user: "v" } }),
+    code: "kubeconfig-invalid",
+    want: /user "v", which is missing/,
+  },
+  { name: "no server", given: config({ cluster: { server: "" } }), code: "kubeconfig-invalid", want: /usable server/ },
+  {
+    name: "a strange server",
+    given: config({ cluster: { server: "ftp://x" } }),
+    code: "kubeconfig-invalid",
+    want: /ftp:\/\/x/,
+  },
+  {
+    name: "data that is no base64",
+    given: config({ user: { "client-key-data": "%%secret%%" } }),
+    code: "kubeconfig-invalid",
+    want: /"client-key-data" of user "u" is not base64$/,
+  },
+  {
+    name: "a proxy",
+    given: config({ cluster: { "proxy-url": "http://p" } }),
+    code: "kubeconfig-unsupported",
+    want: /"proxy-url"/,
+  },
+  {
+    name: "an auth-provider",
+    given: config({ user: { "auth-provider": { name: "gcp" } } }),
+    code: "kubeconfig-unsupported",
+    want: /auth-provider "gcp"/,
+  },
+  {
+    name: "an old exec plugin",
+    given: config({ user: { exec: { apiVersion: "client.authentication.k8s.io/v1alpha1", command: "x" } } }),
+    code: "kubeconfig-unsupported",
+    want: /v1alpha1/,
+  },
+  {
+    name: "an exec plugin that asks a person",
+    given: config({
+      user: { exec: { apiVersion: "client.authentication.k8s.io/v1", command: "x", interactiveMode: "Always" } },
+    }),
+    code: "kubeconfig-unsupported",
+    want: /interactiveMode/,
+  },
+];
+
+for (const { name, given, code, want } of BAD_TABLE) {
+  Deno.test(`loadKubeconfig refuses ${name}`, () =>
+    inTempDir(async (dir) => {
+      const path = join(dir, "bad.yaml");
+      await writeFile(path, given);
+      await assert.rejects(load({ path }), (error) => {
+        assert.ok(error instanceof K3slbError);
+        assert.equal(error.code, code, error.message);
+        assert.match(error.message, want);
+        assert.ok(error.message.includes(path), error.message);
+        assert.ok(!error.message.includes("secret"));
+        assert.notEqual(error.hint ?? "", "");
+        return true;
+      });
+    }));
+}
+
+Deno.test("loadKubeconfig merges the files of KUBECONFIG, the first one wins, missing ones are passed over", () =>
+  inTempDir(async (dir) => {
+    const first = join(dir, "first");
+    const second = join(dir, "second");
+    await writeFile(
+      first,
+      config({ cluster: { server: "https://first:1/" }, rest: { "current-context": "", users: [] } }),
+    );
+    await writeFile(second, config({ cluster: { server: "https://second:2" }, user: { token: "t" } }));
+    const access = await load({ env: { KUBECONFIG: `${join(dir, "none")}:${first}:${second}` } });
+    assert.equal(access.server, "https://first:1");
+    assert.deepEqual(await access.credentials(), { authorization: "Bearer t" });
+    assert.match(access.source, /first.*second.*context "x"/);
+    await assert.rejects(load({ env: { KUBECONFIG: join(dir, "none") } }), { code: "kubeconfig-not-found" });
+  }));
+
+Deno.test("loadKubeconfig takes the flag before KUBECONFIG before default paths before the service account", () =>
+  inTempDir(async (dir) => {
+    for (const name of ["flag", "env", "default"]) {
+      await writeFile(join(dir, name), config({ cluster: { server: `https://${name}` } }));
+    }
+    await writeFile(join(dir, "ca.crt"), "CA");
+    await writeFile(join(dir, "token"), "one\n");
+    const pod = { KUBERNETES_SERVICE_HOST: "fd00::1", KUBERNETES_SERVICE_PORT: "443" };
+    const all = {
+      path: join(dir, "flag"),
+      env: { KUBECONFIG: join(dir, "env"), ...pod },
+      defaultPaths: [join(dir, "none"), join(dir, "default")],
+      serviceAccountDir: dir,
+    };
+    const inCluster = await load({ ...all, path: "", env: pod, defaultPaths: [] });
+    const servers = [
+      (await load(all)).server,
+      (await load({ ...all, path: "" })).server,
+      (await load({ ...all, path: "", env: pod })).server,
+      inCluster.server,
+    ];
+    assert.deepEqual(servers, ["https://flag", "https://env", "https://default", "https://[fd00::1]:443"]);
+    assert.deepEqual(await inCluster.credentials(), { ca: "CA", authorization: "Bearer one" });
+    await assert.rejects(load({ path: join(dir, "none") }), { code: "kubeconfig-not-found" });
+    await assert.rejects(load({ path: dir }), { code: "kubeconfig-unreadable" });
+    await assert.rejects(load({}), { code: "kubeconfig-not-found" });
+  }));
+
+Deno.test("access.credentials follows rotated files, relative to the kubeconfig, and keeps them while they are away", () =>
+  inTempDir(async (dir) => {
+    const clock = createFakeClock(Date.now());
+    await mkdir(join(dir, "pki"));
+    await writeFile(join(dir, "pki", "token-1"), "one");
+    await writeFile(join(dir, "pki", "token-2"), "second");
+    await symlink("token-1", join(dir, "pki", "current"));
+    await writeFile(join(dir, "config"), config({ user: { tokenFile: "pki/current" } }));
+    const access = await load({ path: join(dir, "config"), clock });
+    const token = async (): Promise<string | undefined> => (await access.credentials()).authorization;
+    assert.equal(await token(), "Bearer one");
+    await symlink("token-2", join(dir, "pki", "next"));
+    await rename(join(dir, "pki", "next"), join(dir, "pki", "current"));
+    assert.equal(await token(), "Bearer one");
+    await clock.advance(10_000);
+    assert.equal(await token(), "Bearer second");
+    await rm(join(dir, "pki", "current"));
+    await clock.advance(10_000);
+    assert.equal(await token(), "Bearer second");
+    await symlink("token-1", join(dir, "pki", "current"));
+    assert.equal((await access.credentials({ refresh: true })).authorization, "Bearer one");
+  }));
+
+Deno.test("access.credentials names a missing file and an expired client certificate", () =>
+  inTempDir(async (dir) => {
+    const authority = await createCertificateAuthority(dir);
+    await authority.issue({ file: "me", commonName: "me" });
+    const user = { "client-certificate": "me.crt", "client-key": "me.key" };
+    await writeFile(join(dir, "config"), config({ cluster: { "certificate-authority": "ca.crt" }, user }));
+    const today = createFakeClock(Date.now());
+    const access = await load({ path: join(dir, "config"), clock: today });
+    const { ca, certificate, key } = await access.credentials();
+    assert.equal(ca, authority.ca);
+    assert.match(certificate ?? "", /BEGIN CERTIFICATE/);
+    assert.match(key ?? "", /PRIVATE KEY/);
+    await today.advance(400 * 24 * 3600 * 1000);
+    await assert.rejects(access.credentials(), { code: "client-certificate-expired" });
+    await rm(join(dir, "me.key"));
+    const broken = await load({ path: join(dir, "config"), clock: createFakeClock(Date.now()) });
+    await assert.rejects(broken.credentials(), (error) => {
+      assert.ok(error instanceof K3slbError && error.code === "credentials-unreadable");
+      assert.ok(error.message.includes(join(dir, "me.key")));
+      return true;
+    });
+  }));
+
+Deno.test("access.credentials runs an exec plugin until its answer expires, and again after a refusal", () =>
+  inTempDir(async (dir) => {
+    const clock = createFakeClock(Date.now());
+    const expiry = new Date(clock.now() + 60_000).toISOString();
+    const plugin = join(dir, "plugin.sh");
+    await writeFile(
+      plugin,
+      `#!/bin/sh
+echo run >> "${dir}/runs"
+n=$(wc -l < "${dir}/runs")
+case "$KUBERNETES_EXEC_INFO" in *'"server":"https://10.0.0.1:6443"'*) ;; *) echo "no cluster" >&2; exit 3;; esac
+echo '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":"'$PREFIX$n'","expirationTimestamp":"${expiry}"}}'
+`,
+    );
+    await chmod(plugin, 0o755);
+    const exec = {
+      apiVersion: "client.authentication.k8s.io/v1",
+      command: "./plugin.sh",
+      env: [{ name: "PREFIX", value: "t" }],
+      provideClusterInfo: true,
+      installHint: "Install the plugin",
+    };
+    await writeFile(join(dir, "config"), config({ user: { exec } }));
+    const env = { PATH: "/usr/bin:/bin" };
+    const access = await load({ path: join(dir, "config"), env, clock });
+    const both = await Promise.all([access.credentials(), access.credentials()]);
+    assert.deepEqual(both.map(({ authorization }) => authorization), ["Bearer t1", "Bearer t1"]);
+    assert.equal((await access.credentials()).authorization, "Bearer t1");
+    assert.equal((await access.credentials({ refresh: true })).authorization, "Bearer t2");
+    await clock.advance(55_000);
+    assert.equal((await access.credentials()).authorization, "Bearer t3");
+
+    for (
+      const [command, want] of [["./none", /not there/], ["false", /exit code 1/], ["true", /not JSON/]] as const
+    ) {
+      await writeFile(join(dir, "config"), config({ user: { exec: { ...exec, command } } }));
+      const broken = await load({ path: join(dir, "config"), env, clock });
+      await assert.rejects(broken.credentials(), (error) => {
+        assert.ok(error instanceof K3slbError && error.code === "credentials-exec", String(error));
+        assert.match(error.message, want);
+        assert.equal(error.hint, "Install the plugin");
+        return true;
+      });
+    }
+  }));
+
+Deno.test("loadKubeconfig understands passwords, impersonation, TLS settings and servers in every spelling", () =>
+  inTempDir(async (dir) => {
+    const path = join(dir, "config");
+    await writeFile(
+      path,
+      config({
+        cluster: {
+          server: "http://[fd00::1]:8080/prefix/",
+          "tls-server-name": "api",
+          "insecure-skip-tls-verify": true,
+        },
+        user: { username: "me", password: "pw", as: "jane", "as-groups": ["a"], "as-user-extra": { "x/y": ["1"] } },
+        context: { namespace: "ns" },
+      }),
+    );
+    const access = await load({ path });
+    assert.equal(access.server, "http://[fd00::1]:8080/prefix");
+    assert.equal(access.tlsServerName, "api");
+    assert.equal(access.insecureSkipTlsVerify, true);
+    assert.equal(access.namespace, "ns");
+    assert.deepEqual(access.impersonationHeaders, [
+      ["Impersonate-User", "jane"],
+      ["Impersonate-Group", "a"],
+      ["Impersonate-Extra-x%2Fy", "1"],
+    ]);
+    assert.deepEqual(await access.credentials(), { authorization: "Basic bWU6cHc=" });
+  }));

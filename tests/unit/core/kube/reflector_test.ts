@@ -1,0 +1,277 @@
+import assert from "node:assert/strict";
+import type { KubeList, WatchEvent, WatchOptions } from "../../../../core/kube/contract.ts";
+import { statusError } from "../../../../core/kube/errors.ts";
+import { compareResourceVersions, ObjectStore } from "../../../../core/kube/object_store.ts";
+import { type Reflector, type ReflectorOptions, startReflector } from "../../../../core/kube/reflector.ts";
+import { CONFIG_MAPS } from "../../../../core/kube/resources.ts";
+import type { ConfigMap } from "../../../../core/kube/types.ts";
+import { createLogger } from "../../../../core/shared/log.ts";
+import { createFakeClock, type FakeClock } from "../../../support/fake_clock.ts";
+import { EventChannel, scriptedClient } from "./_scripted_client.ts";
+
+function configMap(name: string, resourceVersion: string, data: Record<string, string> = {}): ConfigMap {
+  return { metadata: { namespace: "ns", name, resourceVersion }, data };
+}
+
+function failure(code: number, reason = ""): Error {
+  return statusError({ code, reason }, { action: { verb: "watch", resource: "configmaps" }, httpStatus: code });
+}
+
+const END_OF_LIST = { "k8s.io/initial-events-end": "true" };
+
+function bookmark(resourceVersion: string, annotations?: Record<string, string>): WatchEvent<ConfigMap> {
+  return { type: "BOOKMARK", object: { metadata: { resourceVersion, ...(annotations ? { annotations } : {}) } } };
+}
+
+function added(object: ConfigMap): WatchEvent<ConfigMap> {
+  return { type: "ADDED", object };
+}
+
+interface World {
+  readonly reflector: Reflector<ConfigMap>;
+  readonly clock: FakeClock;
+  readonly stop: () => Promise<void>;
+  readonly lists: KubeList<ConfigMap>[];
+  readonly watches: { readonly options: WatchOptions; readonly events: EventChannel<ConfigMap> }[];
+  readonly changes: string[];
+  readonly log: string[];
+}
+
+/** A reflector on a scripted server; each watch is a channel, each list takes the next of `lists`. */
+function start(options: Partial<ReflectorOptions<ConfigMap>> & { readonly lists?: KubeList<ConfigMap>[] } = {}): World {
+  const { lists = [], ...rest } = options;
+  const clock = createFakeClock();
+  const stop = new AbortController();
+  const watches: World["watches"] = [];
+  const changes: string[] = [];
+  const log: string[] = [];
+  const client = scriptedClient({
+    list: () => {
+      const list = lists.shift();
+      return list === undefined ? Promise.reject(failure(503)) : Promise.resolve(list);
+    },
+    watch: (_type: unknown, watchOptions: WatchOptions) => {
+      const events = new EventChannel<ConfigMap>();
+      watchOptions.signal?.addEventListener("abort", () => events.send(new DOMException("stop", "AbortError")));
+      watches.push({ options: watchOptions, events });
+      return events;
+    },
+  });
+  const reflector = startReflector({
+    client,
+    type: CONFIG_MAPS,
+    clock,
+    logger: createLogger({ level: "info", format: "text", write: (line) => log.push(line), now: () => 0 }),
+    signal: stop.signal,
+    onChange: ({ key, before, after }) => {
+      const mark = before === undefined ? "+" : after === undefined ? "-" : "~";
+      changes.push(`${mark}${key}@${(after ?? before)?.metadata?.resourceVersion}`);
+    },
+    ...rest,
+  });
+  return {
+    reflector,
+    clock,
+    lists,
+    watches,
+    changes,
+    log,
+    stop: async () => {
+      stop.abort();
+      await reflector.done;
+      assert.equal(clock.timers, 0, "no timer is left");
+    },
+  };
+}
+
+Deno.test("startReflector streams the list, follows events and bookmarks, and goes on where it was", async () => {
+  const { reflector, clock, watches, changes, stop } = start();
+  await clock.advance(0);
+  assert.equal(watches[0]?.options.sendInitialEvents, true);
+  watches[0]?.events.send(added(configMap("a", "1")), added(configMap("b", "2")));
+  await clock.advance(0);
+  assert.equal(reflector.isSynced, false);
+  assert.equal(reflector.objects.size, 0, "an incomplete list is not shown");
+  watches[0]?.events.send(bookmark("5", END_OF_LIST));
+  await reflector.synced;
+  assert.equal(reflector.isConnected, true);
+  watches[0]?.events.send(
+    { type: "MODIFIED", object: configMap("a", "6") },
+    { type: "DELETED", object: configMap("b", "7") },
+    bookmark("20"),
+    "end",
+  );
+  await clock.advance(0);
+  assert.deepEqual(changes, ["+ns/a@1", "+ns/b@2", "~ns/a@6", "-ns/b@2"]);
+  assert.equal(watches[1]?.options.resourceVersion, "20");
+  assert.equal(watches[1]?.options.sendInitialEvents, undefined);
+  const seconds = watches[1]?.options.timeoutSeconds ?? 0;
+  assert.ok(seconds >= 300 && seconds <= 600);
+  await stop();
+  assert.equal(reflector.isConnected, false);
+});
+
+Deno.test("startReflector falls back to plain lists on servers without streaming lists, and stays there", async () => {
+  const { reflector, clock, lists, watches, stop } = start({
+    lists: [{ items: [configMap("a", "1")], resourceVersion: "9" }],
+  });
+  await clock.advance(0);
+  watches[0]?.events.send(failure(422, "Invalid"));
+  await clock.advance(5000);
+  await reflector.synced;
+  assert.deepEqual([...reflector.objects.keys()], ["ns/a"]);
+  assert.equal(watches[1]?.options.resourceVersion, "9");
+  lists.push({ items: [], resourceVersion: "30" });
+  watches[1]?.events.send(failure(410, "Expired"));
+  await clock.advance(5000);
+  assert.equal(watches[2]?.options.resourceVersion, "30");
+  assert.equal(reflector.objects.size, 0);
+  await stop();
+});
+
+Deno.test("startReflector gives up a streaming list that never completes", async () => {
+  const { reflector, clock, watches, stop } = start({ lists: [{ items: [], resourceVersion: "9" }] });
+  await clock.advance(0);
+  watches[0]?.events.send(added(configMap("a", "1")));
+  await clock.advance(40_000);
+  await reflector.synced;
+  assert.equal(watches[1]?.options.resourceVersion, "9");
+  await stop();
+});
+
+Deno.test("startReflector finds what was added, changed and deleted while it could not watch", async () => {
+  const { clock, lists, watches, changes, stop } = start({
+    streamingList: false,
+    lists: [{ items: [configMap("same", "1"), configMap("gone", "2"), configMap("old", "3")], resourceVersion: "5" }],
+  });
+  await clock.advance(0);
+  changes.length = 0;
+  lists.push({
+    items: [configMap("same", "1"), configMap("old", "12"), configMap("new", "11")],
+    resourceVersion: "15",
+  });
+  watches[0]?.events.send(failure(410, "Gone"));
+  await clock.advance(1);
+  assert.deepEqual(changes, ["-ns/gone@2", "~ns/old@12", "+ns/new@11"]);
+  await stop();
+});
+
+Deno.test("startReflector keeps trying with growing pauses, and logs each cause once", async () => {
+  const { reflector, clock, lists, watches, log, stop } = start({ streamingList: false });
+  await clock.advance(120_000);
+  assert.equal(reflector.isConnected, false);
+  assert.equal(reflector.isSynced, false);
+  assert.match(reflector.lastError?.message ?? "", /503/);
+  assert.equal(log.length, 1, log.join("\n"));
+  lists.push({ items: [], resourceVersion: "1" });
+  await clock.advance(40_000);
+  assert.equal(watches.length, 1);
+  assert.equal(reflector.lastError, undefined);
+  assert.equal(log.length, 2);
+  assert.match(log[1] ?? "", /back/);
+  await stop();
+});
+
+Deno.test("startReflector is not driven hot by a server that ends each watch at once", async () => {
+  const { clock, watches, stop } = start({ streamingList: false, lists: [{ items: [], resourceVersion: "1" }] });
+  for (let second = 0; second < 60; second++) {
+    watches.at(-1)?.events.send("end");
+    await clock.advance(1000);
+  }
+  assert.ok(watches.length < 15, `${watches.length} watches in a minute`);
+  await stop();
+});
+
+Deno.test("reflector.synced rejects when the signal comes first", async () => {
+  const { reflector, clock, stop } = start();
+  await clock.advance(0);
+  const waiting = assert.rejects(reflector.synced, { name: "AbortError" });
+  await stop();
+  await waiting;
+});
+
+Deno.test("startReflector stores what keep returns, and survives a throwing keep and onChange", async () => {
+  const { reflector, clock, lists, log, stop } = start({
+    streamingList: false,
+    keep: (object) => {
+      const { name = "" } = object.metadata ?? {};
+      if (name === "bad") throw new Error("keep failed");
+      return name === "drop" ? undefined : { metadata: { ...object.metadata } };
+    },
+    onChange: () => {
+      throw new Error("change failed");
+    },
+    lists: [],
+  });
+  lists.push({
+    items: [configMap("a", "1", { big: "x" }), configMap("drop", "2"), configMap("bad", "3")],
+    resourceVersion: "5",
+  });
+  await clock.advance(1000);
+  assert.deepEqual([...reflector.objects.values()], [{
+    metadata: { namespace: "ns", name: "a", resourceVersion: "1" },
+  }]);
+  assert.ok(log.some((line) => line.includes("keep failed")) && log.some((line) => line.includes("change failed")));
+  await stop();
+});
+
+Deno.test("reflector.merge adds what was dropped before, never an older or deleted object, also during a list", async () => {
+  const wanted = new Set<string>();
+  const { reflector, clock, lists, watches, changes, stop } = start({
+    streamingList: true,
+    keep: (object) => wanted.has(object.metadata?.name ?? "") ? object : undefined,
+    lists: [],
+  });
+  await clock.advance(0);
+  assert.equal(lists.length, 0);
+  watches[0]?.events.send(added(configMap("a", "1")), added(configMap("b", "2")));
+  await clock.advance(0);
+  wanted.add("a");
+  reflector.merge([configMap("a", "1")]);
+  watches[0]?.events.send(bookmark("10", END_OF_LIST));
+  await reflector.synced;
+  assert.deepEqual([...reflector.objects.keys()], ["ns/a"], "merged during the list");
+  wanted.add("b").add("c");
+  watches[0]?.events.send(
+    { type: "MODIFIED", object: configMap("b", "12") },
+    { type: "DELETED", object: configMap("c", "13") },
+  );
+  await clock.advance(0);
+  reflector.merge([configMap("b", "2"), configMap("c", "3")]);
+  assert.deepEqual(changes, ["+ns/a@1", "+ns/b@12"]);
+  reflector.merge([configMap("c", "14")]);
+  assert.deepEqual(changes.at(-1), "+ns/c@14", "created again after the deletion");
+  await stop();
+});
+
+Deno.test("ObjectStore.finishList keeps an object that is newer than the list", () => {
+  const changes: string[] = [];
+  const store = new ObjectStore<ConfigMap>({
+    keep: (object) => object,
+    onChange: ({ key }) => changes.push(key),
+    onFault: (error) => {
+      throw error;
+    },
+  });
+  store.startList();
+  store.set(configMap("newer", "12"));
+  store.set(configMap("older", "3"));
+  store.finishList("10");
+  assert.deepEqual([...store.objects.keys()], ["ns/newer"]);
+  assert.deepEqual(changes, ["ns/newer", "ns/older", "ns/older"]);
+});
+
+const VERSION_TABLE = [
+  { name: "equal", given: ["7", "7"], want: 0 },
+  { name: "longer is newer", given: ["10", "9"], want: 1 },
+  { name: "shorter is older", given: ["9", "10"], want: -1 },
+  { name: "same length", given: ["18446744073709551615", "18446744073709551614"], want: 1 },
+  { name: "opaque", given: ["abc", "abd"], want: 1 },
+  { name: "missing", given: [undefined, "1"], want: 1 },
+] as const;
+
+for (const { name, given, want } of VERSION_TABLE) {
+  Deno.test(`compareResourceVersions: ${name}`, () => {
+    assert.equal(Math.sign(compareResourceVersions(given[0], given[1])), want);
+  });
+}
