@@ -27,7 +27,7 @@ import {
 import { applyPhases, CRD_KIND, isEstablished, objectToApply } from "./apply_plan.ts";
 import type { KindCatalog } from "./kind_catalog.ts";
 import { type LocatedObject, type ManifestObject, parseManifests } from "./parse_manifests.ts";
-import { kindsToSearch, objectIdentity, prunePlan, type SeenObject } from "./prune_plan.ts";
+import { kindsToSearch, objectIdentity, prunePlan, removalPhases, type SeenObject } from "./prune_plan.ts";
 
 /** Where Events go. */
 export type ManifestEvents = Pick<EventRecorder, "record">;
@@ -77,7 +77,7 @@ export interface DeployOutcome {
   readonly unblocksOthers: boolean;
 }
 
-const PARALLEL_APPLIES = 8;
+const PARALLEL_REQUESTS = 8;
 const ESTABLISHED_TIMEOUT_MS = 15_000;
 const ESTABLISHED_POLL_MS = 100;
 
@@ -146,7 +146,7 @@ export class ManifestDeployer {
     } catch (error) {
       if (!isAbort(error)) {
         const reason = isK3slbError(error, "manifest-kind") ? "ValidateManifestFailed" : "ApplyManifestFailed";
-        this.#record(subject, reason, `Applying manifest at "${source}" failed: ${errorMessage(error)}`);
+        this.#record(subject, reason, errorMessage(error));
       }
       throw error;
     }
@@ -224,7 +224,7 @@ export class ManifestDeployer {
     const applied: SeenObject[] = [];
     const failures: { readonly object: ManifestObject; readonly error: unknown }[] = [];
     for (const phase of applyPhases(objects)) {
-      await inParallel(phase, PARALLEL_APPLIES, async (object) => {
+      await inParallel(phase, PARALLEL_REQUESTS, async (object) => {
         input.signal.throwIfAborted();
         try {
           const type = await this.#locate(object, input.signal);
@@ -288,10 +288,13 @@ export class ManifestDeployer {
       wanted: new Set(input.applied.map(({ type, object }) => identityOf(type, object))),
       wantedUids: new Set(input.applied.map(({ object }) => object.metadata?.uid ?? "")),
     });
-    for (const { type, object } of plan.remove) {
-      await this.#delete({ type, object }, signal);
-      this.#options.logger.info("pruned object", { addOn, kind: type.kind, name: nameOf(object) });
+    for (const phase of removalPhases(plan.remove)) {
+      await inParallel(phase, PARALLEL_REQUESTS, async ({ type, object }) => {
+        await this.#delete({ type, object }, signal);
+        this.#options.logger.debug("pruned object", { addOn, kind: type.kind, name: nameOf(object) });
+      });
     }
+    if (plan.remove.length > 0) this.#options.logger.info("pruned objects", { addOn, objects: plan.remove.length });
     if (plan.keep.length > 0) {
       const names = plan.keep.map(({ type, object }) => `${type.kind} ${nameOf(object)}`).join(", ");
       const message =

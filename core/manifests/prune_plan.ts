@@ -63,7 +63,7 @@ export function prunePlan(input: PruneInput): PrunePlan {
     if (reason === undefined) remove.push(seen);
     else keep.push({ ...seen, reason });
   }
-  return { remove: remove.sort(byRemovalOrder), keep };
+  return { remove, keep };
 }
 
 function keptReason({ type, object }: SeenObject): KeptReason | undefined {
@@ -72,9 +72,9 @@ function keptReason({ type, object }: SeenObject): KeptReason | undefined {
   return GUARDED_KINDS.includes(type.kind) && wish !== "true" ? "GuardedKind" : undefined;
 }
 
-/** What others stand on goes last. */
-function byRemovalOrder(a: SeenObject, b: SeenObject): number {
-  return removalRank(a) - removalRank(b);
+/** `objects` in groups that are removed one after the other: what others stand on goes last. */
+export function removalPhases(objects: readonly SeenObject[]): readonly (readonly SeenObject[])[] {
+  return [0, 1, 2].map((rank) => objects.filter((seen) => removalRank(seen) === rank));
 }
 
 function removalRank({ type }: SeenObject): number {
