@@ -284,7 +284,7 @@ function tell(
 ): void {
   const { service, memory, summary } = input;
   const after = addressText(input.after);
-  const before = memory.toldAddresses ?? addressText(input.before);
+  const before = memory.toldAddresses ??= addressText(input.before);
   // While nodes come up one by one only the end is told.
   const isWorthTelling = input.settled || input.after.length < input.before.length;
   if (isWorthTelling && after !== before) {

@@ -1,0 +1,216 @@
+// What a pass writes, in which order and how often; and what it takes back.
+import assert from "node:assert/strict";
+import { K3slbError } from "../../../../core/shared/errors.ts";
+import type { Node, Pod, Service } from "../../../../core/kube/types.ts";
+import { type PassMemory, passService } from "../../../../core/service_lb/service_pass.ts";
+import { type PassWorld, passWorld } from "./fake_client.ts";
+import { node, pod, service } from "./fixtures.ts";
+
+const WEB = service();
+const NODES = [node("a", { internal: ["10.0.0.1"] }), node("b", { internal: ["10.0.0.2"] })];
+
+interface PassFacts {
+  readonly nodes?: readonly Node[];
+  readonly pods?: readonly Pod[];
+}
+
+async function pass(world: PassWorld, memory: PassMemory, facts: PassFacts = {}): Promise<number | undefined> {
+  const present = world.services.get("web");
+  assert.ok(present);
+  return await passService(world.context, {
+    service: present,
+    daemonSets: [...world.daemonSets.values()],
+    memory,
+    facts: () => ({
+      nodes: new Map((facts.nodes ?? NODES).map((each) => [each.metadata?.name ?? "", each])),
+      allowList: false,
+      pods: facts.pods ?? [],
+      slices: [],
+      conflicts: new Map(),
+      silentNodes: new Set(),
+    }),
+  });
+}
+
+function worldWith(given: Service, overrides: Parameters<typeof passWorld>[0] = {}): PassWorld {
+  const world = passWorld(overrides);
+  world.services.set("web", given);
+  return world;
+}
+
+function ips(world: PassWorld): readonly (string | undefined)[] {
+  return (world.services.get("web")?.status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip);
+}
+
+const BOTH = [pod(WEB, "a"), pod(WEB, "b")];
+
+Deno.test("passService() serves a Service with three writes and one Event, then is quiet", async () => {
+  const world = worldWith(WEB);
+  const memory = { contested: 0 };
+  const delayMs = await pass(world, memory);
+  assert.deepEqual(world.writes, ["patch services", "apply daemonsets"]);
+  assert.ok(delayMs !== undefined && delayMs > 0, "a new Service's state is not told at once");
+  assert.equal(await pass(world, memory, { pods: BOTH }), undefined);
+  assert.deepEqual(ips(world), ["10.0.0.1", "10.0.0.2"]);
+  assert.deepEqual(world.events.map(({ reason }) => reason), ["UpdatedLoadBalancer"]);
+  const before = world.writes.length;
+  for (let index = 0; index < 100; index++) assert.equal(await pass(world, memory, { pods: BOTH }), undefined);
+  assert.equal(world.writes.length, before);
+  // A restart forgets the memory and must not write either.
+  assert.equal(await pass(world, { contested: 0 }, { pods: BOTH }), undefined);
+  assert.equal(world.writes.length, before);
+  assert.equal(world.events.length, 1);
+});
+
+Deno.test("passService() waits a moment for the second node before the first write", async () => {
+  const world = worldWith(WEB);
+  const memory = { contested: 0 };
+  await pass(world, memory);
+  const delayMs = await pass(world, memory, { pods: [pod(WEB, "a")] });
+  assert.ok(delayMs !== undefined && delayMs > 0 && delayMs <= 100, String(delayMs));
+  world.clockMs += 100;
+  assert.equal(await pass(world, memory, { pods: [pod(WEB, "a")] }), undefined);
+  assert.deepEqual(ips(world), ["10.0.0.1"]);
+  assert.equal(await pass(world, memory, { pods: BOTH }), undefined);
+  assert.deepEqual(ips(world), ["10.0.0.1", "10.0.0.2"]);
+  assert.deepEqual(world.events.map(({ message }) => message), ["Addresses changed: [] -> [10.0.0.1 10.0.0.2]"]);
+});
+
+Deno.test("passService() takes a lost address out at once", async () => {
+  const world = worldWith(WEB);
+  const memory = { contested: 0 };
+  await pass(world, memory, { pods: BOTH });
+  assert.equal(await pass(world, memory, { pods: [pod(WEB, "a"), pod(WEB, "b", { programmed: "False" })] }), undefined);
+  assert.deepEqual(ips(world), ["10.0.0.1"]);
+});
+
+Deno.test("passService() says after two seconds why nothing serves", async () => {
+  const world = worldWith(WEB);
+  const memory = { contested: 0 };
+  const pods = [{ ...pod(WEB, "a"), status: {} }];
+  const delayMs = await pass(world, memory, { pods });
+  assert.equal(delayMs, 2_000);
+  world.clockMs += 2_000;
+  await pass(world, memory, { pods });
+  assert.equal(world.services.get("web")?.status?.conditions?.[0]?.reason, "WaitingForAgent");
+  assert.deepEqual(world.events.map(({ type, reason }) => [type, reason]), [["Warning", "WaitingForAgent"]]);
+});
+
+Deno.test("passService() repairs a foreign edit of the DaemonSet and says so", async () => {
+  const world = worldWith(WEB);
+  const memory = { contested: 0 };
+  await pass(world, memory, { pods: BOTH });
+  const [daemonSet] = world.daemonSets.values();
+  assert.ok(daemonSet?.spec?.template.spec);
+  daemonSet.spec.template.spec.priorityClassName = "low";
+  await pass(world, memory, { pods: BOTH });
+  const [repaired] = world.daemonSets.values();
+  assert.equal(repaired?.spec?.template.spec?.priorityClassName, "system-node-critical");
+  assert.equal(world.events.at(-1)?.reason, "AppliedDaemonSet");
+});
+
+Deno.test("passService() removes DaemonSets of older namings and of an older Service of the name", async () => {
+  const world = worldWith(WEB);
+  for (const name of ["svclb-web", "svclb-web-00000000", "something-else"]) {
+    world.daemonSets.set(name, { metadata: { name, namespace: "kube-system" } });
+  }
+  await pass(world, { contested: 0 });
+  assert.deepEqual([...world.daemonSets.keys()].map((name) => name.replace(/-[0-9a-f]{8}$/, "-UID")), [
+    "something-else",
+    "svclb-web-UID",
+  ]);
+});
+
+Deno.test("passService() tells a server's refusal on the Service and fails, so that it is tried again", async () => {
+  const world = worldWith(WEB);
+  world.refusal = new K3slbError("Cannot apply: no such priority class", { code: "kube-forbidden" });
+  await assert.rejects(pass(world, { contested: 0 }), world.refusal);
+  const condition = world.services.get("web")?.status?.conditions?.[0];
+  assert.equal(condition?.reason, "DaemonSetRefused");
+  assert.match(condition?.message ?? "", /no such priority class/);
+  assert.deepEqual(world.events.map(({ reason }) => reason), ["SyncLoadBalancerFailed"]);
+});
+
+Deno.test("passService() writes ever more slowly against another writer, and warns once", async () => {
+  const world = worldWith(WEB);
+  const memory = { contested: 0 };
+  await pass(world, memory, { pods: BOTH });
+  let writes = 0;
+  for (let second = 0; second < 120; second++) {
+    const present = world.services.get("web");
+    world.services.set("web", {
+      ...present,
+      status: { ...present?.status, loadBalancer: { ingress: [{ ip: "192.0.2.1" }] } },
+    });
+    const before = world.writes.length;
+    await pass(world, memory, { pods: BOTH });
+    writes += world.writes.length - before;
+    world.clockMs += 1_000;
+  }
+  assert.ok(writes >= 3 && writes <= 9, String(writes));
+  assert.equal(world.events.filter(({ reason }) => reason === "StatusContested").length, 1);
+});
+
+interface ReleaseCase {
+  readonly name: string;
+  /** What happens to the Service after it was served. */
+  readonly change: (served: Service) => Service;
+  readonly writes: readonly string[];
+}
+
+const RELEASES: readonly ReleaseCase[] = [
+  {
+    name: "opted out",
+    change: (served) => ({ ...served, metadata: { ...served.metadata, annotations: { "k3slb.io/enabled": "false" } } }),
+    writes: ["delete daemonsets", "patch services", "apply services/status"],
+  },
+  {
+    name: "of another type",
+    change: (served) => ({ ...served, spec: { ...served.spec, type: "ClusterIP" } }),
+    writes: ["delete daemonsets", "patch services", "apply services/status"],
+  },
+  {
+    name: "being deleted",
+    change: (served) => ({ ...served, metadata: { ...served.metadata, deletionTimestamp: "2026-01-02T00:00:00Z" } }),
+    writes: ["delete daemonsets", "patch services"],
+  },
+];
+
+for (const { name, change, writes } of RELEASES) {
+  Deno.test(`passService() takes back what a Service got that is ${name}`, async () => {
+    const world = worldWith(WEB);
+    const memory = { contested: 0 };
+    await pass(world, memory, { pods: BOTH });
+    world.services.set("web", change(world.services.get("web") ?? {}));
+    world.writes.length = 0;
+    await pass(world, memory, { pods: BOTH });
+    assert.deepEqual(world.writes, writes);
+    assert.deepEqual(world.services.get("web")?.metadata?.finalizers, []);
+    assert.equal(world.daemonSets.size, 0);
+    assert.equal(world.events.at(-1)?.reason, "DeletedDaemonSet");
+  });
+}
+
+const FOREIGN: readonly { readonly name: string; readonly given: Service; readonly lbDefault?: boolean }[] = [
+  { name: "another class", given: service({ spec: { loadBalancerClass: "metallb.io/x" } }) },
+  { name: "no class where we are not the default", given: WEB, lbDefault: false },
+  { name: "an opt-out from the start", given: service({ annotations: { "k3slb.io/enabled": "false" } }) },
+];
+
+for (const { name, given, lbDefault = true } of FOREIGN) {
+  Deno.test(`passService() never touches a Service with ${name}`, async () => {
+    const foreign = {
+      ...given,
+      metadata: { ...given.metadata, finalizers: ["service.kubernetes.io/load-balancer-cleanup"] },
+      status: { loadBalancer: { ingress: [{ ip: "192.0.2.1" }] } },
+    };
+    for (const deletionTimestamp of [undefined, "2026-01-02T00:00:00Z"]) {
+      const metadata = deletionTimestamp === undefined ? foreign.metadata : { ...foreign.metadata, deletionTimestamp };
+      const world = worldWith({ ...foreign, metadata }, { lbDefault });
+      if (deletionTimestamp !== undefined && name.startsWith("an opt-out")) continue;
+      await pass(world, { contested: 0 }, { pods: BOTH });
+      assert.deepEqual(world.writes, []);
+      assert.deepEqual(world.events, []);
+    }
+  });
+}

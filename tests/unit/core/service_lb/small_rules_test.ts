@@ -1,0 +1,216 @@
+// Smaller rules of the load balancer: settings, timing, reach of changes, silence of agents, trimming, names.
+import assert from "node:assert/strict";
+import type { Node } from "../../../../core/kube/types.ts";
+import { nodeChangeScope, portSharers } from "../../../../core/service_lb/affected_services.ts";
+import { AgentSilence } from "../../../../core/service_lb/agent_silence.ts";
+import { daemonSetName } from "../../../../core/service_lb/names.ts";
+import { serviceSettings } from "../../../../core/service_lb/service_settings.ts";
+import { desiredPrerequisites } from "../../../../core/service_lb/prerequisites.ts";
+import { sameContent, trimNode, trimPod, trimService } from "../../../../core/service_lb/trim_objects.ts";
+import { statusWriteDelayMs } from "../../../../core/service_lb/status_timing.ts";
+import { node, pod, service } from "./fixtures.ts";
+
+const TOLERATIONS = "svccontroller.k3s.cattle.io/tolerations";
+const RESOURCES = "k3slb.io/resources";
+
+const INVALID: readonly {
+  readonly name: string;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly words: RegExp;
+}[] = [
+  { name: "broken YAML", annotations: { [TOLERATIONS]: "- {" }, words: /Cannot parse/ },
+  {
+    name: "an unknown operator",
+    annotations: { [TOLERATIONS]: "[{key: a, operator: In}]" },
+    words: /toleration 1: operator/,
+  },
+  { name: "an unknown field", annotations: { [TOLERATIONS]: "[{keys: a}]" }, words: /field "keys" does not exist/ },
+  {
+    name: "Exists with a value",
+    annotations: { [TOLERATIONS]: "[{key: a, operator: Exists, value: b}]" },
+    words: /takes no value/,
+  },
+  { name: "no key and Equal", annotations: { [TOLERATIONS]: "[{value: b}]" }, words: /needs operator "Exists"/ },
+  {
+    name: "seconds without NoExecute",
+    annotations: { [TOLERATIONS]: "[{key: a, operator: Exists, tolerationSeconds: 3}]" },
+    words: /NoExecute/,
+  },
+  {
+    name: "an amount that is none",
+    annotations: { [RESOURCES]: "{limits: {memory: much}}" },
+    words: /limits: "memory" is not a quantity/,
+  },
+  {
+    name: "a source range without prefix",
+    annotations: { "service.beta.kubernetes.io/load-balancer-source-ranges": "10.0.0.1" },
+    words: /"10\.0\.0\.1" in annotation/,
+  },
+];
+
+for (const { name, annotations, words } of INVALID) {
+  Deno.test(`serviceSettings() refuses ${name}`, () => {
+    const { errors } = serviceSettings(service({ annotations }));
+    assert.equal(errors.length, 1);
+    assert.match(errors[0]?.message ?? "", words);
+  });
+}
+
+Deno.test("serviceSettings() reads JSON as well as YAML, and resources with numbers", () => {
+  const settings = serviceSettings(service({
+    annotations: { [TOLERATIONS]: '[{"operator":"Exists"}]', [RESOURCES]: "{requests: {cpu: 1, memory: 8Mi}}" },
+  }));
+  assert.deepEqual(settings.errors, []);
+  assert.deepEqual(settings.tolerations, [{ operator: "Exists" }]);
+  assert.deepEqual(settings.resources, { requests: { cpu: "1", memory: "8Mi" } });
+});
+
+Deno.test("serviceSettings() lets the spec's ranges win over the annotation", () => {
+  const { sourceRanges } = serviceSettings(service({
+    annotations: { "service.beta.kubernetes.io/load-balancer-source-ranges": "10.0.0.0/8" },
+    spec: { loadBalancerSourceRanges: ["192.0.2.0/24"] },
+  }));
+  assert.deepEqual(sourceRanges, ["192.0.2.0/24"]);
+});
+
+const CALM = {
+  nowMs: 10_000,
+  lost: false,
+  gained: false,
+  hadAddresses: true,
+  conditionFlips: false,
+  complete: true,
+  waitingSinceMs: undefined,
+  gainSinceMs: undefined,
+  lastWriteMs: undefined,
+};
+
+const TIMINGS: readonly {
+  readonly name: string;
+  readonly given: Partial<Parameters<typeof statusWriteDelayMs>[0]>;
+  readonly want: number;
+}[] = [
+  { name: "a lost address at once", given: { lost: true, complete: false, lastWriteMs: 9_999 }, want: 0 },
+  { name: "a complete gain at once", given: { gained: true, lastWriteMs: 9_999 }, want: 0 },
+  {
+    name: "the first address after its window",
+    given: { gained: true, complete: false, hadAddresses: false, gainSinceMs: 9_960 },
+    want: 60,
+  },
+  {
+    name: "a further address a second after the last write",
+    given: { gained: true, complete: false, lastWriteMs: 9_400 },
+    want: 400,
+  },
+  { name: "other words a second after the last write", given: { lastWriteMs: 9_900 }, want: 900 },
+  {
+    name: "a passing state after two seconds",
+    given: { complete: false, conditionFlips: true, waitingSinceMs: 9_500 },
+    want: 1_500,
+  },
+];
+
+for (const { name, given, want } of TIMINGS) {
+  Deno.test(`statusWriteDelayMs() writes ${name}`, () => assert.equal(statusWriteDelayMs({ ...CALM, ...given }), want));
+}
+
+const SCOPES: readonly {
+  readonly name: string;
+  readonly before?: Node;
+  readonly after?: Node;
+  readonly want: string;
+}[] = [
+  { name: "a new node", after: node("a"), want: "all" },
+  { name: "a node that went", before: node("a"), want: "all" },
+  { name: "a label", before: node("a"), after: node("a", { labels: { x: "y" } }), want: "all" },
+  {
+    name: "a taint",
+    before: node("a"),
+    after: node("a", { taints: [{ key: "x", effect: "NoSchedule" }] }),
+    want: "all",
+  },
+  { name: "an address", before: node("a"), after: node("a", { internal: ["10.0.0.1"] }), want: "present" },
+  {
+    name: "a published address",
+    before: node("a"),
+    after: node("a", { annotations: { "k3slb.io/published-addresses": "1.1.1.1" } }),
+    want: "present",
+  },
+  { name: "readiness", before: node("a"), after: node("a", { ready: false }), want: "present" },
+  { name: "a heartbeat", before: node("a"), after: withHeartbeat("2026-01-01T00:01:00Z"), want: "none" },
+];
+
+for (const { name, before, after, want } of SCOPES) {
+  Deno.test(`nodeChangeScope() of ${name} is ${want}`, () => assert.equal(nodeChangeScope(before, after), want));
+}
+
+Deno.test("portSharers() finds who shares a port before or after the change, and no one for a status", () => {
+  const before = service({ name: "a" });
+  const after = service({ name: "a", spec: { ports: [{ port: 81 }] } });
+  const all = [
+    before,
+    service({ name: "b" }),
+    service({ name: "c", spec: { ports: [{ port: 81 }] } }),
+    service({ name: "d", spec: { ports: [{ port: 82 }] } }),
+  ];
+  assert.deepEqual(portSharers({ before, after }, all), ["default/b", "default/c"]);
+  assert.deepEqual(portSharers({ before, after: { ...before, status: {} } }, all), []);
+});
+
+Deno.test("AgentSilence counts from when the heartbeat last changed", () => {
+  const silence = new AgentSilence();
+  const at = (monotonicMs: number): { monotonicMs: number; wallMs: number } => ({
+    monotonicMs,
+    wallMs: Date.parse("2026-01-01T00:02:00Z"),
+  });
+  const first = withHeartbeat("2026-01-01T00:00:00Z");
+  silence.note("a", { before: undefined, after: first }, at(0));
+  assert.deepEqual(silence.check(at(179_999)), []);
+  assert.deepEqual(silence.check(at(180_000)), ["a"]);
+  assert.deepEqual(silence.check(at(190_000)), [], "told once");
+  assert.ok(silence.nodes.has("a"));
+  assert.equal(silence.note("a", { before: first, after: withHeartbeat("2026-01-01T00:01:00Z") }, at(200_000)), true);
+  assert.equal(silence.nodes.has("a"), false);
+});
+
+Deno.test("AgentSilence believes no heartbeat that is hours old at the start", () => {
+  const silence = new AgentSilence();
+  const times = { monotonicMs: 0, wallMs: Date.parse("2026-01-01T05:00:00Z") };
+  silence.note("a", { before: undefined, after: withHeartbeat("2026-01-01T00:00:00Z") }, times);
+  assert.deepEqual(silence.check(times), ["a"]);
+});
+
+Deno.test("trimming keeps what decides and drops the rest", () => {
+  const full = { ...service({ annotations: { "k3slb.io/enabled": "true", note: "x" } }) };
+  const trimmed = trimService({ ...full, spec: { ...full.spec, selector: { app: "web" } } });
+  assert.deepEqual(trimmed.metadata?.annotations, { "k3slb.io/enabled": "true" });
+  assert.equal(trimmed.spec?.selector, undefined);
+  assert.deepEqual(serviceSettings(trimmed), serviceSettings(full));
+  assert.equal(daemonSetName(trimmed), daemonSetName(full));
+  const pending = trimPod(pod(full, "a", { scheduled: false, unschedulable: "no" }));
+  assert.ok(pending.spec?.affinity);
+  assert.equal(trimPod(pod(full, "a")).spec?.affinity, undefined);
+  const images = { ...node("a").status, images: [{ names: ["x"], sizeBytes: 1 }] };
+  assert.deepEqual(Object.keys(trimNode({ ...node("a"), status: images }).status ?? {}), ["addresses", "conditions"]);
+});
+
+Deno.test("sameContent() looks over the version only", () => {
+  const one = service();
+  assert.ok(sameContent(one, { ...one, metadata: { ...one.metadata, resourceVersion: "2" } }));
+  assert.ok(!sameContent(one, { ...one, spec: {} }));
+});
+
+Deno.test("desiredPrerequisites() gives nodes the right to read endpoints only where agents need it", () => {
+  assert.equal(desiredPrerequisites("pods", "kube-system").endpointReader, undefined);
+  assert.deepEqual(desiredPrerequisites("agent", "kube-system").endpointReader?.role.rules, [
+    { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"] },
+  ]);
+});
+
+function withHeartbeat(lastHeartbeatTime: string): Node {
+  const bare = node("a");
+  const conditions = bare.status?.conditions?.map((each) =>
+    each.type === "k3slb.io/Forwarding" ? { ...each, lastHeartbeatTime } : each
+  );
+  return { ...bare, status: { ...bare.status, ...(conditions === undefined ? {} : { conditions }) } };
+}
