@@ -78,14 +78,15 @@ async function readListenPart(path: string, listenersFirst: boolean): Promise<st
 
 const CHUNK_BYTES = 16_384;
 
+/** Whether the last whole line of a chunk is a listener; so it is if there is no whole line. */
 function endsWithListener(chunk: string): boolean {
-  const last = chunk.split("\n").filter((line) => /^\s*\d+: /.test(line) && line.length > 40).at(-1);
+  const last = chunk.split("\n").slice(0, -1).filter((line) => /^\s*\d+: /.test(line)).at(-1);
   return last === undefined || last.trim().split(/\s+/)[3] === "0A";
 }
 
 interface ProcessSearch {
   readonly procRoot: string;
-  /** Socket number → process, of earlier searches; forgotten once its socket is gone. */
+  /** Socket number -> process, of earlier searches; forgotten once its socket is gone. */
   readonly processes: Map<string, ListeningSocket["process"]>;
 }
 

@@ -1,4 +1,5 @@
 // A clock that stands still until a test moves it.
+import { setImmediate } from "node:timers";
 import type { Clock } from "../../../core/runtime/clock.ts";
 
 interface Timer {
@@ -62,5 +63,5 @@ export class ManualClock implements Clock {
 
 /** Lets everything run that waits for nothing but its turn. */
 export async function settle(): Promise<void> {
-  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setTimeout(resolve, 0));
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
