@@ -14,7 +14,8 @@ export interface ExchangeOptions {
   readonly timeoutMs: number;
   readonly maxBytes: number;
   readonly wholeAnswer: boolean;
-  readonly signal: AbortSignal;
+  /** Any of them ends the exchange. Listeners are taken back at its end: the signals may live as long as the program. */
+  readonly signals: readonly AbortSignal[];
   readonly clock: Clock;
 }
 
@@ -32,7 +33,11 @@ export class Exchange {
   #answer: http.IncomingMessage | undefined;
   #failure: Error | undefined;
   #cancelTimers: (() => void)[] = [];
-  readonly #onAbort = (): void => this.#fail(abortReason(this.#options.signal));
+  #reject: (error: unknown) => void = () => {};
+  readonly #onAbort = (): void => {
+    this.#fail(new DOMException("The operation was aborted", "AbortError"));
+    this.#reject(this.#failure);
+  };
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
@@ -48,10 +53,11 @@ export class Exchange {
 
   /** Sends the request and waits for the answer's headers. */
   async start(start: ExchangeStart): Promise<void> {
-    const { clock, connectTimeoutMs, timeoutMs, failure, signal } = this.#options;
-    signal.throwIfAborted();
-    signal.addEventListener("abort", this.#onAbort, { once: true });
+    const { clock, connectTimeoutMs, timeoutMs, failure, signals } = this.#options;
+    for (const signal of signals) signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#reject = reject;
+    for (const signal of signals) signal.addEventListener("abort", this.#onAbort);
     const request = (start.isTls ? https : http).request(start.options);
     this.#request = request;
     request.on("response", (answer) => {
@@ -91,7 +97,6 @@ export class Exchange {
       // A socket serves many requests; their listeners must not pile up on it.
       this.#cancelTimers.push(() => socket.removeListener(event, onConnect));
     });
-    signal.addEventListener("abort", () => reject(abortReason(signal)), { once: true });
     request.end(start.body);
     try {
       await promise;
@@ -102,6 +107,12 @@ export class Exchange {
     cancelConnect();
     if (request.socket !== null) CONNECTED_SOCKETS.add(request.socket);
     if (!this.#options.wholeAnswer) cancelAnswer();
+  }
+
+  /** Gives the answer up without reading it. Safe to call twice. */
+  cancel(): void {
+    this.#finish();
+    this.#request?.destroy();
   }
 
   /** The whole body. */
@@ -196,12 +207,8 @@ export class Exchange {
   #finish(): void {
     for (const cancel of this.#cancelTimers) cancel();
     this.#cancelTimers = [];
-    this.#options.signal.removeEventListener("abort", this.#onAbort);
+    for (const signal of this.#options.signals) signal.removeEventListener("abort", this.#onAbort);
   }
-}
-
-function abortReason(signal: AbortSignal): Error {
-  return isAbort(signal.reason) ? signal.reason : new DOMException("The operation was aborted", "AbortError");
 }
 
 /** Sockets whose handshake is done; a reused one says so no second time. */

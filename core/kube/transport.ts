@@ -30,11 +30,12 @@ export interface TransportAnswer {
   readonly body: string;
 }
 
-/** An answer whose body is read line by line. Not reading it to its end requires `return()` of the iterator (a `break` does it). */
+/** An answer whose body is read line by line. It is either iterated (a `break` ends it) or cancelled. */
 export interface TransportStream {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
   readonly lines: AsyncIterable<string>;
+  cancel(): void;
 }
 
 /** What is told about each request, for metrics. */
@@ -101,17 +102,17 @@ class HttpTransport implements Transport {
   }
 
   request(request: TransportRequest): Promise<TransportAnswer> {
-    return this.#withRetries(request, async (signal) => {
-      const exchange = await this.#open(request, { signal, wholeAnswer: true });
+    return this.#withRetries(request, async () => {
+      const exchange = await this.#open(request, true);
       return { status: exchange.status, headers: exchange.headers, body: await exchange.text() };
     });
   }
 
   stream(request: TransportRequest, silenceMs: number): Promise<TransportStream> {
-    return this.#withRetries(request, async (signal) => {
-      const exchange = await this.#open(request, { signal, wholeAnswer: false });
+    return this.#withRetries(request, async () => {
+      const exchange = await this.#open(request, false);
       const { status, headers } = exchange;
-      return { status, headers, lines: exchange.lines(silenceMs) };
+      return { status, headers, lines: exchange.lines(silenceMs), cancel: () => exchange.cancel() };
     });
   }
 
@@ -121,9 +122,9 @@ class HttpTransport implements Transport {
     this.#connected = undefined;
   }
 
-  async #withRetries<A extends { readonly status: number; readonly headers: http.IncomingHttpHeaders }>(
+  async #withRetries<A extends TransportAnswer | TransportStream>(
     request: TransportRequest,
-    attempt: (signal: AbortSignal) => Promise<A>,
+    attempt: () => Promise<A>,
   ): Promise<A> {
     const { clock } = this.#options;
     let isRefreshed = false;
@@ -136,22 +137,20 @@ class HttpTransport implements Transport {
           result,
           durationMs: clock.monotonicMs() - startMs,
         });
-      const signal = request.signal === undefined
-        ? this.#closing.signal
-        : AbortSignal.any([request.signal, this.#closing.signal]);
-      signal.throwIfAborted();
+      request.signal?.throwIfAborted();
+      this.#closing.signal.throwIfAborted();
       let delayMs: number;
       try {
-        const answer = await attempt(signal);
+        const answer = await attempt();
         observe(String(answer.status));
         if (answer.status === 401 && !isRefreshed) {
           isRefreshed = true;
-          await discard(answer);
-          await this.#options.access.credentials({ refresh: true, signal });
+          if ("cancel" in answer) answer.cancel();
+          await this.#options.access.credentials({ refresh: true, ...signalOf(request) });
           continue;
         }
         if ((answer.status !== 429 && answer.status !== 503) || tries >= MAX_TRIES) return answer;
-        await discard(answer);
+        if ("cancel" in answer) answer.cancel();
         delayMs = retryAfterMs(answer.headers) ?? this.#backoffMs(tries);
       } catch (error) {
         if (isAbort(error)) throw error;
@@ -159,7 +158,7 @@ class HttpTransport implements Transport {
         if (!isRetriedFailure(error, request) || tries >= MAX_TRIES) throw error;
         delayMs = this.#backoffMs(tries);
       }
-      await clock.sleep(delayMs, signal);
+      await clock.sleep(delayMs, request.signal);
     }
   }
 
@@ -167,12 +166,9 @@ class HttpTransport implements Transport {
     return FIRST_BACKOFF_MS * 2 ** (tries - 1) * (0.5 + this.#options.clock.random());
   }
 
-  async #open(
-    request: TransportRequest,
-    options: { readonly signal: AbortSignal; readonly wholeAnswer: boolean },
-  ): Promise<Exchange> {
+  async #open(request: TransportRequest, wholeAnswer: boolean): Promise<Exchange> {
     const { access, userAgent, clock } = this.#options;
-    const credentials = await access.credentials({ signal: options.signal });
+    const credentials = await access.credentials(signalOf(request));
     const { agent } = this.#connect(credentials);
     const body = request.body === undefined ? undefined : Buffer.from(request.body);
     const exchange = new Exchange({
@@ -184,8 +180,8 @@ class HttpTransport implements Transport {
       connectTimeoutMs: this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
       maxBytes: this.#options.maxAnswerBytes ?? MAX_ANSWER_BYTES,
       timeoutMs: request.timeoutMs,
-      wholeAnswer: options.wholeAnswer,
-      signal: options.signal,
+      wholeAnswer,
+      signals: request.signal === undefined ? [this.#closing.signal] : [request.signal, this.#closing.signal],
       clock,
     });
     await exchange.start({
@@ -250,10 +246,8 @@ function isRetriedFailure(error: unknown, request: TransportRequest): boolean {
     (error.code === "kube-unreachable" || error.code === "kube-answer-cut");
 }
 
-/** A stream's answer must be given up for its socket to be freed. */
-async function discard(answer: object): Promise<void> {
-  if (!("lines" in answer)) return;
-  await (answer.lines as AsyncGenerator<string>).return(undefined);
+function signalOf(request: TransportRequest): { readonly signal?: AbortSignal } {
+  return request.signal === undefined ? {} : { signal: request.signal };
 }
 
 function retryAfterMs(headers: http.IncomingHttpHeaders): number | undefined {

@@ -306,6 +306,20 @@ Deno.test("client.watch throws what the server says, silence, garbage and broken
   assert.equal(await codeOf("9"), "kube-answer-silent");
 });
 
+Deno.test("client.watch tries a busy server again, and frees the connections of refused tries", async () => {
+  let tries = 0;
+  await using api = await startLocalApi((_request, response) => {
+    if (++tries <= 2) {
+      // The body is never finished: only giving the answer up frees its socket.
+      return void response.writeHead(429, { "retry-after": "0" }).write("busy\n");
+    }
+    response.writeHead(200).end('{"type":"BOOKMARK","object":{}}\n');
+  });
+  using client = openClient(accessTo(api.url));
+  assert.equal((await collect(client.watch(PODS, {}))).length, 1);
+  assert.equal(api.connections, 3);
+});
+
 Deno.test("client.watch and requests end with an AbortError when the caller says so", async () => {
   await using api = await startLocalApi(({ url }, response) => {
     if (url.includes("watch")) response.writeHead(200).write('{"type":"BOOKMARK","object":{}}\n');

@@ -1,0 +1,194 @@
+import assert from "node:assert/strict";
+import { statusError } from "../../../../core/kube/errors.ts";
+import { runLeaderElection } from "../../../../core/kube/lease.ts";
+import type { Lease } from "../../../../core/kube/types.ts";
+import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
+import { createFakeClock, type FakeClock } from "../../../support/fake_clock.ts";
+import { scriptedClient } from "./_scripted_client.ts";
+
+function failure(code: number, reason = ""): Error {
+  return statusError({ code, reason }, { action: { verb: "update", resource: "leases" }, httpStatus: code });
+}
+
+/** One Lease with the server's version check; candidates can be cut off from it. */
+class LeaseServer {
+  lease: Lease | undefined;
+  writes = 0;
+  readonly cutOff = new Set<string>();
+  #version = 0;
+
+  client(identity: string): ReturnType<typeof scriptedClient> {
+    const reach = (): void => {
+      if (this.cutOff.has(identity)) throw failure(503);
+    };
+    const store = (lease: Lease): Lease => {
+      this.writes++;
+      this.lease = { ...lease, metadata: { ...lease.metadata, uid: "u", resourceVersion: String(++this.#version) } };
+      return this.lease;
+    };
+    return scriptedClient({
+      get: async () => {
+        await Promise.resolve(reach());
+        if (this.lease === undefined) throw failure(404, "NotFound");
+        return this.lease;
+      },
+      create: async (_type: unknown, lease: Lease) => {
+        await Promise.resolve(reach());
+        if (this.lease !== undefined) throw failure(409, "AlreadyExists");
+        return store(lease);
+      },
+      update: async (_type: unknown, lease: Lease) => {
+        await Promise.resolve(reach());
+        if (lease.metadata?.resourceVersion !== this.lease?.metadata?.resourceVersion) throw failure(409, "Conflict");
+        return store(lease);
+      },
+    });
+  }
+}
+
+interface Participant {
+  readonly identity: string;
+  readonly stop: AbortController;
+  readonly done: Promise<void>;
+  isLeading: boolean;
+  terms: number;
+  readonly holders: string[];
+}
+
+function join(server: LeaseServer, clock: FakeClock, identity: string): Participant {
+  const stop = new AbortController();
+  const participant = { identity, stop, isLeading: false, terms: 0, holders: [] as string[] };
+  const done = runLeaderElection({
+    client: server.client(identity),
+    namespace: "kube-system",
+    name: "k3slb-server",
+    identity,
+    clock,
+    logger: SILENT_LOGGER,
+    signal: stop.signal,
+    onLeader: (holder) => participant.holders.push(holder),
+    lead: async (signal) => {
+      participant.isLeading = true;
+      participant.terms++;
+      await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+      participant.isLeading = false;
+    },
+  });
+  return Object.assign(participant, { done });
+}
+
+async function stopAll(clock: FakeClock, ...participants: readonly Participant[]): Promise<void> {
+  for (const { stop } of participants) stop.abort();
+  await clock.advance(0);
+  await Promise.all(participants.map(({ done }) => done));
+  assert.equal(clock.timers, 0, "no timer is left");
+}
+
+Deno.test("runLeaderElection has one leader, who renews; the next one leads at once after a release", async () => {
+  const clock = createFakeClock();
+  const server = new LeaseServer();
+  const a = join(server, clock, "a");
+  await clock.advance(100);
+  const b = join(server, clock, "b");
+  await clock.advance(60_000);
+  assert.deepEqual([a.isLeading, b.isLeading, a.terms], [true, false, 1]);
+  assert.ok(server.writes >= 25, "renewed every 2 s");
+  assert.equal(server.lease?.spec?.leaseDurationSeconds, 15);
+  assert.match(server.lease?.spec?.renewTime ?? "", /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
+  a.stop.abort();
+  await clock.advance(0);
+  assert.equal(a.isLeading, false);
+  assert.equal(server.lease?.spec?.holderIdentity, "");
+  await clock.advance(3000);
+  assert.equal(b.isLeading, true);
+  assert.equal(server.lease?.spec?.leaseTransitions, 1);
+  assert.deepEqual(b.holders, ["a", "b"]);
+  await stopAll(clock, a, b);
+});
+
+Deno.test("runLeaderElection takes over within 20 s of a death, and never while the leader still leads", async () => {
+  const clock = createFakeClock();
+  const server = new LeaseServer();
+  const a = join(server, clock, "a");
+  await clock.advance(0);
+  const b = join(server, clock, "b");
+  await clock.advance(31_700);
+  server.cutOff.add("a");
+  const cutMs = clock.monotonicMs();
+  while (!b.isLeading && clock.monotonicMs() - cutMs < 60_000) {
+    await clock.advance(100);
+    assert.ok(!(a.isLeading && b.isLeading), "two leaders");
+  }
+  assert.ok(clock.monotonicMs() - cutMs <= 20_000, `${clock.monotonicMs() - cutMs} ms`);
+  assert.equal(a.isLeading, false);
+  server.cutOff.delete("a");
+  await clock.advance(10_000);
+  assert.deepEqual([a.isLeading, b.isLeading], [false, true]);
+  await stopAll(clock, a, b);
+});
+
+Deno.test("runLeaderElection survives a short outage of the server without losing leadership", async () => {
+  const clock = createFakeClock();
+  const server = new LeaseServer();
+  const a = join(server, clock, "a");
+  await clock.advance(5000);
+  server.cutOff.add("a");
+  await clock.advance(6000);
+  server.cutOff.delete("a");
+  await clock.advance(30_000);
+  assert.deepEqual([a.isLeading, a.terms], [true, 1]);
+  await stopAll(clock, a);
+});
+
+Deno.test("runLeaderElection leads again after it lost leadership and nobody else wants it", async () => {
+  const clock = createFakeClock();
+  const server = new LeaseServer();
+  const a = join(server, clock, "a");
+  await clock.advance(5000);
+  server.cutOff.add("a");
+  await clock.advance(30_000);
+  assert.equal(a.isLeading, false);
+  server.cutOff.delete("a");
+  await clock.advance(20_000);
+  assert.deepEqual([a.isLeading, a.terms], [true, 2]);
+  await stopAll(clock, a);
+});
+
+Deno.test("runLeaderElection does not trust the holder's clock: a record that changes is alive", async () => {
+  const clock = createFakeClock();
+  const server = new LeaseServer();
+  const far = join(server, createFakeClock(0), "far");
+  await clock.advance(0);
+  assert.equal(server.lease?.spec?.renewTime?.slice(0, 4), "1970");
+  const near = join(server, clock, "near");
+  await clock.advance(10_000);
+  assert.equal(near.isLeading, false, "the old time in the record means nothing");
+  await clock.advance(10_000);
+  assert.equal(near.isLeading, true, "the record did not change for the lease's duration");
+  near.stop.abort();
+  far.stop.abort();
+  await clock.advance(0);
+  await Promise.all([near.done, far.done]);
+});
+
+Deno.test("runLeaderElection throws what lead throws and releases the lease", async () => {
+  const clock = createFakeClock();
+  const server = new LeaseServer();
+  const failed = assert.rejects(
+    runLeaderElection({
+      client: server.client("a"),
+      namespace: "ns",
+      name: "l",
+      identity: "a",
+      clock,
+      logger: SILENT_LOGGER,
+      signal: new AbortController().signal,
+      lead: () => Promise.reject(new Error("broken")),
+    }),
+    /broken/,
+  );
+  await clock.advance(0);
+  await failed;
+  assert.equal(server.lease?.spec?.holderIdentity, "");
+  assert.equal(clock.timers, 0);
+});

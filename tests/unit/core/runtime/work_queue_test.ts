@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { createWorkQueue } from "../../../../core/runtime/work_queue.ts";
+import { createFakeClock } from "../../../support/fake_clock.ts";
+
+Deno.test("queue.run handles each waiting key once, in order, and again what is added while it runs", async () => {
+  const clock = createFakeClock();
+  const queue = createWorkQueue({ clock });
+  const stop = new AbortController();
+  const handled: string[] = [];
+  for (const key of ["a", "b", "a", "c", "a"]) queue.add(key);
+  assert.equal(queue.length, 3);
+  const done = queue.run({
+    signal: stop.signal,
+    work: async (key) => {
+      handled.push(key);
+      if (key === "b" && handled.length === 2) {
+        queue.add("b");
+        queue.add("b");
+      }
+      await clock.sleep(10);
+    },
+  });
+  await clock.advance(100);
+  assert.deepEqual(handled, ["a", "b", "c", "b"]);
+  stop.abort();
+  await done;
+});
+
+Deno.test("queue.run never handles one key twice at a time, and different keys at once", async () => {
+  const clock = createFakeClock();
+  const queue = createWorkQueue({ clock });
+  const stop = new AbortController();
+  const running = new Set<string>();
+  let most = 0;
+  const done = queue.run({
+    signal: stop.signal,
+    workers: 3,
+    work: async (key) => {
+      assert.ok(!running.has(key));
+      running.add(key);
+      most = Math.max(most, running.size);
+      await clock.sleep(10);
+      running.delete(key);
+    },
+    onFailure: (_key, error) => assert.fail(String(error)),
+  });
+  for (let round = 0; round < 5; round++) {
+    for (const key of ["a", "b", "c", "d"]) queue.add(key);
+    await clock.advance(7);
+  }
+  await clock.advance(100);
+  assert.equal(most, 3);
+  stop.abort();
+  await done;
+});
+
+Deno.test("queue.run puts a failed key back with growing delays, until it succeeds", async () => {
+  const clock = createFakeClock(0, 1);
+  const queue = createWorkQueue({ clock, firstBackoffMs: 100, maxBackoffMs: 500 });
+  const stop = new AbortController();
+  const timesMs: number[] = [];
+  const failures: number[] = [];
+  const done = queue.run({
+    signal: stop.signal,
+    work: () => {
+      timesMs.push(clock.monotonicMs());
+      return timesMs.length < 6 ? Promise.reject(new Error("no")) : Promise.resolve();
+    },
+    onFailure: (_key, _error, count) => failures.push(count),
+  });
+  queue.add("a");
+  await clock.advance(10_000);
+  assert.deepEqual(timesMs, [0, 100, 300, 700, 1200, 1700]);
+  assert.deepEqual(failures, [1, 2, 3, 4, 5]);
+  assert.equal(queue.failures("a"), 0);
+  stop.abort();
+  await done;
+});
+
+Deno.test("queue.addAfter keeps the earliest time, and an add overtakes it", async () => {
+  const clock = createFakeClock();
+  const queue = createWorkQueue({ clock });
+  const stop = new AbortController();
+  const timesMs: number[] = [];
+  const done = queue.run({
+    signal: stop.signal,
+    work: () => Promise.resolve(void timesMs.push(clock.monotonicMs())),
+  });
+  queue.addAfter("a", 500);
+  queue.addAfter("a", 200);
+  queue.addAfter("a", 900);
+  await clock.advance(1000);
+  queue.addAfter("a", 500);
+  queue.add("a");
+  await clock.advance(1000);
+  assert.deepEqual(timesMs, [200, 1000]);
+  stop.abort();
+  await done;
+});
+
+Deno.test("queue.run waits for what is under way when it is stopped, and leaves no timer", async () => {
+  const clock = createFakeClock();
+  const queue = createWorkQueue({ clock });
+  const stop = new AbortController();
+  let isFinished = false;
+  const done = queue.run({
+    signal: stop.signal,
+    work: async () => {
+      await clock.sleep(50);
+      isFinished = true;
+    },
+  });
+  queue.add("a");
+  queue.add("b");
+  queue.addAfter("c", 10_000);
+  await clock.advance(10);
+  stop.abort();
+  queue.add("d");
+  await clock.advance(50);
+  await done;
+  assert.equal(isFinished, true);
+  assert.equal(clock.timers, 0);
+  assert.equal(queue.length, 0);
+});
+
+Deno.test("queue.run handles a key again after the delay that its work returns", async () => {
+  const clock = createFakeClock();
+  const queue = createWorkQueue({ clock });
+  const stop = new AbortController();
+  let runs = 0;
+  const done = queue.run({ signal: stop.signal, work: () => Promise.resolve(++runs < 3 ? 100 : undefined) });
+  queue.add("a");
+  await clock.advance(1000);
+  assert.equal(runs, 3);
+  stop.abort();
+  await done;
+});
