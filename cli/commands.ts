@@ -2,6 +2,7 @@
 import { AGENT_CLEANUP_COMMAND } from "./agent_cleanup_command.ts";
 import { AGENT_COMMAND } from "./agent_command.ts";
 import type { Command } from "./command.ts";
+import { completionCommand } from "./completion_command.ts";
 import { SERVER_COMMAND } from "./server_command.ts";
 import { VERSION_COMMAND } from "./version_command.ts";
 
@@ -11,4 +12,5 @@ export const COMMANDS: readonly Command[] = [
   AGENT_COMMAND,
   AGENT_CLEANUP_COMMAND,
   VERSION_COMMAND,
+  completionCommand(() => COMMANDS),
 ];

@@ -1,0 +1,217 @@
+// `k3slb manifests list|validate|diff`: what the deployer sees in the manifests folder and what it would do. Writes nothing.
+import { createKubeClient } from "../core/kube/client.ts";
+import type { KubeClient } from "../core/kube/contract.ts";
+import { loadKubeconfig } from "../core/kube/kubeconfig.ts";
+import { SERVER_KUBECONFIG_PATHS } from "../core/kube/kubeconfig_paths.ts";
+import type { AddOn } from "../core/manifests/addon.ts";
+import {
+  diffManifest,
+  type InspectedFile,
+  inspectManifests,
+  type ObjectDifference,
+  readAddOns,
+} from "../core/manifests/inspect_manifests.ts";
+import { createKindCatalog } from "../core/manifests/kind_catalog.ts";
+import { manifestsFolder } from "../core/manifests/manifest_dir.ts";
+import { SYSTEM_CLOCK } from "../core/runtime/clock.ts";
+import { errorMessage } from "../core/shared/errors.ts";
+import { stringifyYaml } from "../core/shared/yaml.ts";
+import { type CommandContext, defineCommand, EXIT_FAILURE, EXIT_OK } from "./command.ts";
+import type { Settings } from "./flag.ts";
+import { CONFIG_FLAG, DATA_DIR_FLAG, KUBECONFIG_FLAG, LOG_FLAGS, OUTPUT_FLAG, SERVER_FLAGS } from "./flags.ts";
+import { type OutputForm } from "./output/render_record.ts";
+import { renderRows } from "./output/render_rows.ts";
+
+const [DISABLE_FLAG] = SERVER_FLAGS;
+const LOCAL_FLAGS = [CONFIG_FLAG, DATA_DIR_FLAG, DISABLE_FLAG, OUTPUT_FLAG, ...LOG_FLAGS] as const;
+const CLUSTER_FLAGS = [KUBECONFIG_FLAG, ...LOCAL_FLAGS] as const;
+const OPERANDS = { usage: "[PATH]", min: 0, max: 1 } as const;
+const REQUEST_TIMEOUT_MS = 5_000;
+
+/** Prints every file of the manifests folder and what becomes of it. */
+export const MANIFESTS_LIST_COMMAND = defineCommand({
+  path: ["manifests", "list"],
+  summary: "List the files of the manifests folder and what becomes of each",
+  description: [
+    "Prints every manifest with its AddOn, whether it is deployed, skipped, disabled or broken, and how many objects it has.",
+    "With a cluster in reach it also says whether the file as it is now has been applied.",
+  ].join("\n"),
+  operands: OPERANDS,
+  flags: CLUSTER_FLAGS,
+  examples: [
+    { command: "k3slb manifests list", note: "the folder below /var/lib/rancher/k3s" },
+    { command: "k3slb manifests list -o json ./manifests", note: "another folder, for programs" },
+  ],
+  run: async (settings, context) => {
+    const files = await inspectManifests(pathOf(settings, context), settings.disable);
+    const addOns = await addOnsIfReachable(settings, context);
+    const rows = files.map((file) => ({
+      path: file.path,
+      addOn: file.addOn,
+      state: file.state,
+      applied: appliedState(file, addOns),
+      objects: file.objects.length,
+    }));
+    const table = (): string =>
+      renderRows(
+        ["FILE", "ADDON", "STATE", "APPLIED", "OBJECTS"],
+        rows.map((row) => [row.path, row.addOn, row.state, row.applied, String(row.objects)]),
+      );
+    context.host.stdout(render(rows, settings.output, table));
+    return EXIT_OK;
+  },
+});
+
+/** Reads every manifest and prints what is wrong. */
+export const MANIFESTS_VALIDATE_COMMAND = defineCommand({
+  path: ["manifests", "validate"],
+  summary: "Check manifests as the deployer reads them; no cluster needed",
+  description: [
+    "Reads every file as Kubernetes does and prints each problem with file, document and line. Exit code 1 if there is any.",
+    "Whether the server accepts the objects is what k3slb manifests diff says.",
+  ].join("\n"),
+  operands: OPERANDS,
+  flags: LOCAL_FLAGS,
+  examples: [
+    { command: "k3slb manifests validate", note: "the folder below /var/lib/rancher/k3s" },
+    { command: "k3slb manifests validate app.yaml", note: "one file, for example before a commit" },
+  ],
+  run: async (settings, context) => {
+    const files = await inspectManifests(pathOf(settings, context), settings.disable);
+    const problems = files.flatMap(({ path, problems }) => problems.map((problem) => ({ file: path, ...problem })));
+    const table = (): string => {
+      const lines = problems.map(({ file, document, line, message }) => {
+        const place = line === undefined ? "" : `:${line}: document ${document}`;
+        return `${file}${place}: ${message}\n`;
+      });
+      return `${lines.join("")}${files.length} files, ${problems.length} problems\n`;
+    };
+    context.host.stdout(render(problems, settings.output, table));
+    return problems.length === 0 ? EXIT_OK : EXIT_FAILURE;
+  },
+});
+
+/** Asks the server what applying the folder would do. */
+export const MANIFESTS_DIFF_COMMAND = defineCommand({
+  path: ["manifests", "diff"],
+  summary: "Show what applying the manifests would create, change and remove",
+  description: [
+    "Asks the server by dry run what would change, field by field, and what would be pruned. Nothing is written. Exit code 1 if",
+    "a file or an object is not accepted.",
+  ].join("\n"),
+  operands: OPERANDS,
+  flags: CLUSTER_FLAGS,
+  examples: [
+    { command: "k3slb manifests diff", note: "everything that differs" },
+    { command: "k3slb manifests diff -o json app.yaml", note: "one file, unchanged objects included" },
+  ],
+  pitfalls: [
+    "Objects of a kind or namespace that the same folder brings can't be checked before they are there.",
+    "Values of Secrets are not shown.",
+  ],
+  run: async (settings, context) => {
+    const files = await inspectManifests(pathOf(settings, context), settings.disable);
+    const client = await openClient(settings, context);
+    try {
+      const kinds = createKindCatalog(client);
+      const result: { file: string; problems: InspectedFile["problems"]; objects: readonly ObjectDifference[] }[] = [];
+      for (const file of files) {
+        const objects = file.state === "Deployed"
+          ? await diffManifest(file, { client, kinds, signal: context.signal })
+          : [];
+        result.push({ file: file.path, problems: file.problems, objects });
+      }
+      context.host.stdout(render(result, settings.output, () => result.map(renderDiff).join("")));
+      const failed = result.some(({ problems, objects }) =>
+        problems.length > 0 || objects.some(({ action }) => action === "error")
+      );
+      return failed ? EXIT_FAILURE : EXIT_OK;
+    } finally {
+      client.close();
+    }
+  },
+});
+
+type LocalSettings = Settings<typeof LOCAL_FLAGS>;
+type ClusterSettings = Settings<typeof CLUSTER_FLAGS>;
+
+function pathOf(settings: LocalSettings, { operands }: CommandContext): string {
+  return operands[0] ?? manifestsFolder(settings["data-dir"]);
+}
+
+function render(value: unknown, form: OutputForm, table: () => string): string {
+  if (form === "json") return `${JSON.stringify(value, undefined, 2)}\n`;
+  return form === "yaml" ? stringifyYaml(JSON.parse(JSON.stringify(value))) : table();
+}
+
+const MARKS: Readonly<Record<ObjectDifference["action"], string>> = {
+  create: "+",
+  change: "~",
+  prune: "-",
+  keep: "=",
+  unchanged: " ",
+  error: "!",
+};
+
+function renderDiff(result: {
+  readonly file: string;
+  readonly problems: InspectedFile["problems"];
+  readonly objects: readonly ObjectDifference[];
+}): string {
+  const problems = result.problems.map(({ message, document, line }) =>
+    `! ${line === undefined ? "" : `document ${document}, line ${line}: `}${message}\n`
+  );
+  const objects = result.objects.filter(({ action }) => action !== "unchanged").map((object) => {
+    const name = object.namespace === "" ? object.name : `${object.namespace}/${object.name}`;
+    const message = object.message === undefined ? "" : `: ${object.message}`;
+    const fields = object.fields.map(({ path, before, after }) => `    ${path}: ${show(before)} -> ${show(after)}\n`);
+    return `${MARKS[object.action]} ${object.action} ${object.kind} ${name}${message}\n${fields.join("")}`;
+  });
+  return problems.length + objects.length === 0 ? "" : `${result.file}\n${[...problems, ...objects].join("")}`;
+}
+
+const MAX_SHOWN_LENGTH = 200;
+
+function show(value: unknown): string {
+  const text = value === undefined ? "(none)" : JSON.stringify(value);
+  return text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}...` : text;
+}
+
+async function openClient(settings: ClusterSettings, { host }: CommandContext): Promise<KubeClient> {
+  const access = await loadKubeconfig({
+    ...(settings.kubeconfig === undefined ? {} : { path: settings.kubeconfig }),
+    env: host.env,
+    defaultPaths: SERVER_KUBECONFIG_PATHS,
+    clock: SYSTEM_CLOCK,
+  });
+  return createKubeClient({
+    access,
+    clock: SYSTEM_CLOCK,
+    userAgent: "k3slb manifests",
+    connectTimeoutMs: REQUEST_TIMEOUT_MS,
+  });
+}
+
+async function addOnsIfReachable(
+  settings: ClusterSettings,
+  context: CommandContext,
+): Promise<ReadonlyMap<string, AddOn> | undefined> {
+  try {
+    const client = await openClient(settings, context);
+    try {
+      return await readAddOns(client, AbortSignal.any([context.signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]));
+    } finally {
+      client.close();
+    }
+  } catch (error) {
+    context.log.debug(`The cluster was not asked: ${errorMessage(error)}`);
+    return undefined;
+  }
+}
+
+function appliedState(file: InspectedFile, addOns: ReadonlyMap<string, AddOn> | undefined): string {
+  if (addOns === undefined) return "unknown";
+  const addOn = addOns.get(file.addOn);
+  if (addOn === undefined) return "no";
+  return file.checksum !== "" && addOn.spec?.checksum === file.checksum ? "yes" : "other content";
+}

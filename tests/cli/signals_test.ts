@@ -1,0 +1,74 @@
+// How the program ends: SIGTERM and SIGINT end it in order with exit code 0, and its log says so on standard error.
+// The API server is one that never answers: a socket that takes connections and stays silent.
+import assert from "node:assert/strict";
+import { createServer, type Server } from "node:net";
+import { programKinds, spawnProgram } from "./program.ts";
+
+for (const kind of programKinds()) {
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    Deno.test(`server (${kind.name}): ends in order after ${signal}`, async () => {
+      const folder = await Deno.makeTempDir();
+      const api = await listen();
+      try {
+        await Deno.writeTextFile(`${folder}/kubeconfig`, kubeconfig(api.port));
+        const args = ["server", "--kubeconfig", `${folder}/kubeconfig`, "--metrics-address=", "--log-format", "json"];
+        const child = spawnProgram(kind, { args });
+        const lines = await untilLine(child.stderr, /"message":"Server starts"/);
+        child.kill(signal);
+        const [{ code }, rest] = await Promise.all([child.status, lines.rest()]);
+        assert.equal(code, 0, rest);
+        assert.match(rest, new RegExp(`"message":"stopping; a second signal stops at once","signal":"${signal}"`));
+        for (const line of rest.trim().split("\n")) assert.ok(JSON.parse(line).time, line);
+        assert.equal(await new Response(child.stdout).text(), "");
+      } finally {
+        api.server.close();
+        await Deno.remove(folder, { recursive: true });
+      }
+    });
+  }
+}
+
+/** Reads `stream` until a line matches; `rest` reads to the end and returns everything. */
+async function untilLine(
+  stream: ReadableStream<Uint8Array<ArrayBuffer>>,
+  pattern: RegExp,
+): Promise<{ readonly rest: () => Promise<string> }> {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  const read = async (): Promise<boolean> => {
+    const { done, value } = await reader.read();
+    text += value ?? "";
+    return !done;
+  };
+  while (!pattern.test(text)) assert.ok(await read(), `ended before ${pattern}: ${text}`);
+  return {
+    rest: async () => {
+      while (await read());
+      return text;
+    },
+  };
+}
+
+function listen(): Promise<{ readonly server: Server; readonly port: number }> {
+  return new Promise((resolve) => {
+    const server = createServer((socket) => {
+      socket.on("error", () => socket.destroy());
+      socket.resume();
+    });
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      resolve({ server, port: typeof address === "object" && address !== null ? address.port : 0 });
+    });
+  });
+}
+
+function kubeconfig(port: number): string {
+  return JSON.stringify({
+    apiVersion: "v1",
+    kind: "Config",
+    clusters: [{ name: "c", cluster: { server: `https://127.0.0.1:${port}` } }],
+    users: [{ name: "u", user: { token: "t" } }],
+    contexts: [{ name: "x", context: { cluster: "c", user: "u" } }],
+    "current-context": "x",
+  });
+}
