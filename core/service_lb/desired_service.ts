@@ -6,6 +6,7 @@ import { desiredStatus, type IngressAddress, type StatusOptions } from "./desire
 import { chooseNode, type NodeConstraint, nodeConstraint, type NodeSelectionOptions } from "./node_selection.ts";
 import { type NodeVerdict, nodeVerdicts, type VerdictFacts } from "./node_verdicts.ts";
 import { type ServedSummary, servedSummary } from "./served_condition.ts";
+import type { WaitsFor } from "./status_timing.ts";
 import { type ServiceSettings, serviceSettings } from "./service_settings.ts";
 
 /** What is the same for all Services. */
@@ -31,8 +32,8 @@ export interface DesiredService {
   readonly verdicts: readonly NodeVerdict[];
   readonly summary: ServedSummary;
   readonly settings: ServiceSettings;
-  /** Whether nothing is expected to change by itself. */
-  readonly complete: boolean;
+  /** What is expected to change by itself; `undefined` if nothing is. */
+  readonly waitsFor: WaitsFor | undefined;
 }
 
 /** What `service` should have. */
@@ -64,7 +65,7 @@ export function desiredService(
     verdicts,
     summary,
     settings,
-    complete: error !== undefined || !verdicts.some((verdict) => !verdict.serves && verdict.waiting),
+    waitsFor: error === undefined ? waitsFor(verdicts) : undefined,
   };
 }
 
@@ -80,6 +81,12 @@ export function candidateNodes(
     if (chooseNode(node, constraint, tolerations).selected) names.push(node.metadata?.name ?? "");
   }
   return names;
+}
+
+function waitsFor(verdicts: readonly NodeVerdict[]): WaitsFor | undefined {
+  const waiting = verdicts.flatMap((verdict) => !verdict.serves && verdict.waiting ? [verdict.reason] : []);
+  if (waiting.length === 0) return undefined;
+  return waiting.every((reason) => reason === "NoPod" || reason === "WaitingForScheduler") ? "cluster" : "node";
 }
 
 /** Whether every node that could serve has the ports taken: a DaemonSet that names each of them would chase new nodes. */

@@ -164,7 +164,6 @@ function nameOf(node: Node): string {
 
 const MAY_PASS: ReadonlySet<VerdictReason> = new Set([
   "PodEnding",
-  "PodFailed",
   "WaitingForScheduler",
   "WaitingForAgent",
   "PodNotReady",

@@ -26,7 +26,7 @@ import {
   writeFinalizers,
   writeStatus,
 } from "./service_writes.ts";
-import { PATIENCE_MS, statusWriteDelayMs } from "./status_timing.ts";
+import { patienceEndMs, statusWriteDelayMs } from "./status_timing.ts";
 import type { KubeClient } from "../kube/contract.ts";
 
 /** Where Events go. Sending is the recorder's affair; it never throws. */
@@ -43,7 +43,11 @@ export interface ServiceEvent {
 
 /** What passes over one Service remember; lost at a restart without harm. */
 export interface PassMemory {
+  /** Since when something is expected to change by itself. */
   waitingSinceMs?: number;
+  /** The nodes' states as text, and since when they are so. */
+  progress?: string;
+  progressMs?: number;
   gainSinceMs?: number;
   lastWriteMs?: number;
   /** Addresses of the last own write, as text. */
@@ -201,8 +205,13 @@ async function syncStatus(
   const observed = service.status?.loadBalancer?.ingress ?? [];
   const condition = servedCondition(service);
   const nowMs = context.clock.monotonicMs();
-  const complete = desired.complete || refused !== undefined;
-  noteTimes(memory, { nowMs, complete, gained: gains(desired.ingress, observed) });
+  const waitsFor = refused === undefined ? desired.waitsFor : undefined;
+  const complete = waitsFor === undefined;
+  noteTimes(memory, { nowMs, complete, gained: gains(desired.ingress, observed), progress: progressText(desired) });
+  const patienceMs = waitsFor === undefined ? undefined : patienceEndMs(waitsFor, {
+    sinceMs: memory.waitingSinceMs ?? nowMs,
+    progressMs: memory.progressMs ?? nowMs,
+  });
   const same = sameIngress(desired.ingress, observed);
   if (same && sameSummary(summary, condition)) return undefined;
   const contestedMs = contestDelayMs(context, { service, memory, nowMs, wanted: desired.ingress, same });
@@ -213,7 +222,7 @@ async function syncStatus(
     hadAddresses: observed.length > 0,
     conditionFlips: condition?.status !== summary.status || condition.reason !== summary.reason,
     complete,
-    waitingSinceMs: memory.waitingSinceMs,
+    patienceEndMs: patienceMs,
     gainSinceMs: memory.gainSinceMs,
     lastWriteMs: memory.lastWriteMs,
   });
@@ -227,7 +236,7 @@ async function syncStatus(
   });
   memory.lastWriteMs = context.clock.monotonicMs();
   memory.lastWritten = addressText(desired.ingress);
-  const settled = complete || nowMs - (memory.waitingSinceMs ?? nowMs) >= PATIENCE_MS;
+  const settled = patienceMs === undefined || nowMs >= patienceMs;
   context.written.service(written);
   tell(context, { service, memory, summary, settled, before: observed, after: desired.ingress });
   return undefined;
@@ -235,12 +244,25 @@ async function syncStatus(
 
 function noteTimes(
   memory: PassMemory,
-  facts: { readonly nowMs: number; readonly complete: boolean; readonly gained: boolean },
+  facts: {
+    readonly nowMs: number;
+    readonly complete: boolean;
+    readonly gained: boolean;
+    readonly progress: string;
+  },
 ): void {
+  if (memory.progress !== facts.progress) memory.progressMs = facts.nowMs;
+  memory.progress = facts.progress;
   if (facts.complete) delete memory.waitingSinceMs;
   else memory.waitingSinceMs ??= facts.nowMs;
   if (facts.gained) memory.gainSinceMs ??= facts.nowMs;
   else delete memory.gainSinceMs;
+}
+
+function progressText(desired: DesiredService): string {
+  return desired.verdicts.map((verdict) => verdict.serves ? verdict.node : `${verdict.node} ${verdict.reason}`).join(
+    ",",
+  );
 }
 
 /** Two programs that both write the status would do so without end: each own turn waits longer. */

@@ -14,8 +14,8 @@ export interface StatusTimingFacts {
   readonly conditionFlips: boolean;
   /** Nothing is expected to change by itself. */
   readonly complete: boolean;
-  /** Since when something is expected to change by itself; `undefined` if nothing is. */
-  readonly waitingSinceMs: number | undefined;
+  /** When a state that may pass by itself is told all the same; `undefined` if nothing is expected to change. */
+  readonly patienceEndMs: number | undefined;
   /** Since when an address is wanted that is not in the status. */
   readonly gainSinceMs: number | undefined;
   readonly lastWriteMs: number | undefined;
@@ -29,16 +29,35 @@ export function statusWriteDelayMs(facts: StatusTimingFacts): number {
   if (facts.gained) {
     if (facts.complete) return 0;
     if (!facts.hadAddresses) return (facts.gainSinceMs ?? facts.nowMs) + FIRST_ADDRESS_WINDOW_MS - facts.nowMs;
-    return sinceWrite(MIN_WRITE_GAP_MS);
+    return sinceWrite(GROWTH_GAP_MS);
   }
   if (facts.complete) return facts.conditionFlips ? 0 : sinceWrite(MIN_WRITE_GAP_MS);
-  const patienceMs = (facts.waitingSinceMs ?? facts.nowMs) + PATIENCE_MS - facts.nowMs;
+  const patienceMs = (facts.patienceEndMs ?? facts.nowMs) - facts.nowMs;
   return Math.max(patienceMs, sinceWrite(MIN_WRITE_GAP_MS));
+}
+
+/** What a Service waits for: the cluster's own controllers, which are slow in a burst, or the node. */
+export type WaitsFor = "cluster" | "node";
+
+/**
+ * When a state that may pass by itself is told all the same.
+ *
+ * @param options.sinceMs Since when the Service waits
+ * @param options.progressMs When a node's state last changed
+ */
+export function patienceEndMs(
+  waitsFor: WaitsFor,
+  options: { readonly sinceMs: number; readonly progressMs: number },
+): number {
+  return Math.min(options.progressMs + PATIENCE_MS[waitsFor], options.sinceMs + MAX_PATIENCE_MS);
 }
 
 /** The first address waits this long for those of other nodes. */
 const FIRST_ADDRESS_WINDOW_MS = 100;
-/** Between writes that only add to what is there. */
+/** Between writes that tell of something else than addresses. */
 const MIN_WRITE_GAP_MS = 1_000;
-/** How long a state that may pass by itself is not told. */
-export const PATIENCE_MS = 2_000;
+/** Between writes that only add addresses while more are to come. */
+const GROWTH_GAP_MS = 3_000;
+const PATIENCE_MS: Readonly<Record<WaitsFor, number>> = { node: 5_000, cluster: 15_000 };
+/** However much moves: a pod that fails and comes back without end is told of. */
+const MAX_PATIENCE_MS = 30_000;

@@ -7,7 +7,7 @@ import { daemonSetName } from "../../../../core/service_lb/names.ts";
 import { serviceSettings } from "../../../../core/service_lb/service_settings.ts";
 import { desiredPrerequisites } from "../../../../core/service_lb/prerequisites.ts";
 import { sameContent, trimNode, trimPod, trimService } from "../../../../core/service_lb/trim_objects.ts";
-import { statusWriteDelayMs } from "../../../../core/service_lb/status_timing.ts";
+import { patienceEndMs, statusWriteDelayMs } from "../../../../core/service_lb/status_timing.ts";
 import { node, pod, service } from "./fixtures.ts";
 
 const TOLERATIONS = "svccontroller.k3s.cattle.io/tolerations";
@@ -80,7 +80,7 @@ const CALM = {
   hadAddresses: true,
   conditionFlips: false,
   complete: true,
-  waitingSinceMs: undefined,
+  patienceEndMs: undefined,
   gainSinceMs: undefined,
   lastWriteMs: undefined,
 };
@@ -98,14 +98,14 @@ const TIMINGS: readonly {
     want: 60,
   },
   {
-    name: "a further address a second after the last write",
+    name: "a further address three seconds after the last write",
     given: { gained: true, complete: false, lastWriteMs: 9_400 },
-    want: 400,
+    want: 2_400,
   },
   { name: "other words a second after the last write", given: { lastWriteMs: 9_900 }, want: 900 },
   {
-    name: "a passing state after two seconds",
-    given: { complete: false, conditionFlips: true, waitingSinceMs: 9_500 },
+    name: "a passing state when patience ends",
+    given: { complete: false, conditionFlips: true, patienceEndMs: 11_500 },
     want: 1_500,
   },
 ];
@@ -113,6 +113,12 @@ const TIMINGS: readonly {
 for (const { name, given, want } of TIMINGS) {
   Deno.test(`statusWriteDelayMs() writes ${name}`, () => assert.equal(statusWriteDelayMs({ ...CALM, ...given }), want));
 }
+
+Deno.test("patienceEndMs() starts anew with each change of a node, but not for ever", () => {
+  assert.equal(patienceEndMs("node", { sinceMs: 0, progressMs: 4_000 }), 9_000);
+  assert.equal(patienceEndMs("cluster", { sinceMs: 0, progressMs: 4_000 }), 19_000);
+  assert.equal(patienceEndMs("node", { sinceMs: 0, progressMs: 100_000 }), 30_000);
+});
 
 const SCOPES: readonly {
   readonly name: string;
