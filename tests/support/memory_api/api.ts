@@ -3,19 +3,8 @@
 import { randomUUID } from "node:crypto";
 import type { User } from "./authentication.ts";
 import { type Access, restrictNode } from "./authorization.ts";
-import { applyDefaults, initialStatus } from "./defaults.ts";
-import {
-  asList,
-  asObject,
-  asText,
-  at,
-  clone,
-  equal,
-  isObject,
-  type Json,
-  type JsonObject,
-  withoutNulls,
-} from "./json.ts";
+import { admit, applyDefaults, initialStatus } from "./defaults.ts";
+import { asList, asObject, asText, at, clone, ensureObject, equal, isObject, type Json, withoutNulls } from "./json.ts";
 import { applyObject, trackUpdate, type Writer } from "./managed_fields.ts";
 import { jsonPatch } from "./patch_json.ts";
 import { mergePatch } from "./patch_merge.ts";
@@ -56,6 +45,14 @@ export interface Written {
   readonly isNew: boolean;
 }
 
+const TEMPLATE_GENERATION = "deprecated.daemonset.template.generation";
+/** Holds a definition until its objects are gone. */
+export const DEFINITION_FINALIZER = "customresourcecleanup.apiextensions.k8s.io";
+const PRECONDITIONS = [["uid", "UID", "deleted and then recreated"], [
+  "resourceVersion",
+  "ResourceVersion",
+  "modified",
+]] as const;
 const DELETION_FIELDS = ["deletionTimestamp", "deletionGracePeriodSeconds"] as const;
 
 /** RFC 3339 with whole seconds, as `metav1.Time` is written. */
@@ -144,32 +141,26 @@ export class Api {
   delete(target: Target, request: DeleteRequest = {}): { object: ApiObject; isGone: boolean } {
     const live = this.get(target);
     const { resource } = target;
-    if (request.uid !== undefined && request.uid !== live.metadata["uid"]) {
-      throw conflict(
-        resource,
-        target.name,
-        `Precondition failed: UID in precondition: ${request.uid}, UID in object meta: ${metaText(live, "uid")}`,
-      );
-    }
-    if (request.resourceVersion !== undefined && request.resourceVersion !== live.metadata["resourceVersion"]) {
-      throw conflict(
-        resource,
-        target.name,
-        `Precondition failed: ResourceVersion in precondition: ${request.resourceVersion}, ResourceVersion in object meta: ${
-          metaText(live, "resourceVersion")
-        }`,
-      );
+    for (const [field, name, fate] of PRECONDITIONS) {
+      const wanted = request[field];
+      if (wanted === undefined || wanted === live.metadata[field]) continue;
+      const why = `the ${name} in the precondition (${wanted}) does not match the ${name} in record ` +
+        `(${metaText(live, field)}). The object might have been ${fate}`;
+      throw conflict({ ...resource, plural: resource.kind }, target.name, why);
     }
     restrictNode(accessOf(target, "delete"), { live });
     const key = storeKey(resource);
     const finalizers = new Set(asList(live.metadata["finalizers"]).map((it) => asText(it)));
     if (request.propagationPolicy === "Foreground") finalizers.add("foregroundDeletion");
     if (request.propagationPolicy === "Orphan") finalizers.add("orphan");
+    const isDefinition = live.kind === "CustomResourceDefinition";
+    if (isDefinition && live.metadata["deletionTimestamp"] === undefined) finalizers.add(DEFINITION_FINALIZER);
     const graceSeconds = this.#graceOf(live, request);
     const isHeld = finalizers.size > 0 || live.kind === "Namespace";
     if (graceSeconds === 0 && !isHeld) {
-      if (target.dryRun !== true) this.store.remove(key, objectKey(live), live);
-      return { object: live, isGone: true };
+      const last = live.kind === "Pod" ? this.#marked(live, { graceSeconds, resource }) : live;
+      if (target.dryRun !== true) this.store.remove(key, objectKey(live), last);
+      return { object: last, isGone: true };
     }
     if (
       live.metadata["deletionTimestamp"] !== undefined &&
@@ -177,15 +168,26 @@ export class Api {
     ) {
       return { object: live, isGone: false };
     }
-    const metadata = { ...live.metadata };
-    metadata["deletionTimestamp"] ??= timestamp(new Date(this.#now().getTime() + graceSeconds * 1000));
-    metadata["deletionGracePeriodSeconds"] = graceSeconds;
-    if (finalizers.size > 0) metadata["finalizers"] = [...finalizers];
-    if (resource.generation) metadata["generation"] = Number(metadata["generation"] ?? 0) + 1;
-    const marked: ApiObject = { ...live, metadata };
+    const marked = this.#marked(live, { graceSeconds, resource });
+    if (finalizers.size > 0) marked.metadata["finalizers"] = [...finalizers];
     if (live.kind === "Namespace") {
       marked["status"] = { ...asObject(live["status"]), phase: "Terminating" };
-      delete metadata["deletionGracePeriodSeconds"];
+      delete marked.metadata["deletionGracePeriodSeconds"];
+    }
+    if (isDefinition) {
+      delete marked.metadata["deletionGracePeriodSeconds"];
+      marked.metadata["generation"] = live.metadata["generation"] ?? 1;
+      const condition = {
+        type: "Terminating",
+        status: "True",
+        reason: "InstanceDeletionPending",
+        message: "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+        lastTransitionTime: this.now(),
+      };
+      marked["status"] = {
+        ...asObject(live["status"]),
+        conditions: [...asList(at(live, "status", "conditions")), condition],
+      };
     }
     if (target.dryRun === true) return { object: marked, isGone: false };
     return { object: inVersion(this.store.put(key, marked), resource), isGone: false };
@@ -197,23 +199,19 @@ export class Api {
     const node = asText(at(binding, "target", "name"));
     if (at(live, "spec", "nodeName") !== undefined) {
       throw conflict(
-        target.resource,
+        { ...target.resource, plural: "pods/binding" },
         target.name,
         `pod ${target.name} is already assigned to node "${asText(at(live, "spec", "nodeName"))}"`,
       );
     }
     const conditions = asList(at(live, "status", "conditions")).filter((it) => asObject(it)["type"] !== "PodScheduled");
     const scheduled = { type: "PodScheduled", status: "True", lastProbeTime: null, lastTransitionTime: this.now() };
-    const observed = live.metadata["generation"] === undefined
-      ? {}
-      : { observedGeneration: live.metadata["generation"] };
     const next: ApiObject = {
       ...live,
       spec: { ...asObject(live["spec"]), nodeName: node },
-      status: { ...asObject(live["status"]), conditions: [...conditions, { ...observed, ...scheduled }] },
+      status: { ...asObject(live["status"]), conditions: [...conditions, scheduled] },
     };
-    const binder = { ...target, subresource: "binding" };
-    this.#commit(live, trackUpdate(live, next, { resource: target.resource, writer: this.#writer(binder) }), binder);
+    this.#commit(live, next, { ...target, subresource: "binding" });
   }
 
   /** Writes an object with no rules but those of storage: for the server's own starting objects. */
@@ -234,7 +232,8 @@ export class Api {
         `${object.kind} in version "${
           object.apiVersion.split("/").at(-1) ?? ""
         }" cannot be handled as a ${resource.kind}: ` +
-          "converting (" + object.apiVersion + ") to (" + version + "): unknown conversion",
+          `converting (${object.apiVersion.split("/").at(-1) ?? ""}.${object.kind}) to ` +
+          `(${resource.group.split(".")[0] || "core"}.${resource.kind}): unknown conversion`,
       );
     }
     object.metadata = { ...object.metadata };
@@ -267,7 +266,8 @@ export class Api {
     applyDefaults(next);
     // Owners are noted before the server gives out addresses and the first status, which nobody owns.
     const writer = this.#writer(target);
-    if (operation === "Update") next = trackUpdate(undefined, next, { resource, writer });
+    if (operation === "Update") next = trackCreate(next, { resource, writer });
+    admit(next);
     this.#allocate(next, undefined);
     const status = initialStatus(next);
     if (status !== undefined) next["status"] = status;
@@ -277,7 +277,9 @@ export class Api {
   }
 
   #allocate(next: ApiObject, live: ApiObject | undefined): void {
-    if (next.kind === "Service") allocateService(next, live, { store: this.store, ranges: this.#ranges });
+    if (next.kind !== "Service") return;
+    allocateService(next, live, { store: this.store, ranges: this.#ranges });
+    if (at(next, "spec", "type") !== "LoadBalancer") ensureObject(next, "status")["loadBalancer"] = {};
   }
 
   #checkNamespace(target: Target): void {
@@ -313,7 +315,7 @@ export class Api {
     if (options.resource.custom) {
       throw new StatusError(415, "UnsupportedMediaType", {
         message: "the body of the request was in an unknown format - accepted media types include: " +
-          "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor",
+          "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
       });
     }
     return strategicPatch(live, body, options.resource.kind);
@@ -385,6 +387,7 @@ export class Api {
     applyDefaults(next);
     if (target.applied !== true) next = trackUpdate(live, next, { resource, writer: this.#writer(target) });
     this.#allocate(next, live);
+    if (next.kind === "DaemonSet") countTemplates(next, live);
     if (resource.generation && target.subresource !== "status" && specChanged(live, next)) {
       next.metadata["generation"] = Number(live.metadata["generation"] ?? 0) + 1;
     }
@@ -445,6 +448,17 @@ export class Api {
     return inVersion(this.store.put(key, owned), resource);
   }
 
+  /** The object with the marks of deletion. */
+  #marked(live: ApiObject, options: { graceSeconds: number; resource: Resource }): ApiObject {
+    const { graceSeconds, resource } = options;
+    const metadata = { ...live.metadata };
+    const isFirst = metadata["deletionTimestamp"] === undefined;
+    metadata["deletionTimestamp"] ??= timestamp(new Date(this.#now().getTime() + graceSeconds * 1000));
+    metadata["deletionGracePeriodSeconds"] = graceSeconds;
+    if (isFirst && resource.generation) metadata["generation"] = Number(metadata["generation"] ?? 0) + 1;
+    return { ...live, metadata };
+  }
+
   #graceOf(live: ApiObject, request: DeleteRequest): number {
     if (live.kind !== "Pod") return 0;
     const phase = at(live, "status", "phase");
@@ -471,6 +485,22 @@ function badRequestInvalidName(resource: Resource): StatusError {
 
 function accessOf(target: Target, verb: string): Access {
   return { ...target, subresource: target.subresource ?? "", verb, fieldSelector: "" };
+}
+
+/** Notes the owners of a new object; the status is nobody's even where it may be given. */
+function trackCreate(next: ApiObject, context: { resource: Resource; writer: Writer }): ApiObject {
+  const { status, ...rest } = next;
+  const owned = trackUpdate(undefined, rest as ApiObject, context);
+  if (status !== undefined && context.resource.subresources.includes("status")) owned["status"] = status;
+  return status === undefined || owned["status"] !== undefined ? owned : trackUpdate(undefined, next, context);
+}
+
+/** Counts the versions of a DaemonSet's template in the annotation that remembers them. */
+function countTemplates(next: ApiObject, live: ApiObject): void {
+  const annotations = ensureObject(next.metadata, "annotations");
+  const count = Number(at(live, "metadata", "annotations", TEMPLATE_GENERATION) ?? 1);
+  const isSame = equal(at(next, "spec", "template"), at(live, "spec", "template"));
+  annotations[TEMPLATE_GENERATION] = String(isSame ? count : count + 1);
 }
 
 function specChanged(live: ApiObject, next: ApiObject): boolean {

@@ -1,6 +1,6 @@
 // Values that the server fills in (k8s.io/kubernetes `pkg/apis/*/v1/defaults.go` and the kinds' strategies), as far as
 // this program's objects show them. Functions change the object that they are given.
-import { asList, asObject, type Json, type JsonObject } from "./json.ts";
+import { asList, asObject, isObject, type Json, type JsonObject } from "./json.ts";
 import type { ApiObject } from "./store.ts";
 
 function fill(object: JsonObject, defaults: JsonObject): void {
@@ -71,7 +71,18 @@ function defaultPodSpec(spec: JsonObject): void {
 function defaultPod(pod: ApiObject): void {
   const spec = asObject(pod["spec"]);
   defaultPodSpec(spec);
-  fill(spec, { enableServiceLinks: true, priority: 0, preemptionPolicy: "PreemptLowerPriority" });
+  fill(spec, { enableServiceLinks: true });
+  // The type of pod conditions has these two also when they are not set.
+  for (const condition of objects(asObject(pod["status"])["conditions"])) {
+    condition["lastProbeTime"] ??= null;
+    condition["lastTransitionTime"] ??= null;
+  }
+}
+
+function admitPod(pod: ApiObject): void {
+  const spec = asObject(pod["spec"]);
+  fill(spec, { priority: 0, preemptionPolicy: "PreemptLowerPriority", serviceAccountName: "default" });
+  spec["serviceAccount"] ??= spec["serviceAccountName"] ?? "default";
   const tolerations = asList(spec["tolerations"]);
   for (const key of ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]) {
     const isTolerated = objects(tolerations).some((it) =>
@@ -143,6 +154,19 @@ function defaultJob(job: ApiObject): void {
   spec["selector"] = { matchLabels: { "batch.kubernetes.io/controller-uid": uid } };
 }
 
+const NODE_INFO = [
+  "architecture",
+  "bootID",
+  "containerRuntimeVersion",
+  "kernelVersion",
+  "kubeProxyVersion",
+  "kubeletVersion",
+  "machineID",
+  "operatingSystem",
+  "osImage",
+  "systemUUID",
+] as const;
+
 const DEFAULTS: Readonly<Record<string, (object: ApiObject) => void>> = {
   Pod: defaultPod,
   Service: defaultService,
@@ -157,10 +181,6 @@ const DEFAULTS: Readonly<Record<string, (object: ApiObject) => void>> = {
       fill(asObject(strategy["rollingUpdate"]), { maxUnavailable: 1, maxSurge: 0 });
     }
     defaultPodSpec(asObject(asObject(spec["template"])["spec"]));
-    object.metadata["annotations"] = {
-      "deprecated.daemonset.template.generation": "1",
-      ...asObject(object.metadata["annotations"]),
-    };
   },
   Deployment: (object) => {
     const spec = asObject(object["spec"]);
@@ -178,8 +198,6 @@ const DEFAULTS: Readonly<Record<string, (object: ApiObject) => void>> = {
       ...asObject(object.metadata["labels"]),
       "kubernetes.io/metadata.name": object.metadata.name,
     };
-    object["spec"] ??= { finalizers: ["kubernetes"] };
-    object["status"] ??= { phase: "Active" };
   },
   Secret: (object) => {
     object["type"] ??= "Opaque";
@@ -189,6 +207,12 @@ const DEFAULTS: Readonly<Record<string, (object: ApiObject) => void>> = {
     const data: JsonObject = { ...asObject(object["data"]) };
     for (const [key, value] of Object.entries(text)) data[key] = new TextEncoder().encode(String(value)).toBase64();
     object["data"] = data;
+  },
+  Node: (object) => {
+    object["status"] ??= {};
+    const status = asObject(object["status"]);
+    fill(status, { daemonEndpoints: { kubeletEndpoint: { Port: 0 } }, nodeInfo: {} });
+    fill(asObject(status["nodeInfo"]), Object.fromEntries(NODE_INFO.map((field) => [field, ""])));
   },
   EndpointSlice: (object) => {
     for (const port of objects(object["ports"])) fill(port, { name: "", protocol: "TCP" });
@@ -207,8 +231,40 @@ const DEFAULTS: Readonly<Record<string, (object: ApiObject) => void>> = {
   },
 };
 
+/** Maps and lists that are not written when they are empty. */
+const OMITTED_WHEN_EMPTY: readonly string[] = ["labels", "annotations", "finalizers", "ownerReferences"];
+
+function dropEmpty(object: JsonObject, fields: readonly string[]): void {
+  for (const field of fields) {
+    const value = object[field];
+    const isEmpty = Array.isArray(value) ? value.length === 0 : isObject(value) && Object.keys(value).length === 0;
+    if (isEmpty) delete object[field];
+  }
+}
+
+/** Fills in, when an object is created, what admission plugins would: nobody owns it. Changes `object`. */
+export function admit(object: ApiObject): void {
+  if (object.kind === "Pod") admitPod(object);
+  if (object.kind === "Event") fill(object, { reportingComponent: "", reportingInstance: "", source: {} });
+  if (object.kind === "Node") {
+    // Until its conditions are known, nothing is scheduled to it.
+    object["spec"] ??= {};
+    const taints = objects(asObject(object["spec"])["taints"]);
+    if (!taints.some((it) => it["key"] === "node.kubernetes.io/not-ready")) {
+      asObject(object["spec"])["taints"] = [...taints, { key: "node.kubernetes.io/not-ready", effect: "NoSchedule" }];
+    }
+  }
+  if (object.kind === "Namespace") object["spec"] ??= { finalizers: ["kubernetes"] };
+  if (object.kind === "DaemonSet") {
+    const annotations = asObject(object.metadata["annotations"]);
+    object.metadata["annotations"] = { ...annotations, "deprecated.daemonset.template.generation": "1" };
+  }
+}
+
 /** Fills in what the server would. Changes `object`. */
 export function applyDefaults(object: ApiObject): void {
+  dropEmpty(object.metadata, OMITTED_WHEN_EMPTY);
+  if (object.kind === "ConfigMap" || object.kind === "Secret") dropEmpty(object, ["data", "binaryData"]);
   DEFAULTS[object.kind]?.(object);
 }
 
@@ -229,6 +285,10 @@ export function initialStatus(object: ApiObject): JsonObject | undefined {
       return object.kind === "PersistentVolumeClaim" ? { phase: "Pending" } : {};
     case "Namespace":
       return { phase: "Active" };
+    case "CustomResourceDefinition": {
+      const versions = objects(asObject(object["spec"])["versions"]).filter((it) => it["storage"] === true);
+      return { acceptedNames: { kind: "", plural: "" }, storedVersions: versions.map((it) => it["name"] ?? "") };
+    }
     default:
       return undefined;
   }

@@ -1,7 +1,6 @@
 // What the server says about itself: /api, /apis and the resource lists below them, in the unaggregated form.
 import { apiVersion, type Resource, type ResourceTable, VIRTUAL_KINDS } from "./resources.ts";
 import type { Json, JsonObject } from "./json.ts";
-import { unknownPath } from "./status_error.ts";
 
 /** Version that the server says it is. */
 export const SERVER_VERSION: JsonObject = {
@@ -16,6 +15,8 @@ export const SERVER_VERSION: JsonObject = {
   platform: "linux/amd64",
 };
 
+/** In the order in which the server lists them for custom resources. */
+const CUSTOM_VERBS: Json[] = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
 const VERBS: Json[] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 function entries(resource: Resource): JsonObject[] {
@@ -24,7 +25,7 @@ function entries(resource: Resource): JsonObject[] {
     singularName: resource.singular,
     namespaced: resource.namespaced,
     kind: resource.kind,
-    verbs: VIRTUAL_KINDS.has(resource.kind) ? ["create"] : VERBS,
+    verbs: VIRTUAL_KINDS.has(resource.kind) ? ["create"] : resource.custom ? CUSTOM_VERBS : VERBS,
   };
   if (resource.shortNames.length > 0) main["shortNames"] = [...resource.shortNames];
   if (resource.categories.length > 0) main["categories"] = [...resource.categories];
@@ -55,9 +56,7 @@ function groups(table: ResourceTable): JsonObject[] {
 }
 
 /**
- * Answer to a discovery path, such as `["apis", "apps", "v1"]`; nothing if the path is none.
- *
- * @throws {StatusError} 404 for a group or version that is not served.
+ * Answer to a discovery path, such as `["apis", "apps", "v1"]`; nothing if the path is none or not served.
  */
 export function discover(path: readonly string[], table: ResourceTable): JsonObject | undefined {
   const [root, ...rest] = path;
@@ -72,7 +71,7 @@ export function discover(path: readonly string[], table: ResourceTable): JsonObj
   if (root === "apis" && rest.length === 0) return { kind: "APIGroupList", apiVersion: "v1", groups: groups(table) };
   if (root === "apis" && rest.length === 1) {
     const found = groups(table).find((it) => it["name"] === rest[0]);
-    if (found === undefined) throw unknownPath();
+    if (found === undefined) return undefined;
     return { kind: "APIGroup", apiVersion: "v1", ...found };
   }
   const groupVersion = root === "api" && rest.length === 1
@@ -82,6 +81,6 @@ export function discover(path: readonly string[], table: ResourceTable): JsonObj
     : undefined;
   if (groupVersion === undefined) return undefined;
   const resources = table.all().filter((it) => apiVersion(it) === groupVersion);
-  if (resources.length === 0) throw unknownPath();
+  if (resources.length === 0) return undefined;
   return { kind: "APIResourceList", apiVersion: "v1", groupVersion, resources: resources.flatMap(entries) };
 }

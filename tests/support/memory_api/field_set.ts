@@ -162,31 +162,11 @@ export interface Comparison {
   readonly removed: FieldSet;
 }
 
-/** Structs that the server's own types always have, so that nobody is said to have added them. */
-const ALWAYS_THERE: ReadonlySet<string> = new Set([
-  "metadata",
-  "spec",
-  "status",
-  "spec.template",
-  "spec.template.metadata",
-  "spec.template.spec",
-  "spec.template.spec.containers",
-  "spec.containers",
-  "spec.strategy",
-  "spec.updateStrategy",
-  "status.loadBalancer",
-  "status.nodeInfo",
-  "status.daemonEndpoints",
-  "status.daemonEndpoints.kubeletEndpoint",
-  "spec.names",
-  "status.acceptedNames",
-]);
-
 function differ(left: Json | undefined, right: Json | undefined, context: { walk: Walk; found: Comparison }): void {
   const { walk, found } = context;
   if (left === undefined && right === undefined) return;
   const note = (isLeaf: boolean): void => {
-    if (!isLeaf && ALWAYS_THERE.has(walk.fields.join(".")) && walk.elements.at(-1)?.startsWith("f:") === true) return;
+    if (!isLeaf && walk.schema.isAlwaysThere(walk.fields) && walk.elements.at(-1)?.startsWith("f:") === true) return;
     if (left === undefined) insertPath(found.added, walk.elements);
     else if (right === undefined) insertPath(found.removed, walk.elements);
     else if (isLeaf && !equal(left, right)) insertPath(found.changed, walk.elements);

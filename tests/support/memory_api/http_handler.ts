@@ -169,8 +169,13 @@ export class HttpHandler {
       });
     }
     const found = discover(segments, this.#parts.api.resources);
-    if (found === undefined) throw unknownPath();
-    return { code: 200, body: found };
+    if (found !== undefined) return { code: 200, body: found };
+    // Below a version that is served the answer is a Status; elsewhere nobody listens.
+    const served = segments[0] === "api" ? segments.slice(1, 2) : segments.slice(1, 3);
+    const isServed = (segments[0] === "api" || segments[0] === "apis") &&
+      this.#parts.api.resources.hasVersion(served.join("/"));
+    if (isServed) throw unknownPath();
+    return { code: 404, body: "404 page not found\n" };
   }
 
   #matcher(asked: ResourceRequest, url: URL): Matcher {
@@ -337,7 +342,7 @@ export class HttpHandler {
         kind: `${resource.kind}List`,
         apiVersion: "v1",
         metadata: { resourceVersion: String(api.store.revision) },
-        items: doomed,
+        items: resource.custom ? doomed : doomed.map(({ apiVersion: _version, kind: _kind, ...rest }) => rest),
       },
     };
   }

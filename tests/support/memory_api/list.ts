@@ -29,9 +29,11 @@ function parseToken(text: string): Token {
       return { revision: Number(parsed.revision), after: String(parsed.after) };
     }
   } catch (error) {
-    throw badRequest(`continue key is not valid: ${error instanceof Error ? error.message : String(error)}`);
+    throw badRequest(
+      `invalid continue token: continue key is not valid: ${error instanceof Error ? error.message : String(error)}`,
+    );
   }
-  throw badRequest("continue key is not valid");
+  throw badRequest("invalid continue token: continue key is not valid: no version inside");
 }
 
 /**
@@ -71,6 +73,7 @@ export function listPage(store: Store, request: ListRequest): JsonObject {
     metadata["continue"] = btoa(JSON.stringify({ revision, after: objectKey(last) }));
     metadata["remainingItemCount"] = selected.length - page.length;
   }
+  if (resource.custom) metadata["continue"] ??= "";
   return {
     kind: `${resource.kind}List`,
     apiVersion: apiVersion(resource),

@@ -191,12 +191,15 @@ function removeAt(value: Json, path: readonly string[], place: { schema: ApplySc
   });
 }
 
-/** Every path of a set together with the fields above them, deepest first. */
+/**
+ * Every path of a set together with the fields above them. Parents come first: an item whose keys were removed before
+ * it could no longer be found.
+ */
 function withParents(set: FieldSet, prefix: readonly string[] = []): string[][] {
   const paths: string[][] = [];
-  for (const [element, child] of set.children) paths.push(...withParents(child, [...prefix, element]));
   const last = prefix.at(-1);
   if (last !== undefined && (set.member || last.startsWith("f:"))) paths.push([...prefix]);
+  for (const [element, child] of set.children) paths.push(...withParents(child, [...prefix, element]));
   return paths;
 }
 
@@ -213,9 +216,7 @@ function ownerName(entry: JsonObject): string {
   let name = JSON.stringify(asText(entry["manager"]));
   if (entry["subresource"] !== undefined) name += ` with subresource ${JSON.stringify(entry["subresource"])}`;
   if (entry["operation"] !== "Update") return name;
-  return `${name} using ${asText(entry["apiVersion"])}${
-    entry["time"] === undefined ? "" : ` at ${asText(entry["time"])}`
-  }`;
+  return `${name} using ${asText(entry["apiVersion"])}`;
 }
 
 function conflictError(conflicts: readonly { readonly entry: JsonObject; readonly path: string[] }[]): StatusError {
@@ -273,12 +274,13 @@ export function applyObject(
   const owners = ownersOf(live);
   const own = owners.find((owner) => isOwner(owner.entry, wanted));
   const others = owners.filter((owner) => owner !== own);
-  const set = resetFields(ownable(fieldsOf(bare(applied), schema), { isApply: true }), context);
+  const named = fieldsOf(bare(applied), schema);
+  const set = resetFields(ownable(named, { isApply: true }), context);
 
   const base = bare(live);
   let merged = mergeApplied(base, bare(applied), { schema, fields: [] });
   for (const path of withParents(own?.set ?? emptySet())) {
-    const isKept = [set, ...others.map((owner) => owner.set)].some((other) => {
+    const isKept = [named, ...others.map((owner) => owner.set)].some((other) => {
       const below = subset(other, path);
       return below !== undefined && !isEmptySet(below);
     });

@@ -2,11 +2,14 @@
 import { asList, asObject, asText, clone, equal, isObject, type Json } from "./json.ts";
 import { badRequest, StatusError } from "./status_error.ts";
 
-function unprocessable(message: string): StatusError {
-  return new StatusError(422, "Invalid", {
+/** `why` stays inside: the real server does not tell. */
+function unprocessable(why: string): StatusError {
+  const error = new StatusError(422, "Invalid", {
     message: "the server rejected our request due to an error in our request",
-    details: { causes: [{ message }] },
+    details: {},
   });
+  error.cause = why;
+  return error;
 }
 
 function parsePointer(pointer: string): string[] {

@@ -1,6 +1,6 @@
 // Strategic merge patch (k8s.io/apimachinery `pkg/util/strategicpatch`): lists merge by key where the kind says so, and
 // directives replace, delete or keep.
-import { asList, asText, clone, equal, isObject, type Json, type JsonObject } from "./json.ts";
+import { asList, asText, canonical, clone, equal, isObject, type Json, type JsonObject } from "./json.ts";
 import { type FieldPath, strategicShape } from "./schema.ts";
 
 const DELETE_PRIMITIVES = "$deleteFromPrimitiveList/";
@@ -25,15 +25,36 @@ function mergeKeyed(current: Json[], patch: Json[], options: { path: FieldPath; 
   return result;
 }
 
-function order(list: Json[], wanted: Json[], key: string | undefined): Json[] {
-  const rank = (item: Json): number =>
-    wanted.findIndex((want) =>
-      key === undefined ? equal(want, item) : isObject(want) && isObject(item) && equal(want[key], item[key])
-    );
-  const ranked = list.filter((item) => rank(item) >= 0).sort((a, b) => rank(a) - rank(b));
-  let next = 0;
-  // Items that the patch does not name stay at their places.
-  return list.map((item) => rank(item) < 0 ? item : ranked[next++] ?? item);
+/** How to tell items of one list apart. */
+function identity(key: string | undefined): (item: Json) => string {
+  return (item) => canonical(key === undefined || !isObject(item) ? item : item[key]);
+}
+
+/**
+ * The merged list in the server's order: items of the patch as the patch has them, the others where they stood relative
+ * to those; new items come before what they can't be compared with.
+ */
+function order(merged: Json[], lists: { wanted: Json[]; before: Json[]; id: (item: Json) => string }): Json[] {
+  const { id } = lists;
+  const wanted = lists.wanted.map(id);
+  const before = lists.before.map(id);
+  const named = merged.filter((item) => wanted.includes(id(item))).sort((a, b) =>
+    wanted.indexOf(id(a)) - wanted.indexOf(id(b))
+  );
+  const others = merged.filter((item) => !wanted.includes(id(item))).sort((a, b) =>
+    before.indexOf(id(a)) - before.indexOf(id(b))
+  );
+  const result: Json[] = [];
+  while (named.length > 0 || others.length > 0) {
+    const [left, right] = [others[0], named[0]];
+    const leftPlace = left === undefined ? -1 : before.indexOf(id(left));
+    const rightPlace = right === undefined ? Infinity : before.indexOf(id(right));
+    const isLeft = right === undefined ||
+      (left !== undefined && leftPlace >= 0 && rightPlace >= 0 && leftPlace < rightPlace);
+    const next = isLeft ? others.shift() : named.shift();
+    if (next !== undefined) result.push(next);
+  }
+  return result;
 }
 
 function mergeMap(current: JsonObject, patch: JsonObject, options: { path: FieldPath; kind: string }): JsonObject {
@@ -62,7 +83,8 @@ function mergeMap(current: JsonObject, patch: JsonObject, options: { path: Field
   for (const [field, wanted] of orders) {
     const shape = strategicShape([...path, field], kind);
     if (Array.isArray(result[field])) {
-      result[field] = order(asList(result[field]), wanted, shape.merge === "key" ? shape.key : undefined);
+      const id = identity(shape.merge === "key" ? shape.key : undefined);
+      result[field] = order(asList(result[field]), { wanted, before: asList(current[field]), id });
     }
   }
   return result;
@@ -72,10 +94,14 @@ function mergeValue(current: Json | undefined, patch: Json, options: { path: Fie
   if (isObject(patch)) return mergeMap(isObject(current) ? current : {}, patch, options);
   if (!Array.isArray(patch)) return patch;
   const shape = strategicShape(options.path, options.kind);
-  if (shape.merge === "key") return mergeKeyed(asList(current), patch, { ...options, key: shape.key });
+  const before = asList(current);
+  if (shape.merge === "key") {
+    const merged = mergeKeyed(before, patch, { ...options, key: shape.key });
+    return order(merged, { wanted: patch, before, id: identity(shape.key) });
+  }
   if (shape.merge === "set") {
-    const present = asList(current);
-    return [...present, ...patch.filter((item) => !present.some((other) => equal(other, item)))];
+    const merged = [...before, ...patch.filter((item) => !before.some((other) => equal(other, item)))];
+    return order(merged, { wanted: patch, before, id: identity(undefined) });
   }
   return clone(patch);
 }

@@ -126,6 +126,11 @@ export class ResourceTable {
     return this.all().find((it) => it.group === group && it.version === version && it.plural === plural);
   }
 
+  /** Whether anything is served under this `group/version`. */
+  hasVersion(version: string): boolean {
+    return this.all().some((it) => apiVersion(it) === version);
+  }
+
   /** Any version of the kind with this store key. */
   byStoreKey(key: string): Resource | undefined {
     return this.all().find((it) => storeKey(it) === key);

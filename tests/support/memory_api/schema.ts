@@ -20,6 +20,8 @@ export interface ApplySchema {
   isAtomicMap(path: FieldPath): boolean;
   /** Whether a field is declared, as opposed to a key of a free mapping. */
   isDeclared(path: FieldPath): boolean;
+  /** Whether the server's own type always has this part, so that nobody is said to have added it. */
+  isAlwaysThere(path: FieldPath): boolean;
 }
 
 const ATOMIC: ListShape = { type: "atomic" };
@@ -86,6 +88,25 @@ const FREE_MAPS: ReadonlySet<string> = new Set([
   "matchLabels",
 ]);
 
+const ALWAYS_THERE: ReadonlySet<string> = new Set([
+  "metadata",
+  "spec",
+  "status",
+  "spec.template",
+  "spec.template.metadata",
+  "spec.template.spec",
+  "spec.template.spec.containers",
+  "spec.containers",
+  "spec.strategy",
+  "spec.updateStrategy",
+  "status.loadBalancer",
+  "status.nodeInfo",
+  "status.daemonEndpoints",
+  "status.daemonEndpoints.kubeletEndpoint",
+  "spec.names",
+  "status.acceptedNames",
+]);
+
 function builtInList(path: FieldPath, kind: string): ListShape {
   const field = path.at(-1) ?? "";
   const parent = path.at(-2) ?? "";
@@ -104,6 +125,10 @@ function builtInSchema(kind: string): ApplySchema {
       ATOMIC_MAPS.has(path.at(-1) ?? "") ||
       (path.at(-1) === "requiredDuringSchedulingIgnoredDuringExecution" && path.at(-2) === "nodeAffinity"),
     isDeclared: (path) => !FREE_MAPS.has(path.at(-2) ?? ""),
+    isAlwaysThere: (path) => {
+      const text = path.join(".");
+      return ALWAYS_THERE.has(text) || (kind === "CustomResourceDefinition" && text === "status.conditions");
+    },
   };
 }
 
@@ -130,9 +155,10 @@ function customSchema(schema: JsonObject): ApplySchema {
       if (type !== "map") return ATOMIC;
       return { type: "map", keys: asList(found?.["x-kubernetes-list-map-keys"]).map((key) => asText(key)) };
     },
+    isAlwaysThere: (path) => path.length === 1 && path[0] === "metadata",
     isAtomicMap: (path) => schemaAt(schema, path)?.["x-kubernetes-map-type"] === "atomic",
     isDeclared: (path) => {
-      if (path.length === 1) return true;
+      if (path.length === 1 && ["apiVersion", "kind", "metadata"].includes(path[0] ?? "")) return true;
       if (path[0] === "metadata") return !FREE_MAPS.has(path.at(-2) ?? "");
       const parent = schemaAt(schema, path.slice(0, -1));
       let owner = parent ?? {};

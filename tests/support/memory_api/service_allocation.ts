@@ -30,6 +30,10 @@ function familiesOf(spec: JsonObject): string[] {
   const given = asList(spec["ipFamilies"]).map((family) => asText(family));
   const address = asText(spec["clusterIP"]);
   const first = given[0] ?? (address !== "" && address !== "None" ? (address.includes(":") ? "IPv6" : "IPv4") : "IPv4");
+  // A headless Service without a selector may have endpoints of any family.
+  if (address === "None" && given.length === 0 && Object.keys(asObject(spec["selector"])).length === 0) {
+    spec["ipFamilyPolicy"] ??= "RequireDualStack";
+  }
   const isDual = spec["ipFamilyPolicy"] === "PreferDualStack" || spec["ipFamilyPolicy"] === "RequireDualStack";
   if (!isDual) return given.length > 0 ? given : [first];
   return [first, first === "IPv4" ? "IPv6" : "IPv4"];

@@ -22,12 +22,14 @@ export class StatusError extends Error {
   readonly code: number;
   readonly reason: string;
   readonly details: JsonObject;
+  readonly hasEmptyDetails: boolean;
 
   constructor(code: number, reason: string, options: { readonly message: string; readonly details?: JsonObject }) {
     super(options.message);
     this.code = code;
     this.reason = reason;
     this.details = options.details ?? {};
+    this.hasEmptyDetails = options.details !== undefined;
   }
 
   /** The body of the answer. */
@@ -35,7 +37,7 @@ export class StatusError extends Error {
     const status: JsonObject = { kind: "Status", apiVersion: "v1", metadata: {}, status: "Failure" };
     if (this.message !== "") status["message"] = this.message;
     if (this.reason !== "") status["reason"] = this.reason;
-    if (Object.keys(this.details).length > 0) status["details"] = this.details;
+    if (Object.keys(this.details).length > 0 || this.hasEmptyDetails) status["details"] = this.details;
     status["code"] = this.code;
     return status;
   }
@@ -110,7 +112,7 @@ export function badRequest(message: string): StatusError {
 
 /** 404 for a path that no resource has. */
 export function unknownPath(): StatusError {
-  return new StatusError(404, "NotFound", { message: "the server could not find the requested resource" });
+  return new StatusError(404, "NotFound", { message: "the server could not find the requested resource", details: {} });
 }
 
 /** 410 for a version or continue token that history no longer covers. */

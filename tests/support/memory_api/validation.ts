@@ -64,7 +64,8 @@ function nameCauses(object: ApiObject): Cause[] {
   if (name.length > limit) {
     causes.push(wrong("metadata.name", name, `must be no more than ${limit} ${isLabel ? "bytes" : "bytes"}`));
   }
-  if (!(isLabel ? LABEL : SUBDOMAIN).test(name)) {
+  if (isLabel && name.includes(".")) causes.push(wrong("metadata.name", name, "must not contain dots"));
+  else if (!(isLabel ? LABEL : SUBDOMAIN).test(name)) {
     causes.push(wrong("metadata.name", name, isLabel ? LABEL_WORDS : SUBDOMAIN_WORDS));
   }
   return causes;
@@ -120,13 +121,26 @@ function serviceCauses(service: ApiObject): Cause[] {
     if (typeof number !== "number" || number < 1 || number > 65535) {
       causes.push(wrong(`${field}.port`, number ?? 0, "must be between 1 and 65535, inclusive"));
     }
+    const target = port["targetPort"];
+    if (typeof target === "number" && (target < 1 || target > 65535)) {
+      causes.push(wrong(`${field}.targetPort`, target, "must be between 1 and 65535, inclusive"));
+    }
     const protocol = asText(port["protocol"]);
     if (!["TCP", "UDP", "SCTP"].includes(protocol)) {
       causes.push(notSupported(`${field}.protocol`, { value: protocol, allowed: ["SCTP", "TCP", "UDP"] }));
     }
     const key = `${String(number)}/${protocol}`;
     if (seen.has(key)) {
-      causes.push(duplicate(field, { ...(port["name"] === undefined ? {} : {}), port: number ?? 0, protocol }));
+      causes.push(
+        duplicate(field, {
+          Name: "",
+          Protocol: protocol,
+          AppProtocol: null,
+          Port: number ?? 0,
+          TargetPort: 0,
+          NodePort: 0,
+        }),
+      );
     }
     seen.add(key);
   });

@@ -36,8 +36,7 @@ export function startControllers(api: Api, options: ControllersOptions): () => v
     scheduler: () => startScheduler(api, counts),
     endpointSlices: () => startEndpointSlices(api, counts),
     jobs: () => startJobs(api, counts),
-    nodeLifecycle: () =>
-      options.nodeGraceMs === undefined ? () => {} : startNodeLifecycle(api, { counts, graceMs: options.nodeGraceMs }),
+    nodeLifecycle: () => startNodeLifecycle(api, { counts, graceMs: options.nodeGraceMs }),
   };
   const names = options.only ?? Object.keys(starts) as ControllerName[];
   const stops = names.map((name) => starts[name]());
