@@ -1,0 +1,241 @@
+// The manifests folder as the deployer would see it, without changing anything: for `k3slb manifests`.
+// The same selection, parsing and apply objects as the deployer's; the server is asked for dry runs only.
+import { stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { KubeClient, ResourceType } from "../kube/contract.ts";
+import { isNotFound } from "../kube/errors.ts";
+import type { KubeObject } from "../kube/types.ts";
+import { errorMessage, isAbort, isK3slbError, K3slbError } from "../shared/errors.ts";
+import {
+  ADD_ON_NAMESPACE,
+  ADD_ONS,
+  type AddOn,
+  addOnNameOf,
+  checksumOf,
+  KINDS_ANNOTATION,
+  ownershipMarks,
+  SET_HASH_LABEL,
+} from "./addon.ts";
+import { namespaceOf, objectToApply } from "./apply_plan.ts";
+import { type ChangedField, changedFields } from "./changed_fields.ts";
+import { createKindCatalog, type KindCatalog } from "./kind_catalog.ts";
+import { decodeText } from "./manifest_deployer.ts";
+import { readManifest, scanFolder } from "./manifest_dir.ts";
+import { type ManifestObject, parseManifests } from "./parse_manifests.ts";
+import { kindsToSearch, objectIdentity, prunePlan, type SeenObject } from "./prune_plan.ts";
+import { type LeftOutReason, type SeenFile, selectFiles } from "./select_files.ts";
+
+/** What becomes of a file. */
+export type FileState = "Deployed" | "Invalid" | "Unreadable" | "BadName" | "Conflict" | LeftOutReason;
+
+/** One thing that is wrong with a file. */
+export interface FileProblem {
+  readonly message: string;
+  readonly document?: number;
+  readonly line?: number;
+}
+
+/** One file of the folder. */
+export interface InspectedFile {
+  /** Path below the folder. */
+  readonly path: string;
+  readonly source: string;
+  readonly state: FileState;
+  /** Empty if the name is no valid one. */
+  readonly addOn: string;
+  readonly checksum: string;
+  readonly objects: readonly ManifestObject[];
+  readonly problems: readonly FileProblem[];
+}
+
+/**
+ * Every manifest at `path`, a folder or a single file, sorted; files that are no manifests are left out.
+ *
+ * @throws {K3slbError} code "manifests-folder" if there is nothing at `path`
+ */
+export async function inspectManifests(path: string, disable: readonly string[]): Promise<readonly InspectedFile[]> {
+  const { folder, files } = await filesAt(path);
+  const inspected: InspectedFile[] = [];
+  const owners = new Map<string, string>();
+  for (const { file, leftOut } of selectFiles(files, disable)) {
+    if (leftOut === "Hidden" || leftOut === "NotAManifest") continue;
+    const result = await inspectFile(join(folder, file.path), { file, leftOut });
+    const owner = owners.get(result.addOn);
+    if (leftOut !== undefined || result.addOn === "" || owner === undefined) {
+      if (leftOut === undefined) owners.set(result.addOn, file.path);
+      inspected.push(result);
+      continue;
+    }
+    const message = `AddOn "${result.addOn}" belongs to "${owner}"; give one of the files another name`;
+    inspected.push({ ...result, state: "Conflict", problems: [...result.problems, { message }] });
+  }
+  return inspected;
+}
+
+/** What applying would do to one object. */
+export interface ObjectDifference {
+  readonly action: "create" | "change" | "prune" | "keep" | "unchanged" | "error";
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly fields: readonly ChangedField[];
+  /** What the server said, or why an object stays. */
+  readonly message?: string;
+}
+
+/** What {@linkcode diffManifest} takes. */
+export interface DiffOptions {
+  readonly client: KubeClient;
+  /** Shared between files; a new one if absent. */
+  readonly kinds?: KindCatalog;
+  readonly signal?: AbortSignal;
+}
+
+/** What applying `file` would do. Changes nothing. */
+export async function diffManifest(file: InspectedFile, options: DiffOptions): Promise<readonly ObjectDifference[]> {
+  const kinds = options.kinds ?? createKindCatalog(options.client);
+  const differences: ObjectDifference[] = [];
+  const wanted = new Set<string>();
+  for (const object of file.objects) {
+    try {
+      const type = await kinds.find(object, options);
+      if (type === undefined) {
+        differences.push({ ...describe(object), action: "error", message: "the server does not have this kind (yet)" });
+        continue;
+      }
+      const located = { ...object, type };
+      const namespace = namespaceOf(located);
+      wanted.add(objectIdentity(type, { namespace, name: object.name }));
+      differences.push(await diffObject(objectToApply(located, file.addOn), { ...options, type, namespace, object }));
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      differences.push({ ...describe(object), action: "error", message: errorMessage(error) });
+    }
+  }
+  return [...differences, ...await diffPruned(file, { ...options, kinds, wanted })];
+}
+
+/** The AddOns on the server by name. */
+export async function readAddOns(client: KubeClient, signal?: AbortSignal): Promise<ReadonlyMap<string, AddOn>> {
+  try {
+    const { items } = await client.list(ADD_ONS, {
+      namespace: ADD_ON_NAMESPACE,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    return new Map(items.map((addOn) => [addOn.metadata?.name ?? "", addOn]));
+  } catch (error) {
+    // The kind comes with the first start of a deployer.
+    if (isNotFound(error)) return new Map();
+    throw error;
+  }
+}
+
+async function filesAt(path: string): Promise<{ readonly folder: string; readonly files: readonly SeenFile[] }> {
+  try {
+    const info = await stat(path);
+    if (!info.isFile()) return { folder: path, files: (await scanFolder(path)).files };
+    const file = { path: basename(path), sizeBytes: info.size, modifiedMs: info.mtimeMs, viaSymlink: false };
+    return { folder: dirname(path), files: [file] };
+  } catch (error) {
+    throw new K3slbError(`Cannot look at "${path}": ${errorMessage(error)}`, {
+      code: "manifests-folder",
+      hint: "Name a file or folder that exists, or the root folder with --data-dir",
+      cause: error,
+    });
+  }
+}
+
+async function inspectFile(
+  source: string,
+  choice: { readonly file: SeenFile; readonly leftOut: LeftOutReason | undefined },
+): Promise<InspectedFile> {
+  const { file, leftOut } = choice;
+  const addOn = addOnNameOf(file.path) ?? "";
+  const base = { path: file.path, source, addOn, checksum: "", objects: [], problems: [] };
+  if (leftOut !== undefined) return { ...base, state: leftOut };
+  try {
+    const content = await readManifest(source);
+    if (content === undefined) {
+      return { ...base, state: "Unreadable", problems: [{ message: "The file is being written" }] };
+    }
+    const checksum = checksumOf(content.bytes);
+    const objects = parseManifests(decodeText(content.bytes, file.path), file.path);
+    if (addOn !== "") return { ...base, state: "Deployed", checksum, objects };
+    const message = "The name up to the first period must be lower-case letters, digits and hyphens";
+    return { ...base, state: "BadName", checksum, objects, problems: [{ message }] };
+  } catch (error) {
+    const state = isK3slbError(error, "manifest-read") ? "Unreadable" : "Invalid";
+    return { ...base, state, problems: problemsOf(error) };
+  }
+}
+
+function problemsOf(error: unknown): readonly FileProblem[] {
+  const listed = isK3slbError(error) ? error.details["problems"] : undefined;
+  return Array.isArray(listed) ? listed as readonly FileProblem[] : [{ message: errorMessage(error) }];
+}
+
+async function diffObject(
+  wanted: KubeObject,
+  options: DiffOptions & { readonly type: ResourceType; readonly namespace: string; readonly object: ManifestObject },
+): Promise<ObjectDifference> {
+  const { client, type, namespace, object } = options;
+  const call = options.signal === undefined ? {} : { signal: options.signal };
+  const key = { name: object.name, ...(namespace === "" ? {} : { namespace }) };
+  const described = { ...describe(object), namespace };
+  const live = await orMissing(client.get(type, key, call));
+  const after = await client.apply<KubeObject>(type, wanted, {
+    ...call,
+    dryRun: true,
+    fieldValidation: "Strict",
+    force: true,
+  });
+  if (live === undefined) return { ...described, action: "create" };
+  const fields = changedFields(live, after);
+  const shown = object.kind === "Secret" ? fields.map((field) => ({ ...field, before: "***", after: "***" })) : fields;
+  return { ...described, action: fields.length === 0 ? "unchanged" : "change", fields: shown };
+}
+
+async function diffPruned(
+  file: InspectedFile,
+  options: DiffOptions & { readonly kinds: KindCatalog; readonly wanted: ReadonlySet<string> },
+): Promise<readonly ObjectDifference[]> {
+  const call = options.signal === undefined ? {} : { signal: options.signal };
+  const key = { namespace: ADD_ON_NAMESPACE, name: file.addOn };
+  const addOn = await orMissing(options.client.get(ADD_ONS, key, call));
+  const seen: SeenObject[] = [];
+  for (const kind of kindsToSearch(addOn?.metadata?.annotations?.[KINDS_ANNOTATION], [])) {
+    const type = await options.kinds.find(kind, call);
+    if (type === undefined || type.verbs?.includes("list") === false) continue;
+    const labelSelector = `${SET_HASH_LABEL}=${ownershipMarks(file.addOn).labels[SET_HASH_LABEL]}`;
+    const { items } = await options.client.list(type, { ...call, labelSelector });
+    seen.push(...items.map((object) => ({ type, object })));
+  }
+  const plan = prunePlan({ addOn: file.addOn, seen, wanted: options.wanted, wantedUids: new Set() });
+  const describeSeen = ({ type, object: { metadata } }: SeenObject): Omit<ObjectDifference, "action"> => ({
+    kind: type.kind,
+    namespace: metadata?.namespace ?? "",
+    name: metadata?.name ?? "",
+    fields: [],
+  });
+  return [
+    ...plan.remove.map((object): ObjectDifference => ({ ...describeSeen(object), action: "prune" })),
+    ...plan.keep.map((object): ObjectDifference => ({
+      ...describeSeen(object),
+      action: "keep",
+      message: object.reason,
+    })),
+  ];
+}
+
+function describe(object: ManifestObject): Omit<ObjectDifference, "action"> {
+  return { kind: object.kind, namespace: object.namespace, name: object.name, fields: [] };
+}
+
+async function orMissing<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
