@@ -2,13 +2,15 @@
 // Usage: deno run -A tests/run.ts SUITE...   Suites: unit, cli, build, netns, memory, real.
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { readdirSync } from "node:fs";
+import { worldCommand } from "./support/netns.ts";
 import { ensureTools, type ToolPurpose } from "./support/prerequisites.ts";
 
 /** One group of tests and what it needs. */
 interface Suite {
   readonly paths: readonly string[];
   readonly tools: readonly ToolPurpose[];
-  /** Run inside a private user, network and mount namespace. */
+  /** Run each file in a private network world of its own. */
   readonly isolated: boolean;
   readonly needsBinary: boolean;
   readonly env: Readonly<Record<string, string>>;
@@ -74,20 +76,24 @@ async function main(names: readonly string[]): Promise<number> {
 }
 
 async function runSuite(one: Suite): Promise<Counts> {
-  const test = ["deno", "test", "-A", "--quiet", ...(one.parallel ? ["--parallel"] : []), ...one.paths];
-  const command = one.isolated ? [...isolation(), ...test] : test;
-  const { code, output } = await run(command, { ...one.env, DENO_JOBS: "2" });
-  const match = COUNTS_REGEXP.exec(output);
-  if (!match) return { passed: 0, failed: 1, skipped: 0 };
-  const failed = Number(match[2]);
-  // A runner that fails without a failed test (a module that does not load, a leaked process) is a failure too.
-  return { passed: Number(match[1]), failed: code !== 0 && failed === 0 ? 1 : failed, skipped: Number(match[3] ?? 0) };
+  const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const paths of one.isolated ? one.paths.flatMap(testFiles).map((file) => [file]) : [one.paths]) {
+    const test = ["deno", "test", "-A", "--quiet", ...(one.parallel ? ["--parallel"] : []), ...paths];
+    const { code, output } = await run(one.isolated ? worldCommand(test) : test, { ...one.env, DENO_JOBS: "2" });
+    const match = COUNTS_REGEXP.exec(output);
+    const failed = Number(match?.[2] ?? 0);
+    total.passed += Number(match?.[1] ?? 0);
+    // A run that fails without a failed test (a module that does not load, a leaked process) is a failure too.
+    total.failed += (code !== 0 || !match) && failed === 0 ? 1 : failed;
+    total.skipped += Number(match?.[3] ?? 0);
+  }
+  return total;
 }
 
-/** Root needs no user namespace of its own, an ordinary user does. */
-function isolation(): string[] {
-  const flags = process.getuid?.() === 0 ? ["-n", "-m"] : ["-U", "-r", "-n", "-m"];
-  return ["unshare", ...flags, "--propagation", "private"];
+function testFiles(folder: string): string[] {
+  return readdirSync(`${ROOT}/${folder}`).filter((name) => name.endsWith("_test.ts")).sort().map((name) =>
+    `${folder}/${name}`
+  );
 }
 
 async function must(what: string, command: readonly string[]): Promise<void> {
