@@ -1,6 +1,7 @@
 // The Kubernetes API over a transport: paths, verbs, bodies and what answers mean.
 // Facts: https://kubernetes.io/docs/reference/using-api/api-concepts/.
 import type { Clock } from "../runtime/clock.ts";
+import { BookmarkPace } from "./bookmark_pace.ts";
 import type { ClusterAccess } from "./cluster_access.ts";
 import { answerError } from "./connection_errors.ts";
 import {
@@ -52,16 +53,21 @@ export interface KubeClientOptions {
 /** A client of the server of `options.access`; connects with the first request. */
 export function createKubeClient(options: KubeClientOptions): KubeClient {
   const { watchMarginMs = WATCH_MARGIN_MS, userAgent = "k3slb", ...rest } = options;
-  return new TransportKubeClient(createTransport({ ...rest, userAgent }), watchMarginMs);
+  return new TransportKubeClient(createTransport({ ...rest, userAgent }), {
+    watchMarginMs,
+    clock: options.clock,
+  });
 }
 
 class TransportKubeClient implements KubeClient {
   readonly #transport: Transport;
   readonly #watchMarginMs: number;
+  readonly #clock: Clock;
 
-  constructor(transport: Transport, watchMarginMs: number) {
+  constructor(transport: Transport, options: { readonly watchMarginMs: number; readonly clock: Clock }) {
     this.#transport = transport;
-    this.#watchMarginMs = watchMarginMs;
+    this.#watchMarginMs = options.watchMarginMs;
+    this.#clock = options.clock;
   }
 
   get<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, options: CallOptions = {}): Promise<T> {
@@ -102,6 +108,7 @@ class TransportKubeClient implements KubeClient {
   ): AsyncGenerator<WatchEvent<T>, void, undefined> {
     const { namespace, sendInitialEvents = false, timeoutSeconds = DEFAULT_WATCH_SECONDS } = options;
     const about = action("watch", type, { namespace });
+    const pace = new BookmarkPace(timeoutSeconds * 1000 + this.#watchMarginMs);
     const stream = await this.#transport.stream({
       method: "GET",
       action: about,
@@ -119,7 +126,7 @@ class TransportKubeClient implements KubeClient {
       isIdempotent: true,
       timeoutMs: DEFAULT_TIMEOUT_MS,
       ...(options.signal === undefined ? {} : { signal: options.signal }),
-    }, timeoutSeconds * 1000 + this.#watchMarginMs);
+    }, () => pace.silenceMs);
     if (stream.status !== 200) throw await this.#streamFailure(stream, about);
     for await (const line of stream.lines) {
       if (line.trim() === "") continue;
@@ -127,6 +134,7 @@ class TransportKubeClient implements KubeClient {
       if (event.type === "ERROR") {
         throw statusError(event.object as KubeStatus, { action: about, httpStatus: 500 });
       }
+      if (event.type === "BOOKMARK") pace.note(this.#clock.monotonicMs());
       yield { type: event.type, object: event.object as T };
     }
   }

@@ -77,7 +77,7 @@ interface KnownCause {
 /** First match wins: the narrow causes stand before the wide ones. */
 const KNOWN_CAUSES: readonly KnownCause[] = [
   {
-    matches: /ENOTFOUND|EAI_AGAIN|EAI_NONAME|failed to lookup address|DNS/i,
+    matches: /ENOTFOUND|EAI_AGAIN|EAI_NONAME|failed to lookup address/i,
     code: "kube-dns",
     what: (failure) => `the host name of ${failure.server} cannot be resolved`,
     hint: () => "Check the server's host name in the kubeconfig and this host's DNS settings",

@@ -100,7 +100,8 @@ class CertificateExpiry {
 
   #validTo(pem: string): number {
     try {
-      return Date.parse(new X509Certificate(pem).validTo);
+      // A file may hold the key too, and in front; not every runtime looks past it.
+      return Date.parse(new X509Certificate(CERTIFICATE_REGEXP.exec(pem)?.[0] ?? pem).validTo);
     } catch (error) {
       throw new K3slbError(`Client certificate of user "${this.#userName}" is not a certificate in PEM`, {
         code: "kubeconfig-invalid",
@@ -110,3 +111,5 @@ class CertificateExpiry {
     }
   }
 }
+
+const CERTIFICATE_REGEXP = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/;

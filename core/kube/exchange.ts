@@ -137,8 +137,8 @@ export class Exchange {
     }
   }
 
-  /** The body's lines as they come. */
-  async *lines(silenceMs: number): AsyncGenerator<string, void, undefined> {
+  /** The body's lines as they come. `silenceMs` is asked now and then, as it may change. */
+  async *lines(silenceMs: () => number): AsyncGenerator<string, void, undefined> {
     const answer = this.#answer;
     if (answer === undefined) throw new TypeError("Exchange has not been started");
     const { clock, failure, maxBytes } = this.#options;
@@ -149,12 +149,13 @@ export class Exchange {
     // One timer that looks at the time of the last byte, instead of one per chunk.
     const watchSilence = (delayMs: number): void => {
       cancelSilence = clock.setTimer(() => {
-        const leftMs = lastByteMs + silenceMs - clock.monotonicMs();
-        if (leftMs > 0) return watchSilence(leftMs);
-        this.#fail(answerError("silent", `the stream has been silent for ${silenceMs / 1000} s`, failure));
+        const limitMs = silenceMs();
+        const leftMs = lastByteMs + limitMs - clock.monotonicMs();
+        if (leftMs > 0) return watchSilence(Math.min(leftMs, SILENCE_CHECK_MS));
+        this.#fail(answerError("silent", `the stream has been silent for ${limitMs / 1000} s`, failure));
       }, delayMs);
     };
-    watchSilence(silenceMs);
+    watchSilence(Math.min(silenceMs(), SILENCE_CHECK_MS));
     try {
       for await (const chunk of answer) {
         lastByteMs = clock.monotonicMs();
@@ -215,3 +216,4 @@ export class Exchange {
 const CONNECTED_SOCKETS = new WeakSet<object>();
 
 const TCP_KEEP_ALIVE_MS = 30_000;
+const SILENCE_CHECK_MS = 30_000;

@@ -71,8 +71,8 @@ export interface Transport {
   readonly server: string;
   /** Any HTTP status is an answer; what is retried is bounded and listed at {@linkcode createTransport}. */
   request(request: TransportRequest): Promise<TransportAnswer>;
-  /** @param silenceMs A stream with no byte for this long is given up with code `kube-answer-silent`. */
-  stream(request: TransportRequest, silenceMs: number): Promise<TransportStream>;
+  /** @param silenceMs Asked now and then: a stream with no byte for this long is given up with code `kube-answer-silent`. */
+  stream(request: TransportRequest, silenceMs: () => number): Promise<TransportStream>;
   /** Closes every connection. Safe to call twice. */
   close(): void;
 }
@@ -108,7 +108,7 @@ class HttpTransport implements Transport {
     });
   }
 
-  stream(request: TransportRequest, silenceMs: number): Promise<TransportStream> {
+  stream(request: TransportRequest, silenceMs: () => number): Promise<TransportStream> {
     return this.#withRetries(request, async () => {
       const exchange = await this.#open(request, false);
       const { status, headers } = exchange;

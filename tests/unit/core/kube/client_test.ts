@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Credentials } from "../../../../core/kube/cluster_access.ts";
 import { CONFIG_MAPS, NODES, PODS, SERVICES } from "../../../../core/kube/resources.ts";
 import {
   isAlreadyExists,
@@ -238,7 +239,15 @@ Deno.test("client over TLS works with a client certificate and names what is wro
     using careless = openClient(accessTo(misnamed.url, { ...good, ca: foreign.ca }, { insecureSkipTlsVerify: true }));
     assert.deepEqual(await careless.raw("GET", "/x"), { ok: true });
 
-    const table = [
+    const table: readonly { name: string; url: string; given: Credentials; want: string; serverName?: string }[] = [
+      {
+        name: "other name",
+        url: api.url,
+        given: good,
+        serverName: "other.example",
+        want: "kube-server-name-mismatch",
+      },
+      { name: "no client certificate", url: api.url, given: { ca: own.ca }, want: "kube-client-certificate-refused" },
       { name: "wrong CA", url: api.url, given: { ...good, ca: foreign.ca }, want: "kube-wrong-ca" },
       { name: "other host", url: misnamed.url, given: good, want: "kube-server-name-mismatch" },
     ];
@@ -249,8 +258,8 @@ Deno.test("client over TLS works with a client certificate and names what is wro
         given: { ca: own.ca, certificate: stranger.cert, key: stranger.key },
       },
     ];
-    for (const { name, url, given, want } of table) {
-      using broken = openClient(accessTo(url, given));
+    for (const { name, url, given, want, serverName } of table) {
+      using broken = openClient(accessTo(url, given, serverName === undefined ? {} : { tlsServerName: serverName }));
       const error = await failureOf(broken.raw("GET", "/x", { timeoutMs: 5000 }));
       assert.equal(error.code, want, `${name}: ${error.message}`);
     }

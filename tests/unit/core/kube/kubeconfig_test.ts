@@ -212,6 +212,26 @@ Deno.test("access.credentials names a missing file and an expired client certifi
     });
   }));
 
+Deno.test("access.credentials takes key and certificate from one file, as kubelet rotates them", () =>
+  inTempDir(async (dir) => {
+    const authority = await createCertificateAuthority(dir);
+    const first = await authority.issue({ file: "first", commonName: "system:node:a" });
+    const second = await authority.issue({ file: "second", commonName: "system:node:a" });
+    await writeFile(join(dir, "1.pem"), first.cert + first.key);
+    await writeFile(join(dir, "2.pem"), second.key + second.cert);
+    await symlink("1.pem", join(dir, "current.pem"));
+    const user = { "client-certificate": "current.pem", "client-key": "current.pem" };
+    await writeFile(join(dir, "config"), config({ user }));
+    const clock = createFakeClock(Date.now());
+    const access = await load({ path: join(dir, "config"), clock });
+    assert.equal((await access.credentials()).certificate, first.cert + first.key);
+    await symlink("2.pem", join(dir, "next.pem"));
+    await rename(join(dir, "next.pem"), join(dir, "current.pem"));
+    await clock.advance(10_000);
+    const { certificate, key } = await access.credentials();
+    assert.deepEqual([certificate, key], [second.key + second.cert, second.key + second.cert]);
+  }));
+
 Deno.test("access.credentials runs an exec plugin until its answer expires, and again after a refusal", () =>
   inTempDir(async (dir) => {
     const clock = createFakeClock(Date.now());
