@@ -7,7 +7,7 @@ import type { Logger } from "../shared/log.ts";
 import { DATAPLANE_LABEL, ENDPOINT_READER_ROLE, POD_SERVICE_ACCOUNT } from "./labels.ts";
 import { objectKey, servedServiceKey } from "./names.ts";
 import { MANAGED_BY_LABEL } from "./prerequisites.ts";
-import { servedCondition } from "./service_pass.ts";
+import { servedCondition } from "./pass_context.ts";
 import { deleteDaemonSet, deleteIfPresent, finalizersFor, writeFinalizers, writeStatus } from "./service_writes.ts";
 
 /** What {@linkcode removeServiceLb} takes. */

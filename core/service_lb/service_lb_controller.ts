@@ -7,7 +7,6 @@ import { DAEMON_SETS, NODES, PODS, SERVICES } from "../kube/resources.ts";
 import type { DaemonSet, Node, Pod, Service } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
-import type { ServerOptions } from "../server_options.ts";
 import { errorMessage, isAbort } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { nodeChangeScope, portSharers } from "./affected_services.ts";
@@ -19,41 +18,11 @@ import { LocalSlices } from "./local_slices.ts";
 import { servedServiceKey, type ServiceKey, sliceServiceKey, splitKey } from "./names.ts";
 import { desiredPrerequisites } from "./prerequisites.ts";
 import { type ClaimOptions, serviceClaim } from "./service_claim.ts";
-import {
-  isOwn,
-  type PassContext,
-  type PassMemory,
-  passService,
-  releaseService,
-  servedCondition,
-  type ServiceEvents,
-} from "./service_pass.ts";
-import type { IpMode } from "./service_settings.ts";
+import { type PassContext, type PassMemory, servedCondition, type ServiceEvents } from "./pass_context.ts";
+import { isOwn, passService, releaseService } from "./service_pass.ts";
+import { type ServiceLbOptions, settingsOf } from "./service_lb_options.ts";
 import { applyPrerequisites, deleteDaemonSet, hasFinalizer, referenceTo } from "./service_writes.ts";
 import { sameContent, trimDaemonSet, trimNode, trimPod, trimService } from "./trim_objects.ts";
-
-/** The server's settings that the load balancer reads. */
-export type ServiceLbOptions =
-  & Pick<
-    ServerOptions,
-    | "dataplane"
-    | "servicelbNamespace"
-    | "lbImage"
-    | "pauseImage"
-    | "systemDefaultRegistry"
-    | "lbClass"
-    | "lbDefault"
-    | "statusAddresses"
-  >
-  & {
-    /**
-     * Leave out nodes labelled `node.kubernetes.io/exclude-from-external-load-balancers`.
-     * @default {false}
-     */
-    readonly honorExcludeLabel?: boolean;
-    /** `ipMode` for Services that do not say; `Proxy` where kube-proxy would bind the addresses (IPVS). */
-    readonly ipMode?: IpMode;
-  };
 
 /** What {@linkcode startServiceLb} takes. */
 export interface StartServiceLbOptions {
@@ -333,23 +302,6 @@ class ServiceLbController implements ServiceLb {
       message,
     });
   }
-}
-
-/** The settings in the terms of the pure files. */
-export function settingsOf(options: ServiceLbOptions): DesiredServiceOptions & ClaimOptions {
-  const { dataplane, lbImage, pauseImage, systemDefaultRegistry, lbClass, lbDefault, statusAddresses } = options;
-  return {
-    dataplane,
-    namespace: options.servicelbNamespace,
-    lbImage,
-    pauseImage,
-    systemDefaultRegistry,
-    lbClass,
-    lbDefault,
-    statusAddresses,
-    honorExcludeLabel: options.honorExcludeLabel ?? false,
-    ...(options.ipMode === undefined ? {} : { ipMode: options.ipMode }),
-  };
 }
 
 /** Calls `action` every `periodMs` until the returned function is called. */

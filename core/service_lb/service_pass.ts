@@ -1,77 +1,16 @@
 // One pass over one Service: what it should have against what it has, and the writes for the difference.
 // Nothing is remembered here but times and what was told last, so that a pass can be repeated at any moment.
-import type { Clock } from "../runtime/clock.ts";
 import { isForbidden, isInvalid } from "../kube/errors.ts";
-import type { Condition, DaemonSet, Service } from "../kube/types.ts";
+import type { DaemonSet, Service } from "../kube/types.ts";
 import { errorMessage } from "../shared/errors.ts";
 import { differsFromDesired } from "./desired_daemonset.ts";
-import {
-  type DesiredService,
-  desiredService,
-  type DesiredServiceOptions,
-  type ServiceFacts,
-} from "./desired_service.ts";
-import { type IngressAddress, type ObservedIngress, sameIngress } from "./desired_status.ts";
-import { DATAPLANE_LABEL, SERVED_CONDITION } from "./labels.ts";
+import { type DesiredService, desiredService, type ServiceFacts } from "./desired_service.ts";
+import { DATAPLANE_LABEL } from "./labels.ts";
 import { daemonSetName } from "./names.ts";
-import { type ServedSummary, servedSummary } from "./served_condition.ts";
-import { type ClaimOptions, type ServiceClaim, serviceClaim } from "./service_claim.ts";
-import type { SettingsProblem } from "./service_settings.ts";
-import {
-  applyDaemonSet,
-  deleteDaemonSet,
-  type EventTarget,
-  finalizersFor,
-  referenceTo,
-  writeFinalizers,
-  writeStatus,
-} from "./service_writes.ts";
-import { patienceEndMs, statusWriteDelayMs } from "./status_timing.ts";
-import type { KubeClient } from "../kube/contract.ts";
-
-/** Where Events go. Sending is the recorder's affair; it never throws. */
-export interface ServiceEvents {
-  record(target: EventTarget, event: ServiceEvent): void;
-}
-
-/** One Event. */
-export interface ServiceEvent {
-  readonly type: "Normal" | "Warning";
-  readonly reason: string;
-  readonly message: string;
-}
-
-/** What passes over one Service remember; lost at a restart without harm. */
-export interface PassMemory {
-  /** Since when something is expected to change by itself. */
-  waitingSinceMs?: number;
-  /** The nodes' states as text, and since when they are so. */
-  progress?: string;
-  progressMs?: number;
-  gainSinceMs?: number;
-  lastWriteMs?: number;
-  /** Addresses of the last own write, as text. */
-  lastWritten?: string;
-  /** How often somebody else has changed them since. */
-  contested: number;
-  /** Addresses that the last Event named. */
-  toldAddresses?: string;
-  toldWarning?: string;
-}
-
-/** What a pass works with. */
-export interface PassContext {
-  readonly client: KubeClient;
-  readonly clock: Clock;
-  readonly events: ServiceEvents;
-  readonly signal: AbortSignal;
-  readonly options: DesiredServiceOptions & ClaimOptions;
-  /** Told of each object as the server has it after a write, so that the next pass does not act on an older copy. */
-  readonly written: {
-    service(service: Service): void;
-    daemonSet(daemonSet: DaemonSet): void;
-  };
-}
+import { type PassContext, type PassMemory, recordEvent, servedCondition } from "./pass_context.ts";
+import { type ServiceClaim, serviceClaim } from "./service_claim.ts";
+import { applyDaemonSet, deleteDaemonSet, finalizersFor, writeFinalizers, writeStatus } from "./service_writes.ts";
+import { type Refusal, syncStatus } from "./status_pass.ts";
 
 /** What a pass looks at. */
 export interface PassInput {
@@ -124,21 +63,12 @@ export function isOwn(daemonSet: DaemonSet): boolean {
   return daemonSet.metadata?.labels?.[DATAPLANE_LABEL] !== undefined;
 }
 
-/** The own condition in a Service's status. */
-export function servedCondition(service: Service): { status: string; reason: string; message: string } | undefined {
-  return service.status?.conditions?.find(({ type }) => type === SERVED_CONDITION);
-}
-
 async function ensureFinalizer(context: PassContext, service: Service): Promise<Service> {
   const finalizers = finalizersFor(service, true);
   if (finalizers === undefined) return service;
   const written = await writeFinalizers(context, { service, finalizers });
   context.written.service(written);
   return written;
-}
-
-interface Refusal extends SettingsProblem {
-  readonly cause: unknown;
 }
 
 /** Applies, leaves or removes the DaemonSet. A server's lasting refusal is returned, so that the Service can say it. */
@@ -178,7 +108,7 @@ async function applyOrExplain(
   // The first one is told together with the first addresses: every Event is a request.
   if (observed !== undefined) {
     const message = `Applied DaemonSet ${wanted.metadata?.namespace}/${wanted.metadata?.name}`;
-    record(context, service, { type: "Normal", reason: "AppliedDaemonSet", message });
+    recordEvent(context, service, { type: "Normal", reason: "AppliedDaemonSet", message });
   }
   return undefined;
 }
@@ -191,189 +121,11 @@ async function removeDaemonSet(
   if (!await deleteDaemonSet(context, input.daemonSet)) return;
   const { namespace, name } = input.daemonSet.metadata ?? {};
   const message = `Deleted DaemonSet ${namespace}/${name}`;
-  record(context, input.service, { type: "Normal", reason: "DeletedDaemonSet", message });
+  recordEvent(context, input.service, { type: "Normal", reason: "DeletedDaemonSet", message });
 }
 
-async function syncStatus(
-  context: PassContext,
-  input: PassInput & { readonly desired: DesiredService; readonly refused: Refusal | undefined },
-): Promise<number | undefined> {
-  const { service, desired, memory, refused } = input;
-  const summary = refused === undefined
-    ? desired.summary
-    : servedSummary(desired.verdicts, { error: refused, warnings: desired.settings.warnings });
-  const observed = service.status?.loadBalancer?.ingress ?? [];
-  const condition = servedCondition(service);
-  const nowMs = context.clock.monotonicMs();
-  const waitsFor = refused === undefined ? desired.waitsFor : undefined;
-  const complete = waitsFor === undefined;
-  noteTimes(memory, { nowMs, complete, gained: gains(desired.ingress, observed), progress: progressText(desired) });
-  const patienceMs = waitsFor === undefined ? undefined : patienceEndMs(waitsFor, {
-    sinceMs: memory.waitingSinceMs ?? nowMs,
-    progressMs: memory.progressMs ?? nowMs,
-  });
-  const same = sameIngress(desired.ingress, observed);
-  if (same && sameSummary(summary, condition)) return undefined;
-  const contestedMs = contestDelayMs(context, { service, memory, nowMs, wanted: desired.ingress, same });
-  const delayMs = contestedMs ?? statusWriteDelayMs({
-    nowMs,
-    lost: observed.some(({ ip }) => !desired.ingress.some((address) => address.ip === ip)),
-    gained: !same,
-    hadAddresses: observed.length > 0,
-    conditionFlips: condition?.status !== summary.status || condition.reason !== summary.reason,
-    complete,
-    patienceEndMs: patienceMs,
-    gainSinceMs: memory.gainSinceMs,
-    lastWriteMs: memory.lastWriteMs,
-  });
-  if (delayMs > 0) return delayMs;
-  const written = await writeStatus(context, {
-    service,
-    status: {
-      ingress: desired.ingress,
-      condition: servedConditionOf(summary, { service, nowMs: context.clock.now() }),
-    },
-  });
-  memory.lastWriteMs = context.clock.monotonicMs();
-  memory.lastWritten = addressText(desired.ingress);
-  const settled = patienceMs === undefined || nowMs >= patienceMs;
-  context.written.service(written);
-  tell(context, { service, memory, summary, settled, before: observed, after: desired.ingress });
-  return undefined;
-}
-
-function noteTimes(
-  memory: PassMemory,
-  facts: {
-    readonly nowMs: number;
-    readonly complete: boolean;
-    readonly gained: boolean;
-    readonly progress: string;
-  },
-): void {
-  if (memory.progress !== facts.progress) memory.progressMs = facts.nowMs;
-  memory.progress = facts.progress;
-  if (facts.complete) delete memory.waitingSinceMs;
-  else memory.waitingSinceMs ??= facts.nowMs;
-  if (facts.gained) memory.gainSinceMs ??= facts.nowMs;
-  else delete memory.gainSinceMs;
-}
-
-function progressText(desired: DesiredService): string {
-  return desired.verdicts.map((verdict) => verdict.serves ? verdict.node : `${verdict.node} ${verdict.reason}`).join(
-    ",",
-  );
-}
-
-/** Two programs that both write the status would do so without end: each own turn waits longer. */
-function contestDelayMs(
-  context: PassContext,
-  input: {
-    readonly service: Service;
-    readonly memory: PassMemory;
-    readonly nowMs: number;
-    readonly wanted: readonly IngressAddress[];
-    readonly same: boolean;
-  },
-): number | undefined {
-  const { memory, nowMs } = input;
-  if (input.same || memory.lastWritten !== addressText(input.wanted) || memory.lastWriteMs === undefined) {
-    if (!input.same && memory.lastWritten !== addressText(input.wanted)) memory.contested = 0;
-    return undefined;
-  }
-  const pauseMs = Math.min(MAX_CONTEST_PAUSE_MS, FIRST_CONTEST_PAUSE_MS * 2 ** memory.contested);
-  const delayMs = memory.lastWriteMs + pauseMs - nowMs;
-  if (delayMs > 0) return delayMs;
-  memory.contested++;
-  if (memory.contested === CONTESTS_BEFORE_WARNING) {
-    const message =
-      "Another program changes the addresses in this Service's status; give one of them a loadBalancerClass";
-    record(context, input.service, { type: "Warning", reason: "StatusContested", message });
-  }
-  return 0;
-}
-
-function tell(
-  context: PassContext,
-  input: {
-    readonly service: Service;
-    readonly memory: PassMemory;
-    readonly summary: ServedSummary;
-    readonly settled: boolean;
-    readonly before: readonly ObservedIngress[];
-    readonly after: readonly IngressAddress[];
-  },
-): void {
-  const { service, memory, summary } = input;
-  const after = addressText(input.after);
-  const before = memory.toldAddresses ??= addressText(input.before);
-  // While nodes come up one by one only the end is told.
-  const isWorthTelling = input.settled || input.after.length < input.before.length;
-  if (isWorthTelling && after !== before) {
-    const message = `Addresses changed: [${before}] -> [${after}]`;
-    record(context, service, { type: "Normal", reason: "UpdatedLoadBalancer", message });
-    memory.toldAddresses = after;
-  }
-  const warning = summary.problem && input.settled ? `${summary.reason} ${summary.message}` : undefined;
-  if (warning !== undefined && warning !== memory.toldWarning) {
-    record(context, service, { type: "Warning", reason: eventReason(summary), message: summary.message });
-  }
-  if (input.settled) memory.toldWarning = warning ?? "";
-}
-
-/** K3s's and upstream's names where they have one. */
-function eventReason(summary: ServedSummary): string {
-  if (summary.reason === "NoNodes" || summary.reason === "NoNodeSelected") return "UnAvailableLoadBalancer";
-  return SYNC_FAILURES.has(summary.reason) ? "SyncLoadBalancerFailed" : summary.reason;
-}
-
-function record(context: PassContext, service: Service, event: ServiceEvent): void {
-  context.events.record(referenceTo(service, SERVICE_KIND), event);
-}
-
-function servedConditionOf(
-  summary: ServedSummary,
-  options: { readonly service: Service; readonly nowMs: number },
-): Condition {
-  const before = options.service.status?.conditions?.find(({ type }) => type === SERVED_CONDITION);
-  const transition = before?.status === summary.status ? before.lastTransitionTime : undefined;
-  return {
-    type: SERVED_CONDITION,
-    status: summary.status,
-    reason: summary.reason,
-    message: summary.message,
-    // The API keeps whole seconds.
-    lastTransitionTime: String(transition ?? new Date(options.nowMs).toISOString().replace(/\.\d+Z$/, "Z")),
-  };
-}
-
-function sameSummary(summary: ServedSummary, condition: ReturnType<typeof servedCondition>): boolean {
-  return condition?.status === summary.status && condition.reason === summary.reason &&
-    condition.message === summary.message;
-}
-
-function gains(wanted: readonly IngressAddress[], observed: readonly ObservedIngress[]): boolean {
-  return wanted.some(({ ip }) => !observed.some((address) => address.ip === ip));
-}
-
-function addressText(addresses: readonly ObservedIngress[]): string {
-  return addresses.map(({ ip, hostname }) => ip ?? hostname ?? "").join(" ");
-}
-
+/** The Service as it was before its deletion began. */
 function alive(service: Service): Service {
   const { deletionTimestamp: _deleted, ...metadata } = service.metadata ?? {};
   return { ...service, metadata };
 }
-
-const SERVICE_KIND = { apiVersion: "v1", kind: "Service" };
-const SYNC_FAILURES: ReadonlySet<string> = new Set([
-  "InvalidSourceRange",
-  "InvalidAnnotation",
-  "NoPorts",
-  "NoClusterIP",
-  "NoNodePort",
-  "DaemonSetRefused",
-]);
-const FIRST_CONTEST_PAUSE_MS = 1_000;
-const MAX_CONTEST_PAUSE_MS = 60_000;
-const CONTESTS_BEFORE_WARNING = 2;

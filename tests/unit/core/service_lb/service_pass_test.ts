@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { K3slbError } from "../../../../core/shared/errors.ts";
 import type { Node, Pod, Service } from "../../../../core/kube/types.ts";
-import { type PassMemory, passService } from "../../../../core/service_lb/service_pass.ts";
+import type { PassMemory } from "../../../../core/service_lb/pass_context.ts";
+import { passService } from "../../../../core/service_lb/service_pass.ts";
 import { type PassWorld, passWorld } from "./fake_client.ts";
 import { node, pod, service } from "./fixtures.ts";
 
@@ -69,7 +70,7 @@ Deno.test("passService() waits a moment for the second node before the first wri
   const delayMs = await pass(world, memory, { pods: [pod(WEB, "a")] });
   assert.ok(delayMs !== undefined && delayMs > 0 && delayMs <= 100, String(delayMs));
   world.clockMs += 100;
-  assert.equal(await pass(world, memory, { pods: [pod(WEB, "a")] }), undefined);
+  assert.equal(await pass(world, memory, { pods: [pod(WEB, "a")] }), 14_900, "until the other node is missed");
   assert.deepEqual(ips(world), ["10.0.0.1"]);
   assert.equal(await pass(world, memory, { pods: BOTH }), undefined);
   assert.deepEqual(ips(world), ["10.0.0.1", "10.0.0.2"]);
@@ -94,6 +95,26 @@ Deno.test("passService() says after some seconds why nothing serves", async () =
   await pass(world, memory, { pods });
   assert.equal(world.services.get("web")?.status?.conditions?.[0]?.reason, "WaitingForAgent");
   assert.deepEqual(world.events.map(({ type, reason }) => [type, reason]), [["Warning", "WaitingForAgent"]]);
+});
+
+Deno.test("passService() warns of a node that stays behind once patience ends, without another write", async () => {
+  const world = worldWith(WEB);
+  const memory = { contested: 0 };
+  const pods = [pod(WEB, "a"), { ...pod(WEB, "b"), status: {} }];
+  await pass(world, memory, { pods });
+  world.clockMs += 100;
+  const delayMs = await pass(world, memory, { pods });
+  assert.equal(delayMs, 4_900);
+  assert.deepEqual(world.events, []);
+  const writes = world.writes.length;
+  world.clockMs += 4_900;
+  assert.equal(await pass(world, memory, { pods }), undefined);
+  assert.equal(await pass(world, memory, { pods }), undefined);
+  assert.equal(world.writes.length, writes);
+  assert.deepEqual(world.events.map(({ type, reason }) => [type, reason]), [
+    ["Normal", "UpdatedLoadBalancer"],
+    ["Warning", "PartlyServed"],
+  ]);
 });
 
 Deno.test("passService() repairs a foreign edit of the DaemonSet and says so", async () => {

@@ -1,0 +1,66 @@
+// What every pass works with, remembers and tells. Types, and the two questions that all passes ask.
+import type { KubeClient } from "../kube/contract.ts";
+import type { DaemonSet, Service } from "../kube/types.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { DesiredServiceOptions } from "./desired_service.ts";
+import { SERVED_CONDITION } from "./labels.ts";
+import type { ClaimOptions } from "./service_claim.ts";
+import { type EventTarget, referenceTo } from "./service_writes.ts";
+
+/** Where Events go. Sending is the recorder's affair; it never throws. */
+export interface ServiceEvents {
+  record(target: EventTarget, event: ServiceEvent): void;
+}
+
+/** One Event. */
+export interface ServiceEvent {
+  readonly type: "Normal" | "Warning";
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** What passes over one Service remember; lost at a restart without harm. */
+export interface PassMemory {
+  /** Since when something is expected to change by itself. */
+  waitingSinceMs?: number;
+  /** The nodes' states as text, and since when they are so. */
+  progress?: string;
+  progressMs?: number;
+  gainSinceMs?: number;
+  lastWriteMs?: number;
+  /** Addresses of the last own write, as text. */
+  lastWritten?: string;
+  /** How often somebody else has changed them since. */
+  contested: number;
+  /** Addresses that the last Event named. */
+  toldAddresses?: string;
+  toldWarning?: string;
+  /** A state was written that is only worth a Warning if it lasts. */
+  owesWarning?: boolean;
+}
+
+/** What a pass works with. */
+export interface PassContext {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly events: ServiceEvents;
+  readonly signal: AbortSignal;
+  readonly options: DesiredServiceOptions & ClaimOptions;
+  /** Told of each object as the server has it after a write, so that the next pass does not act on an older copy. */
+  readonly written: {
+    service(service: Service): void;
+    daemonSet(daemonSet: DaemonSet): void;
+  };
+}
+
+/** The own condition in a Service's status. */
+export function servedCondition(service: Service): { status: string; reason: string; message: string } | undefined {
+  return service.status?.conditions?.find(({ type }) => type === SERVED_CONDITION);
+}
+
+/** Tells what happened to `service`. Only after it has. */
+export function recordEvent(context: PassContext, service: Service, event: ServiceEvent): void {
+  context.events.record(referenceTo(service, SERVICE_KIND), event);
+}
+
+const SERVICE_KIND = { apiVersion: "v1", kind: "Service" };
