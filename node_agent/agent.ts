@@ -8,6 +8,7 @@ import { createWorkQueue, type WorkQueue } from "../core/runtime/work_queue.ts";
 import { errorMessage, isAbort, isK3slbError } from "../core/shared/errors.ts";
 import type { Logger } from "../core/shared/log.ts";
 import { type AgentCaches, startAgentCaches } from "./agent_caches.ts";
+import { type AgentMetrics, startAgentMetrics } from "./agent_metrics.ts";
 import type { AgentOptions } from "./agent_options.ts";
 import type { ApplyReport, Dataplane } from "./dataplane_contract.ts";
 import { type ApplyOutcome, desiredGate, failureReason } from "./desired_gate.ts";
@@ -17,6 +18,7 @@ import { createHeartbeatWriter, type HeartbeatWriter } from "./heartbeat_writer.
 import type { HostPorts, WantedPort } from "./host_ports.ts";
 import type { ListeningSocket } from "./listening_sockets.ts";
 import { parseReservedPorts, type ReservedRange } from "./reserved_ports.ts";
+import { SERVICE_GRACE_MS, ServiceGrace } from "./service_grace.ts";
 import { listPorts, servedBefore } from "./service_ports.ts";
 
 /** The agent's surroundings, so that tests can replace each. */
@@ -34,8 +36,6 @@ export interface AgentParts {
   readonly version: string;
   /** Called once, after the first pass. */
   readonly notifyReady?: () => void;
-  /** Told about each pass, for metrics and health. */
-  readonly observe?: (pass: AgentPass) => void;
   /** @default the machine's own interfaces */
   readonly interfaces?: () => readonly HostInterface[];
   /**
@@ -72,6 +72,8 @@ class ForwardingLoop {
   readonly #reserved: readonly ReservedRange[];
   readonly #queue: WorkQueue;
   readonly #heartbeat: HeartbeatWriter;
+  readonly #grace = new ServiceGrace();
+  #metrics: AgentMetrics | undefined;
   #caches: AgentCaches | undefined;
   #gates: GateWriter | undefined;
   #programmed: ReadonlySet<string> | undefined;
@@ -98,6 +100,7 @@ class ForwardingLoop {
   async run(): Promise<void> {
     const { signal, logger, nodeName, instanceId } = this.#parts;
     const heartbeats = this.#heartbeat.run();
+    this.#metrics = await startAgentMetrics({ address: this.#options.metricsAddress, logger, signal });
     try {
       logger.info("Agent starts", { node: nodeName, instance: instanceId });
       this.#caches = await startAgentCaches({
@@ -107,13 +110,14 @@ class ForwardingLoop {
       });
     } catch (error) {
       if (!signal.aborted) throw error;
-      await heartbeats;
+      await Promise.all([heartbeats, this.#metrics.done]);
       return;
     }
     this.#gates = createGateWriter({ ...this.#parts, pods: this.#caches.pods });
     for (const key of ["program", "host", "repair"]) this.#queue.add(key);
     await Promise.all([
       heartbeats,
+      this.#metrics.done,
       this.#gates.run(),
       this.#caches.done,
       this.#queue.run({
@@ -197,7 +201,9 @@ class ForwardingLoop {
       this.#heartbeat.report({ reason: failureReason(outcome.error), message });
       this.#setReady();
     }
-    this.#gates?.publish(decision.verdicts.map((verdict) => {
+    const { ripe, waits } = this.#grace.ripe(decision.verdicts, this.#parts.clock.monotonicMs());
+    if (waits) this.#queue.addAfter("program", SERVICE_GRACE_MS);
+    this.#gates?.publish(ripe.map((verdict) => {
       const state = desiredGate({ ...verdict, notes: [...verdict.notes, ...this.#warnings] }, outcome);
       return { pod: verdict.pod, state };
     }));
@@ -207,6 +213,7 @@ class ForwardingLoop {
     const intervalMs = this.#parts.repairIntervalMs ?? REPAIR_INTERVAL_MS;
     if (!this.#programmed) return intervalMs;
     const { repairs, warnings } = await this.#parts.dataplane.repair(this.#parts.signal);
+    this.#metrics?.countRepairs(repairs.length);
     for (const repair of repairs) this.#parts.logger.warn("Mended the kernel's rules", { what: repair });
     if (warnings.join("\n") !== this.#warnings.join("\n")) {
       for (const warning of warnings) this.#parts.logger.warn("Forwarding may be blocked", { why: warning });
@@ -240,17 +247,14 @@ class ForwardingLoop {
   }
 
   #observe(startMs: number, decision: ForwardingDecision, outcome: ApplyOutcome): void {
-    const { clock, observe, logger } = this.#parts;
+    const { clock, logger } = this.#parts;
     const durationMs = clock.monotonicMs() - startMs;
     const counts = { ports: decision.plan.ports.length, pods: decision.verdicts.length };
     if ("report" in outcome && outcome.report.chainsWritten > 0) {
       logger.info("Rules written", { ...counts, chains: outcome.report.chainsWritten, ms: Math.round(durationMs) });
     }
-    observe?.({
-      durationMs,
-      ...counts,
-      ...("report" in outcome ? { report: outcome.report } : { error: outcome.error }),
-    });
+    const ending = "report" in outcome ? { report: outcome.report } : { error: outcome.error };
+    this.#metrics?.observe({ durationMs, ...counts, ...ending });
   }
 
   #reportBlocked(error: unknown): void {

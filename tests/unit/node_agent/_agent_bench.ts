@@ -1,6 +1,7 @@
 // An agent on a fake cluster, kernel, host and clock, ready to be watched.
+import { K3slbError } from "../../../core/shared/errors.ts";
 import { createLogger } from "../../../core/shared/log.ts";
-import { PROGRAMMED_CONDITION } from "../../../core/service_lb/labels.ts";
+import { FORWARDING_CONDITION, PROGRAMMED_CONDITION } from "../../../core/service_lb/labels.ts";
 import type { Condition } from "../../../core/kube/types.ts";
 import { runAgent } from "../../../node_agent/agent.ts";
 import type { AgentOptions } from "../../../node_agent/agent_options.ts";
@@ -8,7 +9,7 @@ import type { ListeningSocket } from "../../../node_agent/listening_sockets.ts";
 import { FakeCluster } from "./_fake_cluster.ts";
 import { FakeDataplane } from "./_fake_dataplane.ts";
 import { ManualClock } from "./_manual_clock.ts";
-import { NODE, node } from "./_objects.ts";
+import { endpoint, NODE, node, pod, service, slice } from "./_objects.ts";
 
 export const AGENT_OPTIONS: AgentOptions = {
   dataDir: "/nowhere",
@@ -81,4 +82,29 @@ export class AgentBench {
   writes(plural: string): number {
     return this.cluster.patches.filter((one) => one.plural === plural).length;
   }
+}
+
+/** One named story of the loop. */
+export interface LoopCase {
+  readonly name: string;
+  readonly test: (bench: AgentBench) => Promise<void>;
+}
+
+/** Puts Service `web` with one endpoint and its pod into the cluster. */
+export function putWeb(bench: AgentBench): void {
+  bench.cluster.put("services", service("web"));
+  bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.5")]));
+  bench.cluster.put("pods", pod("web"));
+}
+
+/** The agent's heartbeat. */
+export function heartbeat(
+  bench: AgentBench,
+): { status?: string; reason?: string; message?: string; lastHeartbeatTime?: string } {
+  return bench.cluster.condition("nodes", NODE, FORWARDING_CONDITION) ?? {};
+}
+
+/** An error as the kernel's tools make it. */
+export function failed(retriable = false): K3slbError {
+  return new K3slbError("iptables-restore: line 4 failed", { code: "iptables-failed", retriable });
 }

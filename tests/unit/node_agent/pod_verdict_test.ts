@@ -1,0 +1,221 @@
+// Why a pod's Service is or is not served on its node: each reason, and what else is then served.
+import assert from "node:assert/strict";
+import {
+  MATCH_ADDRESSES_ANNOTATION,
+  MATCH_INTERFACES_ANNOTATION,
+  SOURCE_RANGES_ANNOTATION,
+} from "../../../core/service_lb/labels.ts";
+import { forwardingDecision, type ForwardingFacts } from "../../../node_agent/forwarding_plan.ts";
+import { parseReservedPorts } from "../../../node_agent/reserved_ports.ts";
+import { CLOSED, EMPTY, frozen, web } from "./_facts.ts";
+import { endpoint, NODE, pod, port, service, slice } from "./_objects.ts";
+
+interface VerdictCase {
+  readonly name: string;
+  readonly given: Partial<ForwardingFacts>;
+  readonly pod?: string;
+  readonly reasons: readonly string[];
+  readonly message?: RegExp;
+  /** Ports of the verdict. */
+  readonly ports?: readonly number[];
+  readonly notes?: number;
+}
+
+const NGINX = { protocol: "TCP", ip: "0.0.0.0", port: 80, process: { name: "nginx", pid: 812 } } as const;
+
+const VERDICT_CASES: readonly VerdictCase[] = [
+  { name: "a served pod", given: web(), reasons: [], ports: [80] },
+  { name: "no such Service", given: { pods: [pod("web")] }, reasons: ["NoSuchService"], message: /default\/web/ },
+  {
+    name: "labels that don't say which Service",
+    given: { pods: [{ ...pod("web"), metadata: { name: "x", namespace: "y" } }] },
+    reasons: ["NoSuchService"],
+    message: /don't name a Service/,
+  },
+  {
+    name: "a bad source range closes the Service",
+    given: web({ spec: { loadBalancerSourceRanges: ["10.0.0.0/8", "10.0.0.0/99"] } }),
+    reasons: ["InvalidSourceRange"],
+    message: /"10.0.0.0\/99"/,
+    ports: [],
+  },
+  {
+    name: "an address is no range, as Kubernetes has it",
+    given: web({ annotations: { [SOURCE_RANGES_ANNOTATION]: "10.0.0.1" } }),
+    reasons: ["InvalidSourceRange"],
+    ports: [],
+  },
+  {
+    name: "a bad matched address",
+    given: web({ annotations: { [MATCH_ADDRESSES_ANNOTATION]: "eth0" } }),
+    reasons: ["InvalidMatchAddress"],
+    ports: [],
+  },
+  {
+    name: "an interface that isn't here",
+    given: web({ annotations: { [MATCH_INTERFACES_ANNOTATION]: "wg0" } }),
+    reasons: ["NoMatchingAddress"],
+    message: /wg0/,
+    ports: [],
+  },
+  {
+    name: "an address that isn't here: rules ready, gate closed",
+    given: web({ annotations: { [MATCH_ADDRESSES_ANNOTATION]: "203.0.113.7" } }),
+    reasons: ["NoMatchingAddress"],
+    ports: [80],
+  },
+  {
+    name: "a reserved port",
+    given: web({ spec: { ports: [port(22)] } }),
+    reasons: ["ReservedPort"],
+    message: /TCP port 22 is reserved/,
+    ports: [],
+  },
+  {
+    name: "a reserved protocol leaves the other one",
+    given: web({ spec: { ports: [port(10255), port(10255, { protocol: "UDP" })] } }),
+    reasons: ["ReservedPort"],
+    ports: [10255],
+  },
+  {
+    name: "a port of an older Service; the other ports are served",
+    given: {
+      pods: [pod("a"), pod("b")],
+      services: [
+        service("a"),
+        service("b", { created: "2026-02-01T00:00:00Z", spec: { ports: [port(80), port(81)] } }),
+      ],
+    },
+    pod: "svclb-b-x",
+    reasons: ["PortTaken"],
+    message: /TCP port 80 is taken by the older Service default\/a/,
+    ports: [81],
+  },
+  {
+    name: "of the same age, the first name wins",
+    given: { pods: [pod("a"), pod("b")], services: [service("b"), service("a")] },
+    pod: "svclb-b-x",
+    reasons: ["PortTaken"],
+  },
+  {
+    name: "a Service that is refused keeps its port",
+    given: {
+      pods: [pod("a"), pod("b")],
+      services: [
+        service("a", { spec: { loadBalancerSourceRanges: ["nonsense"] } }),
+        service("b", { created: "2026-02-01T00:00:00Z" }),
+      ],
+    },
+    pod: "svclb-b-x",
+    reasons: ["PortTaken"],
+  },
+  {
+    name: "one protocol doesn't take the other's port",
+    given: {
+      pods: [pod("a"), pod("b")],
+      services: [service("a"), service("b", { spec: { ports: [port(80, { protocol: "UDP" })] } })],
+    },
+    pod: "svclb-b-x",
+    reasons: [],
+    ports: [80],
+  },
+  {
+    name: "a process listens",
+    given: { ...web(), listeners: [NGINX] },
+    reasons: ["PortInUse"],
+    message: /TCP port 80 is in use by process "nginx" \(pid 812\)/,
+    ports: [],
+  },
+  {
+    name: "a process that nobody knows listens",
+    given: { ...web(), listeners: [{ protocol: "TCP", ip: "::", port: 80 }] },
+    reasons: ["PortInUse"],
+    message: /in use by a process on this node/,
+  },
+  {
+    name: "a process on loopback",
+    given: { ...web(), listeners: [{ ...NGINX, ip: "127.0.0.1" }] },
+    reasons: [],
+    ports: [80],
+  },
+  {
+    name: "a process on another port",
+    given: { ...web(), listeners: [{ ...NGINX, port: 81 }] },
+    reasons: [],
+    ports: [80],
+  },
+  {
+    name: "a process of the other protocol",
+    given: { ...web(), listeners: [{ ...NGINX, protocol: "UDP" }] },
+    reasons: [],
+  },
+  {
+    name: "a process of the other family",
+    given: { ...web(), listeners: [{ ...NGINX, ip: "2001:db8::1" }] },
+    reasons: [],
+  },
+  {
+    name: "a process on one address",
+    given: { ...web(), listeners: [{ ...NGINX, ip: "192.0.2.1" }] },
+    reasons: ["PortInUse"],
+  },
+  {
+    name: "a process on an address that isn't matched",
+    given: {
+      ...web({ annotations: { [MATCH_INTERFACES_ANNOTATION]: "eth1" } }),
+      listeners: [{ ...NGINX, ip: "192.0.2.1" }],
+    },
+    reasons: [],
+    ports: [80],
+  },
+  {
+    name: "a process may be overridden",
+    given: { ...web(), listeners: [NGINX], allowPortOverride: true },
+    reasons: [],
+    ports: [80],
+    notes: 1,
+  },
+  {
+    name: "a process that came later doesn't take the port away",
+    given: { ...web(), listeners: [NGINX], programmed: new Set(["default/web/TCP/80"]) },
+    reasons: [],
+    ports: [80],
+    notes: 1,
+  },
+  {
+    name: "an endpoint in the host's network is no foreign process",
+    given: {
+      ...web(),
+      slices: [slice("web", [endpoint("192.0.2.1", NODE, CLOSED)], { ports: [{ port: 80 }] })],
+      listeners: [NGINX],
+    },
+    reasons: [],
+    ports: [80],
+  },
+  {
+    name: "an endpoint in another host's network is no excuse",
+    given: {
+      ...web(),
+      slices: [slice("web", [endpoint("192.0.2.2", "node-2")], { ports: [{ port: 80 }] })],
+      listeners: [NGINX],
+    },
+    reasons: ["PortInUse"],
+  },
+];
+
+for (const { name, given, pod: podName = "svclb-web-x", reasons, message, ports, notes } of VERDICT_CASES) {
+  Deno.test(`forwardingDecision: verdict: ${name}`, () => {
+    const { verdicts } = forwardingDecision(frozen({ ...EMPTY, ...given }));
+    const verdict = verdicts.find((one) => one.pod.metadata?.name === podName) ?? verdicts[0];
+    assert.deepEqual(verdict?.refusals.map((one) => one.reason), reasons);
+    if (message) assert.match(verdict?.refusals[0]?.message ?? "", message);
+    if (ports) assert.deepEqual(verdict?.ports.map((one) => one.port), ports);
+    assert.equal(verdict?.notes.length, notes ?? 0);
+  });
+}
+
+Deno.test("parseReservedPorts: refuses what is no port", () => {
+  for (const text of ["x", "0", "65536", "9-1", "80/icmp", "1-2-3"]) {
+    assert.throws(() => parseReservedPorts([text]), { code: "usage" }, text);
+  }
+});
