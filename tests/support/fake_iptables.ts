@@ -1,0 +1,112 @@
+// iptables kept in memory: tables with chains of rule texts, `iptables-restore --noflush` and `-S` with the rules that matter here. A
+// restore is all or nothing per table, a jump to a missing chain and the deletion of a used one fail, as the kernel has it.
+import { K3slbError } from "../../core/shared/errors.ts";
+import type { IpFamily } from "../../core/shared/ip.ts";
+import type { Iptables, IptablesProgram } from "../../node_agent/iptables.ts";
+
+const BUILTIN: Readonly<Record<string, readonly string[]>> = {
+  nat: ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"],
+  filter: ["INPUT", "FORWARD", "OUTPUT"],
+};
+
+type Table = Map<string, string[]>;
+
+/** One family's tables. */
+export class FakeIptables implements Iptables {
+  readonly program: IptablesProgram;
+  /** Restores that were run. */
+  restores = 0;
+  /** Fails the next restores with this error. */
+  failure: K3slbError | undefined;
+  #tables: Map<string, Table>;
+
+  constructor(family: IpFamily) {
+    this.program = { family, backend: "nft", name: family === "IPv4" ? "iptables" : "ip6tables" };
+    this.#tables = new Map(
+      Object.entries(BUILTIN).map(([table, chains]) => [table, new Map(chains.map((chain) => [chain, []]))]),
+    );
+  }
+
+  restore(text: string): Promise<void> {
+    if (text === "") return Promise.resolve();
+    this.restores++;
+    if (this.failure) return Promise.reject(this.failure);
+    try {
+      for (const part of text.split("COMMIT\n").slice(0, -1)) this.#restoreTable(part.trim().split("\n"));
+      return Promise.resolve();
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  listChain(table: string, chain: string): Promise<readonly string[] | undefined> {
+    const rules = this.#tables.get(table)?.get(chain);
+    return Promise.resolve(rules && [this.#head(chain), ...rules.map((spec) => `-A ${chain} ${spec}`)]);
+  }
+
+  listTable(table: string): Promise<readonly string[]> {
+    const chains = [...this.#tables.get(table) ?? []];
+    return Promise.resolve([
+      ...chains.map(([name]) => this.#head(name)),
+      ...chains.flatMap(([name, rules]) => rules.map((spec) => `-A ${name} ${spec}`)),
+    ]);
+  }
+
+  /** Everything, as `iptables-save` would print it, with chains by name. */
+  save(): string {
+    return [...this.#tables].map(([table, chains]) => {
+      const sorted = [...chains].sort(([a], [b]) => (a < b ? -1 : 1));
+      const rules = sorted.flatMap(([name, specs]) => specs.map((spec) => `-A ${name} ${spec}`));
+      return [`*${table}`, ...sorted.map(([name]) => `:${name} - [0:0]`), ...rules, "COMMIT", ""].join("\n");
+    }).join("");
+  }
+
+  #head(chain: string): string {
+    return Object.values(BUILTIN).some((chains) => chains.includes(chain)) ? `-P ${chain} ACCEPT` : `-N ${chain}`;
+  }
+
+  #restoreTable(lines: readonly string[]): void {
+    const name = lines[0]?.slice(1) ?? "";
+    const before = this.#tables.get(name);
+    if (!before) throw refusal(lines[0] ?? "");
+    const table: Table = new Map([...before].map(([chain, rules]) => [chain, [...rules]]));
+    for (const line of lines.slice(1)) restoreLine(table, line);
+    for (const rules of table.values()) {
+      for (const spec of rules) {
+        const target = / ?-j (\S+)/.exec(spec)?.[1] ?? "";
+        if (target.includes("-") && !table.has(target)) throw refusal(`jump to missing chain ${target}`);
+      }
+    }
+    this.#tables = new Map([...this.#tables, [name, table]]);
+  }
+}
+
+function restoreLine(table: Table, line: string): void {
+  const [, chain] = /^:(\S+) /.exec(line) ?? [];
+  if (chain !== undefined) {
+    if (chain.length > 28) throw refusal(line);
+    table.set(chain, []);
+    return;
+  }
+  const [, action, name = "", rest = ""] = /^-([AIDX]) (\S+) ?(.*)$/.exec(line) ?? [];
+  const rules = table.get(name);
+  if (!rules) throw refusal(line);
+  if (action === "A") rules.push(rest);
+  else if (action === "I") {
+    const [, position = "1", spec = ""] = /^(\d+) (.*)$/.exec(rest) ?? [];
+    if (Number(position) > rules.length + 1) throw refusal(line);
+    rules.splice(Number(position) - 1, 0, spec);
+  } else if (action === "D") {
+    const index = rules.indexOf(rest);
+    if (index < 0) throw refusal(line);
+    rules.splice(index, 1);
+  } else {
+    const used = [...table.values()].some((specs) => specs.some((spec) => spec.endsWith(`-j ${name}`)));
+    if (used || rules.length > 0) throw refusal(line);
+    table.delete(name);
+  }
+}
+
+function refusal(line: string): K3slbError {
+  return new K3slbError(`Cannot program forwarding rules: refused "${line}"`, { code: "iptables-failed" });
+}
