@@ -55,6 +55,7 @@ export async function syncStatus(
     conditionFlips: condition?.status !== summary.status || condition.reason !== summary.reason,
     complete,
     patienceEndMs: patienceMs,
+    waitingSinceMs: memory.waitingSinceMs,
     gainSinceMs: memory.gainSinceMs,
     lastWriteMs: memory.lastWriteMs,
   });

@@ -16,6 +16,8 @@ export interface StatusTimingFacts {
   readonly complete: boolean;
   /** When a state that may pass by itself is told all the same; `undefined` if nothing is expected to change. */
   readonly patienceEndMs: number | undefined;
+  /** Since when something is expected to change by itself; `undefined` if nothing is. */
+  readonly waitingSinceMs: number | undefined;
   /** Since when an address is wanted that is not in the status. */
   readonly gainSinceMs: number | undefined;
   readonly lastWriteMs: number | undefined;
@@ -28,7 +30,7 @@ export function statusWriteDelayMs(facts: StatusTimingFacts): number {
   if (facts.lost) return 0;
   if (facts.gained) {
     if (facts.complete) return 0;
-    if (!facts.hadAddresses) return (facts.gainSinceMs ?? facts.nowMs) + FIRST_ADDRESS_WINDOW_MS - facts.nowMs;
+    if (!facts.hadAddresses) return (facts.gainSinceMs ?? facts.nowMs) + firstWindowMs(facts) - facts.nowMs;
     return sinceWrite(GROWTH_GAP_MS);
   }
   if (facts.complete) return facts.conditionFlips ? 0 : sinceWrite(MIN_WRITE_GAP_MS);
@@ -52,12 +54,21 @@ export function patienceEndMs(
   return Math.min(options.progressMs + PATIENCE_MS[waitsFor], options.sinceMs + MAX_PATIENCE_MS);
 }
 
+/** In a burst all is slow: the nodes of a Service that waited long for its first address are seconds apart, too. */
+function firstWindowMs(facts: StatusTimingFacts): number {
+  const waitedMs = (facts.gainSinceMs ?? facts.nowMs) - (facts.waitingSinceMs ?? facts.nowMs);
+  // Longer than any burst: an agent has come back.
+  if (waitedMs > MAX_PATIENCE_MS) return FIRST_ADDRESS_WINDOW_MS;
+  return Math.min(MAX_FIRST_ADDRESS_WINDOW_MS, Math.max(FIRST_ADDRESS_WINDOW_MS, waitedMs / 2));
+}
+
 /** The first address waits this long for those of other nodes. */
 const FIRST_ADDRESS_WINDOW_MS = 100;
+const MAX_FIRST_ADDRESS_WINDOW_MS = 1_000;
 /** Between writes that tell of something else than addresses. */
 const MIN_WRITE_GAP_MS = 1_000;
 /** Between writes that only add addresses while more are to come. */
 const GROWTH_GAP_MS = 3_000;
-const PATIENCE_MS: Readonly<Record<WaitsFor, number>> = { node: 5_000, cluster: 15_000 };
+const PATIENCE_MS: Readonly<Record<WaitsFor, number>> = { node: 10_000, cluster: 15_000 };
 /** However much moves: a pod that fails and comes back without end is told of. */
 const MAX_PATIENCE_MS = 30_000;

@@ -90,8 +90,8 @@ Deno.test("passService() says after some seconds why nothing serves", async () =
   const memory = { contested: 0 };
   const pods = [{ ...pod(WEB, "a"), status: {} }];
   const delayMs = await pass(world, memory, { pods });
-  assert.equal(delayMs, 5_000);
-  world.clockMs += 5_000;
+  assert.equal(delayMs, 10_000);
+  world.clockMs += 10_000;
   await pass(world, memory, { pods });
   assert.equal(world.services.get("web")?.status?.conditions?.[0]?.reason, "WaitingForAgent");
   assert.deepEqual(world.events.map(({ type, reason }) => [type, reason]), [["Warning", "WaitingForAgent"]]);
@@ -104,10 +104,10 @@ Deno.test("passService() warns of a node that stays behind once patience ends, w
   await pass(world, memory, { pods });
   world.clockMs += 100;
   const delayMs = await pass(world, memory, { pods });
-  assert.equal(delayMs, 4_900);
+  assert.equal(delayMs, 9_900);
   assert.deepEqual(world.events, []);
   const writes = world.writes.length;
-  world.clockMs += 4_900;
+  world.clockMs += 9_900;
   assert.equal(await pass(world, memory, { pods }), undefined);
   assert.equal(await pass(world, memory, { pods }), undefined);
   assert.equal(world.writes.length, writes);

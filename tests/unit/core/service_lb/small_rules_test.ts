@@ -81,6 +81,7 @@ const CALM = {
   conditionFlips: false,
   complete: true,
   patienceEndMs: undefined,
+  waitingSinceMs: undefined,
   gainSinceMs: undefined,
   lastWriteMs: undefined,
 };
@@ -96,6 +97,23 @@ const TIMINGS: readonly {
     name: "the first address after its window",
     given: { gained: true, complete: false, hadAddresses: false, gainSinceMs: 9_960 },
     want: 60,
+  },
+  {
+    name: "the first address later in a burst",
+    given: { gained: true, complete: false, hadAddresses: false, gainSinceMs: 10_000, waitingSinceMs: 9_000 },
+    want: 500,
+  },
+  {
+    name: "the first address of an agent that came back after its window",
+    given: {
+      nowMs: 100_000,
+      gained: true,
+      complete: false,
+      hadAddresses: false,
+      gainSinceMs: 100_000,
+      waitingSinceMs: 9,
+    },
+    want: 100,
   },
   {
     name: "a further address three seconds after the last write",
@@ -115,7 +133,7 @@ for (const { name, given, want } of TIMINGS) {
 }
 
 Deno.test("patienceEndMs() starts anew with each change of a node, but not for ever", () => {
-  assert.equal(patienceEndMs("node", { sinceMs: 0, progressMs: 4_000 }), 9_000);
+  assert.equal(patienceEndMs("node", { sinceMs: 0, progressMs: 4_000 }), 14_000);
   assert.equal(patienceEndMs("cluster", { sinceMs: 0, progressMs: 4_000 }), 19_000);
   assert.equal(patienceEndMs("node", { sinceMs: 0, progressMs: 100_000 }), 30_000);
 });
