@@ -15,6 +15,8 @@ import {
 } from "./pod_fit.ts";
 
 const PORTS_WORDS = "node(s) didn't have free ports for the requested pod ports";
+/** For nodes that a pod's `matchFields` leave out before any node is looked at, as with the pods of DaemonSets. */
+const NARROWED_WORDS = "node(s) didn't satisfy plugin(s) [NodeAffinity]";
 const AFFINITY_WORDS = "node(s) didn't match Pod's node affinity/selector";
 
 function isWaiting(pod: ApiObject): boolean {
@@ -109,6 +111,7 @@ class Scheduler {
     );
     if (live?.["status"] === "False" && live["message"] === text) return undefined;
     return {
+      ...(pod.metadata["generation"] === undefined ? {} : { observedGeneration: pod.metadata["generation"] }),
       type: "PodScheduled",
       status: "False",
       reason: "Unschedulable",
@@ -121,7 +124,20 @@ class Scheduler {
   }
 }
 
+/** Whether every term of the required node affinity names nodes, and not this one. */
+function isNarrowedAway(spec: JsonObject, node: ApiObject): boolean {
+  const required = at(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution");
+  const terms = asList(at(required, "nodeSelectorTerms"));
+  return terms.length > 0 &&
+    terms.every((term) =>
+      asList(at(term, "matchFields")).some((field) =>
+        at(field, "operator") === "In" && !asList(at(field, "values")).includes(node.metadata.name)
+      )
+    );
+}
+
 function whyNot(spec: JsonObject, node: ApiObject, load: Load): string | undefined {
+  if (isNarrowedAway(spec, node)) return NARROWED_WORDS;
   if (!matchesNodeAffinity(spec, node)) return AFFINITY_WORDS;
   const toleratesUnschedulable = asList(spec["tolerations"]).some((it) => {
     const toleration = asObject(it);
@@ -143,7 +159,8 @@ function message(count: number, reasons: ReadonlyMap<string, number>): string {
     ...(movable > 0 ? [`${movable} No preemption victims found for incoming pod`] : []),
     ...(helpless > 0 ? [`${helpless} Preemption is not helpful for scheduling`] : []),
   ].sort();
-  return `0/${count} nodes are available: ${words.join(", ")}. preemption: 0/${count} nodes are available: ${
+  const available = `0/${count} nodes are available:`;
+  return `${available} ${words.join(", ")}. no new claims to deallocate, preemption: ${available} ${
     preemption.join(", ")
   }.`;
 }

@@ -54,9 +54,11 @@ Deno.test("DaemonSet: a pod on every node; a node port that is taken waits with 
           it["reason"] === "Unschedulable"
         ),
     );
-    assert.match(
-      String(waiting["message"]),
-      /^0\/2 nodes are available: 1 node\(s\) didn't have free ports for the requested pod ports, /,
+    assert.equal(
+      waiting["message"],
+      "0/2 nodes are available: 1 node(s) didn't have free ports for the requested pod ports, 1 node(s) didn't satisfy " +
+        "plugin(s) [NodeAffinity]. no new claims to deallocate, preemption: 0/2 nodes are available: 1 No preemption " +
+        "victims found for incoming pod, 1 Preemption is not helpful for scheduling.",
     );
     await (await ask(api, "DELETE", { path: `${SETS}/first` })).body?.cancel();
     await waitUntil(
