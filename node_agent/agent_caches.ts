@@ -134,7 +134,8 @@ function updateWanted(wanted: Set<string>, pods: Iterable<Pod>, nodeName: string
 async function waitForSlicePermission({ client, clock, logger, signal, onBlocked }: AgentCachesOptions): Promise<void> {
   for (let isFirst = true;; isFirst = false) {
     try {
-      await client.list(ENDPOINT_SLICES, { labelSelector: `${SLICE_SERVICE_LABEL}=${NO_SERVICE}`, signal });
+      const labelSelector = `${SLICE_SERVICE_LABEL}=${NO_SERVICE}`;
+      await client.list(ENDPOINT_SLICES, { labelSelector, resourceVersion: "0", signal });
       if (!isFirst) logger.info("EndpointSlices can be read now");
       return;
     } catch (error) {

@@ -1,4 +1,4 @@
-// Verdict on a pod + what the kernel has → the pod's readiness gate, and the patch that writes it only when it changes. Pure.
+// Verdict on a pod + what the kernel has -> the pod's readiness gate, and the patch that writes it only when it changes. Pure.
 // True means: the kernel has the rules for every port. The message is the operator's answer to "why not on this node".
 import type { Patch } from "../core/kube/contract.ts";
 import type { Condition, Pod } from "../core/kube/types.ts";
