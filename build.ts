@@ -45,8 +45,11 @@ async function buildTarget(target: Target, options: BuildRequest & { readonly ro
   await Deno.writeTextFile(`${out}/metafile.json`, JSON.stringify(bundle.metafile));
   const name = target === hostTarget() ? "k3slb" : `k3slb-${target}`;
   const compile = runtime === "bun" ? compileWithBun : compileWithDeno;
-  await compile({ bundlePath: `${out}/k3slb.mjs`, binaryPath: `${out}/${name}`, target });
-  if (target === hostTarget()) await assertStarts(`${out}/${name}`, denoJson.version);
+  // Under its own name only when it is whole: a binary that runs at this moment goes on running.
+  const fresh = `${out}/${name}.new`;
+  await compile({ bundlePath: `${out}/k3slb.mjs`, binaryPath: fresh, target });
+  if (target === hostTarget()) await assertStarts(fresh, denoJson.version);
+  await Deno.rename(fresh, `${out}/${name}`);
   const binary = await Deno.readFile(`${out}/${name}`);
   const checksum = createHash("sha256").update(binary).digest("hex");
   await Deno.writeTextFile(`${out}/${name}.sha256`, `${checksum}  ${name}\n`);

@@ -26,10 +26,13 @@ export async function fetchBun(runtime: RuntimePackage): Promise<string> {
     const packed = JSON.parse(await runTool(["npm", "pack", "--json", "--silent", spec], { cwd: work, hint }));
     const file = `${work}/${packedFileName(packed, spec)}`;
     await checkIntegrity(file, runtime);
+    // Put in place as a whole, so that a second build at the same time finds all of it or nothing.
+    const fresh = `${folder}.${Deno.pid}`;
+    await Deno.mkdir(fresh, { recursive: true });
+    await runTool(["tar", "-xzf", file, "-C", fresh], { hint: "Check that tar and gzip are installed" });
+    await Deno.writeTextFile(`${fresh}/checked`, `${runtime.integrity}\n`);
     await Deno.remove(folder, { recursive: true }).catch(ignoreMissing);
-    await Deno.mkdir(folder, { recursive: true });
-    await runTool(["tar", "-xzf", file, "-C", folder], { hint: "Check that tar and gzip are installed" });
-    await Deno.writeTextFile(`${folder}/checked`, `${runtime.integrity}\n`);
+    await Deno.rename(fresh, folder);
   } finally {
     await Deno.remove(work, { recursive: true });
   }

@@ -1,6 +1,6 @@
 // Sources to one JavaScript file, by esbuild. Asserts what must not be inside.
 import * as esbuild from "esbuild";
-import { K3slbError } from "../core/shared/errors.ts";
+import { errorMessage, K3slbError } from "../core/shared/errors.ts";
 
 /** What is bundled, and what the build writes into it. */
 export interface BundleOptions {
@@ -23,7 +23,7 @@ export interface Bundle {
  */
 export async function bundleProgram(options: BundleOptions): Promise<Bundle> {
   const { root, version, commit, target } = options;
-  const result = await esbuild.build({
+  const result = await esbuildOrFail({
     absWorkingDir: root,
     entryPoints: ["cli/main.ts"],
     bundle: true,
@@ -43,11 +43,28 @@ export async function bundleProgram(options: BundleOptions): Promise<Bundle> {
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
     define: { K3SLB_BUILD: JSON.stringify({ version, commit, target }) },
   });
-  await esbuild.stop();
   const code = result.outputFiles[0]?.contents;
   if (code === undefined) throw new TypeError("esbuild wrote nothing");
   assertInputs(Object.keys(result.metafile.inputs));
   return { code, metafile: result.metafile };
+}
+
+type BundledFiles = esbuild.BuildResult<{ readonly write: false; readonly metafile: true }>;
+
+async function esbuildOrFail(
+  options: esbuild.BuildOptions & { readonly write: false; readonly metafile: true },
+): Promise<BundledFiles> {
+  try {
+    return await esbuild.build(options);
+  } catch (cause) {
+    throw new K3slbError(`Cannot bundle the sources: ${errorMessage(cause)}`, {
+      code: "bundle",
+      hint: "Run `deno check` to see the same fault with more words",
+      cause,
+    });
+  } finally {
+    await esbuild.stop();
+  }
 }
 
 /**

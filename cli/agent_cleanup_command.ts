@@ -1,7 +1,6 @@
 // `k3slb agent cleanup`.
 import type { KubeClient } from "../core/kube/contract.ts";
 import { SYSTEM_CLOCK } from "../core/runtime/clock.ts";
-import { createMetricRegistry } from "../core/runtime/metrics.ts";
 import { errorMessage } from "../core/shared/errors.ts";
 import { cleanUp, type CleanUpOptions } from "../node_agent/cleanup.ts";
 import { createDataplane } from "../node_agent/dataplane.ts";
@@ -49,7 +48,7 @@ async function findCluster(
   const parts = { clock: SYSTEM_CLOCK, logger: log, env: host.env, version: buildInfo().version, signal: limited };
   let client: KubeClient | undefined;
   try {
-    client = await connectAgent(given, { ...parts, metrics: createMetricRegistry() });
+    client = await connectAgent(given, parts);
     return { client, nodeName: await agentNodeName(given, { ...parts, client }) };
   } catch (error) {
     client?.close();

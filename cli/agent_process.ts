@@ -1,22 +1,18 @@
-// The agent's wiring: kubeconfig, client, node name, data plane, health and metrics around `runAgent`. Nothing is decided here.
+// The agent's wiring: kubeconfig, client, node name and data plane for `runAgent`. Nothing is decided here.
 import { randomBytes } from "node:crypto";
 import { createKubeClient } from "../core/kube/client.ts";
 import type { KubeClient } from "../core/kube/contract.ts";
 import { loadKubeconfig } from "../core/kube/kubeconfig.ts";
 import { AGENT_KUBECONFIG_PATHS } from "../core/kube/kubeconfig_paths.ts";
-import { observeRequests } from "../core/kube/request_metrics.ts";
 import { findNodeName } from "../core/node_identity/find_node_name.ts";
 import { readHostFacts } from "../core/node_identity/host_facts.ts";
 import type { Clock } from "../core/runtime/clock.ts";
-import { startHealthServer } from "../core/runtime/health.ts";
-import { createMetricRegistry, type MetricRegistry } from "../core/runtime/metrics.ts";
 import { isAbort } from "../core/shared/errors.ts";
 import type { Logger } from "../core/shared/log.ts";
-import { type AgentPass, runAgent } from "../node_agent/agent.ts";
+import { runAgent } from "../node_agent/agent.ts";
 import type { AgentOptions } from "../node_agent/agent_options.ts";
 import { createDataplane } from "../node_agent/dataplane.ts";
 import { createHostPorts } from "../node_agent/host_ports.ts";
-import { createAgentMetrics } from "./agent_metrics.ts";
 
 /** The agent's surroundings. */
 export interface AgentProcessParts {
@@ -38,16 +34,13 @@ export interface AgentProcessParts {
 export async function runAgentProcess(options: AgentOptions, parts: AgentProcessParts): Promise<void> {
   const { clock, logger, signal, version } = parts;
   const { iptablesMode, markBits } = options;
-  const metrics = createMetricRegistry();
-  // Ends the health server and the watches also when the loop fails by itself.
+  // Ends what still runs when the loop fails by itself.
   const ending = new AbortController();
   const running = AbortSignal.any([signal, ending.signal]);
-  const passes = createAgentMetrics(metrics);
   let client: KubeClient | undefined;
   try {
     const dataplane = await createDataplane({ iptablesMode, markBits, log: logger, clock, signal });
-    client = await connectAgent(options, { ...parts, metrics });
-    const health = await startHealth(options.metricsAddress, { metrics, problem: passes.problem, signal: running });
+    client = await connectAgent(options, parts);
     const nodeName = await agentNodeName(options, { ...parts, client, signal: running });
     await runAgent(options, {
       client,
@@ -60,10 +53,7 @@ export async function runAgentProcess(options: AgentOptions, parts: AgentProcess
       instanceId: randomBytes(INSTANCE_BYTES).toString("hex"),
       version,
       notifyReady: () => parts.notifyReady?.(`Forwarding on node ${nodeName}`),
-      observe: (pass: AgentPass) => passes.observe(pass),
     });
-    ending.abort();
-    await health;
   } catch (error) {
     // A signal during the start is an ordinary end.
     if (!(isAbort(error) && signal.aborted)) throw error;
@@ -76,18 +66,13 @@ export async function runAgentProcess(options: AgentOptions, parts: AgentProcess
 /** A client with the kubelet's own credentials, or with those that were given. */
 export async function connectAgent(
   options: Pick<AgentOptions, "kubeconfig">,
-  parts: Pick<AgentProcessParts, "clock" | "logger" | "env" | "version"> & { readonly metrics: MetricRegistry },
+  parts: Pick<AgentProcessParts, "clock" | "logger" | "env" | "version">,
 ): Promise<KubeClient> {
-  const { clock, logger, env, version, metrics } = parts;
+  const { clock, logger, env, version } = parts;
   const path = options.kubeconfig === undefined ? {} : { path: options.kubeconfig };
   const access = await loadKubeconfig({ ...path, env, defaultPaths: AGENT_KUBECONFIG_PATHS, clock });
   logger.info("Credentials found", { cluster: access.server, kubeconfig: access.source });
-  return createKubeClient({
-    access,
-    clock,
-    userAgent: `k3slb/${version} agent`,
-    onRequest: observeRequests(metrics),
-  });
+  return createKubeClient({ access, clock, userAgent: `k3slb/${version} agent` });
 }
 
 /** This node's name, by the chain of `core/node_identity`. */
@@ -100,22 +85,6 @@ export async function agentNodeName(
   const given = nodeName === undefined ? {} : nodeName === env.K3S_NODE_NAME ? { env: nodeName } : { flag: nodeName };
   const host = await readHostFacts();
   return (await findNodeName({ role: "agent", client, ...given, host, clock, logger, signal })).name;
-}
-
-/** Resolves to the end of the health server, at once if there is none. */
-async function startHealth(
-  address: string,
-  parts: { readonly metrics: MetricRegistry; readonly problem: () => string | undefined; readonly signal: AbortSignal },
-): Promise<Promise<void>> {
-  if (address === "") return Promise.resolve();
-  const { metrics, problem, signal } = parts;
-  const server = await startHealthServer({
-    address,
-    checks: [{ name: "rules", kind: "ready", problem }],
-    renderMetrics: () => metrics.render(),
-    signal,
-  });
-  return server.done;
 }
 
 const INSTANCE_BYTES = 4;

@@ -7,7 +7,7 @@ import { createEventRecorder, type EventRecorder } from "./kube/events.ts";
 import { loadKubeconfig } from "./kube/kubeconfig.ts";
 import { SERVER_KUBECONFIG_PATHS } from "./kube/kubeconfig_paths.ts";
 import { runLeaderElection } from "./kube/lease.ts";
-import { observeRequests } from "./kube/request_metrics.ts";
+import { createRequestMetrics } from "./kube/request_metrics.ts";
 import { readHostFacts } from "./node_identity/host_facts.ts";
 import { serverIdentity } from "./node_identity/server_identity.ts";
 import type { Clock } from "./runtime/clock.ts";
@@ -52,7 +52,7 @@ export async function runServer(options: ServerOptions, parts: ServerParts): Pro
     access,
     clock,
     userAgent: `k3slb/${parts.version} server`,
-    onRequest: observeRequests(metrics),
+    onRequest: createRequestMetrics(metrics),
   });
   const identity = serverIdentity({
     ...(options.nodeName === undefined ? {} : { nodeName: options.nodeName }),
@@ -126,7 +126,7 @@ class Server {
           }),
       });
     } else await this.#lead(signal);
-    await health;
+    await health.done;
   }
 
   /** Says once what is wrong while the API server can't be reached, and goes on trying. */
@@ -208,10 +208,10 @@ class Server {
   }
 
   /** Resolves when the health server is closed, at once if there is none. */
-  async #startHealth(): Promise<Promise<void>> {
+  async #startHealth(): Promise<{ readonly done: Promise<void> }> {
     const { signal, metrics } = this.#parts;
-    if (this.#options.metricsAddress === "") return Promise.resolve();
-    const health = await startHealthServer({
+    if (this.#options.metricsAddress === "") return { done: Promise.resolve() };
+    return await startHealthServer({
       address: this.#options.metricsAddress,
       checks: [
         {
@@ -224,7 +224,6 @@ class Server {
       renderMetrics: () => metrics.render(),
       signal,
     });
-    return health.done;
   }
 
   #problems(): string | undefined {

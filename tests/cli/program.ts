@@ -1,5 +1,5 @@
-// Runs the program as its users do and keeps what it says. The compiled binary is used if `K3SLB_BINARY` names it or dist/k3slb is
-// newer than nothing: both kinds run the same tests.
+// Runs the program as its users do and keeps what it says: from source, and as the compiled binary if there is one
+// (`K3SLB_BINARY`, else dist/k3slb), so that both run the same tests.
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
