@@ -153,6 +153,8 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
     const isStreamingList = this.#resourceVersion === undefined;
     const attempt = new AbortController();
     const stop = (): void => attempt.abort(signal.reason);
+    // A signal that is aborted already, as by someone who waited for the list only, calls no listener.
+    if (signal.aborted) stop();
     signal.addEventListener("abort", stop, { once: true });
     let cancelPatience: (() => void) | undefined;
     let isTooSlow = false;

@@ -52,7 +52,9 @@ function start(options: Partial<ReflectorOptions<ConfigMap>> & { readonly lists?
     },
     watch: (_type: unknown, watchOptions: WatchOptions) => {
       const events = new EventChannel<ConfigMap>();
-      watchOptions.signal?.addEventListener("abort", () => events.send(new DOMException("stop", "AbortError")));
+      const end = (): void => events.send(new DOMException("stop", "AbortError"));
+      if (watchOptions.signal?.aborted) end();
+      else watchOptions.signal?.addEventListener("abort", end);
       watches.push({ options: watchOptions, events });
       return events;
     },
@@ -188,6 +190,12 @@ Deno.test("reflector.synced rejects when the signal comes first", async () => {
   const waiting = assert.rejects(reflector.synced, { name: "AbortError" });
   await stop();
   await waiting;
+});
+
+Deno.test("startReflector ends when it is stopped right after its list", async () => {
+  const { reflector, stop } = start({ streamingList: false, lists: [{ items: [], resourceVersion: "1" }] });
+  await reflector.synced;
+  await stop();
 });
 
 Deno.test("startReflector stores what keep returns, and survives a throwing keep and onChange", async () => {
