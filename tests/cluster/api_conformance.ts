@@ -3,7 +3,8 @@
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { waitUntil } from "../support/wait.ts";
-import { type Step, STEPS } from "./api_conformance_steps.ts";
+import { STEPS } from "./api_conformance_steps.ts";
+import type { Step } from "./conformance_step.ts";
 
 /** How to reach a server as some user. */
 export interface Access {

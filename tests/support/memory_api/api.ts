@@ -1,35 +1,31 @@
 // Reads and writes of objects with all their rules, without HTTP: the request handler and the controllers both call this.
 // One write = edit the live object, put back what the caller may not change, fill in, note owners, check, store.
 import { randomUUID } from "node:crypto";
-import type { User } from "./authentication.ts";
 import { type Access, restrictNode } from "./authorization.ts";
 import { admit, applyDefaults, initialStatus } from "./defaults.ts";
-import { asList, asObject, asText, at, clone, ensureObject, equal, isObject, type Json, withoutNulls } from "./json.ts";
+import { asList, asObject, asText, at, clone, ensureObject, equal, type Json } from "./json.ts";
 import { applyObject, trackUpdate, type Writer } from "./managed_fields.ts";
-import { jsonPatch } from "./patch_json.ts";
-import { mergePatch } from "./patch_merge.ts";
-import { strategicPatch } from "./patch_strategic.ts";
 import { apiVersion, type Resource, type ResourceTable, storeKey } from "./resources.ts";
 import { allocateService, type ServiceRanges } from "./service_allocation.ts";
-import { alreadyExists, badRequest, conflict, forbidden, notFound, StatusError } from "./status_error.ts";
+import { alreadyExists, badRequest, conflict, forbidden, notFound } from "./status_error.ts";
 import { type ApiObject, metaText, objectKey, type Store } from "./store.ts";
+import {
+  badRequestInvalidName,
+  countTemplates,
+  generatedName,
+  graceSecondsOf,
+  markedForDeletion,
+  onlyPart,
+  patched,
+  type PatchKind,
+  received,
+  restored,
+  specChanged,
+  type Target,
+  timestamp,
+  trackCreate,
+} from "./write_rules.ts";
 import { validate } from "./validation.ts";
-
-/** Where a write goes and on whose behalf. */
-export interface Target {
-  readonly resource: Resource;
-  /** Empty for cluster-scoped kinds. */
-  readonly namespace: string;
-  readonly name: string;
-  /** @default {""} */
-  readonly subresource?: string;
-  readonly user: User;
-  readonly manager: string;
-  readonly dryRun?: boolean;
-}
-
-/** The forms of a patch. */
-export type PatchKind = "merge" | "strategic" | "json" | "apply";
 
 /** What a deletion asks for. */
 export interface DeleteRequest {
@@ -45,7 +41,6 @@ export interface Written {
   readonly isNew: boolean;
 }
 
-const TEMPLATE_GENERATION = "deprecated.daemonset.template.generation";
 /** Holds a definition until its objects are gone. */
 export const DEFINITION_FINALIZER = "customresourcecleanup.apiextensions.k8s.io";
 const PRECONDITIONS = [["uid", "UID", "deleted and then recreated"], [
@@ -53,25 +48,6 @@ const PRECONDITIONS = [["uid", "UID", "deleted and then recreated"], [
   "ResourceVersion",
   "modified",
 ]] as const;
-const DELETION_FIELDS = ["deletionTimestamp", "deletionGracePeriodSeconds"] as const;
-
-/** RFC 3339 with whole seconds, as `metav1.Time` is written. */
-export function timestamp(date: Date): string {
-  return `${date.toISOString().slice(0, 19)}Z`;
-}
-
-/** A name as `generateName` makes it. */
-export function generatedName(base: string): string {
-  const letters = "bcdfghjklmnpqrstvwxz2456789";
-  const random = crypto.getRandomValues(new Uint8Array(5));
-  return base.slice(0, 58) + [...random].map((byte) => letters[byte % letters.length] ?? "x").join("");
-}
-
-function checkedObject(value: Json): ApiObject {
-  if (!isObject(value)) throw badRequest("the object provided is unrecognized (must be of type Object)");
-  const metadata = isObject(value["metadata"]) ? value["metadata"] : {};
-  return { ...value, metadata } as ApiObject;
-}
 
 /** Everything that reads and writes objects. */
 export class Api {
@@ -102,7 +78,7 @@ export class Api {
 
   /** Creates an object. */
   create(target: Target, body: Json): ApiObject {
-    const object = this.#received(target, body);
+    const object = received(target, body);
     if (asText(object.metadata["resourceVersion"]) !== "") {
       throw badRequest("resourceVersion should not be set on objects to be created");
     }
@@ -118,7 +94,7 @@ export class Api {
 
   /** Replaces an object or one of its subresources. */
   update(target: Target, body: Json): ApiObject {
-    const object = this.#received(target, body);
+    const object = received(target, body);
     if (object.metadata.name !== target.name) {
       throw badRequest(
         `the name of the object (${object.metadata.name ?? ""}) does not match the name on the URL (${target.name})`,
@@ -132,8 +108,8 @@ export class Api {
   patch(target: Target, body: Json, options: { kind: PatchKind; force?: boolean }): Written {
     if (options.kind === "apply") return this.#apply(target, body, options.force ?? false);
     const live = this.get(target);
-    const patched = this.#patched(live, body, { kind: options.kind, resource: target.resource });
-    const object = this.#received(target, patched);
+    const edited = patched(live, body, { kind: options.kind, resource: target.resource });
+    const object = received(target, edited);
     return { object: this.#write(live, object, target), isNew: false };
   }
 
@@ -155,10 +131,10 @@ export class Api {
     if (request.propagationPolicy === "Orphan") finalizers.add("orphan");
     const isDefinition = live.kind === "CustomResourceDefinition";
     if (isDefinition && live.metadata["deletionTimestamp"] === undefined) finalizers.add(DEFINITION_FINALIZER);
-    const graceSeconds = this.#graceOf(live, request);
+    const graceSeconds = graceSecondsOf(live, request.gracePeriodSeconds);
     const isHeld = finalizers.size > 0 || live.kind === "Namespace";
     if (graceSeconds === 0 && !isHeld) {
-      const last = live.kind === "Pod" ? this.#marked(live, { graceSeconds, resource }) : live;
+      const last = live.kind === "Pod" ? markedForDeletion(live, { graceSeconds, resource, now: this.#now() }) : live;
       if (target.dryRun !== true) this.store.remove(key, objectKey(live), last);
       return { object: last, isGone: true };
     }
@@ -168,7 +144,7 @@ export class Api {
     ) {
       return { object: live, isGone: false };
     }
-    const marked = this.#marked(live, { graceSeconds, resource });
+    const marked = markedForDeletion(live, { graceSeconds, resource, now: this.#now() });
     if (finalizers.size > 0) marked.metadata["finalizers"] = [...finalizers];
     if (live.kind === "Namespace") {
       marked["status"] = { ...asObject(live["status"]), phase: "Terminating" };
@@ -218,33 +194,6 @@ export class Api {
   putRaw(resource: Resource, object: ApiObject): ApiObject {
     const metadata = { uid: randomUUID(), creationTimestamp: this.now(), ...object.metadata };
     return this.store.put(storeKey(resource), { ...object, metadata });
-  }
-
-  /** The body of a write, checked against the URL. A private copy. */
-  #received(target: Target, body: Json): ApiObject {
-    const { resource } = target;
-    const object = checkedObject(withoutNulls(body));
-    const version = apiVersion(resource);
-    object.apiVersion ??= version;
-    object.kind ??= resource.kind;
-    if (object.kind !== resource.kind || object.apiVersion !== version) {
-      throw badRequest(
-        `${object.kind} in version "${
-          object.apiVersion.split("/").at(-1) ?? ""
-        }" cannot be handled as a ${resource.kind}: ` +
-          `converting (${object.apiVersion.split("/").at(-1) ?? ""}.${object.kind}) to ` +
-          `(${resource.group.split(".")[0] || "core"}.${resource.kind}): unknown conversion`,
-      );
-    }
-    object.metadata = { ...object.metadata };
-    if (resource.namespaced) {
-      const given = metaText(object, "namespace");
-      if (given !== "" && given !== target.namespace) {
-        throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
-      }
-      object.metadata["namespace"] = target.namespace;
-    } else delete object.metadata["namespace"];
-    return object;
   }
 
   #prepareCreate(object: ApiObject, target: Target, operation: "Update" | "Apply"): ApiObject {
@@ -308,22 +257,9 @@ export class Api {
     return inVersion(this.store.put(storeKey(target.resource), object), target.resource);
   }
 
-  #patched(live: ApiObject, body: Json, options: { kind: PatchKind; resource: Resource }): Json {
-    if (options.kind === "json") return jsonPatch(live, body);
-    if (!isObject(body)) throw badRequest("the patch is not an object");
-    if (options.kind === "merge") return mergePatch(live, body);
-    if (options.resource.custom) {
-      throw new StatusError(415, "UnsupportedMediaType", {
-        message: "the body of the request was in an unknown format - accepted media types include: " +
-          "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
-      });
-    }
-    return strategicPatch(live, body, options.resource.kind);
-  }
-
   #apply(target: Target, body: Json, force: boolean): Written {
     const { resource } = target;
-    const applied = this.#received(target, body);
+    const applied = received(target, body);
     if (asList(applied.metadata["managedFields"]).length > 0) throw badRequest("metadata.managedFields must be nil");
     applied.metadata.name ??= target.name;
     if (applied.metadata.name !== target.name) {
@@ -347,28 +283,10 @@ export class Api {
       return { object: this.#insert(next, target), isNew: true };
     }
     const current = inVersion(live, resource);
-    const next = applyObject(current, this.#onlyPart(applied, current, target), { resource, writer, force });
+    const next = applyObject(current, onlyPart(applied, current, target), { resource, writer, force });
     const version = applied.metadata["resourceVersion"];
     if (version !== undefined) next.metadata["resourceVersion"] = version;
     return { object: this.#write(current, next, { ...target, applied: true }), isNew: false };
-  }
-
-  /** The applied object without the part that this endpoint does not write. */
-  #onlyPart(applied: ApiObject, live: ApiObject, target: Target): ApiObject {
-    const { resource } = target;
-    if (!resource.subresources.includes("status")) return applied;
-    const part: ApiObject = { ...applied };
-    if ((target.subresource ?? "") === "") {
-      delete part["status"];
-      return part;
-    }
-    const kept: ApiObject = {
-      apiVersion: part.apiVersion,
-      kind: part.kind,
-      metadata: resource.custom ? { name: live.metadata.name } : part.metadata,
-    };
-    if (part["status"] !== undefined) kept["status"] = part["status"];
-    return kept;
   }
 
   #write(live: ApiObject, edited: ApiObject, target: Target & { readonly applied?: boolean }): ApiObject {
@@ -383,7 +301,7 @@ export class Api {
         `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${metaText(live, "uid")}`,
       );
     }
-    let next = this.#restored(live, clone(edited), target);
+    let next = restored(live, clone(edited), target);
     applyDefaults(next);
     if (target.applied !== true) next = trackUpdate(live, next, { resource, writer: this.#writer(target) });
     this.#allocate(next, live);
@@ -394,39 +312,6 @@ export class Api {
     restrictNode(accessOf(target, "update"), { live, next });
     validate(next, live, resource);
     return this.#commit(live, next, target);
-  }
-
-  /** What the caller may not change is as it was. */
-  #restored(live: ApiObject, next: ApiObject, target: Target): ApiObject {
-    const { resource } = target;
-    const metadata = next.metadata;
-    for (
-      const field of ["uid", "creationTimestamp", "generation", "resourceVersion", "generateName", ...DELETION_FIELDS]
-    ) {
-      const value = live.metadata[field];
-      if (value === undefined) delete metadata[field];
-      else metadata[field] = value;
-    }
-    if (!resource.subresources.includes("status")) return next;
-    if (target.subresource === "status") {
-      const status = next["status"];
-      const kept: ApiObject = { ...live, metadata };
-      if (resource.custom) {
-        kept.metadata = { ...live.metadata };
-        if (metadata["managedFields"] !== undefined) kept.metadata["managedFields"] = metadata["managedFields"];
-        else delete kept.metadata["managedFields"];
-      }
-      if (status === undefined) delete kept["status"];
-      else kept["status"] = status;
-      if (resource.kind === "Pod" && live.metadata["ownerReferences"] !== undefined) {
-        kept.metadata["ownerReferences"] = live.metadata["ownerReferences"];
-      }
-      return clone(kept);
-    }
-    const status = live["status"];
-    if (status === undefined) delete next["status"];
-    else next["status"] = status;
-    return next;
   }
 
   #writer(target: Target): Writer {
@@ -447,66 +332,10 @@ export class Api {
     if (equal(live, owned)) return live;
     return inVersion(this.store.put(key, owned), resource);
   }
-
-  /** The object with the marks of deletion. */
-  #marked(live: ApiObject, options: { graceSeconds: number; resource: Resource }): ApiObject {
-    const { graceSeconds, resource } = options;
-    const metadata = { ...live.metadata };
-    const isFirst = metadata["deletionTimestamp"] === undefined;
-    metadata["deletionTimestamp"] ??= timestamp(new Date(this.#now().getTime() + graceSeconds * 1000));
-    metadata["deletionGracePeriodSeconds"] = graceSeconds;
-    if (isFirst && resource.generation) metadata["generation"] = Number(metadata["generation"] ?? 0) + 1;
-    return { ...live, metadata };
-  }
-
-  #graceOf(live: ApiObject, request: DeleteRequest): number {
-    if (live.kind !== "Pod") return 0;
-    const phase = at(live, "status", "phase");
-    if (asText(at(live, "spec", "nodeName")) === "" || phase === "Succeeded" || phase === "Failed") return 0;
-    return request.gracePeriodSeconds ?? Number(at(live, "spec", "terminationGracePeriodSeconds") ?? 30);
-  }
-}
-
-function badRequestInvalidName(resource: Resource): StatusError {
-  const kind = resource.group === "" ? resource.kind : `${resource.kind}.${resource.group}`;
-  return new StatusError(422, "Invalid", {
-    message: `${kind} "" is invalid: metadata.name: Required value: name or generateName is required`,
-    details: {
-      ...(resource.group === "" ? {} : { group: resource.group }),
-      kind: resource.kind,
-      causes: [{
-        reason: "FieldValueRequired",
-        message: "Required value: name or generateName is required",
-        field: "metadata.name",
-      }],
-    },
-  });
 }
 
 function accessOf(target: Target, verb: string): Access {
   return { ...target, subresource: target.subresource ?? "", verb, fieldSelector: "" };
-}
-
-/** Notes the owners of a new object; the status is nobody's even where it may be given. */
-function trackCreate(next: ApiObject, context: { resource: Resource; writer: Writer }): ApiObject {
-  const { status, ...rest } = next;
-  const owned = trackUpdate(undefined, rest as ApiObject, context);
-  if (status !== undefined && context.resource.subresources.includes("status")) owned["status"] = status;
-  return status === undefined || owned["status"] !== undefined ? owned : trackUpdate(undefined, next, context);
-}
-
-/** Counts the versions of a DaemonSet's template in the annotation that remembers them. */
-function countTemplates(next: ApiObject, live: ApiObject): void {
-  const annotations = ensureObject(next.metadata, "annotations");
-  const count = Number(at(live, "metadata", "annotations", TEMPLATE_GENERATION) ?? 1);
-  const isSame = equal(at(next, "spec", "template"), at(live, "spec", "template"));
-  annotations[TEMPLATE_GENERATION] = String(isSame ? count : count + 1);
-}
-
-function specChanged(live: ApiObject, next: ApiObject): boolean {
-  const fields = new Set([...Object.keys(live), ...Object.keys(next)]);
-  for (const field of ["metadata", "status", "apiVersion", "kind"]) fields.delete(field);
-  return [...fields].some((field) => !equal(live[field], next[field]));
 }
 
 /** The object as the given version of its kind shows it. */

@@ -1,9 +1,9 @@
 // HTTP in front of the API: who asks, for what, may they, and the answer's form. Bodies are JSON.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { randomUUID } from "node:crypto";
-import { type Api, type PatchKind, type Target } from "./api.ts";
+import type { Api } from "./api.ts";
 import { authenticate, type User } from "./authentication.ts";
-import { denial, isAllowed } from "./authorization.ts";
+import { denial } from "./authorization.ts";
 import { discover } from "./discovery.ts";
 import type { FaultEffect, Faults } from "./faults.ts";
 import { asObject, asText, at, type Json, type JsonObject } from "./json.ts";
@@ -13,7 +13,10 @@ import type { RequestCounts } from "./request_counts.ts";
 import { storeKey, VIRTUAL_KINDS } from "./resources.ts";
 import { fieldMatcher, labelMatcher, type Matcher, parseFieldSelector } from "./selectors.ts";
 import { badRequest, expired, forbidden, invalid, StatusError, unknownPath } from "./status_error.ts";
-import { Watch } from "./watch.ts";
+import { review } from "./reviews.ts";
+import type { Watch } from "./watch.ts";
+import { openWatch } from "./watch_endpoint.ts";
+import type { PatchKind, Target } from "./write_rules.ts";
 
 /** What the handler works with. */
 export interface HandlerParts {
@@ -38,8 +41,6 @@ const PATCH_KINDS: Readonly<Record<string, PatchKind>> = {
 };
 const HEALTH_PATHS: ReadonlySet<string> = new Set(["healthz", "readyz", "livez"]);
 const UNAUTHORIZED = new StatusError(401, "Unauthorized", { message: "Unauthorized" });
-/** A watch without a wish ends after this time, as on a real server (30 to 60 minutes). */
-const DEFAULT_WATCH_SECONDS = 1_800;
 
 async function readBody(request: IncomingMessage): Promise<string> {
   const chunks: Uint8Array[] = [];
@@ -116,7 +117,9 @@ export class HttpHandler {
     const access = { ...asked, user, fieldSelector: url.searchParams.get("fieldSelector") ?? "" };
     const denied = denial({ ...access, name: asked.name || nameSelected(access.fieldSelector) }, api.store);
     if (denied !== undefined) throw this.#worded(denied, asked);
-    if (asked.verb === "watch") return this.#watch(asked, { url, response });
+    if (asked.verb === "watch") {
+      return openWatch(this.#parts, asked, { url, response, matches: this.#matcher(asked, url) });
+    }
     const answer = this.#answer(asked, { url, user, text, request });
     this.#send(response, answer, effect?.type === "half-answer");
   }
@@ -230,7 +233,7 @@ export class HttpHandler {
 
   #create(asked: ResourceRequest, target: Target, body: Json): Answer {
     const { api } = this.#parts;
-    if (VIRTUAL_KINDS.has(asked.resource.kind)) return { code: 201, body: this.#review(asked, target, body) };
+    if (VIRTUAL_KINDS.has(asked.resource.kind)) return { code: 201, body: review(api, asked, { target, body }) };
     if (asked.subresource === "binding") {
       api.bind(target, body);
       return { code: 201, body: { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", code: 201 } };
@@ -245,34 +248,6 @@ export class HttpHandler {
       });
     }
     return { code: 201, body: api.create({ ...target, name: asText(at(body, "metadata", "name")) }, body) };
-  }
-
-  #review(asked: ResourceRequest, target: Target, body: Json): JsonObject {
-    const { user } = target;
-    const kind = asked.resource.kind;
-    const base = {
-      kind,
-      apiVersion: `${asked.resource.group}/${asked.resource.version}`,
-      metadata: { creationTimestamp: this.#parts.api.now() },
-    };
-    if (kind === "SelfSubjectReview") {
-      return { ...base, status: { userInfo: { username: user.name, groups: [...user.groups] } } };
-    }
-    const spec = asObject(at(body, "spec"));
-    const wanted = asObject(spec["resourceAttributes"]);
-    const resource = this.#parts.api.resources.all().find((it) =>
-      it.group === asText(wanted["group"]) && it.plural === asText(wanted["resource"])
-    );
-    const allowed = resource !== undefined && isAllowed({
-      user,
-      resource,
-      verb: asText(wanted["verb"]),
-      subresource: asText(wanted["subresource"]),
-      namespace: asText(wanted["namespace"]),
-      name: asText(wanted["name"]),
-      fieldSelector: "",
-    }, this.#parts.api.store);
-    return { ...base, spec, status: { allowed } };
   }
 
   #patch(target: Target, text: string, request: IncomingMessage, query: URLSearchParams): Answer {
@@ -345,54 +320,6 @@ export class HttpHandler {
         items: resource.custom ? doomed : doomed.map(({ apiVersion: _version, kind: _kind, ...rest }) => rest),
       },
     };
-  }
-
-  #watch(asked: ResourceRequest, context: { url: URL; response: ServerResponse }): void {
-    const { api, watches, bookmarkIntervalMs } = this.#parts;
-    const { url, response } = context;
-    const query = url.searchParams;
-    const resourceVersion = query.get("resourceVersion") ?? "";
-    const sendInitialEvents = query.get("sendInitialEvents") === "true";
-    if (sendInitialEvents && query.get("resourceVersionMatch") !== "NotOlderThan") {
-      throw invalid({ group: "meta.k8s.io", plural: "", kind: "ListOptions" }, "", [{
-        reason: "FieldValueForbidden",
-        message: "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        field: "resourceVersionMatch",
-      }]);
-    }
-    if (!/^\d*$/.test(resourceVersion)) throw badRequest(`invalid resource version "${resourceVersion}"`);
-    const matches = this.#matcher(asked, url);
-    response.writeHead(200, {
-      "content-type": "application/json",
-      "transfer-encoding": "chunked",
-      "audit-id": randomUUID(),
-    });
-    response.flushHeaders();
-    const timers: (ReturnType<typeof setTimeout> | undefined)[] = [];
-    const watch = new Watch(api.store, {
-      resource: asked.resource,
-      namespace: asked.namespace,
-      matches,
-      resourceVersion,
-      sendInitialEvents,
-      allowBookmarks: query.get("allowWatchBookmarks") === "true",
-    }, {
-      write: (text) => void response.write(text),
-      end: () => {
-        for (const timer of timers) clearTimeout(timer);
-        watches.delete(watch);
-        response.end();
-      },
-    });
-    watches.add(watch);
-    response.on("close", () => watch.end());
-    const seconds = Number(query.get("timeoutSeconds") ?? 0) || DEFAULT_WATCH_SECONDS;
-    timers.push(setTimeout(() => {
-      watch.bookmark();
-      watch.end();
-    }, seconds * 1000));
-    timers.push(setInterval(() => watch.bookmark(), bookmarkIntervalMs));
-    watch.start();
   }
 }
 

@@ -1,6 +1,7 @@
 // CustomResourceDefinitions become Established, and take their objects with them when they go
 // (k8s.io/apiextensions-apiserver `pkg/controller/establish`, `finalizer`).
-import { type Api, DEFINITION_FINALIZER, type Target } from "../api.ts";
+import { type Api, DEFINITION_FINALIZER } from "../api.ts";
+import type { Target } from "../write_rules.ts";
 import { asList, asObject, asText, at, type Json } from "../json.ts";
 import { storeKey } from "../resources.ts";
 import { type ApiObject, objectKey } from "../store.ts";

@@ -1,6 +1,7 @@
 // One loop per controller: a set of keys, one pass per key, each pass over the present state. A pass that meets a conflict
 // is made again.
-import { type Api, type PatchKind, type Target } from "../api.ts";
+import type { Api } from "../api.ts";
+import type { PatchKind, Target } from "../write_rules.ts";
 import type { User } from "../authentication.ts";
 import type { Json } from "../json.ts";
 import type { RequestCounts } from "../request_counts.ts";

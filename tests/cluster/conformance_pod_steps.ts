@@ -1,0 +1,247 @@
+// Conformance requests: pods, their binding, conditions and deletion, and what a node may do.
+import { configMap, CORE, NAMESPACE, pod, type Step } from "./conformance_step.ts";
+
+/** Pods. */
+export const PODS: readonly Step[] = [
+  { name: "pod", method: "POST", path: `${CORE}/pods?fieldManager=maker`, body: pod("first"), untilCode: 201 },
+  {
+    name: "pod with host network",
+    method: "POST",
+    path: `${CORE}/pods?fieldManager=maker`,
+    body: pod("second", { hostNetwork: true, readinessGates: [{ conditionType: "k3slb.io/Programmed" }] }),
+  },
+  {
+    name: "pod without containers",
+    method: "POST",
+    path: `${CORE}/pods`,
+    body: { metadata: { name: "empty" }, spec: { containers: [] } },
+  },
+  {
+    name: "binding",
+    method: "POST",
+    path: `${CORE}/pods/first/binding?fieldManager=binder`,
+    body: { apiVersion: "v1", kind: "Binding", metadata: { name: "first" }, target: { kind: "Node", name: "node-a" } },
+  },
+  { name: "pod after binding", method: "GET", path: `${CORE}/pods/first` },
+  {
+    name: "binding again",
+    method: "POST",
+    path: `${CORE}/pods/first/binding`,
+    body: { apiVersion: "v1", kind: "Binding", metadata: { name: "first" }, target: { kind: "Node", name: "node-b" } },
+  },
+  {
+    name: "condition by strategic patch",
+    user: "node",
+    method: "PATCH",
+    patch: "strategic",
+    path: `${CORE}/pods/first/status?fieldManager=agent`,
+    body: {
+      status: {
+        conditions: [{
+          type: "k3slb.io/Programmed",
+          status: "True",
+          reason: "Programmed",
+          lastTransitionTime: "2026-01-01T00:00:00Z",
+        }],
+      },
+    },
+  },
+  {
+    name: "condition by apply",
+    user: "node",
+    method: "PATCH",
+    patch: "apply",
+    path: `${CORE}/pods/first/status?fieldManager=applier&force=true`,
+    body: {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: "first" },
+      status: { conditions: [{ type: "example.com/Other", status: "True" }] },
+    },
+  },
+  { name: "pods of one node", method: "GET", path: `${CORE}/pods?fieldSelector=spec.nodeName%3Dnode-a` },
+  {
+    name: "pods of a phase and label",
+    method: "GET",
+    path: `${CORE}/pods?fieldSelector=status.phase%3DPending&labelSelector=app%20in%20(second,third)`,
+  },
+  {
+    name: "pods by a field that can't be selected",
+    method: "GET",
+    path: `${CORE}/pods?fieldSelector=spec.color%3Dred`,
+  },
+  { name: "graceful deletion", method: "DELETE", path: `${CORE}/pods/first` },
+  {
+    name: "deletion now",
+    method: "DELETE",
+    path: `${CORE}/pods/first`,
+    body: { kind: "DeleteOptions", apiVersion: "v1", gracePeriodSeconds: 0 },
+  },
+  { name: "pod after deletion", method: "GET", path: `${CORE}/pods/first` },
+  {
+    name: "deletion of another uid",
+    method: "DELETE",
+    path: `${CORE}/pods/second`,
+    body: { kind: "DeleteOptions", apiVersion: "v1", preconditions: { uid: "11111111-2222-3333-4444-555555555555" } },
+  },
+  { name: "deletion of an unbound pod", method: "DELETE", path: `${CORE}/pods/second` },
+];
+
+/** What nodes and guests may do. */
+export const NODE_RIGHTS: readonly Step[] = [
+  {
+    name: "pod on another node",
+    method: "POST",
+    path: `${CORE}/pods?fieldManager=maker`,
+    body: pod("foreign", { nodeName: "node-b" }),
+  },
+  {
+    name: "node lists its pods",
+    user: "node",
+    method: "GET",
+    path: `/api/v1/pods?fieldSelector=spec.nodeName%3Dnode-a`,
+  },
+  { name: "node lists all pods", user: "node", method: "GET", path: "/api/v1/pods" },
+  {
+    name: "node patches a foreign pod's status",
+    user: "node",
+    method: "PATCH",
+    patch: "merge",
+    path: `${CORE}/pods/foreign/status`,
+    body: { status: { message: "x" } },
+  },
+  { name: "node gets a foreign pod", user: "node", method: "GET", path: `${CORE}/pods/foreign` },
+  { name: "node lists Services", user: "node", method: "GET", path: `${CORE}/services?labelSelector=none` },
+  { name: "node lists EndpointSlices", user: "node", method: "GET", path: "/apis/discovery.k8s.io/v1/endpointslices" },
+  {
+    name: "node reads a foreign Lease",
+    user: "node",
+    method: "GET",
+    path: `/apis/coordination.k8s.io/v1/namespaces/${NAMESPACE}/leases/k3slb-server`,
+  },
+  {
+    name: "node reads another node's Lease",
+    user: "node",
+    method: "GET",
+    path: "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node-b",
+  },
+  {
+    name: "node creates itself",
+    user: "node",
+    method: "POST",
+    path: "/api/v1/nodes?fieldManager=kubelet",
+    body: {
+      apiVersion: "v1",
+      kind: "Node",
+      metadata: { name: "node-a", labels: { "kubernetes.io/hostname": "node-a" } },
+      status: { addresses: [{ type: "InternalIP", address: "192.0.2.11" }] },
+    },
+  },
+  {
+    name: "another node",
+    method: "POST",
+    path: "/api/v1/nodes",
+    body: { apiVersion: "v1", kind: "Node", metadata: { name: "node-b" } },
+  },
+  {
+    name: "node's own condition",
+    user: "node",
+    method: "PATCH",
+    patch: "strategic",
+    path: "/api/v1/nodes/node-a/status?fieldManager=agent",
+    body: {
+      status: {
+        conditions: [{
+          type: "k3slb.io/Forwarding",
+          status: "True",
+          reason: "Ok",
+          lastHeartbeatTime: "2026-01-01T00:00:00Z",
+          lastTransitionTime: "2026-01-01T00:00:00Z",
+        }],
+      },
+    },
+  },
+  {
+    name: "node patches another Node",
+    user: "node",
+    method: "PATCH",
+    patch: "merge",
+    path: "/api/v1/nodes/node-b/status",
+    body: { status: { conditions: [] } },
+  },
+  { name: "node reads another Node", user: "node", method: "GET", path: "/api/v1/nodes/node-b" },
+  { name: "node lists Nodes", user: "node", method: "GET", path: "/api/v1/nodes" },
+  {
+    name: "node lists itself",
+    user: "node",
+    method: "GET",
+    path: "/api/v1/nodes?fieldSelector=metadata.name%3Dnode-a",
+  },
+  { name: "node reads a Secret", user: "node", method: "GET", path: `${CORE}/secrets/none` },
+  {
+    name: "node creates an Event",
+    user: "node",
+    method: "POST",
+    path: `${CORE}/events?fieldManager=agent`,
+    body: {
+      apiVersion: "v1",
+      kind: "Event",
+      metadata: { name: "event" },
+      involvedObject: { kind: "Pod", namespace: NAMESPACE, name: "foreign" },
+      reason: "X",
+      type: "Normal",
+    },
+  },
+  {
+    name: "node creates a ConfigMap",
+    user: "node",
+    method: "POST",
+    path: `${CORE}/configmaps`,
+    body: configMap("x", {}),
+  },
+  {
+    name: "review of the node",
+    user: "node",
+    method: "POST",
+    path: "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+    body: { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" },
+  },
+  { name: "guest lists pods", user: "guest", method: "GET", path: `${CORE}/pods` },
+  { name: "guest deletes a named pod", user: "guest", method: "DELETE", path: `${CORE}/pods/foreign` },
+  {
+    name: "role for guests",
+    method: "POST",
+    path: "/apis/rbac.authorization.k8s.io/v1/clusterroles?fieldManager=maker",
+    body: {
+      apiVersion: "rbac.authorization.k8s.io/v1",
+      kind: "ClusterRole",
+      metadata: { name: "slices" },
+      rules: [{ apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"] }],
+    },
+  },
+  {
+    name: "binding for guests and nodes",
+    method: "POST",
+    path: "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings?fieldManager=maker",
+    body: {
+      apiVersion: "rbac.authorization.k8s.io/v1",
+      kind: "ClusterRoleBinding",
+      metadata: { name: "slices" },
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "slices" },
+      subjects: [{ kind: "Group", name: "system:nodes" }, { kind: "User", name: "guest" }],
+    },
+  },
+  {
+    name: "node lists EndpointSlices with the role",
+    user: "node",
+    method: "GET",
+    path: `/apis/discovery.k8s.io/v1/namespaces/${NAMESPACE}/endpointslices`,
+    untilCode: 200,
+  },
+  {
+    name: "guest lists EndpointSlices",
+    user: "guest",
+    method: "GET",
+    path: `/apis/discovery.k8s.io/v1/namespaces/${NAMESPACE}/endpointslices`,
+  },
+];

@@ -1,0 +1,36 @@
+// Reviews: objects that are answered and not kept (authentication.k8s.io, authorization.k8s.io).
+import type { Api } from "./api.ts";
+import { isAllowed } from "./authorization.ts";
+import { asObject, asText, at, type Json, type JsonObject } from "./json.ts";
+import type { ResourceRequest } from "./request.ts";
+import type { Target } from "./write_rules.ts";
+
+/** Answer to a review: who am I, may I. */
+export function review(api: Api, asked: ResourceRequest, context: { target: Target; body: Json }): JsonObject {
+  const { target, body } = context;
+  const { user } = target;
+  const kind = asked.resource.kind;
+  const base = {
+    kind,
+    apiVersion: `${asked.resource.group}/${asked.resource.version}`,
+    metadata: { creationTimestamp: api.now() },
+  };
+  if (kind === "SelfSubjectReview") {
+    return { ...base, status: { userInfo: { username: user.name, groups: [...user.groups] } } };
+  }
+  const spec = asObject(at(body, "spec"));
+  const wanted = asObject(spec["resourceAttributes"]);
+  const resource = api.resources.all().find((it) =>
+    it.group === asText(wanted["group"]) && it.plural === asText(wanted["resource"])
+  );
+  const allowed = resource !== undefined && isAllowed({
+    user,
+    resource,
+    verb: asText(wanted["verb"]),
+    subresource: asText(wanted["subresource"]),
+    namespace: asText(wanted["namespace"]),
+    name: asText(wanted["name"]),
+    fieldSelector: "",
+  }, api.store);
+  return { ...base, spec, status: { allowed } };
+}
