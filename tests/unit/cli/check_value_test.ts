@@ -1,3 +1,4 @@
+// What each check of a flag value takes and refuses. Every exported check must have its row.
 import assert from "node:assert/strict";
 import * as checks from "../../../cli/check_value.ts";
 import type { ValueCheck } from "../../../cli/flag.ts";

@@ -1,3 +1,4 @@
+// From words to command, flags and operands, and what is said about words that make no sense.
 import assert from "node:assert/strict";
 import { readCommandLine } from "../../../cli/command_line.ts";
 import { COMMANDS } from "../../../cli/commands.ts";

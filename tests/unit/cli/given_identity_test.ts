@@ -1,3 +1,4 @@
+// Which of the given credentials and names reach the programs.
 import assert from "node:assert/strict";
 import { givenIdentity } from "../../../cli/given_identity.ts";
 

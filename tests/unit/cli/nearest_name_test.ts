@@ -1,3 +1,4 @@
+// When "did you mean" has an answer, and that the distance behind it is one.
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
 import { editDistance, nearestName } from "../../../cli/nearest_name.ts";

@@ -1,3 +1,4 @@
+// How failures are printed, with and without their causes.
 import assert from "node:assert/strict";
 import { renderError } from "../../../cli/print_error.ts";
 import { K3slbError } from "../../../core/shared/errors.ts";

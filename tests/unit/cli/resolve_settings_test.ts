@@ -1,3 +1,4 @@
+// Order of the sources of settings, and the rules of lists, switches and config files.
 import assert from "node:assert/strict";
 import type { Flag } from "../../../cli/flag.ts";
 import { parseConfig } from "../../../cli/read_config.ts";
