@@ -1,9 +1,11 @@
 // Deletes entries of connection tracking with the `conntrack` tool, some time after the change and never in its way: with 50,000 entries one
 // filtered deletion takes about 200 ms. What must go is said by conntrack_plan.ts.
 import { errorMessage, isAbort, isK3slbError } from "../core/shared/errors.ts";
+import type { IpFamily } from "../core/shared/ip.ts";
 import type { Logger } from "../core/shared/log.ts";
 import type { Clock } from "../core/runtime/clock.ts";
-import type { FlowFilter } from "./conntrack_plan.ts";
+import { staleFlows } from "./conntrack_plan.ts";
+import type { FlowCheck, FlowFilter } from "./conntrack_plan.ts";
 import type { Exec } from "./exec.ts";
 
 /** What {@linkcode ConntrackCleaner} needs. */
@@ -27,6 +29,7 @@ const TIMEOUT_MS = 20_000;
 export class ConntrackCleaner {
   readonly #options: ConntrackCleanerOptions;
   readonly #waiting = new Map<string, FlowFilter>();
+  #checks: FlowCheck[] = [];
   #running: Promise<void> | undefined;
   #missing = false;
 
@@ -51,7 +54,14 @@ export class ConntrackCleaner {
       }
       this.#waiting.set(key, filter);
     }
-    if (this.#waiting.size > 0) this.#running ??= this.#run();
+    if (this.#waiting.size + this.#checks.length > 0) this.#running ??= this.#run();
+  }
+
+  /** Has flows looked through soon, and the stale ones deleted. Returns at once; never throws. */
+  scheduleChecks(checks: readonly FlowCheck[]): void {
+    if (this.#missing || this.#options.signal?.aborted) return;
+    this.#checks.push(...checks.slice(0, MAX_WAITING - this.#checks.length));
+    this.schedule([]);
   }
 
   /** Resolves when nothing waits any more. */
@@ -62,35 +72,45 @@ export class ConntrackCleaner {
   async #run(): Promise<void> {
     try {
       await this.#options.clock.sleep(DEBOUNCE_MS, this.#options.signal);
-      while (this.#waiting.size > 0 && !this.#missing) {
+      while (!this.#missing) {
         const [next] = this.#waiting;
-        if (!next) break;
-        this.#waiting.delete(next[0]);
-        await this.#delete(next[1]);
+        const check = next ? undefined : this.#checks.shift();
+        if (next) {
+          this.#waiting.delete(next[0]);
+          await this.#delete(next[1]);
+        } else if (check) this.schedule(await this.#listStale(check));
+        else break;
       }
     } catch (error) {
       if (!isAbort(error)) this.#options.log.warn("Cannot delete stale flows", { error: errorMessage(error) });
     } finally {
       this.#waiting.clear();
+      this.#checks = [];
       this.#running = undefined;
     }
   }
 
   /** Exit code 1 means that nothing matched. */
   async #delete(filter: FlowFilter): Promise<void> {
+    await this.#conntrack(argumentsOf(filter), filter.port);
+  }
+
+  async #listStale(check: FlowCheck): Promise<readonly FlowFilter[]> {
+    const args = ["-L", "-f", familyWord(check.family), "-p", "udp", "--orig-port-dst", String(check.port)];
+    return staleFlows(check, await this.#conntrack(args, check.port));
+  }
+
+  async #conntrack(args: readonly string[], port: number): Promise<string> {
     const { exec, log, signal } = this.#options;
     try {
-      const result = await exec.run("conntrack", argumentsOf(filter), {
-        timeoutMs: TIMEOUT_MS,
-        ...(signal ? { signal } : {}),
-      });
-      if (result.code > 1) {
-        log.warn("Cannot delete stale flows", { port: filter.port, error: result.stderr.trim().slice(0, 300) });
-      }
+      const result = await exec.run("conntrack", args, { timeoutMs: TIMEOUT_MS, ...(signal ? { signal } : {}) });
+      if (result.code > 1) log.warn("Cannot delete stale flows", { port, error: result.stderr.trim().slice(0, 300) });
+      return result.stdout;
     } catch (error) {
       if (!isK3slbError(error, "command-missing")) throw error;
       this.#missing = true;
       log.warn(MISSING_WARNING);
+      return "";
     }
   }
 }
@@ -102,7 +122,7 @@ function argumentsOf(filter: FlowFilter): readonly string[] {
   return [
     "-D",
     "-f",
-    filter.family === "IPv4" ? "ipv4" : "ipv6",
+    familyWord(filter.family),
     "-p",
     filter.protocol,
     ...(filter.protocol === "tcp" ? ["--state", "SYN_SENT"] : []),
@@ -111,4 +131,8 @@ function argumentsOf(filter: FlowFilter): readonly string[] {
     "--reply-src",
     filter.replySource,
   ];
+}
+
+function familyWord(family: IpFamily): string {
+  return family === "IPv4" ? "ipv4" : "ipv6";
 }

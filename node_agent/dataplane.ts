@@ -12,7 +12,7 @@ import type { Clock } from "../core/runtime/clock.ts";
 import { otherPrograms, probeCapabilities } from "./capabilities.ts";
 import type { Capabilities, FamilyCapabilities } from "./capabilities.ts";
 import { ConntrackCleaner } from "./conntrack.ts";
-import { planConntrackCleanup } from "./conntrack_plan.ts";
+import { planConntrackChecks, planConntrackCleanup } from "./conntrack_plan.ts";
 import type { ApplyReport, Dataplane, ForwardingPlan, RepairReport } from "./dataplane_contract.ts";
 import { desiredRuleSet } from "./desired_ruleset.ts";
 import type { PortFailure } from "./desired_ruleset.ts";
@@ -167,7 +167,8 @@ class KernelDataplane implements Dataplane {
     if (families.length === 0) throw firstError ?? noFamily();
     if (!this.#sweptOtherBackend) await this.#sweepOtherBackend(signal);
     const localIps = (await this.#options.host.localIps()).flatMap((ip) => canonicalIp(ip) ?? []);
-    this.#conntrack.schedule(planConntrackCleanup(this.#plan, plan, localIps));
+    if (!this.#plan) this.#conntrack.scheduleChecks(planConntrackChecks(plan, localIps));
+    else this.#conntrack.schedule(planConntrackCleanup(this.#plan, plan, localIps));
     this.#plan = plan;
     return { families, failures: [...failures, ...this.#missingFamilies(plan)], ruleCounts, chainsWritten };
   }

@@ -16,8 +16,8 @@ const BUILTIN_CHAINS: Readonly<Record<TableName, readonly BuiltinChain[]>> = {
   nat: ["PREROUTING", "OUTPUT", "POSTROUTING"],
 };
 
-/** Chains of Services that one repair looks at; it goes round all of them. */
-const SERVICE_CHAINS_PER_REPAIR = 8;
+/** Chains behind the dispatch that one repair looks at; it goes round all of them, as reading one takes up to 60 ms on a large node. */
+const CHAINS_PER_REPAIR = 3;
 
 /** Times that a write is tried when a chain that others write too changes in between. */
 const MAX_TRIES = 3;
@@ -186,17 +186,18 @@ export class RuleSetWriter {
     return findings;
   }
 
+  /** A flush of a table is seen by the dispatch chain, so that and the filter's chains are looked at every time. */
   #chainsToCheck(ruleSet: RuleSet): readonly { readonly table: TableName; readonly chain: Chain }[] {
-    const isService = (chain: Chain): boolean => /^K3SLB-[BFSR]-/.test(chain.name);
-    const services = ruleSet.tables.nat.filter(isService);
-    const some = Array.from({ length: Math.min(SERVICE_CHAINS_PER_REPAIR, services.length) }, () => {
-      const chain = services[this.#nextChecked++ % services.length];
-      return chain ? [{ table: "nat" as const, chain }] : [];
-    }).flat();
-    const fixed = TABLES.flatMap((table) =>
-      ruleSet.tables[table].filter((chain) => !isService(chain)).map((chain) => ({ table, chain }))
+    const { filter, nat } = ruleSet.tables;
+    const [dispatch, ...others] = nat;
+    const some = Array.from(
+      { length: Math.min(CHAINS_PER_REPAIR, others.length) },
+      () => others[this.#nextChecked++ % others.length],
     );
-    return [...fixed, ...some];
+    return [
+      ...filter.map((chain) => ({ table: "filter" as const, chain })),
+      ...[dispatch, ...some].flatMap((chain) => chain ? [{ table: "nat" as const, chain }] : []),
+    ];
   }
 }
 
