@@ -8,8 +8,8 @@ import { loadKubeconfig } from "./kube/kubeconfig.ts";
 import { SERVER_KUBECONFIG_PATHS } from "./kube/kubeconfig_paths.ts";
 import { runLeaderElection } from "./kube/lease.ts";
 import { createRequestMetrics } from "./kube/request_metrics.ts";
+import { findNodeName } from "./node_identity/find_node_name.ts";
 import { readHostFacts } from "./node_identity/host_facts.ts";
-import { serverIdentity } from "./node_identity/server_identity.ts";
 import type { Clock } from "./runtime/clock.ts";
 import { startHealthServer } from "./runtime/health.ts";
 import { createMetricRegistry, type MetricRegistry } from "./runtime/metrics.ts";
@@ -54,31 +54,17 @@ export async function runServer(options: ServerOptions, parts: ServerParts): Pro
     userAgent: `k3slb/${parts.version} server`,
     onRequest: createRequestMetrics(metrics),
   });
-  const identity = serverIdentity({
-    ...(options.nodeName === undefined ? {} : { nodeName: options.nodeName }),
-    facts: await readHostFacts(),
-    instance: randomBytes(INSTANCE_BYTES).toString("hex"),
-  });
-  const events = createEventRecorder({ client, component: "k3slb", host: identity.host, clock, logger });
-  const server = new Server(options, { ...parts, client, events, metrics });
-  logger.info("Server starts", {
-    version: parts.version,
-    identity: identity.name,
-    cluster: access.server,
-    kubeconfig: access.source,
-  });
+  logger.info("Server starts", { version: parts.version, cluster: access.server, kubeconfig: access.source });
   try {
-    await server.run(identity.name);
+    await new Server(options, { ...parts, client, metrics }).run();
   } finally {
-    await events.flush(AbortSignal.timeout(FLUSH_MS));
     client.close();
-    logger.info("Server stops; Services go on being served", { identity: identity.name });
+    logger.info("Server stops; Services go on being served");
   }
 }
 
 interface RunningParts extends ServerParts {
   readonly client: KubeClient;
-  readonly events: EventRecorder;
   readonly metrics: MetricRegistry;
 }
 
@@ -102,7 +88,7 @@ class Server {
     this.#parts = parts;
   }
 
-  async run(identity: string): Promise<void> {
+  async run(): Promise<void> {
     const { client, clock, logger, signal, metrics } = this.#parts;
     metrics.gaugeOf(
       { name: "k3slb_server_leading", help: "1 while this server is the active one" },
@@ -110,23 +96,44 @@ class Server {
     );
     const health = await this.#startHealth();
     await this.#waitForApi();
-    if (this.#options.leaderElect) {
-      await runLeaderElection({
-        client,
-        clock,
-        logger,
-        signal,
-        namespace: this.#options.servicelbNamespace,
-        name: ELECTION_LEASE_NAME,
-        identity,
-        lead: (leading) => this.#lead(leading),
-        onLeader: (holder) =>
-          logger.info(holder === identity ? "This server is the active one" : "Another server is the active one", {
-            holder,
-          }),
-      });
-    } else await this.#lead(signal);
-    await health.done;
+    const host = await this.#findHostName();
+    const events = createEventRecorder({ client, component: "k3slb", host, clock, logger });
+    try {
+      if (this.#options.leaderElect) await this.#elect(host, events);
+      else await this.#lead(events, signal);
+    } finally {
+      await events.flush(AbortSignal.timeout(FLUSH_MS));
+    }
+    await health;
+  }
+
+  async #elect(host: string, events: EventRecorder): Promise<void> {
+    const { client, clock, logger, signal } = this.#parts;
+    // As Kubernetes' own components sign their Leases: the host and something that is new with each run.
+    const identity = `${host}_${randomBytes(INSTANCE_BYTES).toString("hex")}`;
+    await runLeaderElection({
+      client,
+      clock,
+      logger,
+      signal,
+      namespace: this.#options.servicelbNamespace,
+      name: ELECTION_LEASE_NAME,
+      identity,
+      lead: (leading) => this.#lead(events, leading),
+      onLeader: (holder) => {
+        logger.info(`${holder === identity ? "This" : "Another"} server is the active one`, { holder });
+      },
+    });
+  }
+
+  /** The name under which this server signs; unlike the agent's it needs no Node. */
+  async #findHostName(): Promise<string> {
+    const { client, clock, logger, signal } = this.#parts;
+    const { nodeName } = this.#options;
+    const given = nodeName === undefined ? {} : { flag: nodeName };
+    const host = await readHostFacts();
+    const { name } = await findNodeName({ role: "server", client, ...given, host, clock, logger, signal });
+    return name;
   }
 
   /** Says once what is wrong while the API server can't be reached, and goes on trying. */
@@ -152,10 +159,10 @@ class Server {
     }
   }
 
-  async #lead(signal: AbortSignal): Promise<void> {
+  async #lead(events: EventRecorder, signal: AbortSignal): Promise<void> {
     this.#isLeading = true;
     try {
-      this.#running = [await this.#startServiceLb(signal)];
+      this.#running = [await this.#startServiceLb(events, signal)];
       await Promise.all(this.#running.map(({ done }) => done));
     } finally {
       this.#running = [];
@@ -163,8 +170,8 @@ class Server {
     }
   }
 
-  async #startServiceLb(signal: AbortSignal): Promise<Running> {
-    const { client, clock, logger, events, metrics } = this.#parts;
+  async #startServiceLb(events: EventRecorder, signal: AbortSignal): Promise<Running> {
+    const { client, clock, logger, metrics } = this.#parts;
     const log = logger.with({ part: "servicelb" });
     if (this.#options.disable.includes("servicelb")) {
       return { name: "servicelb", problem: () => undefined, done: this.#removeServiceLb(signal) };
