@@ -6,22 +6,14 @@ import type { KubeClient, ResourceType } from "../kube/contract.ts";
 import { isNotFound } from "../kube/errors.ts";
 import type { KubeObject } from "../kube/types.ts";
 import { errorMessage, isAbort, isK3slbError, K3slbError } from "../shared/errors.ts";
-import {
-  ADD_ON_NAMESPACE,
-  ADD_ONS,
-  type AddOn,
-  addOnNameOf,
-  checksumOf,
-  KINDS_ANNOTATION,
-  ownershipMarks,
-  SET_HASH_LABEL,
-} from "./addon.ts";
+import { ADD_ON_NAMESPACE, ADD_ONS, type AddOn, addOnNameOf, checksumOf, KINDS_ANNOTATION } from "./addon.ts";
 import { namespaceOf, objectToApply } from "./apply_plan.ts";
 import { type ChangedField, changedFields } from "./changed_fields.ts";
 import { createKindCatalog, type KindCatalog } from "./kind_catalog.ts";
 import { decodeText } from "./manifest_deployer.ts";
 import { readManifest, scanFolder } from "./manifest_dir.ts";
 import { type ManifestObject, parseManifests } from "./parse_manifests.ts";
+import { findObjects } from "./prune_objects.ts";
 import { kindsToSearch, objectIdentity, prunePlan, type SeenObject } from "./prune_plan.ts";
 import { type LeftOutReason, type SeenFile, selectFiles } from "./select_files.ts";
 
@@ -202,14 +194,8 @@ async function diffPruned(
   const call = options.signal === undefined ? {} : { signal: options.signal };
   const key = { namespace: ADD_ON_NAMESPACE, name: file.addOn };
   const addOn = await orMissing(options.client.get(ADD_ONS, key, call));
-  const seen: SeenObject[] = [];
-  for (const kind of kindsToSearch(addOn?.metadata?.annotations?.[KINDS_ANNOTATION], [])) {
-    const type = await options.kinds.find(kind, call);
-    if (type === undefined || type.verbs?.includes("list") === false) continue;
-    const labelSelector = `${SET_HASH_LABEL}=${ownershipMarks(file.addOn).labels[SET_HASH_LABEL]}`;
-    const { items } = await options.client.list(type, { ...call, labelSelector });
-    seen.push(...items.map((object) => ({ type, object })));
-  }
+  const search = kindsToSearch(addOn?.metadata?.annotations?.[KINDS_ANNOTATION], []);
+  const seen = await findObjects({ client: options.client, kinds: options.kinds, addOn: file.addOn, search, ...call });
   const plan = prunePlan({ addOn: file.addOn, seen, wanted: options.wanted, wantedUids: new Set() });
   const describeSeen = ({ type, object: { metadata } }: SeenObject): Omit<ObjectDifference, "action"> => ({
     kind: type.kind,

@@ -94,6 +94,8 @@ interface Handled {
   readonly sizeBytes: number;
   readonly modifiedMs: number;
   readonly checksum: string;
+  /** False for a file that can't be parsed. */
+  readonly isApplied: boolean;
 }
 
 class ManifestController {
@@ -107,6 +109,8 @@ class ManifestController {
   readonly #recorded = new Map<string, AddOn>();
   readonly #handled = new Map<string, Handled>();
   readonly #forced = new Set<string>();
+  /** AddOns whose objects are to be compared with the file although the file is unchanged. */
+  readonly #repairDue = new Set<string>();
   readonly #said = new Set<string>();
   #identity: string | undefined;
   /** Whether the latest scan saw the whole folder, so that what it did not see is gone indeed. */
@@ -258,8 +262,7 @@ class ManifestController {
 
   #repairAll(): void {
     for (const addOn of this.#handled.keys()) {
-      this.#forced.delete(addOn);
-      this.#handled.delete(addOn);
+      this.#repairDue.add(addOn);
       this.#queue.add(addOn);
     }
   }
@@ -298,8 +301,9 @@ class ManifestController {
     const { clock, logger } = this.#options;
     const handled = this.#handled.get(addOn);
     if (
-      handled?.path === file.path && handled.sizeBytes === file.sizeBytes && handled.modifiedMs === file.modifiedMs
-    ) return;
+      handled?.path === file.path && handled.sizeBytes === file.sizeBytes &&
+      handled.modifiedMs === file.modifiedMs && (file.modifiedMs !== 0 || this.#repairDue.has(addOn))
+    ) return await this.#repair(addOn, handled);
     const ageMs = clock.now() - file.modifiedMs;
     if (ageMs >= 0 && ageMs < SETTLE_MS) return SETTLE_MS - ageMs + 1;
     const source = join(this.#folder, file.path);
@@ -315,6 +319,7 @@ class ManifestController {
       sizeBytes: content.sizeBytes,
       modifiedMs: content.modifiedMs,
       checksum,
+      isApplied: handled?.isApplied ?? false,
     };
     if (handled?.path === file.path && handled.checksum === checksum) {
       this.#handled.set(addOn, done);
@@ -330,15 +335,23 @@ class ManifestController {
         signal: this.#signal,
       });
       this.#forced.add(addOn);
-      this.#handled.set(addOn, done);
+      this.#handled.set(addOn, { ...done, isApplied: true });
       if (outcome.unblocksOthers) this.#retryFailed(addOn);
     } catch (error) {
       if (!isK3slbError(error, "yaml-invalid") && !isK3slbError(error, "manifest-invalid")) throw error;
       if (ageMs >= 0 && ageMs < FORGIVING_MS) return FORGIVING_RETRY_MS;
       // Only another content can help, so nothing is tried again until the file changes.
-      this.#handled.set(addOn, done);
+      this.#handled.set(addOn, { ...done, isApplied: false });
       logger.error(errorMessage(error), { addOn });
     }
+  }
+
+  async #repair(addOn: string, handled: Handled): Promise<void> {
+    if (!this.#repairDue.delete(addOn) || !handled.isApplied) return;
+    const source = join(this.#folder, handled.path);
+    const content = await this.#read(addOn, source);
+    if (content === undefined || checksumOf(content.bytes) !== handled.checksum) return this.#wake();
+    await this.#deployer.repair({ addOn, source, bytes: content.bytes, signal: this.#signal });
   }
 
   async #read(addOn: string, source: string): Promise<Awaited<ReturnType<typeof readManifest>>> {
@@ -398,6 +411,8 @@ class ManifestController {
 }
 
 function isSameChoice(before: FileChoice | undefined, now: FileChoice): boolean {
-  return before !== undefined && before.leftOut === now.leftOut && before.file.sizeBytes === now.file.sizeBytes &&
+  // Image builders set all times to 0; only the content tells then.
+  return before !== undefined && now.file.modifiedMs !== 0 && before.leftOut === now.leftOut &&
+    before.file.sizeBytes === now.file.sizeBytes &&
     before.file.modifiedMs === now.file.modifiedMs;
 }

@@ -19,15 +19,18 @@ import {
   desiredAddOn,
   KINDS_ANNOTATION,
   type ObjectKind,
-  ownershipMarks,
   saysSame,
   SERVER_ANNOTATION,
-  SET_HASH_LABEL,
 } from "./addon.ts";
 import { applyPhases, CRD_KIND, isEstablished, objectToApply } from "./apply_plan.ts";
+import { adoptedFields } from "./adopted_fields.ts";
+import { applyError, kindError, type ObjectFailure } from "./deploy_errors.ts";
+import { findDrift } from "./find_drift.ts";
+import { inParallel, PARALLEL_REQUESTS } from "./in_parallel.ts";
 import type { KindCatalog } from "./kind_catalog.ts";
 import { type LocatedObject, type ManifestObject, parseManifests } from "./parse_manifests.ts";
-import { kindsToSearch, objectIdentity, prunePlan, removalPhases, type SeenObject } from "./prune_plan.ts";
+import { nameOf, pruneObjects, removeObject } from "./prune_objects.ts";
+import { kindsToSearch, type SeenObject } from "./prune_plan.ts";
 
 /** Where Events go. */
 export type ManifestEvents = Pick<EventRecorder, "record">;
@@ -77,7 +80,7 @@ export interface DeployOutcome {
   readonly unblocksOthers: boolean;
 }
 
-const PARALLEL_REQUESTS = 8;
+const MAX_TOLD_FIELDS = 3;
 const ESTABLISHED_TIMEOUT_MS = 15_000;
 const ESTABLISHED_POLL_MS = 100;
 
@@ -156,6 +159,24 @@ export class ManifestDeployer {
     return { applied: true, unblocksOthers: present.some(({ kind }) => kind === CRD_KIND || kind === "Namespace") };
   }
 
+  /** Puts back what others changed since the file was applied; writes only where something differs. */
+  async repair(input: Pick<DeployInput, "addOn" | "source" | "bytes" | "signal">): Promise<void> {
+    const { addOn, source, signal } = input;
+    const repaired: string[] = [];
+    for (const object of parseManifests(decodeText(input.bytes, source), source)) {
+      const located = { ...object, type: await this.#locate(object, signal) };
+      const drift = await findDrift(this.#options.client, { located, addOn, signal });
+      if (drift.length === 0) continue;
+      await this.#applyOne(located, input);
+      repaired.push(`${object.kind} "${object.name}" (${drift.slice(0, MAX_TOLD_FIELDS).join(", ")})`);
+    }
+    if (repaired.length === 0) return;
+    const subject = subjectOf(addOn, await this.readAddOn(addOn, signal));
+    const message = `Put back what others changed: ${repaired.join("; ")}; to change it for good, edit "${source}"`;
+    this.#record(subject, "RepairedObjects", message);
+    this.#options.logger.warn(message, { addOn });
+  }
+
   /** Removes the objects of an AddOn, then calls `beforeRecord`, then removes the AddOn itself. Safe to repeat. */
   async remove(
     addOn: string,
@@ -171,7 +192,7 @@ export class ManifestDeployer {
     }
     await options.beforeRecord?.();
     if (seen === undefined) return;
-    await this.#delete({ type: ADD_ONS, object: seen }, signal);
+    await removeObject(this.#options.client, { type: ADD_ONS, object: seen, signal });
     this.#options.logger.info("removed manifest", { addOn, reason: options.reason });
   }
 
@@ -222,7 +243,7 @@ export class ManifestDeployer {
   async #applyAll(objects: readonly ManifestObject[], input: DeployInput): Promise<readonly SeenObject[]> {
     const { kinds } = this.#options;
     const applied: SeenObject[] = [];
-    const failures: { readonly object: ManifestObject; readonly error: unknown }[] = [];
+    const failures: ObjectFailure[] = [];
     for (const phase of applyPhases(objects)) {
       await inParallel(phase, PARALLEL_REQUESTS, async (object) => {
         input.signal.throwIfAborted();
@@ -241,27 +262,37 @@ export class ManifestDeployer {
       const failed = new Set(failures.map(({ object }) => object.name));
       await this.#untilEstablished(crds.map(({ name }) => name).filter((name) => !failed.has(name)), input.signal);
     }
-    const [first] = failures.sort((a, b) => a.object.line - b.object.line);
-    if (first !== undefined) throw applyError(input.source, { ...first, count: failures.length });
+    const [first, ...others] = failures.sort((a, b) => a.object.line - b.object.line);
+    if (first !== undefined) throw applyError(input.source, [first, ...others]);
     return applied;
   }
 
   async #locate(object: ManifestObject, signal: AbortSignal): Promise<ResourceType> {
     const type = await this.#options.kinds.find(object, { signal });
     if (type !== undefined) return type;
-    throw new K3slbError(`The server does not have the kind "${object.kind}" in "${object.apiVersion}"`, {
-      code: "manifest-kind",
-      hint: "Check apiVersion and kind, or install the CustomResourceDefinition; the file is tried again",
-      retriable: true,
-    });
+    throw kindError(object);
   }
 
-  async #applyOne(located: LocatedObject, input: DeployInput): Promise<KubeObject> {
-    return await this.#options.client.apply(located.type, objectToApply(located, input.addOn), {
-      signal: input.signal,
-      fieldValidation: "Strict",
-      force: true,
-    });
+  async #applyOne(located: LocatedObject, input: Pick<DeployInput, "addOn" | "signal">): Promise<KubeObject> {
+    const { client } = this.#options;
+    const apply = (): Promise<KubeObject> =>
+      client.apply<KubeObject>(located.type, objectToApply(located, input.addOn), {
+        signal: input.signal,
+        fieldValidation: "Strict",
+        force: true,
+      });
+    const result = await apply();
+    const managedFields = adoptedFields(result.metadata?.managedFields);
+    if (managedFields === undefined) return result;
+    const { name = "", namespace, resourceVersion } = result.metadata ?? {};
+    await client.patch<KubeObject>(located.type, { name, ...(namespace === undefined ? {} : { namespace }) }, {
+      type: "json",
+      body: [
+        { op: "replace", path: "/metadata/managedFields", value: managedFields },
+        { op: "replace", path: "/metadata/resourceVersion", value: resourceVersion },
+      ],
+    }, { signal: input.signal });
+    return await apply();
   }
 
   /** Removes what the file no longer has; the result are the kinds of which guarded objects stay. */
@@ -273,28 +304,16 @@ export class ManifestDeployer {
     readonly signal: AbortSignal;
   }): Promise<readonly ObjectKind[]> {
     const { addOn, signal } = input;
-    const labelSelector = `${SET_HASH_LABEL}=${ownershipMarks(addOn).labels[SET_HASH_LABEL]}`;
-    const seen: SeenObject[] = [];
-    for (const kind of input.kinds) {
-      const type = await this.#options.kinds.find(kind, { signal });
-      // A kind that the server no longer has takes its objects along.
-      if (type === undefined || type.verbs?.includes("list") === false) continue;
-      const { items } = await this.#options.client.list(type, { labelSelector, signal });
-      seen.push(...items.map((object) => ({ type, object })));
-    }
-    const plan = prunePlan({
+    const { client, kinds, logger } = this.#options;
+    const plan = await pruneObjects({
+      client,
+      kinds,
+      logger,
       addOn,
-      seen,
-      wanted: new Set(input.applied.map(({ type, object }) => identityOf(type, object))),
-      wantedUids: new Set(input.applied.map(({ object }) => object.metadata?.uid ?? "")),
+      search: input.kinds,
+      applied: input.applied,
+      signal,
     });
-    for (const phase of removalPhases(plan.remove)) {
-      await inParallel(phase, PARALLEL_REQUESTS, async ({ type, object }) => {
-        await this.#delete({ type, object }, signal);
-        this.#options.logger.debug("pruned object", { addOn, kind: type.kind, name: nameOf(object) });
-      });
-    }
-    if (plan.remove.length > 0) this.#options.logger.info("pruned objects", { addOn, objects: plan.remove.length });
     if (plan.keep.length > 0) {
       const names = plan.keep.map(({ type, object }) => `${type.kind} ${nameOf(object)}`).join(", ");
       const message =
@@ -305,21 +324,6 @@ export class ManifestDeployer {
       apiVersion: type.group === "" ? type.version : `${type.group}/${type.version}`,
       kind: type.kind,
     }));
-  }
-
-  async #delete(
-    { type, object }: { readonly type: ResourceType<KubeObject>; readonly object: KubeObject },
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { name = "", namespace, uid } = object.metadata ?? {};
-    try {
-      await this.#options.client.delete(type, { name, ...(namespace === undefined ? {} : { namespace }) }, {
-        signal,
-        ...(uid === undefined ? {} : { uid }),
-      });
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-    }
   }
 
   async #untilEstablished(names: readonly string[], signal: AbortSignal): Promise<void> {
@@ -365,31 +369,6 @@ export function decodeText(bytes: Uint8Array, file: string): string {
   }
 }
 
-function applyError(
-  source: string,
-  failure: { readonly object: ManifestObject; readonly error: unknown; readonly count: number },
-): K3slbError {
-  const { object, error, count } = failure;
-  const more = count > 1 ? ` (and ${count - 1} more objects)` : "";
-  // The server repeats what it does not like; of a Secret that may be the secret.
-  const why = object.kind === "Secret" && !isK3slbError(error, "manifest-kind")
-    ? "server refuses the Secret"
-    : errorMessage(error);
-  const hint = isK3slbError(error) ? error.hint : undefined;
-  const kindMissing = isK3slbError(error, "manifest-kind");
-  return new K3slbError(
-    `Cannot apply manifest "${source}" (document ${object.document}, line ${object.line}): ` +
-      `${object.kind} "${object.name}": ${why}${more}`,
-    {
-      code: kindMissing ? "manifest-kind" : "manifest-apply",
-      ...(hint === undefined ? {} : { hint }),
-      retriable: true,
-      details: { document: object.document, line: object.line },
-      ...(object.kind === "Secret" ? {} : { cause: error }),
-    },
-  );
-}
-
 function subjectOf(name: string, addOn: AddOn | undefined): ObjectReference {
   const uid = addOn?.metadata?.uid;
   return {
@@ -399,21 +378,4 @@ function subjectOf(name: string, addOn: AddOn | undefined): ObjectReference {
     name,
     ...(uid === undefined ? {} : { uid }),
   };
-}
-
-function identityOf(type: ResourceType, object: KubeObject): string {
-  return objectIdentity(type, { namespace: object.metadata?.namespace ?? "", name: object.metadata?.name ?? "" });
-}
-
-function nameOf(object: KubeObject): string {
-  const { namespace, name = "" } = object.metadata ?? {};
-  return namespace === undefined ? name : `${namespace}/${name}`;
-}
-
-async function inParallel<T>(items: readonly T[], limit: number, work: (item: T) => Promise<void>): Promise<void> {
-  const queue = items.values();
-  const worker = async (): Promise<void> => {
-    for (const item of queue) await work(item);
-  };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
 }

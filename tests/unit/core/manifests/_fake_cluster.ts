@@ -105,7 +105,6 @@ export class FakeCluster {
       apply: async <T extends KubeObject>(type: ResourceType<T>, object: T, options: ApplyOptions = {}): Promise<T> => {
         const name = object.metadata?.name ?? "";
         await enter({ verb: "apply", kind: type.kind, name }, options.signal);
-        if (options.dryRun === true) return structuredClone(object);
         const key = keyOf(type, { name, ...namespaceOf(object) });
         const before = this.objects.get(key);
         const version = String(++this.#version);
@@ -114,7 +113,7 @@ export class FakeCluster {
           metadata: { ...object.metadata, uid: before?.metadata?.uid ?? `uid-${version}`, resourceVersion: version },
           ...(type.kind === "CustomResourceDefinition" ? this.#establish(object) : {}),
         };
-        this.objects.set(key, stored);
+        if (options.dryRun !== true) this.objects.set(key, stored);
         return structuredClone(stored);
       },
       delete: async (type, key, options = {}) => {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { mkdir, mkdtemp, rm, unlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { checksumOf } from "../../../../core/manifests/addon.ts";
 import { startManifests } from "../../../../core/manifests/manifest_controller.ts";
 import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
@@ -71,10 +72,13 @@ function start(
 }
 
 function isFinished(cluster: FakeCluster, files: Files): boolean {
-  const names = Object.keys(files).map((path) => path.replace(".yaml", "")).sort();
-  const addOns = [...cluster.objects.values()].filter(({ kind }) => kind === "Addon");
-  return JSON.stringify(addOns.map(({ metadata }) => metadata?.name).sort()) === JSON.stringify(names) &&
-    addOns.every((addOn) => (addOn as { spec?: { checksum?: string } }).spec?.checksum !== "");
+  const wanted = Object.entries(files).map(([path, content]) =>
+    `${path.replace(".yaml", "")} ${checksumOf(new TextEncoder().encode(content))}`
+  );
+  const seen = [...cluster.objects.values()].filter(({ kind }) => kind === "Addon").map((addOn) =>
+    `${addOn.metadata?.name} ${(addOn as { spec?: { checksum?: string } }).spec?.checksum}`
+  );
+  return JSON.stringify(seen.sort()) === JSON.stringify(wanted.sort());
 }
 
 /** Runs until the files are applied and nothing is asked any more. */

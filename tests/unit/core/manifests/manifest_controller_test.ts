@@ -1,6 +1,6 @@
 // The deployer against a fake cluster and a real folder: what is in the cluster after files came, changed and went.
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, rm, symlink, unlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm, symlink, unlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import {
@@ -9,6 +9,7 @@ import {
   startManifests,
 } from "../../../../core/manifests/manifest_controller.ts";
 import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
+import { K3slbError } from "../../../../core/shared/errors.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { waitUntil } from "../../../support/wait.ts";
 import { FakeCluster, FakeEvents } from "./_fake_cluster.ts";
@@ -298,6 +299,90 @@ Deno.test("startManifests refuses beside a K3s server on the same folder", () =>
     await writeFile(join(proc, "77", "cmdline"), `/usr/local/bin/k3s server\0--data-dir\0${dataDir}/\0`);
     await assert.rejects(run({ processRoot: proc }).done, { code: "manifests-k3s-running" });
     assert.deepEqual(cluster.requests, []);
+  }));
+
+Deno.test("startManifests does not tell anyone of a file that is still being written", () =>
+  withFolder(async ({ cluster, events, write, run }) => {
+    run({ rescanIntervalMs: 20 });
+    await write("slow.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: slow\n");
+    await waitUntil("read", () => cluster.requests.some(({ verb, name }) => verb === "get" && name === "slow"));
+    await write("slow.yaml", configMap("slow"));
+    await untilApplied(cluster, "slow");
+    assert.deepEqual(events.reasons, ["ApplyingManifest", "AppliedManifest"]);
+  }));
+
+Deno.test("startManifests warns when another server applied another content", () =>
+  withFolder(async ({ cluster, events, write, run }) => {
+    await write("app.yaml", configMap("app"));
+    const first = run({ server: "server-2" });
+    await untilApplied(cluster, "app");
+    await first.stop();
+    const second = run({ server: "server-1" });
+    await waitUntil("taken over", () => events.reasons.filter((reason) => reason === "AppliedManifest").length === 2);
+    assert.ok(!events.reasons.includes("ManifestsDiffer"), "the same content is fine");
+    await second.stop();
+    await write("app.yaml", configMap("app", { other: "1" }));
+    run({ server: "server-3" });
+    const said = await waitUntil("Event", () => events.list.find(({ reason }) => reason === "ManifestsDiffer"));
+    assert.match(said.message, /Server "server-1" applied another content/);
+    await waitUntil("applied", () => (cluster.get("ConfigMap", "app")?.["data"] as Record<string, string>)["other"]);
+  }));
+
+Deno.test("startManifests goes on with the others when the server refuses a file, and keeps secrets to itself", () =>
+  withFolder(async ({ cluster, events, write, run }) => {
+    cluster.onRequest = ({ verb, name }) => {
+      if (verb === "apply" && name === "refused") {
+        throw new K3slbError('Invalid value: "hunter2"', { code: "kube-invalid" });
+      }
+    };
+    await write(
+      "a.yaml",
+      `${JSON.stringify({ apiVersion: "v1", kind: "Secret", metadata: { name: "refused" } })}\n---\n${
+        configMap("beside")
+      }`,
+    );
+    await write("b.yaml", configMap("b"));
+    run();
+    await untilApplied(cluster, "b");
+    const failed = await waitUntil("Event", () => events.list.find(({ reason }) => reason === "ApplyManifestFailed"));
+    assert.match(failed.message, /\(document 1, line 1\): Secret "refused": server refuses the Secret/);
+    assert.ok(!JSON.stringify(events.list).includes("hunter2"));
+    assert.ok(cluster.get("ConfigMap", "beside"), "the other objects of the file are applied");
+    cluster.onRequest = () => {};
+    await untilApplied(cluster, "a");
+  }));
+
+Deno.test("startManifests puts back what others changed if told to, and writes nothing else", () =>
+  withFolder(async ({ cluster, events, write, run }) => {
+    await write("app.yaml", `${configMap("one", { a: "1" })}\n---\n${configMap("two")}`);
+    run({ repairIntervalMs: 20, rescanIntervalMs: 20 });
+    await untilApplied(cluster, "app");
+    await waitUntil(
+      "a look",
+      () => cluster.requests.filter(({ verb, name }) => verb === "get" && name === "two").length > 2,
+    );
+    const applied = JSON.stringify(cluster.get("ConfigMap", "two")?.metadata);
+    const one = cluster.get("ConfigMap", "one") as { data: Record<string, string> };
+    one.data["a"] = "changed";
+    const said = await waitUntil("Event", () => events.list.find(({ reason }) => reason === "RepairedObjects"));
+    assert.match(said.message, /ConfigMap "one" \(data.a\)/);
+    assert.deepEqual(cluster.get("ConfigMap", "one")?.["data"], { a: "1" });
+    assert.equal(JSON.stringify(cluster.get("ConfigMap", "two")?.metadata), applied);
+  }));
+
+Deno.test("startManifests reads a file whose time is 0 again at each look, and applies it when it changes", () =>
+  withFolder(async ({ cluster, folder, write, run }) => {
+    await write("app.yaml", configMap("one", { a: "1" }));
+    await utimes(join(folder, "app.yaml"), 0, 0);
+    run({ rescanIntervalMs: 10 });
+    await untilApplied(cluster, "app");
+    await write(".new", configMap("one", { a: "2" }));
+    await utimes(join(folder, ".new"), 0, 0);
+    await rename(join(folder, ".new"), join(folder, "app.yaml"));
+    await waitUntil(
+      "second content",
+      () => (cluster.get("ConfigMap", "one")?.["data"] as Record<string, string>)["a"] === "2",
+    );
   }));
 
 const CRD = JSON.stringify({

@@ -1,0 +1,40 @@
+// Failures of deploying, in words that name file, document and line. Pure.
+import { errorMessage, isK3slbError, K3slbError } from "../shared/errors.ts";
+import type { ManifestObject } from "./parse_manifests.ts";
+
+/** One object that the server does not take. */
+export interface ObjectFailure {
+  readonly object: ManifestObject;
+  readonly error: unknown;
+}
+
+/** The error for a file of which objects were refused; the first one is told in full. Code "manifest-apply" or "manifest-kind". */
+export function applyError(source: string, failures: readonly [ObjectFailure, ...ObjectFailure[]]): K3slbError {
+  const [{ object, error }] = failures;
+  const more = failures.length > 1 ? ` (and ${failures.length - 1} more objects)` : "";
+  const isKindMissing = isK3slbError(error, "manifest-kind");
+  // The server repeats what it does not like; of a Secret that may be the secret.
+  const isSecret = object.kind === "Secret" && !isKindMissing;
+  const why = isSecret ? "server refuses the Secret" : errorMessage(error);
+  const hint = isK3slbError(error) ? error.hint : undefined;
+  return new K3slbError(
+    `Cannot apply manifest "${source}" (document ${object.document}, line ${object.line}): ` +
+      `${object.kind} "${object.name}": ${why}${more}`,
+    {
+      code: isKindMissing ? "manifest-kind" : "manifest-apply",
+      ...(hint === undefined ? {} : { hint }),
+      retriable: true,
+      details: { document: object.document, line: object.line },
+      ...(isSecret ? {} : { cause: error }),
+    },
+  );
+}
+
+/** The error for a kind that the server does not have. Code "manifest-kind". */
+export function kindError(object: ManifestObject): K3slbError {
+  return new K3slbError(`The server does not have the kind "${object.kind}" in "${object.apiVersion}"`, {
+    code: "manifest-kind",
+    hint: "Check apiVersion and kind, or install the CustomResourceDefinition; the file is tried again",
+    retriable: true,
+  });
+}
