@@ -4,7 +4,7 @@
 export interface WaitOptions {
   /**
    * Time in milliseconds after which the wait fails.
-   * @default {20000}
+   * @default {15000}
    */
   readonly deadlineMs?: number;
   /**
@@ -33,7 +33,7 @@ export async function waitUntil<T>(
   look: () => T | undefined | false | Promise<T | undefined | false>,
   options: WaitOptions = {},
 ): Promise<T> {
-  const deadlineMs = options.deadlineMs ?? 20_000;
+  const deadlineMs = options.deadlineMs ?? 15_000;
   const startMs = performance.now();
   let last: unknown = "nothing was seen";
   while (true) {

@@ -8,7 +8,7 @@ import type { Pod } from "../../core/kube/types.ts";
 import { type Kubelet, type NodeAddress, type PodRunner, startKubelet } from "./kubelet.ts";
 import type { Netns } from "./netns.ts";
 import type { Host, TopologyNode } from "./net_topology.ts";
-import { type Program, startProgram } from "./programs.ts";
+import { type Program, runProgram, type RunResult, startProgram } from "./programs.ts";
 import type { WorldApi } from "./world_api.ts";
 
 /** On app pods: what they listen on, such as `tcp/8080,udp/8080`. */
@@ -166,6 +166,14 @@ export class WorldNode {
 
   async stopAgent(): Promise<void> {
     await this.agent?.stop();
+  }
+
+  /** Runs the program under test to its end in the node's namespace. */
+  async runProgram(args: readonly string[]): Promise<RunResult> {
+    const unset = Object.entries(cleanEnvironment()).flatMap(([name, value]) =>
+      value === undefined ? ["-u", name] : []
+    );
+    return await runProgram(this.ns.command(["env", ...unset, ...programCommand(), ...args]), { cwd: ROOT });
   }
 
   /** The namespace of an app pod by the pod's name. */
