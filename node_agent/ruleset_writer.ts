@@ -6,6 +6,7 @@ import { CHAIN_PREFIX, chainNamesOfId, SERVICES_CHAIN } from "./desired_chain_na
 import { diffRuleSet } from "./diff_ruleset.ts";
 import type { Iptables } from "./iptables.ts";
 import { planJump, planUnhook } from "./jump_plan.ts";
+import { renderParts } from "./render_parts.ts";
 import { renderRestore } from "./render_restore.ts";
 import type { BuiltinChain, Chain, Jump, RuleSet, TableChange, TableName } from "./ruleset.ts";
 
@@ -19,6 +20,9 @@ const BUILTIN_CHAINS: Readonly<Record<TableName, readonly BuiltinChain[]>> = {
 /** Chains behind the dispatch that one repair looks at; it goes round all of them, as reading one takes up to 60 ms on a large node. */
 const CHAINS_PER_REPAIR = 3;
 
+/** A change of this many parts always fits into one run: the filter's chains, some of nat, jumps and deletions. */
+const MAX_SINGLE_PARTS = 5;
+
 /** Times that a write is tried when a chain that others write too changes in between. */
 const MAX_TRIES = 3;
 
@@ -31,6 +35,8 @@ export class RuleSetWriter {
   /** What was wanted last, whether or not it could be written. */
   #wanted: RuleSet | undefined;
   #nextChecked = 0;
+  /** Whether large changes are written in parts, since one run was refused. */
+  #inParts = false;
 
   constructor(iptables: Iptables, log: Logger) {
     this.#iptables = iptables;
@@ -55,7 +61,7 @@ export class RuleSetWriter {
     const changes = diffRuleSet(this.#written, ruleSet);
     if (changes.length === 0) return 0;
     try {
-      await this.#iptables.restore(renderRestore(changes, ruleSet.family), signal);
+      await this.#restore(changes, signal);
     } catch (error) {
       this.#written = undefined;
       if (!isK3slbError(error, "iptables-failed")) throw error;
@@ -82,7 +88,7 @@ export class RuleSetWriter {
     const jumps = await this.#planJumps(wanted.jumps, signal);
     if (jumps.findings.length === 0) return [];
     try {
-      await this.#iptables.restore(renderRestore(jumps.changes, wanted.family), signal);
+      await this.#restore(jumps.changes, signal);
     } catch (error) {
       this.#written = undefined;
       if (isAbort(error)) throw error;
@@ -103,10 +109,32 @@ export class RuleSetWriter {
       );
       const edits = BUILTIN_CHAINS[table].flatMap((chain) => planUnhook(chain, lines));
       if (deleted.length + edits.length === 0) continue;
-      await this.#iptables.restore(renderRestore([{ table, written: [], deleted, edits }], this.#family), signal);
+      await this.#restore([{ table, written: [], deleted, edits }], signal);
       removed.push(`${this.#family} ${table}: ${deleted.length} chains and ${edits.length} jumps`);
     }
     return removed;
+  }
+
+  /** In one run, or in parts where one large run was refused. Throws when the caller must plan the jumps again before it tries in parts. */
+  async #restore(changes: readonly TableChange[], signal?: AbortSignal): Promise<void> {
+    const parts = renderParts(changes, this.#family);
+    const isLarge = parts.length > MAX_SINGLE_PARTS;
+    if (!isLarge || !this.#inParts) {
+      try {
+        return await this.#iptables.restore(renderRestore(changes, this.#family), signal);
+      } catch (error) {
+        if (!isLarge || !isK3slbError(error, "iptables-failed")) throw error;
+        this.#inParts = true;
+        // With several tables the first may be written by now, its jumps included.
+        if (changes.length > 1) throw error;
+      }
+    }
+    try {
+      for (const part of parts) await this.#iptables.restore(part, signal);
+    } catch (error) {
+      this.#inParts = false;
+      throw error;
+    }
   }
 
   get #family(): RuleSet["family"] {
@@ -126,7 +154,7 @@ export class RuleSetWriter {
         edits: jumps.changes.find((change) => change.table === table)?.edits ?? [],
       }));
       try {
-        await this.#iptables.restore(renderRestore(changes, ruleSet.family), signal);
+        await this.#restore(changes, signal);
         this.#written = ruleSet;
         findings?.push(...jumps.findings);
         return countChains(changes);

@@ -18,6 +18,8 @@ export class FakeIptables implements Iptables {
   restores = 0;
   /** Fails the next restores with this error. */
   failure: K3slbError | undefined;
+  /** Longest table that is not refused, in characters, as in a user namespace. */
+  maxLength = Infinity;
   #tables: Map<string, Table>;
 
   constructor(family: IpFamily) {
@@ -66,6 +68,7 @@ export class FakeIptables implements Iptables {
   }
 
   #restoreTable(lines: readonly string[]): void {
+    if (lines.join().length > this.maxLength) throw refusal("message too long");
     const name = lines[0]?.slice(1) ?? "";
     const before = this.#tables.get(name);
     if (!before) throw refusal(lines[0] ?? "");

@@ -131,6 +131,27 @@ Deno.test("RuleSetWriter writes everything anew after a failure, and a restart r
   assert.equal(kernel.save(), emptied);
 });
 
+Deno.test("RuleSetWriter writes large changes in parts where the kernel takes only small ones", async () => {
+  const plan = (count: number): ForwardingPlan => ({
+    podCidrs: POD_CIDRS,
+    ports: Array.from(
+      { length: count },
+      (_, i) => portWith({ service: `s${i}`, port: 1000 + i * 3, sourceRanges: ["10.0.0.0/8"], affinitySeconds: 9 }),
+    ),
+  });
+  const [small, large] = [new FakeIptables("IPv4"), new FakeIptables("IPv4")];
+  small.maxLength = 60_000;
+  const first = small.save();
+  const [inParts, atOnce] = [new RuleSetWriter(small, SILENT_LOGGER), new RuleSetWriter(large, SILENT_LOGGER)];
+  for (const count of [600, 20, 601, 602, 0]) {
+    for (const writer of [inParts, atOnce]) await writer.write(ruleSetOf(plan(count), "IPv4"));
+    assert.equal(small.save(), large.save());
+  }
+  await inParts.write(ruleSetOf(plan(600), "IPv4"));
+  await inParts.remove();
+  assert.equal(small.save(), first);
+});
+
 /** What a fresh program would make of the same kernel. */
 async function savedAnew(plan: ForwardingPlan, of: RuleSet["family"], first: string): Promise<string> {
   const kernel = new FakeIptables(of);
