@@ -358,7 +358,7 @@ class ManifestController {
     try {
       return await readManifest(source);
     } catch (error) {
-      this.#deployer.say(addOn, undefined, "ReadManifestFailed", errorMessage(error));
+      this.#deployer.say(addOn, this.#recorded.get(addOn), "ReadManifestFailed", errorMessage(error));
       throw error;
     }
   }

@@ -318,7 +318,8 @@ export class ManifestDeployer {
       const names = plan.keep.map(({ type, object }) => `${type.kind} ${nameOf(object)}`).join(", ");
       const message =
         `Kept although no file has them any more: ${names}; annotate them k3slb.io/prune=true to let them go`;
-      this.say(addOn, undefined, "KeptObjects", message);
+      this.#record(input.subject, "KeptObjects", message);
+      this.#options.logger.warn(message, { addOn });
     }
     return plan.keep.map(({ type }) => ({
       apiVersion: type.group === "" ? type.version : `${type.group}/${type.version}`,
