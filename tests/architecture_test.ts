@@ -8,6 +8,7 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const SOURCE_FOLDERS = ["cli", "core", "node_agent"];
 const FEATURE_FOLDERS = ["helm", "manifests", "node_identity", "packaged", "service_lb"];
 const MAX_LINES = 350;
+const MAX_TEST_LINES = 450;
 
 /** Files whose output depends on their arguments alone. */
 const PURE_FILE_REGEXP = /(^|\/)(desired_\w+|diff_\w+|render_\w+|parse_\w+|\w+_plan|select_files|merge_config)\.ts$/;
@@ -87,15 +88,16 @@ const RULES: readonly Rule[] = [
   },
   {
     name: "files start by saying what lives in them",
-    why: "a newcomer reads the first lines and knows whether to go on",
-    breaches: (file) => /^(#!.*\n)?(\/\/|\/\*\*)/.test(file.text) ? [] : ["no comment at the top"],
+    why: "a newcomer reads the first lines and knows whether to go on; a test's name says it already",
+    breaches: (file) =>
+      file.path.endsWith("_test.ts") ? [] : /^(#!.*\n)?(\/\/|\/\*\*)/.test(file.text) ? [] : ["no comment at the top"],
   },
   {
-    name: `files have at most ${MAX_LINES} lines`,
+    name: `files have at most ${MAX_LINES} lines, tests ${MAX_TEST_LINES}`,
     why: "a longer one has more than one reason to change",
     breaches: (file) => {
       const lines = file.text.split("\n").length - 1;
-      return lines > MAX_LINES ? [`${lines} lines`] : [];
+      return lines > (file.path.endsWith("_test.ts") ? MAX_TEST_LINES : MAX_LINES) ? [`${lines} lines`] : [];
     },
   },
 ];

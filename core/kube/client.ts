@@ -19,7 +19,8 @@ import {
   type WatchOptions,
   type WriteOptions,
 } from "./contract.ts";
-import { isNotFound, type KubeStatus, type RequestAction, statusError } from "./errors.ts";
+import { discoverResources, discoverVersions } from "./discovery.ts";
+import { type KubeStatus, type RequestAction, statusError } from "./errors.ts";
 import { objectPath, type PathQuery, resourceLabel } from "./request_path.ts";
 import { apiVersionOf } from "./resources.ts";
 import { createTransport, type RequestObservation, type Transport } from "./transport.ts";
@@ -211,31 +212,12 @@ class TransportKubeClient implements KubeClient {
     });
   }
 
-  async discover(apiVersion: string, options: CallOptions = {}): Promise<readonly ResourceType[]> {
-    const [version = "", group = ""] = apiVersion.split("/").reverse();
-    const path = group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
-    try {
-      const answer = await this.raw<{ readonly resources?: readonly DiscoveredResource[] }>("GET", path, options);
-      return (answer.resources ?? [])
-        .filter((resource) => !resource.name.includes("/"))
-        .map(({ name, kind, namespaced, verbs }) => ({ group, version, kind, plural: name, namespaced, verbs }));
-    } catch (error) {
-      if (isNotFound(error)) return [];
-      throw error;
-    }
+  discover(apiVersion: string, options: CallOptions = {}): Promise<readonly ResourceType[]> {
+    return discoverResources((path) => this.raw("GET", path, options), apiVersion);
   }
 
-  async apiVersions(options: CallOptions = {}): Promise<readonly string[]> {
-    const [core, groups] = await Promise.all([
-      this.raw<{ readonly versions?: readonly string[] }>("GET", "/api", options),
-      this.raw<{ readonly groups?: readonly DiscoveredGroup[] }>("GET", "/apis", options),
-    ]);
-    const named = (groups.groups ?? []).flatMap((group) => {
-      const versions = group.versions.map((version) => version.groupVersion);
-      const preferred = group.preferredVersion?.groupVersion;
-      return preferred === undefined ? versions : [preferred, ...versions.filter((version) => version !== preferred)];
-    });
-    return [...core.versions ?? [], ...named];
+  apiVersions(options: CallOptions = {}): Promise<readonly string[]> {
+    return discoverVersions((path) => this.raw("GET", path, options));
   }
 
   raw<T>(method: "GET" | "POST", path: string, options: CallOptions & { readonly body?: unknown } = {}): Promise<T> {
@@ -315,18 +297,6 @@ interface ListAnswer<T> {
 type WatchLine<T> =
   | { readonly type: "ERROR"; readonly object: KubeStatus }
   | { readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK"; readonly object: T };
-
-interface DiscoveredResource {
-  readonly name: string;
-  readonly kind: string;
-  readonly namespaced: boolean;
-  readonly verbs: readonly string[];
-}
-
-interface DiscoveredGroup {
-  readonly versions: readonly { readonly groupVersion: string }[];
-  readonly preferredVersion?: { readonly groupVersion: string };
-}
 
 function action(
   verb: string,
