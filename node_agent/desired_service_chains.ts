@@ -132,7 +132,10 @@ function spreadRules(port: ForwardedPort, endpoints: readonly ForwardEndpoint[])
   }));
 }
 
-/** Session affinity: a client that is in an endpoint's list goes there again and its time begins anew. */
+/**
+ * Session affinity: a client that is in an endpoint's list goes there again and its time begins anew. A list holds 100 clients unless the
+ * module parameter `ip_list_tot` of xt_recent says otherwise; the client that was seen longest ago makes room (kube-proxy has the same limit).
+ */
 function stickyRules(port: ForwardedPort, endpoints: readonly ForwardEndpoint[], marks: MarkBits): readonly Rule[] {
   const seconds = port.affinitySeconds;
   if (seconds === undefined) return [];

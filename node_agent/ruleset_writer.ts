@@ -97,7 +97,10 @@ export class RuleSetWriter {
     return jumps.findings;
   }
 
-  /** Removes every rule and chain of ours, also what an earlier run left. Returns one sentence for each table that had any. */
+  /**
+   * Removes every rule and chain of ours, also what an earlier run left. Returns one sentence for each table that had any.
+   * Established connections go on as long as another rule of the host needs connection tracking; after the last such rule the kernel turns it off.
+   */
   async remove(signal?: AbortSignal): Promise<readonly string[]> {
     this.#written = undefined;
     this.#wanted = undefined;
