@@ -20,7 +20,7 @@ import {
   type WriteOptions,
 } from "./contract.ts";
 import { discoverResources, discoverVersions } from "./discovery.ts";
-import { type KubeStatus, type RequestAction, statusError } from "./errors.ts";
+import { type KubeStatus, parseStatus, type RequestAction, statusError } from "./errors.ts";
 import { objectPath, type PathQuery, resourceLabel } from "./request_path.ts";
 import { apiVersionOf } from "./resources.ts";
 import { createTransport, type RequestObservation, type Transport } from "./transport.ts";
@@ -329,18 +329,6 @@ function writeQuery(options: WriteOptions): PathQuery {
     fieldValidation: options.fieldValidation,
     dryRun: options.dryRun === true ? "All" : undefined,
   };
-}
-
-function parseStatus(body: string): KubeStatus {
-  try {
-    const value: unknown = JSON.parse(body);
-    return typeof value === "object" && value !== null && "kind" in value && value.kind === "Status"
-      ? value as KubeStatus
-      : {};
-  } catch {
-    // Proxies and the server's own 404 answer in plain text; the caller shows that text.
-    return {};
-  }
 }
 
 const PATCH_CONTENT_TYPES = {

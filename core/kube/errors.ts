@@ -236,3 +236,16 @@ function cut(text: string): string {
 }
 
 const MAX_BODY_IN_MESSAGE = 200;
+
+/** The `Status` in an answer; empty if the answer is something else. */
+export function parseStatus(body: string): KubeStatus {
+  try {
+    const value: unknown = JSON.parse(body);
+    return typeof value === "object" && value !== null && "kind" in value && value.kind === "Status"
+      ? value as KubeStatus
+      : {};
+  } catch {
+    // Proxies and the server's own 404 answer in plain text; the caller shows that text.
+    return {};
+  }
+}
