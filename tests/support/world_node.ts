@@ -63,6 +63,7 @@ export class WorldNode {
   readonly #parts: WorldNodeParts;
   readonly #pods = new Map<string, Host>();
   #nextSilentPod = 200;
+  #lastPod: Promise<unknown> = Promise.resolve();
 
   constructor(parts: WorldNodeParts) {
     this.#parts = parts;
@@ -191,7 +192,7 @@ export class WorldNode {
       start: async (pod) => {
         const serve = pod.metadata?.annotations?.[SERVE_ANNOTATION];
         if (serve === undefined) return pod.spec?.hostNetwork === true ? [] : this.#silentPodIps();
-        const host = pod.spec?.hostNetwork === true ? this.#parts.host : await this.#parts.host.addPod();
+        const host = pod.spec?.hostNetwork === true ? this.#parts.host : await this.#addPod();
         for (const listen of listens(pod, serve)) await host.ns.listen(listen);
         if (pod.spec?.hostNetwork !== true) this.#pods.set(podKey(pod), host);
         return [host.ip4, host.ip6].filter((ip) => ip !== "");
@@ -205,6 +206,13 @@ export class WorldNode {
         else for (const listen of listens(pod, serve)) await this.ns.unlisten(listen);
       },
     };
+  }
+
+  /** One at a time: the topology numbers pods by how many there are. */
+  #addPod(): Promise<Host> {
+    const added = this.#lastPod.then(() => this.#parts.host.addPod());
+    this.#lastPod = added.catch(() => {});
+    return added;
   }
 
   #silentPodIps(): readonly string[] {

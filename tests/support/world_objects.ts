@@ -85,7 +85,8 @@ export class TestNamespace {
     const names: string[] = [];
     for (const node of wish.nodes) {
       const base = `${wish.name}-${node}`;
-      const name = names.includes(base) ? `${base}-2` : base;
+      const earlier = names.filter((name) => name === base || name.startsWith(`${base}-`)).length;
+      const name = earlier === 0 ? base : `${base}-${earlier + 1}`;
       names.push(name);
       await this.#createPod(wish, { node, name });
     }
