@@ -58,7 +58,7 @@ export function resolvePlainScalar(text: string): ResolvedScalar {
 /** `value` as a number, or as the digits themselves where a number would lose some. */
 export function integerValue(value: bigint): number | RawNumber {
   const number = Number(value);
-  return Number.isSafeInteger(number) ? number : rawNumber(value);
+  return String(number) === String(value) ? number : rawNumber(value);
 }
 
 /** Whether `value` is an integer kept as digits. */

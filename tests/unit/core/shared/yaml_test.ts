@@ -103,6 +103,7 @@ Deno.test("stringifyYaml writes text that Kubernetes reads back as the same valu
       { maxDepth: 4 },
       tricky,
       fc.integer(),
+      fc.constantFrom(2 ** 53, -(2 ** 53), 2 ** 60, 2 ** 63, 2 ** 64, 1e21, -1e-7),
       fc.boolean(),
       fc.constant(null),
       fc.double({ noNaN: true, noDefaultInfinity: true }).filter((number) => !Object.is(number, -0)),
