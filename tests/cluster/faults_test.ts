@@ -1,0 +1,102 @@
+// An API server that is slow, answers by halves, forbids, forgets history: the state of the world is right in the end.
+import { match } from "node:assert/strict";
+import type { Fault } from "../support/memory_api/faults.ts";
+import { enterWorld } from "../support/netns.ts";
+import { waitUntil } from "../support/wait.ts";
+import { SERVER_USER } from "../support/world.ts";
+import { worldSuite } from "../support/world_suite.ts";
+
+const MEMORY_ONLY = { only: { kind: "memory", reason: "faults on order need the in-memory API server" } } as const;
+
+const FAULTS: readonly { readonly name: string; readonly fault: Fault }[] = [
+  {
+    name: "every answer to the server comes 300 ms late",
+    fault: { user: SERVER_USER, effect: { type: "delay", ms: 300 } },
+  },
+  {
+    name: "the server's next 5 answers are cut in the middle",
+    fault: { user: SERVER_USER, effect: { type: "half-answer" }, times: 5 },
+  },
+  {
+    name: "the server's next 5 connections are closed",
+    fault: { user: SERVER_USER, effect: { type: "close" }, times: 5 },
+  },
+  {
+    name: "the server's next 5 writes get 500",
+    fault: {
+      user: SERVER_USER,
+      verb: "patch",
+      effect: { type: "status", code: 500, reason: "InternalError" },
+      times: 5,
+    },
+  },
+  {
+    name: "the server's next 5 requests get 429",
+    fault: {
+      user: SERVER_USER,
+      effect: { type: "status", code: 429, reason: "TooManyRequests", retryAfterSeconds: 1 },
+      times: 5,
+    },
+  },
+  {
+    name: "an agent's next 5 gate writes get 409",
+    fault: {
+      user: "system:node:node1",
+      verb: "patch",
+      resource: "pods/status",
+      effect: { type: "status", code: 409, reason: "Conflict" },
+      times: 5,
+    },
+  },
+];
+
+if (await enterWorld(import.meta.url)) {
+  const test = worldSuite({ nodes: 2 });
+
+  for (const { name, fault } of FAULTS) {
+    test(`${name}: the Service is served all the same`, async ({ world, ns }) => {
+      const port = world.port();
+      await ns.createApp({ name: "web", nodes: ["node1"] });
+      const end = world.api.addFault(fault);
+      try {
+        await ns.createService({ name: "web", ports: [port] });
+        await ns.waitForIngress("web", world.nodeIps, 40_000);
+        await world.waitForAnswer(world.client, { protocol: "tcp", ip: world.node("node2").ip4, port });
+      } finally {
+        end();
+      }
+    }, MEMORY_ONLY);
+  }
+
+  test("every watch ends with 410 Gone while Services change: nothing is missed", async ({ world, ns }) => {
+    for (let i = 0; i < 3; i++) {
+      const name = `web${i}`;
+      await ns.createService({ name, ports: [world.port()] });
+      world.api.expireWatches();
+      await ns.waitForIngress(name, world.nodeIps, 40_000);
+    }
+    await ns.deleteService("web0");
+    await waitUntil("its DaemonSet to be gone", async () => (await ns.daemonSets("web0")).length === 0);
+  }, MEMORY_ONLY);
+
+  test(
+    "DaemonSets are forbidden: the Service or the log says so, and it is served when they are allowed",
+    async ({ world, ns }) => {
+      const end = world.api.addFault({
+        user: SERVER_USER,
+        resource: "daemonsets",
+        verb: "patch",
+        effect: { type: "forbid" },
+      });
+      try {
+        await ns.createService({ name: "web", ports: [world.port()] });
+        const condition = await ns.waitForCondition("web", ({ status }) => status === "False");
+        match(condition.message ?? "", /forbidden|cannot|not allowed/i);
+      } finally {
+        end();
+      }
+      await ns.waitForIngress("web", world.nodeIps, 60_000);
+    },
+    MEMORY_ONLY,
+  );
+}
