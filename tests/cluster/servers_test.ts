@@ -1,0 +1,127 @@
+// Servers that come, go, take over and are switched: what they install, what they remove, and that traffic does not notice.
+import { deepEqual, equal, ok } from "node:assert/strict";
+import { LEASES } from "../../core/kube/resources.ts";
+import { DATAPLANE_LABEL } from "../../core/service_lb/labels.ts";
+import { enterWorld } from "../support/netns.ts";
+import type { Program } from "../support/programs.ts";
+import { staysTrue, waitUntil } from "../support/wait.ts";
+import type { World } from "../support/world.ts";
+import { worldSuite } from "../support/world_suite.ts";
+
+const LEASE = { namespace: "kube-system", name: "k3slb-server" };
+
+async function leader(world: World): Promise<string> {
+  return (await world.admin.get(LEASES, LEASE)).spec?.holderIdentity ?? "";
+}
+
+async function stopAll(servers: readonly Program[]): Promise<void> {
+  await Promise.all(servers.map((server) => server.stop()));
+}
+
+if (await enterWorld(import.meta.url)) {
+  const test = worldSuite({ nodes: 2, servers: 0 });
+
+  test("These services will remain `pending` until a load balancer is installed", async ({ world, ns }) => {
+    await ns.createService({ name: "web", ports: [world.port()] });
+    await staysTrue("no address", async () => (await ns.ingress("web")).length === 0, 500);
+    await world.startServer();
+    await ns.waitForIngress("web", world.nodeIps);
+    await stopAll(world.servers);
+  });
+
+  test("two servers: one is active, the other takes over when it is killed, and addresses stay", async ({ world, ns }) => {
+    const first = await world.startServer();
+    await waitUntil("the first to lead", async () => (await leader(world)).startsWith(first.name));
+    const second = await world.startServer();
+    await ns.createService({ name: "web", ports: [world.port()] });
+    await ns.waitForIngress("web", world.nodeIps);
+    await first.kill();
+    await staysTrue("the addresses stay", async () => (await ns.ingress("web")).length === 2, 500);
+    await waitUntil("the second to lead", async () => (await leader(world)).startsWith(second.name), {
+      deadlineMs: 60_000,
+    });
+    await ns.createService({ name: "later", ports: [world.port()] });
+    await ns.waitForIngress("later", world.nodeIps);
+    await second.stop();
+  });
+
+  test("a server that ends in order hands over at once", async ({ world, ns }) => {
+    const first = await world.startServer();
+    await waitUntil("the first to lead", async () => (await leader(world)).startsWith(first.name), {
+      deadlineMs: 60_000,
+    });
+    const second = await world.startServer();
+    equal(await first.stop(), 0);
+    await waitUntil("the second to lead", async () => (await leader(world)).startsWith(second.name), {
+      deadlineMs: 10_000,
+    });
+    await ns.createService({ name: "web", ports: [world.port()] });
+    await ns.waitForIngress("web", world.nodeIps);
+    await second.stop();
+  });
+
+  test("with no server running, traffic goes on", async ({ world, ns }) => {
+    const port = world.port();
+    const server = await world.startServer();
+    await ns.createApp({ name: "web", nodes: ["node1"] });
+    await ns.createService({ name: "web", ports: [port] });
+    await ns.waitForIngress("web", world.nodeIps, 60_000);
+    await server.stop();
+    for (const ip of world.nodeIps) await world.waitForAnswer(world.client, { protocol: "tcp", ip, port });
+    await ns.createApp({ name: "web", nodes: ["node2"] });
+    await ns.deletePod("web-node1");
+    await world.waitForAnswer(
+      world.client,
+      { protocol: "tcp", ip: world.node("node1").ip4, port },
+      (answer) => answer.outcome === "answer" && answer.server === "web-node2",
+    );
+  });
+
+  test("switching the data plane from agent to pods and back converges, and the address keeps answering", async ({ world, ns }) => {
+    const port = world.port();
+    await ns.createApp({ name: "web", nodes: ["node1"] });
+    let server = await world.startServer();
+    await ns.createService({ name: "web", ports: [port] });
+    await ns.waitForIngress("web", world.nodeIps, 60_000);
+    const stream = await world.client.ns.open({ protocol: "tcp", ip: world.node("node1").ip4, port });
+    equal((await stream.exchange()).outcome, "answer");
+    for (const dataplane of ["pods", "agent"] as const) {
+      await server.stop();
+      server = await world.startServer(["--dataplane", dataplane]);
+      await waitUntil(`all pods to be of data plane ${dataplane}`, async () => {
+        const pods = await ns.lbPods("web");
+        return pods.length === 2 && pods.every(({ metadata }) => metadata?.labels?.[DATAPLANE_LABEL] === dataplane);
+      }, { deadlineMs: 60_000, explain: world.logs });
+      await ns.waitForIngress("web", world.nodeIps);
+      await world.waitForAnswer(world.client, { protocol: "tcp", ip: world.node("node1").ip4, port });
+      equal((await stream.exchange()).outcome, "answer");
+    }
+    await stream.close();
+    await server.stop();
+  });
+
+  test("To disable the embedded LB, configure all servers with `--disable=servicelb`: what it made goes, and only that", async ({ world, ns }) => {
+    const server = await world.startServer();
+    await ns.createService({ name: "web", ports: [world.port()] });
+    await ns.waitForIngress("web", world.nodeIps, 60_000);
+    const foreign = await ns.createService({
+      name: "foreign",
+      ports: [world.port()],
+      spec: { loadBalancerClass: "example.com/other" },
+    });
+    await server.stop();
+    await world.startServer(["--disable=servicelb,coredns,traefik"]);
+    await ns.waitForIngress("web", [], 60_000);
+    await waitUntil("the DaemonSet to be gone", async () => (await ns.daemonSets("web")).length === 0);
+    ok(((await ns.service("web")).metadata?.finalizers ?? []).length === 0);
+    equal((await ns.service("foreign")).metadata?.resourceVersion, foreign.metadata?.resourceVersion);
+    await ns.createService({ name: "later", ports: [world.port()] });
+    await staysTrue(
+      "a later Service is left to another balancer",
+      async () => (await ns.daemonSets("later")).length === 0,
+      500,
+    );
+    deepEqual(await ns.ingress("later"), []);
+    await stopAll(world.servers);
+  });
+}
