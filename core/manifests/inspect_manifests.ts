@@ -10,9 +10,8 @@ import { ADD_ON_NAMESPACE, ADD_ONS, type AddOn, addOnNameOf, checksumOf, KINDS_A
 import { namespaceOf, objectToApply } from "./apply_plan.ts";
 import { type ChangedField, changedFields } from "./changed_fields.ts";
 import { createKindCatalog, type KindCatalog } from "./kind_catalog.ts";
-import { decodeText } from "./manifest_deployer.ts";
 import { readManifest, scanFolder } from "./manifest_dir.ts";
-import { type ManifestObject, parseManifests } from "./parse_manifests.ts";
+import { decodeText, type ManifestObject, parseManifests } from "./parse_manifests.ts";
 import { findObjects } from "./prune_objects.ts";
 import { kindsToSearch, objectIdentity, prunePlan, type SeenObject } from "./prune_plan.ts";
 import { type LeftOutReason, type SeenFile, selectFiles } from "./select_files.ts";

@@ -1,11 +1,8 @@
 // Keeps the cluster at what the manifests folder says. Thin: which files count is decided in select_files.ts, what happens
 // with one in manifest_deployer.ts. The queue's keys are AddOn names, so files that share a name meet in one place.
 import { join } from "node:path";
-import type { KubeClient } from "../kube/contract.ts";
-import type { Clock } from "../runtime/clock.ts";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
-import type { Logger } from "../shared/log.ts";
 import { type AddOn, addOnNameOf, checksumOf, SERVER_ANNOTATION } from "./addon.ts";
 import { refuseBesideK3s } from "./k3s_process.ts";
 import { createKindCatalog } from "./kind_catalog.ts";
@@ -16,63 +13,14 @@ import {
   readManifest,
   removeManifest,
   scanFolder,
-  writeManifest,
 } from "./manifest_dir.ts";
-import { ManifestDeployer, type ManifestEvents } from "./manifest_deployer.ts";
-import { type FileChoice, isDisabled, leftOutReason, selectFiles, skippedNames } from "./select_files.ts";
-import { renderTemplate } from "./template.ts";
+import { ManifestDeployer } from "./manifest_deployer.ts";
+import type { ManifestsOptions, RunningManifests } from "./manifests_options.ts";
+import { writePackagedFiles } from "./packaged_files.ts";
+import { type FileChoice, isDisabled, isSameChoice, selectFiles } from "./select_files.ts";
 
-/** Settings of the deployer. */
-export interface ManifestSettings {
-  readonly dataDir: string;
-  /** Names of files without extension, or folders, that are removed and never deployed. */
-  readonly disable: readonly string[];
-  /** Whether deleting a file deletes its objects. */
-  readonly pruneDeletedManifests: boolean;
-  /** Name of this server. */
-  readonly server: string;
-  /**
-   * Time in milliseconds after which the folder is looked at without being told of a change.
-   * @default {15000}
-   */
-  readonly rescanIntervalMs?: number;
-  /**
-   * Time in milliseconds after which unchanged files are applied again, which puts back what others changed; 0: never.
-   * @default {0}
-   */
-  readonly repairIntervalMs?: number;
-  /**
-   * Where processes are looked for, to refuse running beside K3s; empty: not looked for.
-   * @default {"/proc"}
-   */
-  readonly processRoot?: string;
-}
-
-/** A manifest that comes with the program. */
-export interface PackagedFile {
-  /** Path below the manifests folder. */
-  readonly path: string;
-  readonly content: string;
-  /** Values of `%{NAME}%` in the content. */
-  readonly variables?: Readonly<Record<string, string>>;
-}
-
-/** What {@linkcode startManifests} takes. */
-export interface ManifestsOptions {
-  readonly client: KubeClient;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly events: ManifestEvents;
-  readonly signal: AbortSignal;
-  readonly options: ManifestSettings;
-  readonly packagedFiles?: readonly PackagedFile[];
-}
-
-/** The running deployer. */
-export interface RunningManifests {
-  /** Settles when the signal has ended everything; rejects if it could not start. */
-  readonly done: Promise<void>;
-}
+export type { ManifestSettings, ManifestsOptions, RunningManifests } from "./manifests_options.ts";
+export type { PackagedFile } from "./packaged_files.ts";
 
 /** Starts the deployer. Only the leader may run it. */
 export function startManifests(options: ManifestsOptions): RunningManifests {
@@ -142,7 +90,10 @@ class ManifestController {
       onProblem: (message) => this.#sayOnce(`watch ${message}`, message),
     });
     try {
-      await this.#writePackagedFiles();
+      await writePackagedFiles(this.#options.packagedFiles ?? [], {
+        folder: this.#folder,
+        disable: this.#options.options.disable,
+      });
       if (!await this.#untilReady()) return;
       await this.#scan(watches);
       const working = this.#queue.run({
@@ -154,17 +105,6 @@ class ManifestController {
       await Promise.all([working, this.#scanLoop(watches)]);
     } finally {
       watches.close();
-    }
-  }
-
-  async #writePackagedFiles(): Promise<void> {
-    const packaged = this.#options.packagedFiles ?? [];
-    if (packaged.length === 0) return;
-    const { files } = await scanFolder(this.#folder);
-    const skipped = skippedNames(files.map(({ path }) => path));
-    for (const { path, content, variables = {} } of packaged) {
-      if (leftOutReason(path, { skipped, disable: this.#options.options.disable }) !== undefined) continue;
-      await writeManifest(join(this.#folder, path), renderTemplate(content, variables));
     }
   }
 
@@ -185,11 +125,9 @@ class ManifestController {
       } catch (error) {
         if (this.#signal.aborted) return false;
         logger.warn(`Manifests wait for the server: ${errorMessage(error)}`);
-        try {
-          await clock.sleep(START_RETRY_MS, this.#signal);
-        } catch (stopped) {
+        await clock.sleep(START_RETRY_MS, this.#signal).catch((stopped) => {
           if (!isAbort(stopped)) throw stopped;
-        }
+        });
       }
     }
     return false;
@@ -408,11 +346,4 @@ class ManifestController {
     this.#said.add(key);
     this.#options.logger.warn(message);
   }
-}
-
-function isSameChoice(before: FileChoice | undefined, now: FileChoice): boolean {
-  // Image builders set all times to 0; only the content tells then.
-  return before !== undefined && now.file.modifiedMs !== 0 && before.leftOut === now.leftOut &&
-    before.file.sizeBytes === now.file.sizeBytes &&
-    before.file.modifiedMs === now.file.modifiedMs;
 }

@@ -3,7 +3,7 @@
 // Which files, and when, is decided in manifest_controller.ts.
 import type { KubeClient, ResourceType } from "../kube/contract.ts";
 import { isNotFound } from "../kube/errors.ts";
-import type { EventRecorder, ObjectReference } from "../kube/events.ts";
+import type { ObjectReference } from "../kube/events.ts";
 import { CUSTOM_RESOURCE_DEFINITIONS } from "../kube/resources.ts";
 import type { KubeObject } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -28,26 +28,10 @@ import { applyError, kindError, type ObjectFailure } from "./deploy_errors.ts";
 import { findDrift } from "./find_drift.ts";
 import { inParallel, PARALLEL_REQUESTS } from "./in_parallel.ts";
 import type { KindCatalog } from "./kind_catalog.ts";
-import { type LocatedObject, type ManifestObject, parseManifests } from "./parse_manifests.ts";
+import { decodeText, type LocatedObject, type ManifestObject, parseManifests } from "./parse_manifests.ts";
+import { eventOf, type ManifestEventReason, type ManifestEvents, subjectOf } from "./manifest_events.ts";
 import { nameOf, pruneObjects, removeObject } from "./prune_objects.ts";
 import { kindsToSearch, type SeenObject } from "./prune_plan.ts";
-
-/** Where Events go. */
-export type ManifestEvents = Pick<EventRecorder, "record">;
-
-/** Reasons of Events on AddOns; the first seven are K3s's. */
-export type ManifestEventReason =
-  | "ReadManifestFailed"
-  | "ParseManifestFailed"
-  | "ValidateManifestFailed"
-  | "ApplyingManifest"
-  | "ApplyManifestFailed"
-  | "AppliedManifest"
-  | "DeletingManifest"
-  | "ConflictingManifest"
-  | "ManifestsDiffer"
-  | "KeptObjects"
-  | "RepairedObjects";
 
 /** What {@linkcode ManifestDeployer} works with. */
 export interface DeployerOptions {
@@ -345,38 +329,6 @@ export class ManifestDeployer {
   }
 
   #record(subject: ObjectReference, reason: ManifestEventReason, message: string): void {
-    const isNormal = NORMAL_REASONS.has(reason);
-    this.#options.events.record(subject, { type: isNormal ? "Normal" : "Warning", reason, message });
+    this.#options.events.record(subject, eventOf(reason, message));
   }
-}
-
-const NORMAL_REASONS: ReadonlySet<ManifestEventReason> = new Set<ManifestEventReason>([
-  "ApplyingManifest",
-  "AppliedManifest",
-  "DeletingManifest",
-  "RepairedObjects",
-]);
-
-/** @throws {K3slbError} code "manifest-invalid" if the bytes are not UTF-8 */
-export function decodeText(bytes: Uint8Array, file: string): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch (error) {
-    throw new K3slbError(`Cannot read manifest "${file}": it is not UTF-8 text`, {
-      code: "manifest-invalid",
-      hint: "Save the file as UTF-8",
-      cause: error,
-    });
-  }
-}
-
-function subjectOf(name: string, addOn: AddOn | undefined): ObjectReference {
-  const uid = addOn?.metadata?.uid;
-  return {
-    apiVersion: "k3s.cattle.io/v1",
-    kind: ADD_ONS.kind,
-    namespace: ADD_ON_NAMESPACE,
-    name,
-    ...(uid === undefined ? {} : { uid }),
-  };
 }

@@ -66,6 +66,19 @@ export function parseManifests(text: string, file: string): readonly ManifestObj
   );
 }
 
+/** @throws {K3slbError} code "manifest-invalid" if the bytes are not UTF-8 */
+export function decodeText(bytes: Uint8Array, file: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new K3slbError(`Cannot read manifest "${file}": it is not UTF-8 text`, {
+      code: "manifest-invalid",
+      hint: "Save the file as UTF-8",
+      cause: error,
+    });
+  }
+}
+
 /** Items of `List` and of lists of one kind, such as `ConfigMapList`, also inside each other. */
 function expandLists(part: Part, report: Report): readonly Part[] {
   const { value, path } = part;

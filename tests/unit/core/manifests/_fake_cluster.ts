@@ -11,7 +11,7 @@ import type {
 import { statusError } from "../../../../core/kube/errors.ts";
 import type { EventContent, ObjectReference } from "../../../../core/kube/events.ts";
 import type { KubeObject, UnknownObject } from "../../../../core/kube/types.ts";
-import type { ManifestEvents } from "../../../../core/manifests/manifest_deployer.ts";
+import type { ManifestEvents } from "../../../../core/manifests/manifest_events.ts";
 
 /** One request as the test sees it. */
 export interface FakeRequest {

@@ -3,8 +3,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { decodeText } from "../../../../core/manifests/manifest_deployer.ts";
-import { parseManifests } from "../../../../core/manifests/parse_manifests.ts";
+import { decodeText, parseManifests } from "../../../../core/manifests/parse_manifests.ts";
 import { K3slbError } from "../../../../core/shared/errors.ts";
 
 const CORPUS = join(import.meta.dirname ?? ".", "../../../corpus");

@@ -1,8 +1,7 @@
 // Objects, lists and places. Whole documents against kubectl are in corpus_test.ts.
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { decodeText } from "../../../../core/manifests/manifest_deployer.ts";
-import { parseManifests } from "../../../../core/manifests/parse_manifests.ts";
+import { decodeText, parseManifests } from "../../../../core/manifests/parse_manifests.ts";
 import { K3slbError } from "../../../../core/shared/errors.ts";
 
 Deno.test("parseManifests expands lists inside lists and keeps the places of the items", () => {

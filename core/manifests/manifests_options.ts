@@ -1,0 +1,49 @@
+// What the manifests deployer is told at its start.
+import type { KubeClient } from "../kube/contract.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Logger } from "../shared/log.ts";
+import type { ManifestEvents } from "./manifest_events.ts";
+import type { PackagedFile } from "./packaged_files.ts";
+
+/** Settings of the deployer. */
+export interface ManifestSettings {
+  readonly dataDir: string;
+  /** Names of files without extension, or folders, that are removed and never deployed. */
+  readonly disable: readonly string[];
+  /** Whether deleting a file deletes its objects. */
+  readonly pruneDeletedManifests: boolean;
+  /** Name of this server. */
+  readonly server: string;
+  /**
+   * Time in milliseconds after which the folder is looked at without being told of a change.
+   * @default {15000}
+   */
+  readonly rescanIntervalMs?: number;
+  /**
+   * Time in milliseconds after which unchanged files are applied again, which puts back what others changed; 0: never.
+   * @default {0}
+   */
+  readonly repairIntervalMs?: number;
+  /**
+   * Where processes are looked for, to refuse running beside K3s; empty: not looked for.
+   * @default {"/proc"}
+   */
+  readonly processRoot?: string;
+}
+
+/** What {@linkcode startManifests} takes. */
+export interface ManifestsOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly events: ManifestEvents;
+  readonly signal: AbortSignal;
+  readonly options: ManifestSettings;
+  readonly packagedFiles?: readonly PackagedFile[];
+}
+
+/** The running deployer. */
+export interface RunningManifests {
+  /** Settles when the signal has ended everything; rejects if it could not start. */
+  readonly done: Promise<void>;
+}

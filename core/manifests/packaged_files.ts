@@ -1,0 +1,28 @@
+// Puts the manifests that come with the program into the folder, at each start.
+import { join } from "node:path";
+import { scanFolder, writeManifest } from "./manifest_dir.ts";
+import { leftOutReason, skippedNames } from "./select_files.ts";
+import { renderTemplate } from "./template.ts";
+
+/** A manifest that comes with the program. */
+export interface PackagedFile {
+  /** Path below the manifests folder. */
+  readonly path: string;
+  readonly content: string;
+  /** Values of `%{NAME}%` in the content. */
+  readonly variables?: Readonly<Record<string, string>>;
+}
+
+/** Writes those of `packaged` that are neither skipped nor disabled; a file with the right content is left as it is. */
+export async function writePackagedFiles(
+  packaged: readonly PackagedFile[],
+  options: { readonly folder: string; readonly disable: readonly string[] },
+): Promise<void> {
+  if (packaged.length === 0) return;
+  const { files } = await scanFolder(options.folder);
+  const skipped = skippedNames(files.map(({ path }) => path));
+  for (const { path, content, variables = {} } of packaged) {
+    if (leftOutReason(path, { skipped, disable: options.disable }) !== undefined) continue;
+    await writeManifest(join(options.folder, path), renderTemplate(content, variables));
+  }
+}
