@@ -184,6 +184,7 @@ class ForwardingLoop {
     return forwardingDecision({
       nodeName,
       pods,
+      departed: caches.departedPods(),
       services,
       slices: [...caches.slices.objects.values()],
       ...(node ? { node } : {}),

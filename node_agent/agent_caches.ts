@@ -10,7 +10,7 @@ import { createWorkQueue } from "../core/runtime/work_queue.ts";
 import { SERVICE_NAME_LABEL } from "../core/service_lb/labels.ts";
 import { errorMessage, isAbort } from "../core/shared/errors.ts";
 import type { Logger } from "../core/shared/log.ts";
-import { podCounts, podServiceKey, sliceServiceKey } from "./forwarding_plan.ts";
+import { podHolds, podServiceKey, sliceServiceKey } from "./forwarding_plan.ts";
 import { SLICE_SERVICE_LABEL, trimEndpointSlice, trimNode, trimPod, trimService } from "./trim_objects.ts";
 
 /** What {@linkcode startAgentCaches} takes. */
@@ -34,6 +34,8 @@ export interface AgentCaches {
   readonly nodes: Reflector<Node>;
   /** Pods whose Service's EndpointSlices are complete; the others are not to be judged yet. */
   readonly knownPods: () => readonly Pod[];
+  /** Pods that went less than {@linkcode LINGER_MS} ago and whose Service has no other pod here yet. */
+  readonly departedPods: () => readonly Pod[];
   /** Resolves when all watches have ended. */
   readonly done: Promise<unknown>;
 }
@@ -49,16 +51,33 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
   /** Services that pods of this node forward for, and those of them whose slices are still to be listed. */
   const wanted = new Set<string>();
   const pending = new Set<string>();
+  const departed = new Map<string, Pod>();
   const queue = createWorkQueue({ clock });
   let areSlicesListed = false;
+  const refreshWanted = (): readonly string[] =>
+    updateWanted(wanted, [...pods.objects.values(), ...departed.values()], nodeName);
+  const noteDeparture = (pod: Pod): void => {
+    const key = podServiceKey(pod);
+    if (key === undefined || !podHolds(pod, nodeName)) return;
+    departed.set(key, pod);
+    const forget = clock.setTimer(() => {
+      if (departed.get(key) !== pod) return;
+      departed.delete(key);
+      refreshWanted();
+      onChange();
+    }, LINGER_MS);
+    signal.addEventListener("abort", forget, { once: true });
+  };
 
   const pods = startReflector({
     ...common,
     type: PODS,
     selection: { fieldSelector: `spec.nodeName=${nodeName}`, labelSelector: SERVICE_NAME_LABEL },
     keep: trimPod,
-    onChange: () => {
-      for (const key of updateWanted(wanted, pods.objects.values(), nodeName)) {
+    onChange: ({ before, after }) => {
+      if (before !== undefined && after === undefined) noteDeparture(before);
+      if (after !== undefined) departed.delete(podServiceKey(after) ?? "");
+      for (const key of refreshWanted()) {
         if (!areSlicesListed) continue;
         pending.add(key);
         queue.add(key);
@@ -83,7 +102,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
 
   // The slices come last: by then it is known whose are wanted, and the first list brings them all.
   await pods.synced;
-  updateWanted(wanted, pods.objects.values(), nodeName);
+  refreshWanted();
   await waitForSlicePermission(options);
   const slices = startReflector({
     ...common,
@@ -113,16 +132,20 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     nodes,
     slices,
     knownPods: () => [...pods.objects.values()].filter((pod) => !pending.has(podServiceKey(pod) ?? "")),
+    departedPods: () => [...departed.values()],
     done: Promise.all([pods.done, services.done, nodes.done, slices.done, listing]),
   };
 }
 
 const SLICE_LIST_WORKERS = 4;
 
+/** How long, in milliseconds, a Service is served after its pod went: the DaemonSet's next pod is bound well within it. */
+const LINGER_MS = 5000;
+
 /** Makes `wanted` the Services of `pods` and returns those that are new. */
 function updateWanted(wanted: Set<string>, pods: Iterable<Pod>, nodeName: string): readonly string[] {
   const present = new Set(
-    [...pods].filter((pod) => podCounts(pod, nodeName)).flatMap((pod) => podServiceKey(pod) ?? []),
+    [...pods].filter((pod) => podHolds(pod, nodeName)).flatMap((pod) => podServiceKey(pod) ?? []),
   );
   for (const key of wanted) if (!present.has(key)) wanted.delete(key);
   const added = [...present].filter((key) => !wanted.has(key));

@@ -15,8 +15,13 @@ import { SLICE_SERVICE_LABEL } from "./trim_objects.ts";
 /** Everything that decides what this node forwards. */
 export interface ForwardingFacts {
   readonly nodeName: string;
-  /** Pods of load balancers; those of other nodes, ended and leaving ones are passed over. */
+  /** Pods of load balancers; those of other nodes and ended ones are passed over. */
   readonly pods: readonly Pod[];
+  /**
+   * Pods that were here a moment ago. Their Service is served on until another pod of it comes, so that a rollout of its DaemonSet
+   * (a new port, a new image) refuses no connection. A Service with a pod has its ports before one without.
+   */
+  readonly departed?: readonly Pod[];
   readonly services: readonly Service[];
   readonly slices: readonly EndpointSlice[];
   /** This node's object, once it is known. */
@@ -44,17 +49,21 @@ export interface PodVerdict {
 /** What {@linkcode forwardingDecision} decides. */
 export interface ForwardingDecision {
   readonly plan: ForwardingPlan;
-  /** One for each pod that counts, sorted by namespace and name. */
+  /** One for each pod that holds its ports and is not leaving, sorted by namespace and name. */
   readonly verdicts: readonly PodVerdict[];
 }
 
 /** What this node forwards, and what each pod of a load balancer is told. */
 export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
-  const pods = facts.pods.filter((pod) => podCounts(pod, facts.nodeName)).sort(byName);
-  const wanted = new Set(pods.flatMap((pod) => podServiceKey(pod) ?? []));
+  const pods = facts.pods.filter((pod) => podHolds(pod, facts.nodeName)).sort(byName);
+  const present = new Set(pods.flatMap((pod) => podServiceKey(pod) ?? []));
+  const departed = new Set((facts.departed ?? []).flatMap((pod) => podServiceKey(pod) ?? []));
+  const isWanted = (service: Service): boolean =>
+    present.has(objectName(service)) ||
+    (departed.has(objectName(service)) && service.metadata?.deletionTimestamp === undefined);
   const services = facts.services
-    .filter((service) => service.spec?.type === "LoadBalancer" && wanted.has(objectName(service)))
-    .sort(byAge);
+    .filter((service) => service.spec?.type === "LoadBalancer" && isWanted(service))
+    .sort((a, b) => Number(present.has(objectName(b))) - Number(present.has(objectName(a))) || byAge(a, b));
   const slices = Map.groupBy(facts.slices, sliceServiceKey);
   const owners = claimPorts(services, facts.interfaces);
   const decisions = new Map(services.map((service) => {
@@ -69,7 +78,9 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
       ports: [...decisions.values()].flatMap((one) => one.ports).sort(byPort),
       podCidrs: podCidrs(facts.node),
     },
-    verdicts: pods.map((pod) => ({ pod, ...(decisions.get(podServiceKey(pod) ?? "") ?? noService(pod)) })),
+    verdicts: pods
+      .filter((pod) => pod.metadata?.deletionTimestamp === undefined)
+      .map((pod) => ({ pod, ...(decisions.get(podServiceKey(pod) ?? "") ?? noService(pod)) })),
   };
 }
 
@@ -78,10 +89,12 @@ export function portKey(port: ForwardedPort): string {
   return `${port.namespace}/${port.service}/${port.protocol}/${port.port}`;
 }
 
-/** Whether a pod keeps its node's ports: bound to `nodeName`, not leaving, not ended. */
-export function podCounts(pod: Pod, nodeName: string): boolean {
-  return pod.spec?.nodeName === nodeName && pod.metadata?.deletionTimestamp === undefined &&
-    pod.status?.phase !== "Failed" && pod.status?.phase !== "Succeeded";
+/**
+ * Whether a pod holds its node's ports: bound to `nodeName` and not ended. A leaving pod still holds them: the scheduler gives them
+ * to nobody else before it is gone.
+ */
+export function podHolds(pod: Pod, nodeName: string): boolean {
+  return pod.spec?.nodeName === nodeName && pod.status?.phase !== "Failed" && pod.status?.phase !== "Succeeded";
 }
 
 /** `NAMESPACE/NAME` of the Service that a pod forwards for; `undefined` if its labels don't say. */

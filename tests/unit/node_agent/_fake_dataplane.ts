@@ -17,6 +17,8 @@ export class FakeDataplane implements Dataplane {
   /** Someone else removed the rules. */
   flushed = false;
   applies = 0;
+  /** Told each plan that the kernel now has. */
+  onApply: ((plan: ForwardingPlan) => void) | undefined;
   #busy = false;
 
   async apply(plan: ForwardingPlan): Promise<ApplyReport> {
@@ -27,6 +29,7 @@ export class FakeDataplane implements Dataplane {
     const isNew = JSON.stringify(plan) !== JSON.stringify(this.plan);
     this.plan = structuredClone(plan);
     this.flushed = false;
+    this.onApply?.(plan);
     return {
       families: this.families,
       failures: this.failures,

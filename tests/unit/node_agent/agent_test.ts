@@ -111,7 +111,25 @@ const CASES: readonly LoopCase[] = [
     },
   },
   {
-    name: "a pod that leaves is unprogrammed",
+    name: "a pod that is replaced leaves no gap",
+    test: async (bench) => {
+      putWeb(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      const seen = new Set<number | undefined>();
+      bench.dataplane.onApply = (plan) => seen.add(plan.ports[0]?.endpoints.length);
+      bench.cluster.remove("pods", "kube-system/svclb-web-x");
+      await bench.clock.advance(2000);
+      bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.7"), endpoint("10.42.1.8")]));
+      await bench.clock.advance(500);
+      bench.cluster.put("pods", pod("web", { name: "svclb-web-y" }));
+      await bench.clock.advance(10_000);
+      assert.deepEqual([...seen].filter((count) => count !== 1), [2], "served all the time, and up to date");
+      assert.equal(bench.gate("svclb-web-y")?.status, "True");
+    },
+  },
+  {
+    name: "a pod that leaves for good is unprogrammed after a while",
     test: async (bench) => {
       putWeb(bench);
       bench.start();

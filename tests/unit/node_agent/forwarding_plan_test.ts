@@ -30,12 +30,38 @@ const PLAN_CASES: readonly PlanCase[] = [
   { name: "a failed pod", given: { ...web(), pods: [{ ...pod("web"), status: { phase: "Failed" } }] }, want: [] },
   { name: "an ended pod", given: { ...web(), pods: [{ ...pod("web"), status: { phase: "Succeeded" } }] }, want: [] },
   {
-    name: "a terminating pod",
+    name: "a leaving pod still holds its ports",
     given: {
       ...web(),
       pods: [{ ...pod("web"), metadata: { ...pod("web").metadata, deletionTimestamp: "2026-01-01T00:00:00Z" } }],
     },
+    want: [{ port: 80 }],
+  },
+  {
+    name: "a pod that was here a moment ago",
+    given: { ...web(), pods: [], departed: [pod("web")] },
+    want: [{ port: 80 }],
+  },
+  {
+    name: "a pod that was here a moment ago, of a Service that is being deleted",
+    given: {
+      pods: [],
+      departed: [pod("web")],
+      services: [{
+        ...service("web"),
+        metadata: { ...service("web").metadata, deletionTimestamp: "2026-01-01T00:00:00Z" },
+      }],
+    },
     want: [],
+  },
+  {
+    name: "a younger Service with a pod before an older one whose pod went",
+    given: {
+      pods: [pod("young")],
+      departed: [pod("web")],
+      services: [service("web"), service("young", { created: "2026-02-01T00:00:00Z" })],
+    },
+    want: [{ port: 80, service: "young" }],
   },
   { name: "a Service of another type", given: web({ spec: { type: "ClusterIP" } }), want: [] },
   {
