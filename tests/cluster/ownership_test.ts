@@ -10,6 +10,7 @@ import {
   SERVICE_FINALIZER,
   SERVICE_NAME_LABEL,
   SERVICE_NAMESPACE_LABEL,
+  TOLERATIONS_ANNOTATION,
 } from "../../core/service_lb/labels.ts";
 import { enterWorld } from "../support/netns.ts";
 import { staysTrue, waitUntil } from "../support/wait.ts";
@@ -141,12 +142,17 @@ if (await enterWorld(import.meta.url)) {
     for (const { metadata } of sets) ok((metadata?.name?.length ?? 64) <= 63);
   });
 
-  test("an invalid source range in the annotation: not served, and the Service says which value", async ({ world, ns }) => {
-    const annotations = { "service.beta.kubernetes.io/load-balancer-source-ranges": "10.0.0.0/33" };
-    await ns.createService({ name: "web", ports: [world.port()], annotations });
+  test("an annotation that can't be read: not served, and the Service says which one", async ({ world, ns }) => {
+    await ns.createService({
+      name: "web",
+      ports: [world.port()],
+      annotations: { [TOLERATIONS_ANNOTATION]: "key: no list" },
+    });
     const condition = await ns.waitForCondition("web", ({ status }) => status === "False");
-    match(condition.message ?? "", /10\.0\.0\.0\/33/);
+    match(condition.message ?? "", new RegExp(TOLERATIONS_ANNOTATION));
     deepEqual(await ns.ingress("web"), []);
+    await ns.patchService("web", { metadata: { annotations: { [TOLERATIONS_ANNOTATION]: null } } });
+    await ns.waitForIngress("web", world.nodeIps);
   });
 
   test("a protocol that nobody forwards (SCTP) is served or said, never silently Pending", async ({ world, ns }) => {

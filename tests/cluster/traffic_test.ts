@@ -19,6 +19,7 @@ async function serveOnNode1({ world, ns }: WorldTest, spec: Record<string, unkno
   const port = world.port();
   await ns.createApp({ name: "web", nodes: ["node1"] });
   await ns.createService({ name: "web", ports: [port, { port, protocol: "UDP" }], spec });
+  await ns.waitForIngress("web", world.nodeIps);
   await world.waitForAnswer(world.client, { protocol: "tcp", ip: world.node("node1").ip4, port });
   return port;
 }
