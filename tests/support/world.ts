@@ -46,6 +46,8 @@ export interface WorldOptions {
   readonly serverArgs?: readonly string[];
   /** Seconds without a heartbeat after which a node is Unknown. */
   readonly nodeGraceSeconds?: number;
+  /** Folder for data and logs, which stays when the world stops; a temporary one that goes with the world if absent. */
+  readonly dir?: string;
 }
 
 /** A running world. */
@@ -89,8 +91,9 @@ export function worldKind(): WorldKind {
 export async function startWorld(options: WorldOptions = {}): Promise<World> {
   const kind = options.server ?? worldKind();
   const dualStack = options.dualStack ?? true;
-  const dir = mkdtempSync(join(tmpdir(), "k3slb-world-"));
-  const parts = new WorldParts(dir);
+  const dir = options.dir ?? mkdtempSync(join(tmpdir(), "k3slb-world-"));
+  const parts = new WorldParts();
+  if (options.dir === undefined) parts.atEnd(() => Promise.resolve(rmSync(dir, { recursive: true, force: true })));
   try {
     const topology = await parts.add(
       createTopology({ nodes: options.nodes ?? 3, clients: options.clients ?? 1, podsPerNode: 0, dualStack }),
@@ -230,10 +233,6 @@ async function joinLan(topology: Topology): Promise<void> {
 /** What has been made, to be ended in reverse order. */
 class WorldParts {
   readonly #ends: (() => Promise<void>)[] = [];
-
-  constructor(dir: string) {
-    this.atEnd(() => Promise.resolve(rmSync(dir, { recursive: true, force: true })));
-  }
 
   atEnd(end: () => Promise<void>): void {
     this.#ends.push(end);
