@@ -177,6 +177,12 @@ export const SERVER_FLAGS = [
     help: "cluster: one external address hides all internal ones, as in K3s; per-node: each node chooses",
   },
   {
+    name: "honor-exclude-label",
+    type: "switch",
+    default: false,
+    help: "Leave out nodes labelled node.kubernetes.io/exclude-from-external-load-balancers; K3s does not",
+  },
+  {
     name: "cluster-dns",
     type: "list",
     default: [],
@@ -197,6 +203,12 @@ export const SERVER_FLAGS = [
     type: "switch",
     default: false,
     help: "Delete the objects of a manifest when its file is deleted",
+  },
+  {
+    name: "repair-manifests",
+    type: "switch",
+    default: false,
+    help: "Apply unchanged manifests again every ten minutes, which puts back what others changed",
   },
   {
     name: "leader-elect",

@@ -88,6 +88,8 @@ export function serverOptions(settings: Settings<typeof FLAGS>, env: ProgramHost
     clusterDns: settings["cluster-dns"],
     clusterDomain: settings["cluster-domain"],
     pruneDeletedManifests: settings["prune-deleted-manifests"],
+    repairManifests: settings["repair-manifests"],
+    honorExcludeLabel: settings["honor-exclude-label"],
     leaderElect: settings["leader-elect"],
     metricsAddress: settings["metrics-address"],
   };

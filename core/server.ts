@@ -1,6 +1,7 @@
-// The server's wiring: builds the adapters, waits to be the leader, starts the controllers, ends with the signal.
-// Nothing is decided here.
+// The server's life: connects, waits to be the leader, lets the controllers run, ends with the signal. Which controllers there
+// are is in controllers.ts.
 import { randomBytes } from "node:crypto";
+import { type Controller, startControllers } from "./controllers.ts";
 import { createKubeClient } from "./kube/client.ts";
 import type { KubeClient } from "./kube/contract.ts";
 import { createEventRecorder, type EventRecorder } from "./kube/events.ts";
@@ -14,10 +15,7 @@ import type { Clock } from "./runtime/clock.ts";
 import { startHealthServer } from "./runtime/health.ts";
 import { createMetricRegistry, type MetricRegistry } from "./runtime/metrics.ts";
 import type { ServerOptions } from "./server_options.ts";
-import { detectIpMode } from "./service_lb/kube_proxy_mode.ts";
 import { ELECTION_LEASE_NAME } from "./service_lb/labels.ts";
-import { removeServiceLb } from "./service_lb/remove_service_lb.ts";
-import { startServiceLb } from "./service_lb/service_lb_controller.ts";
 import { errorMessage, isAbort, isK3slbError } from "./shared/errors.ts";
 import type { Logger } from "./shared/log.ts";
 
@@ -63,23 +61,21 @@ export async function runServer(options: ServerOptions, parts: ServerParts): Pro
   }
 }
 
+interface LeadingParts {
+  readonly events: EventRecorder;
+  /** Aborted when this server is no longer the active one. */
+  readonly signal: AbortSignal;
+}
+
 interface RunningParts extends ServerParts {
   readonly client: KubeClient;
   readonly metrics: MetricRegistry;
 }
 
-/** A controller that runs until its signal is aborted. */
-interface Running {
-  readonly name: string;
-  /** What is wrong with it now; `undefined` if nothing is. */
-  readonly problem: () => string | undefined;
-  readonly done: Promise<unknown>;
-}
-
 class Server {
   readonly #options: ServerOptions;
   readonly #parts: RunningParts;
-  #running: readonly Running[] = [];
+  #controllers: readonly Controller[] = [];
   #isAnswered = false;
   #isLeading = false;
 
@@ -100,7 +96,7 @@ class Server {
     const events = createEventRecorder({ client, component: "k3slb", host, clock, logger });
     try {
       if (this.#options.leaderElect) await this.#elect(host, events);
-      else await this.#lead(events, signal);
+      else await this.#lead(host, { events, signal });
     } finally {
       await events.flush(AbortSignal.timeout(FLUSH_MS));
     }
@@ -119,7 +115,7 @@ class Server {
       namespace: this.#options.servicelbNamespace,
       name: ELECTION_LEASE_NAME,
       identity,
-      lead: (leading) => this.#lead(events, leading),
+      lead: (leading) => this.#lead(host, { events, signal: leading }),
       onLeader: (holder) => {
         logger.info(`${holder === identity ? "This" : "Another"} server is the active one`, { holder });
       },
@@ -159,59 +155,15 @@ class Server {
     }
   }
 
-  async #lead(events: EventRecorder, signal: AbortSignal): Promise<void> {
+  async #lead(host: string, parts: LeadingParts): Promise<void> {
     this.#isLeading = true;
     try {
-      this.#running = [await this.#startServiceLb(events, signal)];
-      await Promise.all(this.#running.map(({ done }) => done));
+      this.#controllers = startControllers(this.#options, { ...this.#parts, ...parts, server: host });
+      await Promise.all(this.#controllers.map(({ done }) => done));
     } finally {
-      this.#running = [];
+      this.#controllers = [];
       this.#isLeading = false;
     }
-  }
-
-  async #startServiceLb(events: EventRecorder, signal: AbortSignal): Promise<Running> {
-    const { client, clock, logger, metrics } = this.#parts;
-    const log = logger.with({ part: "servicelb" });
-    if (this.#options.disable.includes("servicelb")) {
-      return { name: "servicelb", problem: () => undefined, done: this.#removeServiceLb(signal) };
-    }
-    const ipMode = await detectIpMode({ client, logger: log, signal });
-    const running = startServiceLb({
-      client,
-      options: { ...this.#options, ...(ipMode === undefined ? {} : { ipMode }) },
-      clock,
-      logger: log,
-      events,
-      signal,
-    });
-    metrics.gaugeOf(
-      { name: "k3slb_servicelb_queue_length", help: "Services that wait for a pass" },
-      () => running.queueLength,
-    );
-    return {
-      name: "servicelb",
-      problem: () => running.isConnected ? undefined : "a watch is not open",
-      done: running.done,
-    };
-  }
-
-  /** Tried until it works: a removal that was cut short would leave addresses that nobody serves. */
-  async #removeServiceLb(signal: AbortSignal): Promise<void> {
-    const { client, clock, logger } = this.#parts;
-    const log = logger.with({ part: "servicelb" });
-    log.info("The service load balancer is disabled");
-    while (!signal.aborted) {
-      try {
-        await removeServiceLb({ client, namespace: this.#options.servicelbNamespace, logger: log, signal });
-        break;
-      } catch (error) {
-        if (signal.aborted) return;
-        log.warn("Cannot remove the load balancer's objects; trying again", { error: errorMessage(error) });
-        await clock.sleep(API_RETRY_MS, signal).catch(() => {});
-      }
-    }
-    await aborted(signal);
   }
 
   /** Resolves when the health server is closed, at once if there is none. */
@@ -234,19 +186,12 @@ class Server {
   }
 
   #problems(): string | undefined {
-    const problems = this.#running.flatMap(({ name, problem }) => {
+    const problems = this.#controllers.flatMap(({ name, problem }) => {
       const text = problem();
       return text === undefined ? [] : [`${name}: ${text}`];
     });
     return problems.length === 0 ? undefined : problems.join("; ");
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }
 
 const INSTANCE_BYTES = 4;

@@ -26,10 +26,14 @@ export interface ServerOptions {
   readonly lbDefault: boolean;
   /** `cluster`: external addresses hide internal ones of every node; `per-node`: each node's own choice. */
   readonly statusAddresses: "cluster" | "per-node";
+  /** Leave out nodes labelled `node.kubernetes.io/exclude-from-external-load-balancers`. */
+  readonly honorExcludeLabel: boolean;
   /** Addresses of the cluster DNS Service; empty: found from the cluster. */
   readonly clusterDns: readonly string[];
   readonly clusterDomain: string;
   readonly pruneDeletedManifests: boolean;
+  /** Apply unchanged manifests again every ten minutes, which puts back what others changed. */
+  readonly repairManifests: boolean;
   readonly leaderElect: boolean;
   /** Address and port of health and metrics, such as `127.0.0.1:10260`; empty: none. */
   readonly metricsAddress: string;

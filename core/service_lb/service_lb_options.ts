@@ -16,20 +16,25 @@ export type ServiceLbOptions =
     | "lbClass"
     | "lbDefault"
     | "statusAddresses"
+    | "honorExcludeLabel"
   >
   & {
-    /**
-     * Leave out nodes labelled `node.kubernetes.io/exclude-from-external-load-balancers`.
-     * @default {false}
-     */
-    readonly honorExcludeLabel?: boolean;
     /** `ipMode` for Services that do not say; `Proxy` where kube-proxy would bind the addresses (IPVS). */
     readonly ipMode?: IpMode;
   };
 
 /** The settings in the terms of the pure files. */
 export function settingsOf(options: ServiceLbOptions): DesiredServiceOptions & ClaimOptions {
-  const { dataplane, lbImage, pauseImage, systemDefaultRegistry, lbClass, lbDefault, statusAddresses } = options;
+  const {
+    dataplane,
+    lbImage,
+    pauseImage,
+    systemDefaultRegistry,
+    lbClass,
+    lbDefault,
+    statusAddresses,
+    honorExcludeLabel,
+  } = options;
   return {
     dataplane,
     namespace: options.servicelbNamespace,
@@ -39,7 +44,7 @@ export function settingsOf(options: ServiceLbOptions): DesiredServiceOptions & C
     lbClass,
     lbDefault,
     statusAddresses,
-    honorExcludeLabel: options.honorExcludeLabel ?? false,
+    honorExcludeLabel,
     ...(options.ipMode === undefined ? {} : { ipMode: options.ipMode }),
   };
 }

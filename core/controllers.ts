@@ -1,0 +1,104 @@
+// The controllers of the active server and how each is started and watched over. This is where the feature folders meet.
+import type { KubeClient } from "./kube/contract.ts";
+import type { EventRecorder } from "./kube/events.ts";
+import { startManifests } from "./manifests/manifest_controller.ts";
+import type { Clock } from "./runtime/clock.ts";
+import type { MetricRegistry } from "./runtime/metrics.ts";
+import type { ServerOptions } from "./server_options.ts";
+import { detectIpMode } from "./service_lb/kube_proxy_mode.ts";
+import { removeServiceLb } from "./service_lb/remove_service_lb.ts";
+import { type ServiceLb, startServiceLb } from "./service_lb/service_lb_controller.ts";
+import { errorMessage, isK3slbError } from "./shared/errors.ts";
+import type { Logger } from "./shared/log.ts";
+
+/** What controllers work with. */
+export interface ControllerParts {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly events: EventRecorder;
+  readonly metrics: MetricRegistry;
+  /** Aborted when this server is no longer the active one. */
+  readonly signal: AbortSignal;
+  /** Name of this server's host. */
+  readonly server: string;
+}
+
+/** A part of the active server. */
+export interface Controller {
+  readonly name: string;
+  /** What is wrong with it now; `undefined` if nothing is. */
+  readonly problem: () => string | undefined;
+  /** Resolves when the signal has ended it. Never rejects. */
+  readonly done: Promise<void>;
+}
+
+/** Starts every controller that `options` leaves on. One that can't start says so and is tried again; the others go on. */
+export function startControllers(options: ServerOptions, parts: ControllerParts): readonly Controller[] {
+  const { servicelbNamespace: namespace } = options;
+  return [
+    options.disable.includes("servicelb")
+      ? keepTrying("servicelb", parts, async ({ client, logger, signal }) => {
+        logger.info("The service load balancer is disabled");
+        await removeServiceLb({ client, namespace, logger, signal });
+      })
+      : serviceLb(options, parts),
+    manifests(options, parts),
+  ];
+}
+
+function serviceLb(options: ServerOptions, parts: ControllerParts): Controller {
+  let running: ServiceLb | undefined;
+  parts.metrics.gaugeOf(
+    { name: "k3slb_servicelb_queue_length", help: "Services that wait for a pass" },
+    () => running?.queueLength ?? 0,
+  );
+  const controller = keepTrying("servicelb", parts, async (own) => {
+    const ipMode = await detectIpMode(own);
+    running = startServiceLb({ ...own, options: { ...options, ...(ipMode === undefined ? {} : { ipMode }) } });
+    await running.done;
+  });
+  const problem = (): string | undefined => running?.isConnected === false ? "a watch is not open" : undefined;
+  return { ...controller, problem: () => controller.problem() ?? problem() };
+}
+
+function manifests(options: ServerOptions, parts: ControllerParts): Controller {
+  const { dataDir, disable, pruneDeletedManifests, repairManifests } = options;
+  const repairIntervalMs = repairManifests ? REPAIR_INTERVAL_MS : 0;
+  return keepTrying("manifests", parts, async (own) => {
+    const settings = { dataDir, disable, pruneDeletedManifests, repairIntervalMs, server: parts.server };
+    await startManifests({ ...own, options: settings }).done;
+  });
+}
+
+/** Runs `run` to its end; after a failure says why, once for each reason, and tries again. */
+function keepTrying(name: string, parts: ControllerParts, run: (own: ControllerParts) => Promise<void>): Controller {
+  const { clock, signal } = parts;
+  const own = { ...parts, logger: parts.logger.with({ part: name }) };
+  let problem: string | undefined;
+  const work = async (): Promise<void> => {
+    while (!signal.aborted) {
+      try {
+        return await run(own);
+      } catch (error) {
+        if (signal.aborted) return;
+        const message = errorMessage(error);
+        const hint = isK3slbError(error) ? error.hint : undefined;
+        if (message !== problem) own.logger.error(`Cannot run this part: ${message}`, { hint });
+        problem = message;
+        await clock.sleep(RETRY_MS, signal).catch(() => {});
+      }
+    }
+  };
+  return { name, problem: () => problem, done: work().then(() => aborted(signal)) };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+const RETRY_MS = 10_000;
+const REPAIR_INTERVAL_MS = 600_000;
