@@ -21,7 +21,7 @@ export interface ForwardedPort {
   readonly port: number;
   /** Families in which the Service is served. */
   readonly families: readonly IpFamily[];
-  /** External traffic policy: `Local` never uses remote endpoints. */
+  /** External traffic policy: `Local` never uses remote endpoints, and drops packets while there are only such. */
   readonly trafficPolicy: "Cluster" | "Local";
   /** Clients that may connect; absent means everyone. A family without a range of its own admits no one. */
   readonly sourceRanges?: readonly string[];

@@ -164,7 +164,7 @@ function forwardedPort(service: Service, { port, match, ranges, context }: PortC
       protocol,
       families: match.families,
       nodeName: context.facts.nodeName,
-      localOnly: trafficPolicy === "Local",
+      localFirst: trafficPolicy === "Local",
     }),
   };
 }
@@ -196,7 +196,7 @@ function foreignListener(port: ForwardedPort, { facts, slices }: ServiceContext)
   const listener = portListener(facts.listeners, port);
   if (!listener) return undefined;
   const own = new Set(facts.interfaces.flatMap((one) => one.addresses));
-  const endpoints = allEndpoints(slices, { ...port, nodeName: facts.nodeName, localOnly: false });
+  const endpoints = allEndpoints(slices, { ...port, nodeName: facts.nodeName, localFirst: false });
   return endpoints.some((one) => one.port === port.port && own.has(one.ip)) ? undefined : listener;
 }
 

@@ -11,22 +11,31 @@ export interface EndpointChoice {
   readonly protocol: Protocol;
   readonly families: readonly IpFamily[];
   readonly nodeName: string;
-  /** Leave out endpoints of other nodes, as `externalTrafficPolicy: Local` wants. */
-  readonly localOnly: boolean;
+  /** `externalTrafficPolicy: Local`: those of this node come first, whatever their rank. */
+  readonly localFirst: boolean;
 }
 
 interface Candidate extends ForwardEndpoint {
   readonly rank: "ready" | "terminating" | "closed";
 }
 
-/** The endpoints of `slices` that take new connections, each once, in an order that depends on nothing but themselves. */
+/**
+ * The endpoints of `slices` that take new connections, each once, in an order that depends on nothing but themselves. Families are
+ * chosen for apart: a ready endpoint of one does not hide those of the other. With `localFirst` the result has endpoints of
+ * other nodes only where this node has none; they say that the Service is answered elsewhere, and get no traffic.
+ */
 export function serviceEndpoints(slices: readonly EndpointSlice[], choice: EndpointChoice): readonly ForwardEndpoint[] {
-  const candidates = listCandidates(slices, choice).filter((one) => one.local || !choice.localOnly);
-  const chosen = firstNotEmpty([
-    candidates.filter((one) => one.rank === "ready"),
-    candidates.filter((one) => one.rank === "terminating"),
-  ]);
+  const chosen = choice.families.flatMap((family) => {
+    const candidates = listCandidates(slices, { ...choice, families: [family] });
+    const local = candidates.filter((one) => one.local);
+    return firstNotEmpty([...(choice.localFirst ? byRank(local) : []), ...byRank(candidates)]);
+  });
   return sortedUnique(chosen).map(({ ip, port, local }) => ({ ip, port, local }));
+}
+
+/** Lists in the order in which they are to be used. */
+function byRank(candidates: readonly Candidate[]): readonly (readonly Candidate[])[] {
+  return (["ready", "terminating"] as const).map((rank) => candidates.filter((one) => one.rank === rank));
 }
 
 /** Every endpoint that listens or may come to listen, whatever its state: for telling own processes from foreign ones. */

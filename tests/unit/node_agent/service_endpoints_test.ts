@@ -48,6 +48,12 @@ const ENDPOINT_CASES: readonly EndpointCase[] = [
     want: ["!10.42.1.5:8080"],
   },
   {
+    name: "Local names the others where it has none, so that packets are dropped and not refused",
+    policy: "Local",
+    slices: [slice("web", [endpoint("10.42.2.5", "node-2")])],
+    want: ["10.42.2.5:8080"],
+  },
+  {
     name: "an endpoint in two slices counts once",
     slices: [slice("web", [endpoint("10.42.1.5")]), slice("web", [endpoint("10.42.1.5")], { name: "web-2" })],
     want: ["!10.42.1.5:8080"],
