@@ -10,6 +10,7 @@ import { createWorkQueue } from "../core/runtime/work_queue.ts";
 import { SERVICE_NAME_LABEL } from "../core/service_lb/labels.ts";
 import { errorMessage, isAbort } from "../core/shared/errors.ts";
 import type { Logger } from "../core/shared/log.ts";
+import { DepartedPods } from "./departed_pods.ts";
 import { podHolds, podServiceKey, sliceServiceKey } from "./forwarding_plan.ts";
 import { SLICE_SERVICE_LABEL, trimEndpointSlice, trimNode, trimPod, trimService } from "./trim_objects.ts";
 
@@ -34,7 +35,7 @@ export interface AgentCaches {
   readonly nodes: Reflector<Node>;
   /** Pods whose Service's EndpointSlices are complete; the others are not to be judged yet. */
   readonly knownPods: () => readonly Pod[];
-  /** Pods that went less than {@linkcode LINGER_MS} ago and whose Service has no other pod here yet. */
+  /** Pods that went a moment ago and whose Service has no other pod here yet. */
   readonly departedPods: () => readonly Pod[];
   /** Resolves when all watches have ended. */
   readonly done: Promise<unknown>;
@@ -51,23 +52,18 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
   /** Services that pods of this node forward for, and those of them whose slices are still to be listed. */
   const wanted = new Set<string>();
   const pending = new Set<string>();
-  const departed = new Map<string, Pod>();
   const queue = createWorkQueue({ clock });
   let areSlicesListed = false;
-  const refreshWanted = (): readonly string[] =>
-    updateWanted(wanted, [...pods.objects.values(), ...departed.values()], nodeName);
-  const noteDeparture = (pod: Pod): void => {
-    const key = podServiceKey(pod);
-    if (key === undefined || !podHolds(pod, nodeName)) return;
-    departed.set(key, pod);
-    const forget = clock.setTimer(() => {
-      if (departed.get(key) !== pod) return;
-      departed.delete(key);
+  const departed = new DepartedPods({
+    clock,
+    signal,
+    onExpire: () => {
       refreshWanted();
       onChange();
-    }, LINGER_MS);
-    signal.addEventListener("abort", forget, { once: true });
-  };
+    },
+  });
+  const refreshWanted = (): readonly string[] =>
+    updateWanted(wanted, [...pods.objects.values(), ...departed.list()], nodeName);
 
   const pods = startReflector({
     ...common,
@@ -75,8 +71,8 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     selection: { fieldSelector: `spec.nodeName=${nodeName}`, labelSelector: SERVICE_NAME_LABEL },
     keep: trimPod,
     onChange: ({ before, after }) => {
-      if (before !== undefined && after === undefined) noteDeparture(before);
-      if (after !== undefined) departed.delete(podServiceKey(after) ?? "");
+      if (after !== undefined) departed.replaceBy(after);
+      else if (before !== undefined && podHolds(before, nodeName)) departed.add(before);
       for (const key of refreshWanted()) {
         if (!areSlicesListed) continue;
         pending.add(key);
@@ -132,15 +128,12 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     nodes,
     slices,
     knownPods: () => [...pods.objects.values()].filter((pod) => !pending.has(podServiceKey(pod) ?? "")),
-    departedPods: () => [...departed.values()],
+    departedPods: () => departed.list(),
     done: Promise.all([pods.done, services.done, nodes.done, slices.done, listing]),
   };
 }
 
 const SLICE_LIST_WORKERS = 4;
-
-/** How long, in milliseconds, a Service is served after its pod went: the DaemonSet's next pod is bound well within it. */
-const LINGER_MS = 5000;
 
 /** Makes `wanted` the Services of `pods` and returns those that are new. */
 function updateWanted(wanted: Set<string>, pods: Iterable<Pod>, nodeName: string): readonly string[] {
