@@ -14,6 +14,9 @@ import type { WorldApi } from "./world_api.ts";
 /** On app pods: what they listen on, such as `tcp/8080,udp/8080`. */
 export const SERVE_ANNOTATION = "test.k3slb.io/serve";
 
+/** On app pods: milliseconds for which a deleted pod goes on serving, as a preStop hook that sleeps lets it. */
+export const STOP_AFTER_ANNOTATION = "test.k3slb.io/stop-after-ms";
+
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 /** The program under test: K3SLB_PROGRAM (a command line), else the compiled binary. */
@@ -200,6 +203,8 @@ export class WorldNode {
       stop: async (pod) => {
         const serve = pod.metadata?.annotations?.[SERVE_ANNOTATION];
         if (serve === undefined) return;
+        const stopAfterMs = Number(pod.metadata?.annotations?.[STOP_AFTER_ANNOTATION] ?? 0);
+        if (stopAfterMs > 0) await new Promise((resolve) => setTimeout(resolve, stopAfterMs));
         const own = this.#pods.get(podKey(pod));
         this.#pods.delete(podKey(pod));
         if (own !== undefined) await own.ns.remove();

@@ -5,7 +5,7 @@ import { DAEMON_SETS, EVENTS, NAMESPACES, PODS, SERVICES } from "../../core/kube
 import type { Condition, DaemonSet, KubeEvent, Pod, Service } from "../../core/kube/types.ts";
 import { SERVED_CONDITION, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service_lb/labels.ts";
 import { waitUntil } from "./wait.ts";
-import { SERVE_ANNOTATION } from "./world_node.ts";
+import { SERVE_ANNOTATION, STOP_AFTER_ANNOTATION } from "./world_node.ts";
 
 /** One port of a Service. */
 export interface PortWish {
@@ -35,6 +35,11 @@ export interface AppWish {
   /** @default {["tcp/8080", "udp/8080"]} */
   readonly serve?: readonly string[];
   readonly hostNetwork?: boolean;
+  /**
+   * Milliseconds for which a deleted pod goes on serving.
+   * @default {0}
+   */
+  readonly stopAfterMs?: number;
 }
 
 /** Objects of one namespace: each test has its own. */
@@ -103,7 +108,10 @@ export class TestNamespace {
         name: place.name,
         namespace: this.name,
         labels: { app: wish.name },
-        annotations: { [SERVE_ANNOTATION]: serve.join(",") },
+        annotations: {
+          [SERVE_ANNOTATION]: serve.join(","),
+          ...(wish.stopAfterMs === undefined ? {} : { [STOP_AFTER_ANNOTATION]: String(wish.stopAfterMs) }),
+        },
       },
       spec: {
         nodeName: place.node,

@@ -1,0 +1,167 @@
+// `deno task demo`: k3slb at work in a private world of network namespaces, without a cluster and without root.
+// This process stays outside of the world: it prepares what needs the machine's network (tools, binary), starts stage_program.ts
+// inside, and removes what is left. Its standard input pipe is the world's life line: closed, the world ends.
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { ensureControlPlaneProgram } from "../support/control_plane_program.ts";
+import { worldCommand, worldObstacle } from "../support/netns.ts";
+import { ensureTools } from "../support/prerequisites.ts";
+import { runProgram } from "../support/programs.ts";
+import { type DemoFlags, parseFlags, USAGE } from "./flags.ts";
+import { keepLogs } from "./keep_logs.ts";
+import { type Page, renderToned } from "./render_text.ts";
+import { NAMESPACE_FILE, type StageOrder, type Summary, SUMMARY_FILE } from "./stage_program.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const STAGE_PROGRAM = fileURLToPath(new URL("./stage_program.ts", import.meta.url));
+const MAX_WIDTH = 110;
+const MIN_WIDTH = 80;
+
+/** Exit code after Ctrl-C. */
+const EXIT_INTERRUPTED = 130;
+
+async function main(words: readonly string[]): Promise<number> {
+  let flags: DemoFlags;
+  try {
+    flags = parseFlags(words);
+  } catch (error) {
+    process.stderr.write(`error: ${error instanceof Error ? error.message : error}\n\n${USAGE}`);
+    return 2;
+  }
+  if (flags.help) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  const startMs = performance.now();
+  const page = pageOf(flags);
+  print(renderToned("k3slb: LoadBalancer Services on the nodes' own addresses", "strong", page));
+  await prepare(flags, page);
+  return await playInWorld(flags, page, startMs);
+}
+
+/** What needs the machine's network or files: all of it before the world is entered. */
+async function prepare(flags: DemoFlags, page: Page): Promise<void> {
+  const note = (line: string): void => print(renderToned(`   ${line}`, "faint", page));
+  ensureTools(["namespaces"], note);
+  const obstacle = await worldObstacle();
+  if (obstacle !== undefined) {
+    throw new Error(
+      `Cannot make network namespaces: ${obstacle}\n  hint: Allow user namespaces ` +
+        `("sysctl kernel.unprivileged_userns_clone=1", "sysctl kernel.apparmor_restrict_unprivileged_userns=0"), or run as root`,
+    );
+  }
+  const startMs = performance.now();
+  const build = await runProgram([Deno.execPath(), "task", "build"], { cwd: ROOT, env: { NO_COLOR: "1" } });
+  if (build.code !== 0) throw new Error(`Cannot build the binary:\n${build.stderr}${build.stdout}`);
+  note(`binary built in ${((performance.now() - startMs) / 1000).toFixed(1)} s: ${join(ROOT, "dist", "k3slb")}`);
+  if (flags.real) await ensureControlPlaneProgram(note);
+}
+
+async function playInWorld(flags: DemoFlags, page: Page, startMs: number): Promise<number> {
+  const dir = mkdtempSync(join(tmpdir(), "k3slb-demo-"));
+  const order: StageOrder = {
+    dir,
+    page,
+    kind: flags.real ? "real" : "memory",
+    keep: flags.keep,
+    isRoot: Deno.uid() === 0,
+  };
+  // A process namespace of its own: when its first process ends, however it ends, the kernel ends all others in it.
+  const command = worldCommand([
+    ...["unshare", "--pid", "--fork", "--kill-child", "--"],
+    ...[Deno.execPath(), "run", "-A", "--no-lock", "--quiet", STAGE_PROGRAM, JSON.stringify(order)],
+  ]);
+  try {
+    const { code, interrupted } = await runUntilSignal(command);
+    const summary = readSummary(dir);
+    if (!interrupted && (code !== 0 || summary === undefined)) {
+      process.stderr.write(keepLogs(dir, join(ROOT, "dist", "demo_logs")));
+      return 1;
+    }
+    const left = processesIn(readIfThere(join(dir, NAMESPACE_FILE)));
+    rmSync(dir, { recursive: true });
+    if (left.length > 0) throw new Error(`These processes are left of the demo: ${left.join(", ")}`);
+    print("");
+    if (summary === undefined) {
+      print(renderToned("Interrupted; no process, namespace or file is left.", "bad", page));
+      return EXIT_INTERRUPTED;
+    }
+    const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+    print(
+      renderToned("Shown:", "strong", page) + ` ${summary.scenes} scenes, ${summary.services} Services, ` +
+        `${summary.answers} answered connections, in ${seconds} s; no process, namespace or file is left.`,
+    );
+    return 0;
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** What was shown; `undefined` if the last scene wasn't reached. */
+function readSummary(dir: string): Summary | undefined {
+  const text = readIfThere(join(dir, SUMMARY_FILE));
+  return text === undefined ? undefined : JSON.parse(text) as Summary;
+}
+
+function readIfThere(file: string): string | undefined {
+  return existsSync(file) ? readFileSync(file, "utf8") : undefined;
+}
+
+/** Ids of the processes in a PID namespace, which has all processes of a demo's world; none if the world never began. */
+function processesIn(namespace: string | undefined): readonly string[] {
+  return readdirSync("/proc").filter((name) => {
+    if (!/^\d+$/.test(name)) return false;
+    try {
+      return readlinkSync(`/proc/${name}/ns/pid`) === namespace;
+    } catch {
+      return false; // It has ended meanwhile, or is another user's.
+    }
+  });
+}
+
+/** Runs the world to its end; a signal to this process closes the world's life line. */
+function runUntilSignal(command: readonly string[]): Promise<{ readonly code: number; readonly interrupted: boolean }> {
+  const [program = "", ...args] = command;
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { cwd: ROOT, stdio: ["pipe", "inherit", "inherit"] });
+    let interrupted = false;
+    const end = (): void => {
+      interrupted = true;
+      child.stdin.end();
+    };
+    for (const signal of SIGNALS) process.on(signal, end);
+    child.once("error", reject);
+    child.once("exit", (code) => {
+      for (const signal of SIGNALS) process.off(signal, end);
+      resolve({ code: code ?? 1, interrupted });
+    });
+  });
+}
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+function pageOf(flags: DemoFlags): Page {
+  const isTerminal = Deno.stdout.isTerminal();
+  const columns = isTerminal ? Deno.consoleSize().columns : MAX_WIDTH;
+  return {
+    width: Math.max(MIN_WIDTH, Math.min(MAX_WIDTH, columns)),
+    colour: isTerminal && !flags.noColour && (process.env["NO_COLOR"] ?? "") === "",
+  };
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+if (import.meta.main) {
+  try {
+    process.exitCode = await main(Deno.args);
+  } catch (error) {
+    process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,55 @@
+// What `--keep` leaves: small scripts in the demo's folder that run a command where it belongs, and the text that names them.
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { ensureControlPlaneProgram, hasControlPlaneProgram } from "../support/control_plane_program.ts";
+import type { World } from "../support/world.ts";
+import type { Block } from "./render_text.ts";
+
+/** Writes the scripts; the blocks say how to use them. */
+export async function renderPlayground(
+  order: { readonly dir: string; readonly isRoot: boolean },
+  world: World,
+): Promise<readonly Block[]> {
+  const { dir, isRoot } = order;
+  // The world sees the machine's own /proc, so this is the process id that counts outside.
+  const pid = await Deno.readLink("/proc/self");
+  const enter = `nsenter -t ${pid} ${isRoot ? "" : "-U --preserve-credentials "}-n -m -p --`;
+  const kubeconfig = await world.api.kubeconfig("admin", ["system:masters"]);
+  const write = (name: string, lines: readonly string[]): string => {
+    const path = join(dir, name);
+    writeFileSync(path, `#!/bin/sh\n${lines.join("\n")}\n`, { mode: 0o755 });
+    return path;
+  };
+  const machine = (name: string, ns: string): string =>
+    write(name, ['[ $# -gt 0 ] || set -- "${SHELL:-sh}"', `exec ${enter} ip netns exec ${ns} "$@"`]);
+  const client = machine("client", world.client.ns.name);
+  const nodes = world.nodes.map(({ name, ns }) => machine(name, ns.name));
+  const ask = write("ask", [
+    `exec ${client} bash -c 'exec 3<>"/dev/$2/$0/$1" && echo hello >&3 && timeout 2 head -n 1 <&3' ` +
+    '"${1:?address}" "${2:?port}" "${3:-tcp}"',
+  ]);
+  const kubectl = write("kubectl", [`exec ${enter} ${await kubectlCommand()} --kubeconfig ${kubeconfig} "$@"`]);
+  const [first] = world.nodes;
+  return [
+    { kind: "text", text: "Everything goes on running. To play with it, in another terminal:" },
+    {
+      kind: "table",
+      columns: [{ title: "command" }, { title: "does", wraps: true }],
+      rows: [
+        [`${kubectl} get services -A`, "kubectl as administrator"],
+        [`${ask} ${first?.ip4} 80`, "asks as the client; `… 53 udp` for UDP"],
+        [`${client} [COMMAND]`, "a shell, or one command, on the client"],
+        [`${nodes[0]} iptables-save -t nat`, `the same on ${first?.name}; there are ${world.nodes.length} nodes`],
+        [`tail -f ${first?.logFile}`, "an agent's log; the server's is beside it"],
+      ],
+    },
+    { kind: "text", text: `kubeconfig: ${kubeconfig} (its address is inside the world: ${enter} COMMAND)` },
+    { kind: "text", text: "To end it: Ctrl-C here." },
+  ];
+}
+
+/** The control plane's own kubectl if it was built, else the user's. */
+async function kubectlCommand(): Promise<string> {
+  if (!(await hasControlPlaneProgram())) return "kubectl";
+  return (await ensureControlPlaneProgram())("kubectl").join(" ");
+}

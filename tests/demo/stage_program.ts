@@ -1,0 +1,96 @@
+// Runs inside the demo's world: builds the stage, plays the scenes, prints them. Started by demo.ts, never imported for its code.
+// It ends when its standard input ends; all that runs in the world ends with it, as it is the first process of a PID namespace.
+import { join } from "node:path";
+import process from "node:process";
+import { DEFAULT_SERVICELB_NAMESPACE } from "../../core/service_lb/labels.ts";
+import { startWorld } from "../support/world.ts";
+import { TestNamespace } from "../support/world_objects.ts";
+import { renderPlayground } from "./playground.ts";
+import { type Page, renderBlocks, renderToned } from "./render_text.ts";
+import { SCENES } from "./scenes.ts";
+import type { Stage } from "./stage.ts";
+
+/** What demo.ts wants. */
+export interface StageOrder {
+  /** Folder for everything that is written; demo.ts removes it. */
+  readonly dir: string;
+  readonly page: Page;
+  readonly kind: "memory" | "real";
+  readonly keep: boolean;
+  readonly isRoot: boolean;
+}
+
+/** What was shown; demo.ts tells it at the end. */
+export interface Summary {
+  readonly scenes: number;
+  readonly services: number;
+  readonly answers: number;
+}
+
+/** File in the demo's folder that has the {@linkcode Summary} once all scenes were played. */
+export const SUMMARY_FILE = "summary.json";
+
+/** File in the demo's folder that names the world's PID namespace. */
+export const NAMESPACE_FILE = "pid_namespace";
+
+async function play(order: StageOrder): Promise<void> {
+  const { dir, page } = order;
+  const startMs = performance.now();
+  await Deno.writeTextFile(join(dir, NAMESPACE_FILE), await Deno.readLink("/proc/self/ns/pid"));
+  const world = await startWorld({ server: order.kind, dir });
+  const ns = new TestNamespace(world.admin, {
+    name: "demo",
+    systemNamespace: DEFAULT_SERVICELB_NAMESPACE,
+    explain: () => Promise.resolve(""),
+  });
+  await ns.create();
+  const api = order.kind === "real" ? "real control plane" : "in-memory API server";
+  print(renderToned(`   ${api}, one server and three agents started in ${seconds(startMs)}`, "faint", page));
+  const stage: Stage = { world, ns, serviceNames: [], counts: { answers: 0 } };
+  for (const [index, { title, play }] of SCENES.entries()) {
+    print(`\n${renderToned(`${index + 1}. ${title}`, "strong", page)}\n`);
+    for (const line of renderBlocks(await play(stage), page)) print(line);
+  }
+  const summary: Summary = {
+    scenes: SCENES.length,
+    services: stage.serviceNames.length,
+    answers: stage.counts.answers,
+  };
+  await Deno.writeTextFile(join(dir, SUMMARY_FILE), JSON.stringify(summary));
+  if (order.keep) {
+    print("");
+    for (const line of renderBlocks(await renderPlayground(order, world), page)) print(line);
+    await new Promise(() => {}); // Until the life line is closed.
+  }
+  await world.stop();
+}
+
+function seconds(startMs: number): string {
+  return `${((performance.now() - startMs) / 1000).toFixed(1)} s`;
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** Resolves when nobody holds the other end of standard input any more. */
+async function lifeLineClosed(): Promise<void> {
+  for await (const _ of Deno.stdin.readable) {
+    // Nothing is ever said on it.
+  }
+}
+
+if (import.meta.main) {
+  const order = JSON.parse(Deno.args[0] ?? "") as StageOrder;
+  // demo.ts decides: it gets the same signal and closes the life line.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
+  let code = 0;
+  const played = play(order).catch((error: unknown) => {
+    if (isEnding) return;
+    code = 1;
+    process.stderr.write(`\nerror: ${error instanceof Error ? error.message : String(error)}\n`);
+  });
+  let isEnding = false;
+  await Promise.race([played, lifeLineClosed().then(() => isEnding = true)]);
+  process.exit(code);
+}
