@@ -50,7 +50,11 @@ async function realServer(): Promise<ServerUnderTest> {
     dir,
     serviceCidrs: ["10.43.0.0/16", "fd43::/112"],
     // Only the controller without which no pod can be made: the others would change objects between two requests.
-    extraArgs: { "kube-controller-manager": ["--controllers=serviceaccount-controller"] },
+    extraArgs: {
+      "kube-controller-manager": ["--controllers=serviceaccount-controller"],
+      // A private world has no default route to take an address from; nobody connects to this one.
+      "kube-apiserver": ["--advertise-address=172.30.0.1"],
+    },
   });
   const accesses = new Map<string, Access>();
   const files = {

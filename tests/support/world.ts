@@ -44,6 +44,13 @@ export interface WorldOptions {
    */
   readonly servers?: number;
   readonly serverArgs?: readonly string[];
+  /**
+   * Groups of the servers' user {@linkcode SERVER_USER}.
+   * @default {["system:masters"]}
+   */
+  readonly serverGroups?: readonly string[];
+  /** Whether controller-manager and scheduler of the real control plane may ask as often as they like. */
+  readonly liftClientLimits?: boolean;
   /** Seconds without a heartbeat after which a node is Unknown. */
   readonly nodeGraceSeconds?: number;
   /** Folder for data and logs, which stays when the world stops; a temporary one that goes with the world if absent. */
@@ -108,6 +115,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
         dir: apiDir,
         host: API_IP,
         dualStack,
+        ...(options.liftClientLimits === undefined ? {} : { liftClientLimits: options.liftClientLimits }),
         ...(options.nodeGraceSeconds === undefined ? {} : { nodeGraceSeconds: options.nodeGraceSeconds }),
       }),
       (made) => made.stop(),
@@ -192,7 +200,7 @@ function createWorld(state: WorldState): World {
         command: [
           ...programCommand(),
           "server",
-          ...["--kubeconfig", await api.kubeconfig(SERVER_USER, ["system:masters"])],
+          ...["--kubeconfig", await api.kubeconfig(SERVER_USER, options.serverGroups ?? ["system:masters"])],
           ...["--node-name", name, "--data-dir", dataDir, "--log-level", "debug"],
           ...["--dataplane", options.dataplane ?? "agent"],
           ...["--metrics-address", `127.0.0.1:${10_260 + servers.length}`],
