@@ -1,0 +1,169 @@
+// Keeps NodeHosts in the ConfigMap of CoreDNS at what the Nodes say, and tells who edits the Corefile that the change won't
+// last. Thin: the text is made in node_hosts.ts. Its field manager is its own, so the deployer's apply leaves the key alone.
+import type { KubeClient } from "../kube/contract.ts";
+import { isConflict, isNotFound } from "../kube/errors.ts";
+import { type EventRecorder, referenceTo } from "../kube/events.ts";
+import { type Reflector, startReflector } from "../kube/reflector.ts";
+import { CONFIG_MAPS, NODES } from "../kube/resources.ts";
+import type { ConfigMap, Node } from "../kube/types.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { createWorkQueue } from "../runtime/work_queue.ts";
+import { errorMessage } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
+import type { ClusterVersion } from "./cluster_version.ts";
+import { COREDNS_CONFIG_MAP, NODE_HOSTS_KEY } from "./coredns.ts";
+import { corefileDrift } from "./coredns_drift.ts";
+import { desiredNodeHosts } from "./node_hosts.ts";
+import { ownerOf, PACKAGED_NAMESPACE } from "./ownership.ts";
+
+/** Owner of the key NodeHosts in server-side apply. */
+export const NODE_HOSTS_MANAGER = "k3slb-node-hosts";
+/** On the ConfigMap: names of the nodes in NodeHosts, comma-separated. */
+export const NODE_HOSTS_ANNOTATION = "k3slb.io/node-hosts";
+
+/** What staging found out for the controller. */
+export interface NodeHostsPlan {
+  readonly version: ClusterVersion;
+  /** The packaged Corefile. */
+  readonly corefile: string;
+}
+
+/** What {@linkcode startNodeHosts} takes. */
+export interface NodeHostsOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly events: Pick<EventRecorder, "record">;
+  readonly signal: AbortSignal;
+  readonly plan: NodeHostsPlan;
+}
+
+/** The running controller. */
+export interface RunningNodeHosts {
+  /** Whether both watches are open. */
+  readonly isConnected: boolean;
+  /** Settles when the signal has ended everything; never rejects. */
+  readonly done: Promise<void>;
+}
+
+/** Starts the controller. Only the leader may run it, and only while CoreDNS is not disabled. */
+export function startNodeHosts(options: NodeHostsOptions): RunningNodeHosts {
+  return new NodeHostsController(options);
+}
+
+/** There is one thing to do. */
+const KEY = "nodehosts";
+/** Several nodes that come at once are written once. */
+const COALESCE_MS = 50;
+const CONFIG_MAP_KEY = `${PACKAGED_NAMESPACE}/${COREDNS_CONFIG_MAP}`;
+
+class NodeHostsController implements RunningNodeHosts {
+  readonly done: Promise<void>;
+  readonly #options: NodeHostsOptions;
+  readonly #nodes: Reflector<Node>;
+  readonly #configMaps: Reflector<ConfigMap>;
+  readonly #toldFaulty = new Set<string>();
+  #toldDrift = "";
+
+  constructor(options: NodeHostsOptions) {
+    this.#options = options;
+    const { client, clock, logger, signal } = options;
+    const queue = createWorkQueue({ clock });
+    const shared = { client, clock, logger, signal };
+    this.#nodes = startReflector<Node>({
+      ...shared,
+      type: NODES,
+      keep: trimmedNode,
+      onChange: () => queue.addAfter(KEY, COALESCE_MS),
+    });
+    this.#configMaps = startReflector<ConfigMap>({
+      ...shared,
+      type: CONFIG_MAPS,
+      selection: { namespace: PACKAGED_NAMESPACE, fieldSelector: `metadata.name=${COREDNS_CONFIG_MAP}` },
+      // At once: until the key is there, names of nodes are not found.
+      onChange: () => queue.add(KEY),
+    });
+    const working = queue.run({
+      signal,
+      work: () => this.#pass(),
+      onFailure: (_, error) => logger.warn(`Cannot write NodeHosts: ${errorMessage(error)}`),
+    });
+    this.#nodes.synced.then(() => queue.add(KEY), () => {});
+    this.done = Promise.all([working, this.#nodes.done, this.#configMaps.done]).then(() => {});
+  }
+
+  get isConnected(): boolean {
+    return this.#nodes.isConnected && this.#configMaps.isConnected;
+  }
+
+  async #pass(): Promise<void> {
+    const { plan } = this.#options;
+    // Half a list would take the other half of the names away.
+    if (!this.#nodes.isSynced || !this.#configMaps.isSynced) return;
+    const configMap = this.#configMaps.objects.get(CONFIG_MAP_KEY);
+    if (configMap === undefined || ownerOf(configMap.metadata, "coredns", plan.version) !== "ours") return;
+    this.#tellDrift(configMap);
+    await this.#write(configMap);
+  }
+
+  async #write(configMap: ConfigMap): Promise<void> {
+    const { client, logger, signal } = this.#options;
+    const record = configMap.metadata?.annotations?.[NODE_HOSTS_ANNOTATION] ?? "";
+    const present = configMap.data?.[NODE_HOSTS_KEY];
+    const { text, nodeNames, faulty } = desiredNodeHosts({
+      nodes: this.#nodes.objects.values(),
+      present: present ?? "",
+      recorded: record.split(",").filter((name) => name !== ""),
+    });
+    for (const line of faulty) {
+      if (this.#toldFaulty.has(line)) continue;
+      this.#toldFaulty.add(line);
+      logger.warn("Line in NodeHosts is dropped: it needs an address and a name", { line });
+    }
+    const names = nodeNames.join(",");
+    if (present === text && record === names) return;
+    const { uid } = configMap.metadata ?? {};
+    const wanted: ConfigMap = {
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: {
+        name: COREDNS_CONFIG_MAP,
+        namespace: PACKAGED_NAMESPACE,
+        // Not to make it anew: without the deployer's marks nobody would ever remove it.
+        ...(uid === undefined ? {} : { uid }),
+        annotations: { [NODE_HOSTS_ANNOTATION]: names },
+      },
+      data: { [NODE_HOSTS_KEY]: text },
+    };
+    try {
+      await client.apply(CONFIG_MAPS, wanted, { fieldManager: NODE_HOSTS_MANAGER, signal });
+      logger.debug("Wrote NodeHosts", { nodes: nodeNames.length });
+    } catch (error) {
+      // Deleted meanwhile: the watch tells, and the deployer's next one starts a new pass.
+      if (!isConflict(error) && !isNotFound(error)) throw error;
+      logger.debug("NodeHosts not written: the ConfigMap is gone", { error: errorMessage(error) });
+    }
+  }
+
+  #tellDrift(configMap: ConfigMap): void {
+    const { events, logger, plan } = this.#options;
+    const message = corefileDrift(configMap, plan.corefile);
+    const told = message === undefined ? "" : `${configMap.metadata?.uid} ${configMap.data?.["Corefile"]}`;
+    if (told === this.#toldDrift) return;
+    this.#toldDrift = told;
+    if (message === undefined) return;
+    const reference = referenceTo({ ...configMap, apiVersion: "v1", kind: "ConfigMap" });
+    events.record(reference, { type: "Warning", reason: "PackagedConfigEdited", message });
+    logger.warn(message);
+  }
+}
+
+function trimmedNode({ metadata, status }: Node): Node {
+  return {
+    metadata: {
+      ...(metadata?.name === undefined ? {} : { name: metadata.name }),
+      ...(metadata?.resourceVersion === undefined ? {} : { resourceVersion: metadata.resourceVersion }),
+    },
+    status: { addresses: status?.addresses ?? [] },
+  };
+}

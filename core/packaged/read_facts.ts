@@ -1,0 +1,114 @@
+// What the packaged parts need to know of the cluster and of this host. Reads only.
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { KubeClient, ResourceType } from "../kube/contract.ts";
+import { isKindMissing, isNotFound } from "../kube/errors.ts";
+import { SERVICES } from "../kube/resources.ts";
+import type { KubeObject, Service } from "../kube/types.ts";
+import { errorMessage, K3slbError } from "../shared/errors.ts";
+import { type ClusterVersion, parseClusterVersion } from "./cluster_version.ts";
+import { PACKAGED_NAMESPACE } from "./ownership.ts";
+import type { HelmChart, LocalChart } from "./traefik.ts";
+
+interface ServiceCidr extends KubeObject {
+  readonly spec?: { readonly cidrs?: readonly string[] };
+}
+
+const SERVICE_CIDRS: ResourceType<ServiceCidr> = {
+  group: "networking.k8s.io",
+  version: "v1",
+  kind: "ServiceCIDR",
+  plural: "servicecidrs",
+  namespaced: false,
+};
+
+const HELM_CHARTS: ResourceType<HelmChart> = {
+  group: "helm.cattle.io",
+  version: "v1",
+  kind: "HelmChart",
+  plural: "helmcharts",
+  namespaced: true,
+};
+
+/** An object can have 1.5 MiB in etcd; base64 needs a third more than the archive. */
+const MAX_CHART_BYTES = 1024 * 1024;
+
+/** The folder of chart archives below a data folder. */
+export function chartsFolder(dataDir: string): string {
+  return join(dataDir, "server", "static", "charts");
+}
+
+/** @throws {K3slbError} code "cluster-version" if the server tells no version */
+export async function readClusterVersion(client: KubeClient, signal: AbortSignal): Promise<ClusterVersion> {
+  const { gitVersion = "" } = await client.raw<{ readonly gitVersion?: string }>("GET", "/version", { signal });
+  const version = parseClusterVersion(gitVersion);
+  if (version !== undefined) return version;
+  throw new K3slbError(`The API server tells no version that can be read: "${gitVersion}"`, {
+    code: "cluster-version",
+    hint: "Deploy CoreDNS and Traefik yourself and start with --disable coredns,traefik",
+  });
+}
+
+/** Services of all namespaces, only what {@linkcode chooseDns} reads of them. */
+export async function readServices(client: KubeClient, signal: AbortSignal): Promise<readonly Service[]> {
+  return (await client.list(SERVICES, { signal })).items;
+}
+
+/** The ranges of Service addresses; empty before Kubernetes 1.33. */
+export async function readServiceCidrs(client: KubeClient, signal: AbortSignal): Promise<readonly string[]> {
+  const items = await listIfKnown(client, SERVICE_CIDRS, { signal });
+  return items.find(({ metadata }) => metadata?.name === "kubernetes")?.spec?.cidrs ?? [];
+}
+
+/** The HelmCharts beside ours. */
+export async function readHelmCharts(client: KubeClient, signal: AbortSignal): Promise<readonly HelmChart[]> {
+  return await listIfKnown(client, HELM_CHARTS, { namespace: PACKAGED_NAMESPACE, signal });
+}
+
+async function listIfKnown<T extends KubeObject>(
+  client: KubeClient,
+  type: ResourceType<T>,
+  options: { readonly namespace?: string; readonly signal: AbortSignal },
+): Promise<readonly T[]> {
+  try {
+    return (await client.list(type, options)).items;
+  } catch (error) {
+    if (isKindMissing(error) || isNotFound(error)) return [];
+    throw error;
+  }
+}
+
+/** Names of the chart archives on this host. */
+export async function listChartFiles(dataDir: string): Promise<readonly string[]> {
+  try {
+    return (await readdir(chartsFolder(dataDir))).filter((name) => name.endsWith(".tgz")).sort();
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw chartError(chartsFolder(dataDir), error);
+  }
+}
+
+/** @throws {K3slbError} code "chart-read" if the archive can't be read or is too large for an object */
+export async function readChart(dataDir: string, file: string): Promise<LocalChart> {
+  const path = join(chartsFolder(dataDir), file);
+  try {
+    const { size } = await stat(path);
+    if (size > MAX_CHART_BYTES) throw new Error(`it has ${size} bytes, up to ${MAX_CHART_BYTES} fit into an object`);
+    return { file, content: (await readFile(path)).toString("base64") };
+  } catch (error) {
+    throw chartError(path, error);
+  }
+}
+
+function chartError(path: string, cause: unknown): K3slbError {
+  return new K3slbError(`Cannot read charts from "${path}": ${errorMessage(cause)}`, {
+    code: "chart-read",
+    hint: "Make it readable, or take it away: then the chart comes from its repository",
+    retriable: true,
+    cause,
+  });
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");
+}

@@ -1,0 +1,174 @@
+// Decides at each start which packaged manifests the folder gets, says which and why, and hands them to the deployer, which
+// writes them (0600, folders 0700), leaves skipped ones alone and removes disabled ones with their objects.
+import { readFile, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import type { KubeClient } from "../kube/contract.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
+import { chooseDns, type DnsChoice } from "./cluster_dns.ts";
+import type { ClusterVersion } from "./cluster_version.ts";
+import { corednsManifest, corefile } from "./coredns.ts";
+import type { NodeHostsPlan } from "./node_hosts_controller.ts";
+import {
+  listChartFiles,
+  readChart,
+  readClusterVersion,
+  readHelmCharts,
+  readServiceCidrs,
+  readServices,
+} from "./read_facts.ts";
+import { templateVariables } from "./template_variables.ts";
+import { type ChartSource, chooseTraefik } from "./traefik.ts";
+import { traefikManifest } from "./traefik_manifest.ts";
+
+/** Settings of the packaged parts. */
+export interface PackagedSettings {
+  readonly dataDir: string;
+  readonly disable: readonly string[];
+  readonly systemDefaultRegistry: string;
+  /** Addresses of the cluster DNS; empty: found from the cluster. */
+  readonly clusterDns: readonly string[];
+  readonly clusterDomain: string;
+}
+
+/** What {@linkcode stagePackaged} takes. */
+export interface StageOptions {
+  readonly client: KubeClient;
+  readonly options: PackagedSettings;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** A manifest for the deployer. */
+export interface PackagedManifest {
+  /** Path below the manifests folder. */
+  readonly path: string;
+  readonly content: string;
+  readonly variables: Readonly<Record<string, string>>;
+}
+
+/** What is deployed. */
+export interface StagedPackaged {
+  readonly files: readonly PackagedManifest[];
+  /** For the controller of NodeHosts; absent while CoreDNS is disabled. */
+  readonly nodeHosts?: NodeHostsPlan;
+}
+
+const COREDNS_FILE = "coredns.yaml";
+const TRAEFIK_FILE = "traefik.yaml";
+const RETRY_MS = 2_000;
+/** A cluster that is being made has no Service `kubernetes` yet. */
+const RANGE_PATIENCE_MS = 30_000;
+const RANGE_POLL_MS = 1_000;
+
+/**
+ * The packaged manifests for this cluster. Waits for an API server that is away.
+ *
+ * @throws {DOMException} "AbortError" if the signal is aborted first
+ */
+export async function stagePackaged(options: StageOptions): Promise<StagedPackaged> {
+  const { clock, logger, signal } = options;
+  let told = "";
+  while (true) {
+    signal.throwIfAborted();
+    try {
+      return await stageOnce(options);
+    } catch (error) {
+      if (isAbort(error) && signal.aborted) throw error;
+      const message = errorMessage(error);
+      if (message !== told) {
+        const hint = isK3slbError(error) ? error.hint : undefined;
+        logger.warn(`Packaged parts wait: ${message}`, { hint });
+      }
+      told = message;
+      await clock.sleep(RETRY_MS, signal);
+    }
+  }
+}
+
+async function stageOnce(options: StageOptions): Promise<StagedPackaged> {
+  const { client, signal, options: settings } = options;
+  const isOn = (name: string): boolean => !settings.disable.includes(name);
+  if (!isOn("coredns") && !isOn("traefik")) return { files: [] };
+  const version = await readClusterVersion(client, signal);
+  const dns = isOn("coredns") ? await stageCoredns(options, version) : { files: [] };
+  const traefik = isOn("traefik") ? await stageTraefik(options, version) : [];
+  return {
+    files: [...dns.files, ...traefik],
+    ...(isOn("coredns") ? { nodeHosts: { version, corefile: corefile(settings.clusterDomain) } } : {}),
+  };
+}
+
+async function stageCoredns(
+  { client, clock, logger, signal, options }: StageOptions,
+  version: ClusterVersion,
+): Promise<{ readonly files: readonly PackagedManifest[] }> {
+  const look = async (): Promise<DnsChoice> =>
+    chooseDns({
+      given: options.clusterDns,
+      services: await readServices(client, signal),
+      serviceCidrs: await readServiceCidrs(client, signal),
+      version,
+    });
+  const deadlineMs = clock.monotonicMs() + RANGE_PATIENCE_MS;
+  let choice = await look();
+  while (!choice.deploy && choice.reason === "UnknownRange" && clock.monotonicMs() < deadlineMs) {
+    await clock.sleep(RANGE_POLL_MS, signal);
+    choice = await look();
+  }
+  say(logger, choice);
+  if (!choice.deploy) {
+    if (choice.reason === "Foreign") await withdraw(options.dataDir, COREDNS_FILE, logger);
+    return { files: [] };
+  }
+  const variables = templateVariables({ ...options, dnsAddresses: choice.addresses });
+  return { files: [{ path: COREDNS_FILE, content: corednsManifest(version), variables }] };
+}
+
+async function stageTraefik(
+  { client, logger, signal, options }: StageOptions,
+  version: ClusterVersion,
+): Promise<readonly PackagedManifest[]> {
+  const choice = chooseTraefik({
+    version,
+    installed: await readHelmCharts(client, signal),
+    chartFiles: await listChartFiles(options.dataDir),
+  });
+  say(logger, choice);
+  if (!choice.deploy) {
+    if (choice.reason === "Foreign") await withdraw(options.dataDir, TRAEFIK_FILE, logger);
+    return [];
+  }
+  const { plan } = choice;
+  const sources: readonly (ChartSource | undefined)[] = [plan.chart, plan.crdChart];
+  const files = sources.flatMap((source) => source !== undefined && "file" in source ? [source.file] : []);
+  const localCharts = await Promise.all(files.map((file) => readChart(options.dataDir, file)));
+  const { systemDefaultRegistry } = options;
+  const content = traefikManifest({ plan, localCharts, systemDefaultRegistry });
+  return [{ path: TRAEFIK_FILE, content, variables: templateVariables({ ...options, dnsAddresses: [] }) }];
+}
+
+function say(
+  logger: Logger,
+  choice: { readonly deploy: boolean; readonly message: string; readonly hint?: string | undefined },
+): void {
+  logger.info(choice.message, { hint: choice.hint });
+}
+
+/** The first words of a file that an earlier start wrote. */
+const HEADER_REGEXP = /^# (?:CoreDNS|Traefik), as packaged\./;
+
+/** Takes back a file of an earlier start that would overwrite what others made meanwhile; files of others stay. */
+async function withdraw(dataDir: string, name: string, logger: Logger): Promise<void> {
+  const path = join(dataDir, "server", "manifests", name);
+  try {
+    if (!HEADER_REGEXP.test(await readFile(path, "utf8"))) return;
+    await unlink(path);
+    logger.info("Removed a packaged manifest of an earlier start; its objects stay", { path });
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return;
+    throw error;
+  }
+}
