@@ -37,7 +37,7 @@ export async function renderPlayground(
       columns: [{ title: "command" }, { title: "does", wraps: true }],
       rows: [
         [`${kubectl} get services -A`, "kubectl as administrator"],
-        [`${ask} ${first?.ip4} 80`, "asks as the client; `… 53 udp` for UDP"],
+        [`${ask} ${first?.ip4} 80`, 'asks as the client; with "53 udp" behind the address over UDP'],
         [`${client} [COMMAND]`, "a shell, or one command, on the client"],
         [`${nodes[0]} iptables-save -t nat`, `the same on ${first?.name}; there are ${world.nodes.length} nodes`],
         [`tail -f ${first?.logFile}`, "an agent's log; the server's is beside it"],
