@@ -104,7 +104,6 @@ function chartError(path: string, cause: unknown): K3slbError {
   return new K3slbError(`Cannot read charts from "${path}": ${errorMessage(cause)}`, {
     code: "chart-read",
     hint: "Make it readable, or take it away: then the chart comes from its repository",
-    retriable: true,
     cause,
   });
 }

@@ -78,10 +78,12 @@ export async function stagePackaged(options: StageOptions): Promise<StagedPackag
     } catch (error) {
       if (isAbort(error) && signal.aborted) throw error;
       const message = errorMessage(error);
-      if (message !== told) {
-        const hint = isK3slbError(error) ? error.hint : undefined;
-        logger.warn(`Packaged parts wait: ${message}`, { hint });
+      const hint = isK3slbError(error) ? error.hint : undefined;
+      if (!isRetriable(error)) {
+        logger.error(`Skipping packaged parts: ${message}`, { hint });
+        return { files: [] };
       }
+      if (message !== told) logger.warn(`Packaged parts wait: ${message}`, { hint });
       told = message;
       await clock.sleep(RETRY_MS, signal);
     }
@@ -93,18 +95,33 @@ async function stageOnce(options: StageOptions): Promise<StagedPackaged> {
   const isOn = (name: string): boolean => !settings.disable.includes(name);
   if (!isOn("coredns") && !isOn("traefik")) return { files: [] };
   const version = await readClusterVersion(client, signal);
-  const dns = isOn("coredns") ? await stageCoredns(options, version) : { files: [] };
-  const traefik = isOn("traefik") ? await stageTraefik(options, version) : [];
+  const dns = isOn("coredns") ? await alone(options, "CoreDNS", () => stageCoredns(options, version)) : [];
+  const traefik = isOn("traefik") ? await alone(options, "Traefik", () => stageTraefik(options, version)) : [];
   return {
-    files: [...dns.files, ...traefik],
+    files: [...dns, ...traefik],
     ...(isOn("coredns") ? { nodeHosts: { version, corefile: corefile(settings.clusterDomain) } } : {}),
   };
+}
+
+/** What can't be helped by waiting, such as missing rights, must hold up neither the other part nor the manifests folder. */
+async function alone(
+  { logger, signal }: StageOptions,
+  name: string,
+  stage: () => Promise<readonly PackagedManifest[]>,
+): Promise<readonly PackagedManifest[]> {
+  try {
+    return await stage();
+  } catch (error) {
+    if (signal.aborted || isRetriable(error)) throw error;
+    logger.error(`Skipping ${name}: ${errorMessage(error)}`, { hint: isK3slbError(error) ? error.hint : undefined });
+    return [];
+  }
 }
 
 async function stageCoredns(
   { client, clock, logger, signal, options }: StageOptions,
   version: ClusterVersion,
-): Promise<{ readonly files: readonly PackagedManifest[] }> {
+): Promise<readonly PackagedManifest[]> {
   const look = async (): Promise<DnsChoice> =>
     chooseDns({
       given: options.clusterDns,
@@ -121,10 +138,10 @@ async function stageCoredns(
   say(logger, choice);
   if (!choice.deploy) {
     if (choice.reason === "Foreign") await withdraw(options.dataDir, COREDNS_FILE, logger);
-    return { files: [] };
+    return [];
   }
   const variables = templateVariables({ ...options, dnsAddresses: choice.addresses });
-  return { files: [{ path: COREDNS_FILE, content: corednsManifest(version), variables }] };
+  return [{ path: COREDNS_FILE, content: corednsManifest(version), variables }];
 }
 
 async function stageTraefik(
@@ -148,6 +165,10 @@ async function stageTraefik(
   const { systemDefaultRegistry } = options;
   const content = traefikManifest({ plan, localCharts, systemDefaultRegistry });
   return [{ path: TRAEFIK_FILE, content, variables: templateVariables({ ...options, dnsAddresses: [] }) }];
+}
+
+function isRetriable(error: unknown): boolean {
+  return isK3slbError(error) && error.retriable;
 }
 
 function say(
