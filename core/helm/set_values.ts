@@ -1,0 +1,37 @@
+// `spec.set` as arguments of helm: which flag, and what must be escaped. Pure.
+// Facts: helm's `--set` parser (helm.sh/helm `pkg/strvals`): a comma ends a value, a backslash takes the next character as it is;
+// helm-controller v0.17.9 `args`. The original leaves backslashes alone, so that helm eats them (`c:\dir` becomes `c:dir`).
+
+/** Flags and values for helm, by the bytes of their paths. */
+export function setArguments(set: Readonly<Record<string, number | string>> | undefined): readonly string[] {
+  return Object.entries(set ?? {}).toSorted(([a], [b]) => compareBytes(a, b)).flatMap(([path, value]) =>
+    isPlain(value) ? ["--set", `${path}=${value}`] : ["--set-string", `${path}=${escapeValue(String(value))}`]
+  );
+}
+
+/** Less than, equal to or greater than 0, as the UTF-8 of `a` sorts before, with or after that of `b`. */
+export function compareBytes(a: string, b: string): number {
+  const x = new TextEncoder().encode(a);
+  const y = new TextEncoder().encode(b);
+  for (let i = 0; i < Math.min(x.length, y.length); i++) {
+    const difference = (x[i] ?? 0) - (y[i] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return x.length - y.length;
+}
+
+/** Whether helm may find the type of the value itself. */
+function isPlain(value: number | string): boolean {
+  return typeof value === "number" || /^(true|false|null)$/i.test(value);
+}
+
+/**
+ * The value with its commas escaped, once: people wrote `\,` themselves before the controller did it. Backslashes that do not
+ * stand before a comma are doubled, as no one ever had a use for losing them.
+ */
+function escapeValue(value: string): string {
+  return value.replaceAll(/(\\*)(,|[^\\,]|$)/g, (_whole, slashes: string, next: string) => {
+    if (next !== ",") return slashes + slashes + next;
+    return `${slashes.length % 2 === 0 ? "\\" : ""}${slashes},`;
+  });
+}
