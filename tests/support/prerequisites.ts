@@ -23,6 +23,8 @@ const NAMESPACE_TOOLS: readonly Tool[] = [
 
 const BENCH_TOOLS: readonly Tool[] = [
   { program: "wrk", debianPackage: "wrk", purpose: "HTTP load" },
+  { program: "time", debianPackage: "time", purpose: "memory of other programs" },
+  { program: "xz", debianPackage: "xz-utils", purpose: "size of the packed binary" },
   {
     program: "/usr/lib/cni/portmap",
     debianPackage: "containernetworking-plugins",

@@ -1,0 +1,115 @@
+// `deno task bench [NAME...] [--quick]`: measures and prints tables, each figure beside its budget. No assertion on time anywhere: a slow
+// machine makes slow figures, not failures. Everything runs inside a private network world (../support/netns.ts).
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { execHere, isInWorld, worldCommand } from "../support/netns.ts";
+import { ensureControlPlaneProgram } from "../support/control_plane_program.ts";
+import { ensureTools } from "../support/prerequisites.ts";
+import { benchControlPlane } from "./control_plane_bench.ts";
+import { benchLargeControlPlane } from "./control_plane_large_bench.ts";
+import { benchPaths } from "./paths_bench.ts";
+import { benchPorts } from "./ports_bench.ts";
+import { benchProgramming } from "./programming_bench.ts";
+import { benchProgram } from "./program_bench.ts";
+import { describeMachine } from "./machine.ts";
+import { renderFigures, renderTable } from "./report.ts";
+import type { Bench, BenchContext } from "./bench_context.ts";
+
+interface NamedBench {
+  readonly name: string;
+  readonly what: string;
+  readonly run: Bench;
+  /** Takes minutes: only when it is named. */
+  readonly onlyByName?: true;
+}
+
+const BENCHES: readonly NamedBench[] = [
+  { name: "program", what: "Size and start of the binary", run: benchProgram },
+  { name: "paths", what: "Forwarding: direct, k3slb, kube-proxy's own rules, ServiceLB's path", run: benchPaths },
+  { name: "ports", what: "A new connection to the last of N ports", run: benchPorts },
+  { name: "programming", what: "Rules into the kernel", run: benchProgramming },
+  { name: "control-plane", what: "Services on a real control plane", run: benchControlPlane },
+  {
+    name: "control-plane-large",
+    what: "300 Services on 20 nodes, and 300 with default limits",
+    run: benchLargeControlPlane,
+    onlyByName: true,
+  },
+];
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+async function main(args: readonly string[]): Promise<number> {
+  const quick = args.includes("--quick");
+  const names = args.filter((arg) => !arg.startsWith("--"));
+  const chosen = names.length === 0 ? BENCHES.filter((one) => !one.onlyByName) : names.map((name) => {
+    const found = BENCHES.find((one) => one.name === name);
+    if (!found) throw new Error(`Unknown benchmark "${name}"; there are: ${BENCHES.map((one) => one.name).join(", ")}`);
+    return found;
+  });
+  if (!isInWorld()) {
+    ensureTools(["namespaces", "bench"], print);
+    // Building it needs the machine's own network.
+    if (chosen.some(({ name }) => name.startsWith("control-plane"))) await ensureControlPlaneProgram(print);
+    return await enterPrepared(args);
+  }
+  const program = process.env["K3SLB_PROGRAM"] ?? "";
+  const context: BenchContext = {
+    quick,
+    program,
+    print,
+    table: (headers, rows) => print(`\n${renderTable(headers, rows)}`),
+    figures: (figures) => print(`\n${renderFigures(figures)}`),
+  };
+  print(await describeMachine(program));
+  const startMs = performance.now();
+  for (const { name, what, run } of chosen) {
+    print(`\n## ${name}: ${what}`);
+    const fromMs = performance.now();
+    await run(context);
+    print(`\n(${name}: ${((performance.now() - fromMs) / 1000).toFixed(0)} s)`);
+  }
+  print(`\nAll in ${((performance.now() - startMs) / 1000).toFixed(0)} s${quick ? ", quick: figures are rough" : ""}`);
+  return 0;
+}
+
+/** Builds the binary, then runs this program once more inside a world. */
+async function enterPrepared(args: readonly string[]): Promise<number> {
+  const folder = mkdtempSync(join(tmpdir(), "k3slb-bench-"));
+  try {
+    let program = process.env["K3SLB_PROGRAM"] ?? "";
+    if (program === "") {
+      const built = await execHere(Deno.execPath(), ["run", "-A", join(ROOT, "build.ts"), "--out", folder]);
+      if (built.code !== 0) throw new Error(`Cannot build the binary: ${built.stderr.trim()}`);
+      print(built.stdout.trim());
+      program = join(folder, "k3slb");
+    } else if (!program.includes(" ")) {
+      // A copy: the file may be built anew while this runs.
+      copyFileSync(program, join(folder, "k3slb"));
+      program = join(folder, "k3slb");
+    }
+    const [file = "", ...rest] = worldCommand([Deno.execPath(), "run", "-A", fileURLToPath(import.meta.url), ...args]);
+    const child = new Deno.Command(file, { args: rest, cwd: ROOT, env: { K3SLB_PROGRAM: program } }).spawn();
+    return (await child.status).code;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+if (import.meta.main) {
+  try {
+    process.exitCode = await main(Deno.args);
+  } catch (error) {
+    print(`error: ${error instanceof Error ? error.stack ?? error.message : String(error)}`);
+    process.exitCode = 1;
+  }
+  // Kubelets and load programs are gone by now; what else holds the loop must not hold the run.
+  process.exit();
+}
