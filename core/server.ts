@@ -55,6 +55,9 @@ export async function runServer(options: ServerOptions, parts: ServerParts): Pro
   logger.info("Server starts", { version: parts.version, cluster: access.server, kubeconfig: access.source });
   try {
     await new Server(options, { ...parts, client, metrics }).run();
+  } catch (error) {
+    // Whatever was under way when the signal came ends with an abort; that is an end in order.
+    if (!parts.signal.aborted || !isAbort(error)) throw error;
   } finally {
     client.close();
     logger.info("Server stops; Services go on being served");
