@@ -73,7 +73,7 @@ async function playInWorld(flags: DemoFlags, page: Page, startMs: number): Promi
   // A process namespace of its own: when its first process ends, however it ends, the kernel ends all others in it.
   const command = worldCommand([
     ...["unshare", "--pid", "--fork", "--kill-child", "--"],
-    ...[Deno.execPath(), "run", "-A", "--no-lock", "--quiet", STAGE_PROGRAM, JSON.stringify(order)],
+    ...[Deno.execPath(), "run", "-A", "--cached-only", "--quiet", STAGE_PROGRAM, JSON.stringify(order)],
   ]);
   try {
     const { code, interrupted } = await runUntilSignal(command);

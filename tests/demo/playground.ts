@@ -25,8 +25,8 @@ export async function renderPlayground(
   const client = machine("client", world.client.ns.name);
   const nodes = world.nodes.map(({ name, ns }) => machine(name, ns.name));
   const ask = write("ask", [
-    `exec ${client} bash -c 'exec 3<>"/dev/$2/$0/$1" && echo hello >&3 && timeout 2 head -n 1 <&3' ` +
-    '"${1:?address}" "${2:?port}" "${3:-tcp}"',
+    `exec ${client} bash -c 'exec 3<>"/dev/$2/$0/$1" && echo hello >&3 && answer=$(timeout 2 dd bs=4096 count=1 ` +
+    `status=none <&3) && echo "$answer" || { echo "no answer" >&2; exit 1; }' "\${1:?address}" "\${2:?port}" "\${3:-tcp}"`,
   ]);
   const kubectl = write("kubectl", [`exec ${enter} ${await kubectlCommand()} --kubeconfig ${kubeconfig} "$@"`]);
   const [first] = world.nodes;
@@ -37,7 +37,7 @@ export async function renderPlayground(
       columns: [{ title: "command" }, { title: "does", wraps: true }],
       rows: [
         [`${kubectl} get services -A`, "kubectl as administrator"],
-        [`${ask} ${first?.ip4} 80`, 'asks as the client; with "53 udp" behind the address over UDP'],
+        [`${ask} ${first?.ip4} 80`, 'asks as the client; UDP with "53 udp"'],
         [`${client} [COMMAND]`, "a shell, or one command, on the client"],
         [`${nodes[0]} iptables-save -t nat`, `the same on ${first?.name}; there are ${world.nodes.length} nodes`],
         [`tail -f ${first?.logFile}`, "an agent's log; the server's is beside it"],
