@@ -1,5 +1,5 @@
 // What the packaged parts need to know of the cluster and of this host. Reads only.
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { KubeClient, ResourceType } from "../kube/contract.ts";
 import { isKindMissing, isNotFound } from "../kube/errors.ts";
@@ -8,7 +8,7 @@ import type { KubeObject, Service } from "../kube/types.ts";
 import { errorMessage, K3slbError } from "../shared/errors.ts";
 import { type ClusterVersion, parseClusterVersion } from "./cluster_version.ts";
 import { PACKAGED_NAMESPACE } from "./ownership.ts";
-import type { HelmChart, LocalChart } from "./traefik.ts";
+import type { HelmChart } from "./traefik.ts";
 
 interface ServiceCidr extends KubeObject {
   readonly spec?: { readonly cidrs?: readonly string[] };
@@ -29,9 +29,6 @@ const HELM_CHARTS: ResourceType<HelmChart> = {
   plural: "helmcharts",
   namespaced: true,
 };
-
-/** An object can have 1.5 MiB in etcd; base64 needs a third more than the archive. */
-const MAX_CHART_BYTES = 1024 * 1024;
 
 /** The folder of chart archives below a data folder. */
 export function chartsFolder(dataDir: string): string {
@@ -78,25 +75,17 @@ async function listIfKnown<T extends KubeObject>(
   }
 }
 
-/** Names of the chart archives on this host. */
+/**
+ * Names of the chart archives on this host.
+ *
+ * @throws {K3slbError} code "chart-read" if the folder can't be read
+ */
 export async function listChartFiles(dataDir: string): Promise<readonly string[]> {
   try {
     return (await readdir(chartsFolder(dataDir))).filter((name) => name.endsWith(".tgz")).sort();
   } catch (error) {
     if (isMissing(error)) return [];
     throw chartError(chartsFolder(dataDir), error);
-  }
-}
-
-/** @throws {K3slbError} code "chart-read" if the archive can't be read or is too large for an object */
-export async function readChart(dataDir: string, file: string): Promise<LocalChart> {
-  const path = join(chartsFolder(dataDir), file);
-  try {
-    const { size } = await stat(path);
-    if (size > MAX_CHART_BYTES) throw new Error(`it has ${size} bytes, up to ${MAX_CHART_BYTES} fit into an object`);
-    return { file, content: (await readFile(path)).toString("base64") };
-  } catch (error) {
-    throw chartError(path, error);
   }
 }
 

@@ -3,6 +3,7 @@
 import { readFile, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { KubeClient } from "../kube/contract.ts";
+import { isForbidden } from "../kube/errors.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
@@ -10,16 +11,9 @@ import { chooseDns, type DnsChoice } from "./cluster_dns.ts";
 import type { ClusterVersion } from "./cluster_version.ts";
 import { corednsManifest, corefile } from "./coredns.ts";
 import type { NodeHostsPlan } from "./node_hosts_controller.ts";
-import {
-  listChartFiles,
-  readChart,
-  readClusterVersion,
-  readHelmCharts,
-  readServiceCidrs,
-  readServices,
-} from "./read_facts.ts";
+import { listChartFiles, readClusterVersion, readHelmCharts, readServiceCidrs, readServices } from "./read_facts.ts";
 import { templateVariables } from "./template_variables.ts";
-import { type ChartSource, chooseTraefik } from "./traefik.ts";
+import { chooseTraefik } from "./traefik.ts";
 import { traefikManifest } from "./traefik_manifest.ts";
 
 /** Settings of the packaged parts. */
@@ -158,17 +152,12 @@ async function stageTraefik(
     if (choice.reason === "Foreign") await withdraw(options.dataDir, TRAEFIK_FILE, logger);
     return [];
   }
-  const { plan } = choice;
-  const sources: readonly (ChartSource | undefined)[] = [plan.chart, plan.crdChart];
-  const files = sources.flatMap((source) => source !== undefined && "file" in source ? [source.file] : []);
-  const localCharts = await Promise.all(files.map((file) => readChart(options.dataDir, file)));
-  const { systemDefaultRegistry } = options;
-  const content = traefikManifest({ plan, localCharts, systemDefaultRegistry });
+  const content = traefikManifest({ plan: choice.plan, systemDefaultRegistry: options.systemDefaultRegistry });
   return [{ path: TRAEFIK_FILE, content, variables: templateVariables({ ...options, dnsAddresses: [] }) }];
 }
 
 function isRetriable(error: unknown): boolean {
-  return isK3slbError(error) && error.retriable;
+  return isK3slbError(error) && error.retriable && !isForbidden(error);
 }
 
 function say(

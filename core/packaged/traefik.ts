@@ -18,7 +18,6 @@ import {
 export interface HelmChart extends KubeObject {
   readonly spec?: {
     readonly chart?: string;
-    readonly chartContent?: string;
     readonly repo?: string;
     readonly version?: string;
   };
@@ -27,14 +26,6 @@ export interface HelmChart extends KubeObject {
 /** Name and namespace-wide names of Traefik's HelmCharts. */
 export const TRAEFIK_CHART_NAME = "traefik";
 export const TRAEFIK_CRD_CHART_NAME = "traefik-crd";
-
-/** A chart archive on this host. */
-export interface LocalChart {
-  /** File name, such as `traefik-40.1.0.tgz`. */
-  readonly file: string;
-  /** Base64 of the archive. */
-  readonly content: string;
-}
 
 /** What is known of the cluster and this host. */
 export interface TraefikFacts {

@@ -2,20 +2,12 @@
 // that the upstream charts need: the registry is `image.registry`, and metrics are scraped where they are (9100).
 import type { UnknownObject } from "../kube/types.ts";
 import { stringifyYaml } from "../shared/yaml.ts";
-import {
-  type ChartSource,
-  type LocalChart,
-  TRAEFIK_CHART_NAME,
-  TRAEFIK_CRD_CHART_NAME,
-  type TraefikPlan,
-} from "./traefik.ts";
+import { type ChartSource, TRAEFIK_CHART_NAME, TRAEFIK_CRD_CHART_NAME, type TraefikPlan } from "./traefik.ts";
 import { PACKAGED_NAMESPACE } from "./ownership.ts";
 
 /** What the manifest needs beside the plan. */
 export interface TraefikManifestInput {
   readonly plan: TraefikPlan;
-  /** Archives that the plan names. */
-  readonly localCharts: readonly LocalChart[];
   /** Registry for images; empty for none. */
   readonly systemDefaultRegistry: string;
 }
@@ -34,11 +26,11 @@ const TOLERATIONS = [
 
 /** The text of `traefik.yaml`. */
 export function traefikManifest(input: TraefikManifestInput): string {
-  const { plan, localCharts } = input;
+  const { plan } = input;
   const charts: UnknownObject[] = [];
   if (plan.crdChart !== undefined) {
     // CRDs that are there already, from an older chart, become this release's.
-    const spec = { ...chartFields(plan.crdChart, localCharts), takeOwnership: true };
+    const spec = { ...chartFields(plan.crdChart), takeOwnership: true };
     charts.push(helmChart(TRAEFIK_CRD_CHART_NAME, { spec }));
   } else if (plan.keptCrdChart !== undefined) {
     // Left out it would be pruned, and all CRDs with the users' routes would go with it.
@@ -47,7 +39,7 @@ export function traefikManifest(input: TraefikManifestInput): string {
   }
   const isRepacked = "file" in plan.chart && plan.chart.file.includes("+up");
   const spec = {
-    ...chartFields(plan.chart, localCharts),
+    ...chartFields(plan.chart),
     ...(isRepacked ? { set: { "global.systemDefaultRegistry": input.systemDefaultRegistry } } : {}),
     valuesContent: stringifyYaml(plan.traefik.generation === "v1" ? valuesV1(input) : values(input, isRepacked)),
   };
@@ -71,14 +63,11 @@ function helmChart(
   };
 }
 
-function chartFields(source: ChartSource, localCharts: readonly LocalChart[]): object {
-  if ("pinned" in source) {
-    const { repo, name, version } = source.pinned;
-    return { repo, chart: name, version };
-  }
-  const local = localCharts.find(({ file }) => file === source.file);
-  if (local === undefined) throw new TypeError(`The content of chart archive "${source.file}" was not given`);
-  return { chart: source.file.replace(/\.tgz$/, ""), chartContent: local.content };
+function chartFields(source: ChartSource): object {
+  // As in K3s; the Helm controller answers it from the folder and sends the archive along.
+  if ("file" in source) return { chart: `https://%{KUBERNETES_API}%/static/charts/${source.file}` };
+  const { repo, name, version } = source.pinned;
+  return { repo, chart: name, version };
 }
 
 function values({ plan, systemDefaultRegistry }: TraefikManifestInput, isRepacked: boolean): object {

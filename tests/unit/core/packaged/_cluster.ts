@@ -13,6 +13,8 @@ import { marksOf } from "./fixtures.ts";
 /** The server and what a test does with it. */
 export interface TestCluster {
   readonly client: KubeClient;
+  /** A client of another user. */
+  open(user: string): Promise<KubeClient>;
   readonly logger: Logger;
   /** Lines that were logged. */
   readonly lines: string[];
@@ -32,13 +34,20 @@ const WRITING_VERBS = ["create", "update", "patch", "delete"];
 /** Runs `body` with a server that is stopped afterwards. */
 export async function withCluster(body: (cluster: TestCluster) => Promise<void>): Promise<void> {
   const api = await startMemoryApi({ controllers: [] });
-  const access = await parseKubeconfigText(await api.kubeconfig("admin"));
-  const client = createKubeClient({ access, clock: SYSTEM_CLOCK });
+  const clients: KubeClient[] = [];
+  const open = async (user: string): Promise<KubeClient> => {
+    const access = await parseKubeconfigText(await api.kubeconfig(user));
+    const made = createKubeClient({ access, clock: SYSTEM_CLOCK });
+    clients.push(made);
+    return made;
+  };
+  const client = await open("admin");
   const lines: string[] = [];
   const logger = createLogger({ level: "debug", format: "text", write: (line) => lines.push(line), now: () => 0 });
   try {
     await body({
       client,
+      open,
       logger,
       lines,
       events: [],
@@ -70,7 +79,7 @@ export async function withCluster(body: (cluster: TestCluster) => Promise<void>)
       },
     });
   } finally {
-    client.close();
+    for (const one of clients) one.close();
     await api.stop();
   }
 }

@@ -12,7 +12,8 @@ import { type TestCluster, withCluster } from "./_cluster.ts";
 
 interface Setup extends TestCluster {
   readonly dataDir: string;
-  stage(settings?: Partial<PackagedSettings>): Promise<StagedPackaged>;
+  /** Stages as an administrator, or as another user. */
+  stage(settings?: Partial<PackagedSettings>, user?: string): Promise<StagedPackaged>;
   /** Messages of the log from `level` on. */
   said(pattern: RegExp): boolean;
 }
@@ -24,9 +25,9 @@ async function withStage(body: (setup: Setup) => Promise<void>): Promise<void> {
       await body({
         ...cluster,
         dataDir,
-        stage: (settings = {}) =>
-          stagePackaged({
-            client: cluster.client,
+        stage: async (settings = {}, user) =>
+          await stagePackaged({
+            client: user === undefined ? cluster.client : await cluster.open(user),
             clock: SYSTEM_CLOCK,
             logger: cluster.logger,
             signal: AbortSignal.timeout(20_000),
@@ -94,16 +95,22 @@ Deno.test("stagePackaged: a DNS of others stays, and a file of an earlier start 
   });
 });
 
-Deno.test("stagePackaged: charts of this host are inlined; a bad one holds up nothing else", async () => {
+Deno.test("stagePackaged: chart archives of this host come before the repository", async () => {
   await withStage(async ({ stage, said, dataDir, addApiService }) => {
     await addApiService();
     const charts = join(dataDir, "server", "static", "charts");
     await mkdir(charts, { recursive: true });
     await writeFile(join(charts, "traefik-40.1.0.tgz"), "archive");
     const content = (await stage()).files.find(({ path }) => path === "traefik.yaml")?.content ?? "";
-    assert.ok(content.includes(`chartContent: ${btoa("archive")}`), content);
-    await writeFile(join(charts, "traefik-40.1.0.tgz"), new Uint8Array(1024 * 1024 + 1));
-    assert.deepEqual(paths(await stage()), ["coredns.yaml"]);
-    assert.ok(said(/Skipping Traefik: Cannot read charts from .*1048577 bytes/));
+    assert.match(content, /static\/charts\/traefik-40\.1\.0\.tgz/);
+    assert.ok(said(/Deploying Traefik v3 \(file traefik-40\.1\.0\.tgz\)/));
+  });
+});
+
+Deno.test("stagePackaged: missing rights for one part are told and hold up nothing else", async () => {
+  await withStage(async ({ stage, said }) => {
+    const staged = await stage({}, "nobody");
+    assert.deepEqual(paths(staged), ["traefik.yaml"]);
+    assert.ok(said(/ERROR Skipping CoreDNS: /));
   });
 });

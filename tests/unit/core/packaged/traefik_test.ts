@@ -134,9 +134,8 @@ function manifest(
   const chartFiles = more.files ?? [];
   const choice = chooseTraefik({ version: versionOf(version), installed: more.installed ?? [], chartFiles });
   assert.ok(choice.deploy);
-  const localCharts = chartFiles.map((file) => ({ file, content: `content of ${file}` }));
   return objectsOf(
-    traefikManifest({ plan: choice.plan, localCharts, systemDefaultRegistry: more.registry ?? "" }),
+    traefikManifest({ plan: choice.plan, systemDefaultRegistry: more.registry ?? "" }),
   );
 }
 
@@ -195,9 +194,9 @@ for (const { name, version, files = [], path, want } of REGISTRIES) {
   });
 }
 
-Deno.test("traefikManifest: an archive of this host is inlined", () => {
+Deno.test("traefikManifest: an archive of this host is referred to as in K3s", () => {
   const spec = at(manifest("v1.31.0", { files: ["traefik-27.0.2.tgz"] }).get("HelmChart/traefik"), "spec");
-  assert.equal(at(spec, "chartContent"), "content of traefik-27.0.2.tgz");
+  assert.equal(at(spec, "chart"), "https://%{KUBERNETES_API}%/static/charts/traefik-27.0.2.tgz");
   assert.equal(at(spec, "repo"), undefined);
 });
 
