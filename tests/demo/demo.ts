@@ -37,10 +37,19 @@ async function main(words: readonly string[]): Promise<number> {
     return 0;
   }
   const startMs = performance.now();
+  // Where the network's tools are on Debian; an ordinary user's PATH has no such folders.
+  process.env["PATH"] = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;
   const page = pageOf(flags);
+  const ending = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => ending.abort());
   print(renderToned("k3slb: LoadBalancer Services on the nodes' own addresses", "strong", page));
-  await prepare(flags, page);
-  return await playInWorld(flags, page, startMs);
+  await Promise.race([prepare(flags, page), aborted(ending.signal)]);
+  if (ending.signal.aborted) {
+    print(renderToned("Interrupted before anything was started.", "bad", page));
+    // At once: a tool that prepares something may still run, and has nothing to undo.
+    process.exit(EXIT_INTERRUPTED);
+  }
+  return await playInWorld(flags, { page, startMs, signal: ending.signal });
 }
 
 /** What needs the machine's network or files: all of it before the world is entered. */
@@ -61,7 +70,13 @@ async function prepare(flags: DemoFlags, page: Page): Promise<void> {
   if (flags.real) await ensureControlPlaneProgram(note);
 }
 
-async function playInWorld(flags: DemoFlags, page: Page, startMs: number): Promise<number> {
+async function playInWorld(flags: DemoFlags, show: {
+  readonly page: Page;
+  readonly startMs: number;
+  /** Ends the world. */
+  readonly signal: AbortSignal;
+}): Promise<number> {
+  const { page, startMs, signal } = show;
   const dir = mkdtempSync(join(tmpdir(), "k3slb-demo-"));
   const order: StageOrder = {
     dir,
@@ -76,9 +91,9 @@ async function playInWorld(flags: DemoFlags, page: Page, startMs: number): Promi
     ...[Deno.execPath(), "run", "-A", "--cached-only", "--quiet", STAGE_PROGRAM, JSON.stringify(order)],
   ]);
   try {
-    const { code, interrupted } = await runUntilSignal(command);
+    const code = await runUntilAborted(command, signal);
     const summary = readSummary(dir);
-    if (!interrupted && (code !== 0 || summary === undefined)) {
+    if (!signal.aborted && (code !== 0 || summary === undefined)) {
       process.stderr.write(keepLogs(dir, join(ROOT, "dist", "demo_logs")));
       return 1;
     }
@@ -123,26 +138,24 @@ function processesIn(namespace: string | undefined): readonly string[] {
   });
 }
 
-/** Runs the world to its end; a signal to this process closes the world's life line. */
-function runUntilSignal(command: readonly string[]): Promise<{ readonly code: number; readonly interrupted: boolean }> {
+/** Runs the world to its end and returns its exit code; the signal closes the world's life line. */
+function runUntilAborted(command: readonly string[], signal: AbortSignal): Promise<number> {
   const [program = "", ...args] = command;
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { cwd: ROOT, stdio: ["pipe", "inherit", "inherit"] });
-    let interrupted = false;
-    const end = (): void => {
-      interrupted = true;
-      child.stdin.end();
-    };
-    for (const signal of SIGNALS) process.on(signal, end);
+    aborted(signal).then(() => child.stdin.end());
     child.once("error", reject);
-    child.once("exit", (code) => {
-      for (const signal of SIGNALS) process.off(signal, end);
-      resolve({ code: code ?? 1, interrupted });
-    });
+    child.once("exit", (code) => resolve(code ?? 1));
   });
 }
 
-const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+/** Resolves when the signal is aborted. */
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
 
 function pageOf(flags: DemoFlags): Page {
   const isTerminal = Deno.stdout.isTerminal();

@@ -17,7 +17,7 @@ export async function renderPlayground(
   const kubeconfig = await world.api.kubeconfig("admin", ["system:masters"]);
   const write = (name: string, lines: readonly string[]): string => {
     const path = join(dir, name);
-    writeFileSync(path, `#!/bin/sh\n${lines.join("\n")}\n`, { mode: 0o755 });
+    writeFileSync(path, `#!/bin/sh\nPATH=$PATH:/usr/sbin:/sbin\n${lines.join("\n")}\n`, { mode: 0o755 });
     return path;
   };
   const machine = (name: string, ns: string): string =>

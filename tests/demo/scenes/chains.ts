@@ -13,12 +13,15 @@ const NODE = "node1";
 const SERVICE = "web";
 
 const GROUPS: readonly RuleGroup[] = [
-  { about: "the only rules in chains of the system: packets to this node's own addresses", takes: isHook },
+  { about: "all that k3slb has in the kernel's own chains", takes: isHook },
   { about: "the Service's port", takes: (rule) => rule.startsWith("-A K3SLB-SERVICES ") },
-  { about: "one of two pods: the one on this node here, else on", takes: (rule) => rule.startsWith("-A K3SLB-S-") },
-  { about: "the pod on the other node, in this node's name", takes: (rule) => rule.startsWith("-A K3SLB-R-") },
   {
-    about: 'marks: "ours", and "in this node\'s name" for what comes from here',
+    about: "half of the connections to the other node's pod, half to the pod here",
+    takes: (rule) => rule.startsWith("-A K3SLB-S-"),
+  },
+  { about: "to the other node's pod, in this node's name", takes: (rule) => rule.startsWith("-A K3SLB-R-") },
+  {
+    about: 'marks: "ours"; "in this node\'s name" for connections that start on this node',
     takes: (rule) => rule.startsWith("-A K3SLB-MARK "),
   },
   { about: "on the way out: what is marked gets this node's address", takes: isMasquerade },
