@@ -14,6 +14,7 @@ import {
   type ListOptions,
   type ObjectKey,
   type Patch,
+  type RawOptions,
   type ResourceType,
   type WatchEvent,
   type WatchOptions,
@@ -220,12 +221,13 @@ class TransportKubeClient implements KubeClient {
     return discoverVersions((path) => this.raw("GET", path, options));
   }
 
-  raw<T>(method: "GET" | "POST", path: string, options: CallOptions & { readonly body?: unknown } = {}): Promise<T> {
-    const { body, ...rest } = options;
+  raw<T>(method: "GET" | "POST", path: string, options: RawOptions = {}): Promise<T> {
+    const { body, answer = "json", ...rest } = options;
     return this.#call<T>({
       method,
       action: { verb: method === "GET" ? "get" : "create", resource: path.split("?", 1)[0] ?? path },
       path,
+      isText: answer === "text",
       ...(body === undefined ? {} : { body: body as object }),
       options: rest,
     });
@@ -248,7 +250,9 @@ class TransportKubeClient implements KubeClient {
         : { body: JSON.stringify(body), headers: { "content-type": call.contentType ?? "application/json" } }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
-    if (answer.status >= 200 && answer.status < 300) return this.#parse<A>(answer.body, action);
+    if (answer.status >= 200 && answer.status < 300) {
+      return call.isText ? answer.body as A : this.#parse<A>(answer.body, action);
+    }
     throw statusError(parseStatus(answer.body), { action, httpStatus: answer.status, body: answer.body });
   }
 
@@ -286,6 +290,8 @@ interface Call {
   readonly contentType?: string;
   /** Default: whether the method is GET. */
   readonly isIdempotent?: boolean;
+  /** The answer is not JSON. */
+  readonly isText?: boolean;
   readonly options: CallOptions;
 }
 

@@ -119,6 +119,16 @@ export interface DeleteOptions extends CallOptions {
   readonly dryRun?: boolean;
 }
 
+/** What a request in the API's own terms takes. */
+export interface RawOptions extends CallOptions {
+  readonly body?: unknown;
+  /**
+   * `text` returns the answer as it is, such as a pod's log; `T` must then be `string`.
+   * @default {"json"}
+   */
+  readonly answer?: "json" | "text";
+}
+
 /**
  * A Kubernetes API server.
  *
@@ -143,7 +153,7 @@ export interface KubeClient {
   /** Every `group/version` that the server has, in its order of preference. */
   apiVersions(options?: CallOptions): Promise<readonly string[]>;
   /** One request in the API's own terms, for what has no method here, such as `/version`. */
-  raw<T>(method: "GET" | "POST", path: string, options?: CallOptions & { readonly body?: unknown }): Promise<T>;
+  raw<T>(method: "GET" | "POST", path: string, options?: RawOptions): Promise<T>;
   /** Closes every connection. Safe to call twice. */
   close(): void;
 }

@@ -1,0 +1,50 @@
+// Brings the CRDs into the cluster and waits until they serve. CRDs that another program installed stay as they are.
+import type { KubeClient } from "../kube/contract.ts";
+import { FIELD_MANAGER } from "../kube/contract.ts";
+import { isNotFound } from "../kube/errors.ts";
+import { CUSTOM_RESOURCE_DEFINITIONS } from "../kube/resources.ts";
+import type { CustomResourceDefinition } from "../kube/types.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { HELM_CHART_CONFIG_CRD, HELM_CHART_CRD } from "./crds.ts";
+
+const LOOK_INTERVAL_MS = 200;
+
+/**
+ * Applies the CRDs that are missing or our own.
+ *
+ * @throws {K3slbError} of the request that failed
+ */
+export async function ensureHelmCrds(
+  { client, clock, signal }: { readonly client: KubeClient; readonly clock: Clock; readonly signal: AbortSignal },
+): Promise<void> {
+  for (const crd of [HELM_CHART_CRD, HELM_CHART_CONFIG_CRD]) {
+    const name = crd.metadata?.name ?? "";
+    let seen = await find(client, name, signal);
+    if (seen === undefined || isOurs(seen)) seen = await client.apply(CUSTOM_RESOURCE_DEFINITIONS, crd, { signal });
+    while (!isEstablished(seen)) {
+      await clock.sleep(LOOK_INTERVAL_MS, signal);
+      seen = await find(client, name, signal);
+    }
+  }
+}
+
+async function find(
+  client: KubeClient,
+  name: string,
+  signal: AbortSignal,
+): Promise<CustomResourceDefinition | undefined> {
+  try {
+    return await client.get(CUSTOM_RESOURCE_DEFINITIONS, { name }, { signal });
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
+function isOurs({ metadata }: CustomResourceDefinition): boolean {
+  return metadata?.managedFields?.some(({ manager }) => manager === FIELD_MANAGER) ?? false;
+}
+
+function isEstablished(crd: CustomResourceDefinition | undefined): boolean {
+  return crd?.status?.conditions?.some(({ type, status }) => type === "Established" && status === "True") ?? false;
+}

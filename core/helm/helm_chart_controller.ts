@@ -1,0 +1,58 @@
+// The Helm controller: keys of changed charts go through a queue to one pass each. What a pass does is in chart_pass.ts.
+import { createWorkQueue } from "../runtime/work_queue.ts";
+import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
+import { ChartPasses } from "./chart_pass.ts";
+import { startChartView } from "./chart_view.ts";
+import { ensureHelmCrds } from "./ensure_crds.ts";
+import type { HelmOptions, RunningHelm } from "./helm_options.ts";
+import { SecretWatches } from "./secret_watches.ts";
+
+export type { HelmOptions, HelmSettings, RunningHelm } from "./helm_options.ts";
+
+const WORKERS = 4;
+const DEFAULT_RESYNC_INTERVAL_MS = 600_000;
+/** A tenth more or less, so that charts do not come all at once. */
+const RESYNC_SPREAD = 0.2;
+
+/** Starts the controller. Only the leader may run it. */
+export function startHelm(options: HelmOptions): RunningHelm {
+  return { done: run(options) };
+}
+
+async function run(options: HelmOptions): Promise<void> {
+  const { clock, logger, signal } = options;
+  try {
+    await ensureHelmCrds(options);
+  } catch (error) {
+    if (signal.aborted && isAbort(error)) return;
+    throw error;
+  }
+  const queue = createWorkQueue({ clock });
+  const parts = { ...options, onChange: (chart: string): void => queue.add(chart) };
+  const view = startChartView(parts);
+  const secrets = new SecretWatches(parts);
+  try {
+    await view.synced;
+    const passes = new ChartPasses({ ...options, view, secrets });
+    const resyncMs = options.options.resyncIntervalMs ?? DEFAULT_RESYNC_INTERVAL_MS;
+    await queue.run({
+      signal,
+      workers: WORKERS,
+      work: async (chart) => {
+        const againMs = await passes.run(chart, signal);
+        if (!view.charts.objects.has(chart)) return undefined;
+        const laterMs = resyncMs * (1 - RESYNC_SPREAD / 2 + RESYNC_SPREAD * clock.random());
+        return Math.min(againMs ?? laterMs, laterMs);
+      },
+      onFailure: (chart, error) => {
+        const hint = isK3slbError(error) ? error.hint : undefined;
+        logger.warn(`Cannot handle HelmChart: ${errorMessage(error)}`, { chart, hint });
+      },
+    });
+  } catch (error) {
+    if (!isAbort(error) || !signal.aborted) throw error;
+  } finally {
+    await view.done;
+    await secrets.closed();
+  }
+}

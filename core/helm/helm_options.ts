@@ -1,0 +1,51 @@
+// What the Helm controller is told at its start.
+import type { KubeClient } from "../kube/contract.ts";
+import type { EventRecorder } from "../kube/events.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Logger } from "../shared/log.ts";
+
+/** Settings of the controller. */
+export interface HelmSettings {
+  /** Charts in `server/static/charts` below it replace references to the API server's static files. */
+  readonly dataDir: string;
+  /** Image of Jobs whose chart names none. */
+  readonly helmJobImage: string;
+  /**
+   * Name in the managed-by annotation. Charts of other names are left alone.
+   * @default {"k3slb"}
+   */
+  readonly controllerName?: string;
+  /**
+   * ClusterRole of the Jobs.
+   * @default {"cluster-admin"}
+   */
+  readonly clusterRole?: string;
+  /**
+   * Port of the API server on the nodes that run it, for bootstrap charts.
+   * @default {6443}
+   */
+  readonly apiPort?: number;
+  /**
+   * Time in milliseconds after which a chart is looked at without being told of a change.
+   * @default {600000}
+   */
+  readonly resyncIntervalMs?: number;
+}
+
+/** What {@linkcode startHelm} takes. */
+export interface HelmOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly events: Pick<EventRecorder, "record">;
+  readonly signal: AbortSignal;
+  readonly options: HelmSettings;
+  /** The process's environment; its proxy variables go to the Jobs. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** The running controller. */
+export interface RunningHelm {
+  /** Settles when the signal has ended everything; rejects if it could not start. */
+  readonly done: Promise<void>;
+}

@@ -1,0 +1,88 @@
+// Watches of the single Secrets that charts name for values: one narrow watch each, so that no other Secret is ever read.
+import type { KubeClient } from "../kube/contract.ts";
+import { type Reflector, startReflector } from "../kube/reflector.ts";
+import { SECRETS } from "../kube/resources.ts";
+import type { Secret } from "../kube/types.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Logger } from "../shared/log.ts";
+
+interface SecretWatch {
+  readonly reflector: Reflector<Secret>;
+  readonly stop: () => void;
+  /** Charts, by `namespace/name`, that want the Secret. */
+  readonly charts: Set<string>;
+}
+
+/** What {@linkcode SecretWatches} takes. */
+export interface SecretWatchesOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  readonly onChange: (chart: string) => void;
+}
+
+/** The Secrets that charts name. */
+export class SecretWatches {
+  readonly #options: SecretWatchesOptions;
+  readonly #watches = new Map<string, SecretWatch>();
+
+  constructor(options: SecretWatchesOptions) {
+    this.#options = options;
+  }
+
+  /** The Secrets of `names` that exist, by name, as soon as they are known. What `chart` asked for before is let go. */
+  async secretsFor(
+    chart: string,
+    { namespace, names }: { readonly namespace: string; readonly names: readonly string[] },
+  ): Promise<ReadonlyMap<string, Secret>> {
+    const wanted = new Map(names.map((name) => [`${namespace}/${name}`, name]));
+    for (const [key, watch] of this.#watches) {
+      if (!wanted.has(key)) watch.charts.delete(chart);
+      if (watch.charts.size > 0 || wanted.has(key)) continue;
+      watch.stop();
+      this.#watches.delete(key);
+    }
+    const found = new Map<string, Secret>();
+    for (const [key, name] of wanted) {
+      const watch = this.#watches.get(key) ?? this.#start(key, { namespace, name });
+      watch.charts.add(chart);
+      await watch.reflector.synced;
+      const secret = watch.reflector.objects.get(key);
+      if (secret !== undefined) found.set(name, secret);
+    }
+    return found;
+  }
+
+  /** Resolves when every watch has ended. */
+  async closed(): Promise<void> {
+    await Promise.all([...this.#watches.values()].map(({ reflector }) => reflector.done));
+  }
+
+  #start(key: string, { namespace, name }: { readonly namespace: string; readonly name: string }): SecretWatch {
+    const { client, clock, logger, signal, onChange } = this.#options;
+    const ending = new AbortController();
+    const stop = (): void => ending.abort();
+    signal.addEventListener("abort", stop, { once: true });
+    const charts = new Set<string>();
+    const reflector = startReflector({
+      client,
+      type: SECRETS,
+      selection: { namespace, fieldSelector: `metadata.name=${name}` },
+      clock,
+      logger,
+      signal: ending.signal,
+      onChange: () => charts.forEach((chart) => onChange(chart)),
+    });
+    const watch = {
+      reflector,
+      charts,
+      stop: (): void => {
+        signal.removeEventListener("abort", stop);
+        stop();
+      },
+    };
+    this.#watches.set(key, watch);
+    return watch;
+  }
+}
