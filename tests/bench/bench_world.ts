@@ -49,7 +49,14 @@ interface SeenStatus {
   atMs: number;
 }
 
+/** A Service to make. */
+interface ServiceWish {
+  readonly name: string;
+  readonly port: number;
+}
+
 const APP = "app";
+const CREATES_AT_ONCE = 16;
 const FIRST_PORT = 10_000;
 const READY_DEADLINE_MS = 300_000;
 
@@ -74,10 +81,6 @@ export class BenchWorld implements AsyncDisposable {
     this.agents = parts.agents;
   }
 
-  get #allIps(): string {
-    return keyOf(this.world.nodeIps);
-  }
-
   /** Makes Services and waits for their status. */
   async createBatch({ count, atOnce, answers }: BatchOptions): Promise<BatchResult> {
     const finishCount = this.countRequests();
@@ -85,23 +88,25 @@ export class BenchWorld implements AsyncDisposable {
     const statusMs: number[] = [];
     const answerMs: number[] = [];
     let failedAtOnce = 0;
-    const one = async ({ name, port }: (typeof wishes)[number]): Promise<void> => {
-      const ip = this.world.nodeIps.at(-1) ?? "";
-      const answered = answers
-        ? this.client.waitForAnswers({ targets: [{ ip, port }], deadlineMs: READY_DEADLINE_MS })
-        : undefined;
-      const startMs = nowMs();
-      await this.ns.createService({ name, ports: [port], app: APP });
-      statusMs.push(await this.waitForIngress(name, this.world.nodeIps) - startMs);
-      const at = (await answered)?.answeredAtMs[0];
-      if (at !== undefined) answerMs.push(at - startMs);
-      if (this.agents && !atOnce) failedAtOnce += await this.#failuresAt(port);
+    const waitForStatus = async ({ name }: ServiceWish, createdAtMs: number): Promise<void> => {
+      statusMs.push(await this.waitForIngress(name, this.world.nodeIps) - createdAtMs);
     };
     if (atOnce) {
-      await Promise.all(wishes.map(one));
+      await this.#createAll(wishes, waitForStatus);
       if (this.agents) { for (const { port } of wishes) failedAtOnce += await this.#failuresAt(port); }
     } else {
-      for (const wish of wishes) await one(wish);
+      for (const wish of wishes) {
+        const target = { ip: this.world.nodeIps.at(-1) ?? "", port: wish.port };
+        const answered = answers
+          ? this.client.waitForAnswers({ targets: [target], deadlineMs: READY_DEADLINE_MS })
+          : undefined;
+        const startMs = nowMs();
+        await this.#create(wish);
+        await waitForStatus(wish, startMs);
+        const at = (await answered)?.answeredAtMs[0];
+        if (at !== undefined) answerMs.push(at - startMs);
+        if (this.agents) failedAtOnce += await this.#failuresAt(wish.port);
+      }
     }
     const requests = await finishCount();
     return { statusMs, answerMs, failedAtOnce, requests, names: wishes.map(({ name }) => name) };
@@ -156,7 +161,13 @@ export class BenchWorld implements AsyncDisposable {
   /** Deletes Services at once; milliseconds until each is gone. */
   async deleteAll(names: readonly string[]): Promise<readonly number[]> {
     const startMs = nowMs();
-    await Promise.all(names.map((name) => this.world.admin.delete(SERVICES, { namespace: this.ns.name, name })));
+    const queue = [...names];
+    const worker = async (): Promise<void> => {
+      for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
+        await this.world.admin.delete(SERVICES, { namespace: this.ns.name, name });
+      }
+    };
+    await Promise.all(Array.from({ length: CREATES_AT_ONCE }, worker));
     const gone: number[] = [];
     const left = new Set(names);
     while (left.size > 0) {
@@ -168,6 +179,28 @@ export class BenchWorld implements AsyncDisposable {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     return gone;
+  }
+
+  /** No more than {@linkcode CREATES_AT_ONCE} requests at a time, as a busy client has; the waits for statuses overlap. */
+  async #createAll(
+    wishes: readonly ServiceWish[],
+    wait: (wish: ServiceWish, createdAtMs: number) => Promise<void>,
+  ): Promise<void> {
+    const waits: Promise<void>[] = [];
+    const queue = [...wishes];
+    const worker = async (): Promise<void> => {
+      for (let wish = queue.shift(); wish !== undefined; wish = queue.shift()) {
+        const startMs = nowMs();
+        await this.#create(wish);
+        waits.push(wait(wish, startMs));
+      }
+    };
+    await Promise.all(Array.from({ length: CREATES_AT_ONCE }, worker));
+    await Promise.all(waits);
+  }
+
+  async #create({ name, port }: ServiceWish): Promise<void> {
+    await this.ns.createService({ name, ports: [port], app: APP });
   }
 
   async #failuresAt(port: number): Promise<number> {
