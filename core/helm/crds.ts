@@ -78,7 +78,9 @@ const CHART_SPEC: Readonly<Record<string, Schema>> = {
     type: "object",
     description: "Single values by path. Override everything else.",
     additionalProperties: {
-      anyOf: [{ type: "integer", minimum: -2147483648, maximum: 2147483647 }, { type: "string" }],
+      anyOf: [{ type: "integer" }, { type: "string" }],
+      minimum: -2147483648,
+      maximum: 2147483647,
       "x-kubernetes-int-or-string": true,
     },
   },

