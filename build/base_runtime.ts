@@ -7,7 +7,7 @@ import type { RuntimePackage } from "./targets.ts";
 
 /** Folder of things that builds may reuse. */
 export function cacheFolder(): string {
-  const root = Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME") ?? "."}/.cache`;
+  const root = Deno.env.get("XDG_CACHE_HOME") || `${Deno.env.get("HOME") ?? "."}/.cache`;
   return `${root}/k3slb/runtimes`;
 }
 

@@ -3,7 +3,6 @@ import type { KubeClient } from "./kube/contract.ts";
 import type { EventRecorder } from "./kube/events.ts";
 import { startManifests } from "./manifests/manifest_controller.ts";
 import type { Clock } from "./runtime/clock.ts";
-import type { MetricRegistry } from "./runtime/metrics.ts";
 import type { ServerOptions } from "./server_options.ts";
 import { detectIpMode } from "./service_lb/kube_proxy_mode.ts";
 import { removeServiceLb } from "./service_lb/remove_service_lb.ts";
@@ -17,7 +16,6 @@ export interface ControllerParts {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly events: EventRecorder;
-  readonly metrics: MetricRegistry;
   /** Aborted when this server is no longer the active one. */
   readonly signal: AbortSignal;
   /** Name of this server's host. */
@@ -29,6 +27,8 @@ export interface Controller {
   readonly name: string;
   /** What is wrong with it now; `undefined` if nothing is. */
   readonly problem: () => string | undefined;
+  /** Objects that wait for a pass. */
+  readonly queueLength: () => number;
   /** Resolves when the signal has ended it. Never rejects. */
   readonly done: Promise<void>;
 }
@@ -49,17 +49,17 @@ export function startControllers(options: ServerOptions, parts: ControllerParts)
 
 function serviceLb(options: ServerOptions, parts: ControllerParts): Controller {
   let running: ServiceLb | undefined;
-  parts.metrics.gaugeOf(
-    { name: "k3slb_servicelb_queue_length", help: "Services that wait for a pass" },
-    () => running?.queueLength ?? 0,
-  );
   const controller = keepTrying("servicelb", parts, async (own) => {
     const ipMode = await detectIpMode(own);
     running = startServiceLb({ ...own, options: { ...options, ...(ipMode === undefined ? {} : { ipMode }) } });
     await running.done;
   });
   const problem = (): string | undefined => running?.isConnected === false ? "a watch is not open" : undefined;
-  return { ...controller, problem: () => controller.problem() ?? problem() };
+  return {
+    ...controller,
+    problem: () => controller.problem() ?? problem(),
+    queueLength: () => running?.queueLength ?? 0,
+  };
 }
 
 function manifests(options: ServerOptions, parts: ControllerParts): Controller {
@@ -90,7 +90,7 @@ function keepTrying(name: string, parts: ControllerParts, run: (own: ControllerP
       }
     }
   };
-  return { name, problem: () => problem, done: work().then(() => aborted(signal)) };
+  return { name, problem: () => problem, queueLength: () => 0, done: work().then(() => aborted(signal)) };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

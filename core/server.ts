@@ -93,6 +93,10 @@ class Server {
       { name: "k3slb_server_leading", help: "1 while this server is the active one" },
       () => Number(this.#isLeading),
     );
+    metrics.gaugeOf(
+      { name: "k3slb_queue_length", help: "Objects that wait for a pass of a controller" },
+      () => this.#controllers.reduce((sum, { queueLength }) => sum + queueLength(), 0),
+    );
     const health = await this.#startHealth();
     await this.#waitForApi();
     const host = await this.#findHostName();

@@ -1,5 +1,5 @@
 // Runs suites one after the other and prints one closing line over all of them: `N passed, N failed`.
-// Usage: deno run -A tests/run.ts SUITE...   Suites: unit, cli, build, netns, memory, real.
+// Usage: deno run -A tests/run.ts SUITE...   Suites: unit, cli, build, demo, netns, memory, source, real.
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { readdirSync } from "node:fs";
@@ -22,12 +22,19 @@ const SUITES: Readonly<Record<string, Suite>> = {
   unit: suite(["tests/architecture_test.ts", "tests/unit"], { parallel: true, tools: ["namespaces"] }),
   cli: suite(["tests/cli"], { needsBinary: true }),
   build: suite(["tests/build"], { tools: ["emulation"] }),
+  demo: suite(["tests/demo"], { tools: ["namespaces"], needsBinary: true }),
   netns: suite(["tests/netns"], { isolated: true, tools: ["namespaces"] }),
   memory: suite(["tests/cluster"], {
     isolated: true,
     needsBinary: true,
     tools: ["namespaces"],
     env: { K3SLB_WORLD: "memory" },
+  }),
+  // The same suite on the sources: a fault of one runtime shows as a difference.
+  source: suite(["tests/cluster"], {
+    isolated: true,
+    tools: ["namespaces"],
+    env: { K3SLB_WORLD: "memory", K3SLB_PROGRAM: `${Deno.execPath()} run -A --no-lock cli/main.ts` },
   }),
   real: suite(["tests/cluster"], {
     isolated: true,

@@ -26,7 +26,7 @@ export function chartProblems(chart: HelmChart, config: HelmChartConfig | undefi
   }
   for (const [path, value] of Object.entries(set)) {
     if (typeof value === "string") continue;
-    if (typeof value !== "number" || !Number.isInteger(value) || Math.abs(value) > MAX_INT32 + 1) {
+    if (typeof value !== "number" || !Number.isInteger(value) || value > MAX_INT32 || value < -MAX_INT32 - 1) {
       problems.push(`spec.set "${path}" must be a string or a 32-bit whole number; put quotes around other numbers`);
     }
   }

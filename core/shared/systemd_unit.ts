@@ -25,6 +25,9 @@ export interface SystemdUnitOptions {
   readonly withAgent?: boolean;
 }
 
+/** Settings of the runtime inside the binary, for a small memory. They are read before the program's first line, so units set them. */
+export const RUNTIME_ENVIRONMENT: Readonly<Record<string, string>> = { BUN_JSC_useJIT: "0" };
+
 /** Text of the unit file `NAME.service`. */
 export function renderSystemdUnit(name: UnitName, options: SystemdUnitOptions = {}): string {
   const { program = "/usr/local/bin/k3slb", args = [], withAgent = false } = options;
@@ -40,6 +43,9 @@ export function renderSystemdUnit(name: UnitName, options: SystemdUnitOptions = 
     "# Readiness is said by a child process, systemd-notify.",
     "Type=notify",
     "NotifyAccess=all",
+    "# The engine interprets instead of compiling: 58 MB instead of 91 for an agent with 100 Services, 56 instead of 81 for the server.",
+    "# Above some 1,000 Services on a node compiling pays: say BUN_JSC_useJIT=1 in one of the environment files.",
+    ...Object.entries(RUNTIME_ENVIRONMENT).map(([key, value]) => `Environment=${key}=${value}`),
     "# K3SLB_* and proxy variables; mode 0600 if they hold secrets.",
     ...ENVIRONMENT_FILES.map((path) => `EnvironmentFile=-${path}`),
     `ExecStart=${[program, ...words].map(quoteWord).join(" ")}`,
@@ -100,7 +106,7 @@ const SERVER_RIGHTS: readonly string[] = [
   "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
 ];
 
-// MemoryDenyWriteExecute is left out: the JavaScript engine makes machine code while it runs.
+// MemoryDenyWriteExecute is left out: the JavaScript engine makes machine code while it runs, unless it is told not to.
 const SANDBOX: readonly string[] = [
   "NoNewPrivileges=yes",
   "ProtectSystem=strict",

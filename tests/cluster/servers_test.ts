@@ -45,6 +45,21 @@ if (await enterWorld(import.meta.url)) {
     await second.stop();
   });
 
+  test("a server that loses the Lease leads again when the other holder is gone", async ({ world, ns }) => {
+    const server = await world.startServer();
+    await waitUntil("it to lead", async () => (await leader(world)).startsWith(server.name), { deadlineMs: 60_000 });
+    const renewTime = new Date().toISOString().replace("Z", "000Z");
+    const thief = { holderIdentity: "thief", leaseDurationSeconds: 1, renewTime };
+    await world.admin.patch(LEASES, LEASE, { type: "merge", body: { spec: thief } });
+    await waitUntil("it to lead again", async () => (await leader(world)).startsWith(server.name), {
+      deadlineMs: 60_000,
+    });
+    await ns.createService({ name: "web", ports: [world.port()] });
+    await ns.waitForIngress("web", world.nodeIps, 30_000);
+    ok(server.running);
+    await server.stop();
+  });
+
   test("a server that ends in order hands over at once", async ({ world, ns }) => {
     const first = await world.startServer();
     await waitUntil("the first to lead", async () => (await leader(world)).startsWith(first.name), {

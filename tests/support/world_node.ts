@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { NODES } from "../../core/kube/resources.ts";
 import type { Pod } from "../../core/kube/types.ts";
+import { RUNTIME_ENVIRONMENT } from "../../core/shared/systemd_unit.ts";
 import { type Kubelet, type NodeAddress, type PodRunner, startKubelet } from "./kubelet.ts";
 import type { Netns } from "./netns.ts";
 import type { Host, TopologyNode } from "./net_topology.ts";
@@ -25,10 +26,10 @@ export function programCommand(): readonly string[] {
   return given === "" ? [join(ROOT, "dist", "k3slb")] : given.split(" ");
 }
 
-/** Takes away from a program what this process's environment could tell it. */
+/** Takes away from a program what this process's environment could tell it, and gives it what its unit gives it. */
 export function cleanEnvironment(): Record<string, string | undefined> {
   const names = Object.keys(process.env).filter((name) => /^(K3S_|K3SLB_|KUBE)/.test(name));
-  return { ...Object.fromEntries(names.map((name) => [name, undefined])), NO_COLOR: "1" };
+  return { ...Object.fromEntries(names.map((name) => [name, undefined])), NO_COLOR: "1", ...RUNTIME_ENVIRONMENT };
 }
 
 /** What an agent is started with. */
