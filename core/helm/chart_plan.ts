@@ -106,8 +106,8 @@ export function planInstall(facts: ChartFacts, settings: PlanSettings): ChartPla
     }
     return apply(0);
   }
-  if (job.spec?.suspend === true) return resume(job, { objects, state: applying });
   if (isFailed(job)) return { ...jobFailed(facts.failure), objects };
+  if (job.spec?.suspend === true && !isComplete(job)) return resume(job, { objects, state: applying });
   if (!isComplete(job)) {
     const problem = facts.failure === "" ? {} : { problem: facts.failure };
     return {

@@ -1,4 +1,5 @@
 // Warnings about what a chart and its config say in vain: each is said once for each text of it.
+import { createHash } from "node:crypto";
 import type { EventRecorder } from "../kube/events.ts";
 import { referenceTo } from "../kube/events.ts";
 import { isK3slbError } from "../shared/errors.ts";
@@ -13,7 +14,7 @@ const MAX_NAMED = 5;
 /** Says warnings as Events on the chart. */
 export class ValuesWarnings {
   readonly #events: Pick<EventRecorder, "record">;
-  /** What was looked at last, by the chart's uid. */
+  /** Hash of what was looked at last, by the chart's uid. */
   readonly #seen = new Map<string, string>();
 
   constructor(events: Pick<EventRecorder, "record">) {
@@ -23,7 +24,7 @@ export class ValuesWarnings {
   /** Looks at chart and config if they have changed. */
   say(chart: HelmChart, config: HelmChartConfig | undefined): void {
     const uid = chart.metadata?.uid ?? "";
-    const now = JSON.stringify([chart.spec, config?.spec]);
+    const now = createHash("sha256").update(JSON.stringify([chart.spec, config?.spec])).digest("hex");
     if (this.#seen.get(uid) === now) return;
     this.#seen.set(uid, now);
     const reference = referenceTo({ apiVersion: "helm.cattle.io/v1", kind: "HelmChart", ...chart });

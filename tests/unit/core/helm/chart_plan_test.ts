@@ -1,0 +1,236 @@
+// Faults of helm-controller v0.17.9 and klipper-helm that a plan must not have, each by what went wrong there.
+import assert from "node:assert/strict";
+import { type ChartPlan, planDelete, planInstall } from "../../../../core/helm/chart_plan.ts";
+import { chartProblems, chartWarnings, whyIgnored } from "../../../../core/helm/check_chart.ts";
+import { releaseHash } from "../../../../core/helm/config_hash.ts";
+import { desiredJob } from "../../../../core/helm/desired_job.ts";
+import { helmStatus, isSameStatus } from "../../../../core/helm/helm_status.ts";
+import { releasePolicy } from "../../../../core/helm/merge_config.ts";
+import { bindingName } from "../../../../core/helm/names.ts";
+import type { Release } from "../../../../core/helm/release.ts";
+import type { Job } from "../../../../core/kube/types.ts";
+import { chartWith, factsWith, jobAfter, podIn, SETTINGS } from "./fixtures.ts";
+
+/** The Job that `facts` ask for, and the release's hash that goes with it. */
+function wantedJob(chart = chartWith(), revision = 0): { readonly job: Job; readonly releaseHash: string } {
+  const { job, hash } = desiredJob({ chart, secrets: new Map(), revision }, { action: "install", settings: SETTINGS });
+  return { job, releaseHash: releaseHash(hash) };
+}
+
+function deleteJob(chart = chartWith()): Job {
+  return desiredJob({ chart, secrets: new Map(), revision: 1 }, { action: "delete", settings: SETTINGS }).job;
+}
+
+function release(status: string, configHash = wantedJob().releaseHash, revision = 1): Release {
+  return { revision, status, configHash };
+}
+
+function conditionOf(plan: ChartPlan, type: string): { status: string; message?: string; reason?: string } | undefined {
+  if (plan.state === undefined) return undefined;
+  return helmStatus(chartWith(), plan.state).conditions?.find((condition) => condition.type === type);
+}
+
+Deno.test("releasePolicy: a HelmChartConfig that says nothing of failures leaves the chart's abort and retry", () => {
+  for (const failurePolicy of ["abort", "retry", "reinstall"] as const) {
+    const got = releasePolicy(chartWith({ failurePolicy }), {
+      action: "install",
+      config: { spec: { valuesContent: "a: 1" } },
+    });
+    assert.equal(got.failurePolicy, failurePolicy);
+  }
+});
+
+Deno.test("planDelete: the finalizer stays while a release is left, whatever the Job's exit code", () => {
+  const plan = planDelete(
+    factsWith({
+      deleteJob: jobAfter(deleteJob(), "Complete"),
+      release: release("uninstalling"),
+    }),
+    SETTINGS,
+  );
+  assert.equal(plan.outcome, "applied");
+  const second = {
+    ...deleteJob(),
+    metadata: { ...deleteJob().metadata, annotations: { "k3slb.io/helm-attempt": "1" } },
+  };
+  const waiting = planDelete(
+    factsWith({
+      deleteJob: jobAfter(second, "Complete", 2_000),
+      release: release("uninstalling"),
+    }),
+    SETTINGS,
+  );
+  assert.equal(waiting.outcome, "unchanged");
+  assert.equal(waiting.againMs, 8_000);
+  assert.match(conditionOf(waiting, "Failed")?.message ?? "", /still there, in state "uninstalling"/);
+});
+
+Deno.test("planDelete: the finalizer goes when the Job is complete and no release is left", () => {
+  const plan = planDelete(factsWith({ deleteJob: jobAfter(deleteJob(), "Complete") }), SETTINGS);
+  assert.equal(plan.outcome, "finalizer-removed");
+});
+
+Deno.test("planInstall: failure policy retry does not replace the Job for ever, and a change of the chart does", () => {
+  const chart = chartWith({ failurePolicy: "retry" });
+  const wanted = wantedJob(chart, 1);
+  const job = jobAfter(wanted.job, "Complete");
+  const plan = planInstall(
+    factsWith({ chart, installJob: job, release: release("failed", wanted.releaseHash) }),
+    SETTINGS,
+  );
+  assert.deepEqual([plan.outcome, plan.job.step, plan.againMs], ["unchanged", "none", undefined]);
+  assert.equal(conditionOf(plan, "Failed")?.status, "True");
+  const changed = chartWith({ failurePolicy: "retry", version: "2" });
+  const next = planInstall(
+    factsWith({ chart: changed, installJob: job, release: release("failed", wanted.releaseHash) }),
+    SETTINGS,
+  );
+  assert.deepEqual([next.outcome, next.job.step], ["applied", "replace"]);
+});
+
+Deno.test("planInstall: Jobs of one configuration follow each other with growing delay", () => {
+  const delays = [0, 1, 2, 3, 9].map((attempt) => {
+    const { job } = wantedJob();
+    const tried = { ...job, metadata: { ...job.metadata, annotations: { "k3slb.io/helm-attempt": String(attempt) } } };
+    const plan = planInstall(
+      factsWith({ installJob: jobAfter(tried, "Complete"), release: release("failed") }),
+      SETTINGS,
+    );
+    return plan.outcome === "applied" ? "now" : plan.againMs;
+  });
+  assert.deepEqual(delays, ["now", 10_000, 20_000, 40_000, 300_000]);
+});
+
+Deno.test("planInstall: what keeps a Job from being made is said in the conditions and an Event", () => {
+  const cases = [
+    { name: "name too long", chart: chartWith({}, { name: "a".repeat(51) }), want: /51 characters/ },
+    { name: "negative backOffLimit", chart: chartWith({ backOffLimit: -1 }), want: /backOffLimit -1/ },
+    { name: "bad timeout", chart: chartWith({ timeout: "banana" }), want: /"banana" is no duration/ },
+    { name: "set beyond 32 bits", chart: chartWith({ set: { big: 2 ** 31 } }), want: /"big" must be/ },
+    {
+      name: "keys that would sort wrongly",
+      chart: chartWith({ valuesSecrets: [{ name: "s", keys: Array.from({ length: 999 }, (_, i) => `k${i}`) }] }),
+      want: /999 keys/,
+    },
+  ];
+  for (const { name, chart, want } of cases) {
+    const plan = planInstall(factsWith({ chart }), SETTINGS);
+    assert.equal(plan.outcome, "refused", name);
+    assert.match(conditionOf(plan, "Failed")?.message ?? "", want, name);
+    assert.match(plan.events[0]?.message ?? "", want, name);
+  }
+  assert.deepEqual(chartProblems(chartWith({}, { name: "a".repeat(50) }), undefined), []);
+});
+
+Deno.test("planDelete: a failed uninstall is said, with how to go on", () => {
+  const plan = planDelete(
+    factsWith({
+      deleteJob: jobAfter(deleteJob(), "Failed"),
+      release: release("deployed"),
+      failure: "Error: timed out waiting",
+    }),
+    SETTINGS,
+  );
+  assert.equal(plan.events[0]?.reason, "JobFailed");
+  assert.match(plan.events[0]?.message ?? "", /timed out waiting.*remove the finalizer/);
+  assert.equal(conditionOf(plan, "Failed")?.reason, "Uninstall failed");
+});
+
+Deno.test("releasePolicy: force-conflicts is dropped with server-side false, and that is said", () => {
+  const chart = chartWith({ serverSide: "false", forceConflicts: true });
+  assert.equal(releasePolicy(chart, { action: "install" }).forceConflicts, false);
+  assert.match(chartWarnings(chart, undefined)[0] ?? "", /no effect/);
+  assert.equal(releasePolicy(chartWith({ forceConflicts: true }), { action: "install" }).forceConflicts, true);
+});
+
+Deno.test("planInstall: objects beside the Job are kept at every pass", () => {
+  const { job } = wantedJob();
+  for (const condition of ["Suspended", "Running", "Complete", "Failed"] as const) {
+    const plan = planInstall(
+      factsWith({ installJob: jobAfter(job, condition), release: release("deployed") }),
+      SETTINGS,
+    );
+    assert.equal(plan.objects.length, 4, condition);
+  }
+});
+
+Deno.test("planInstall: a change taken back resumes the suspended Job", () => {
+  const { job } = wantedJob();
+  const plan = planInstall(
+    factsWith({ installJob: jobAfter(job, "Suspended"), release: release("failed", "other") }),
+    SETTINGS,
+  );
+  assert.deepEqual([plan.outcome, plan.job.step], ["resumed", "resume"]);
+});
+
+Deno.test("planInstall: a template that a webhook changed is still the wanted Job", () => {
+  const job = jobAfter(wantedJob().job, "Running");
+  const [container] = job.spec?.template.spec?.containers ?? [];
+  if (container !== undefined) container.env = [...container.env ?? [], { name: "INJECTED", value: "1" }];
+  const plan = planInstall(factsWith({ installJob: job }), SETTINGS);
+  assert.deepEqual([plan.outcome, plan.job.step], ["unchanged", "none"]);
+});
+
+Deno.test("bindingName: two charts never share one", () => {
+  const pairs = [["a-b", "c"], ["a", "b-c"], ["kube-system", "x"], ["kube", "system-x"], ["a-b-c", "d"], [
+    "a-b",
+    "c-d",
+  ]];
+  const names = pairs.map(([namespace = "", chart = ""]) => bindingName(namespace, chart));
+  assert.equal(new Set(names).size, pairs.length, names.join());
+  assert.equal(bindingName("kube-system", "traefik"), "helm-kube-system-traefik");
+});
+
+Deno.test("isSameStatus: a failure that stays the same is not written, and so not said, again", () => {
+  const facts = factsWith({ installJob: jobAfter(wantedJob().job, "Failed"), failure: "Error: no" });
+  const { state } = planInstall(facts, SETTINGS);
+  assert.ok(state !== undefined);
+  const status = helmStatus(chartWith(), state);
+  assert.equal(isSameStatus(undefined, status), false);
+  assert.equal(isSameStatus(status, helmStatus({ ...chartWith(), status }, state)), true);
+});
+
+Deno.test("desiredJob: keys of Secrets that are not mounted don't count for the hash", () => {
+  const chart = chartWith({ valuesSecrets: [{ name: "s", keys: ["a"] }, { name: "none" }] });
+  const hashWith = (data: Record<string, string>): string =>
+    desiredJob({ chart, secrets: new Map([["s", { data }], ["none", { data }]]), revision: 0 }, {
+      action: "install",
+      settings: SETTINGS,
+    }).hash;
+  assert.equal(hashWith({ a: "eA==", b: "eA==" }), hashWith({ a: "eA==" }));
+  assert.notEqual(hashWith({ a: "eA==" }), hashWith({ a: "eQ==" }));
+});
+
+Deno.test("planInstall: a finished Job that someone cleaned up is no reason to upgrade", () => {
+  const plan = planInstall(factsWith({ release: release("deployed") }), SETTINGS);
+  assert.deepEqual([plan.outcome, plan.job.step], ["unchanged", "none"]);
+  assert.equal(conditionOf(plan, "Deployed")?.status, "True");
+});
+
+Deno.test("planInstall: a running helm is waited for, one between two tries is replaced", () => {
+  const job = jobAfter(wantedJob().job, "Running");
+  const chart = chartWith({ version: "2" });
+  const waiting = planInstall(factsWith({ chart, installJob: job, pods: [podIn("running")] }), SETTINGS);
+  assert.deepEqual([waiting.outcome, waiting.job.step], ["unchanged", "none"]);
+  const free = planInstall(factsWith({ chart, installJob: job, pods: [podIn("crashed")] }), SETTINGS);
+  assert.deepEqual([free.outcome, free.job.step], ["applied", "replace"]);
+});
+
+Deno.test("planInstall: exit 0 alone is not success", () => {
+  const job = jobAfter({ ...wantedJob().job }, "Complete");
+  for (const found of [undefined, release("pending-upgrade"), release("failed"), release("deployed", "other")]) {
+    const plan = planInstall(factsWith({ installJob: job, release: found }), SETTINGS);
+    assert.notEqual(conditionOf(plan, "Deployed")?.status, "True", found?.status);
+  }
+});
+
+Deno.test("whyIgnored: charts of others and charts without a chart", () => {
+  const cases = [
+    { annotations: { "helmcharts.helm.cattle.io/unmanaged": "false" }, want: "Unmanaged" },
+    { annotations: { "helmcharts.cattle.io/managed-by": "helm-controller" }, want: "OtherController" },
+    { annotations: { "helmcharts.cattle.io/managed-by": "k3slb" }, want: undefined },
+    { annotations: {}, want: undefined },
+  ];
+  for (const { annotations, want } of cases) assert.equal(whyIgnored(chartWith({}, { annotations }), "k3slb"), want);
+  assert.equal(whyIgnored({ spec: {} }, "k3slb"), "NoChart");
+});

@@ -1,0 +1,220 @@
+// The controller against the in-memory API server: what it writes, what it leaves alone, and that one chart's fault stays its own.
+import assert from "node:assert/strict";
+import {
+  HELM_CHART_CONFIGS,
+  HELM_CHARTS,
+  type HelmChart,
+  type HelmChartSpec,
+} from "../../../../core/helm/helm_chart.ts";
+import { startHelm } from "../../../../core/helm/helm_chart_controller.ts";
+import { createKubeClient } from "../../../../core/kube/client.ts";
+import type { KubeClient } from "../../../../core/kube/contract.ts";
+import type { EventContent } from "../../../../core/kube/events.ts";
+import { CONFIG_MAPS, JOBS, SECRETS, SERVICE_ACCOUNTS } from "../../../../core/kube/resources.ts";
+import type { Job } from "../../../../core/kube/types.ts";
+import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
+import { K3slbError } from "../../../../core/shared/errors.ts";
+import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
+import { startMemoryApi } from "../../../support/memory_api/memory_api.ts";
+import { staysTrue, waitUntil } from "../../../support/wait.ts";
+import { parseKubeconfigText } from "../service_lb/kubeconfig_text.ts";
+
+interface Setup {
+  readonly client: KubeClient;
+  readonly events: EventContent[];
+  /** Verbs and kinds of the controller's writes, Events apart. */
+  readonly writes: string[];
+  /** Throws for requests that shall fail. */
+  fault: (verb: string, plural: string) => void;
+  createChart(name: string, spec?: HelmChartSpec, metadata?: HelmChart["metadata"]): Promise<HelmChart>;
+  job(name: string): Promise<Job>;
+  condition(name: string, type: string): Promise<{ readonly status: string; readonly message?: string } | undefined>;
+}
+
+/** A controller with a quick resync, whose requests can be looked at and failed. */
+async function withController(test: (setup: Setup) => Promise<void>): Promise<void> {
+  const api = await startMemoryApi({ controllers: ["customResourceDefinitions", "garbageCollector"] });
+  const access = await parseKubeconfigText(await api.kubeconfig("admin"));
+  const client = createKubeClient({ access, clock: SYSTEM_CLOCK });
+  const own = createKubeClient({ access, clock: SYSTEM_CLOCK });
+  const events: EventContent[] = [];
+  const writes: string[] = [];
+  const ending = new AbortController();
+  const setup: Setup = {
+    client,
+    events,
+    writes,
+    fault: () => {},
+    createChart: (name, spec = {}, metadata = {}) =>
+      client.create(HELM_CHARTS, {
+        apiVersion: "helm.cattle.io/v1",
+        kind: "HelmChart",
+        metadata: { name, namespace: "default", ...metadata },
+        spec: { chart: "app", repo: "https://charts.example.com", ...spec },
+      }),
+    job: (name) => waitUntil(`Job ${name}`, () => client.get(JOBS, { namespace: "default", name })),
+    condition: async (name, type) =>
+      (await client.get(HELM_CHARTS, { namespace: "default", name })).status?.conditions?.find((one) =>
+        one.type === type
+      ),
+  };
+  const watched = new Proxy(own, {
+    get: (target, verb: keyof KubeClient) => (...args: unknown[]): unknown => {
+      const type = args[0] as { readonly plural?: string };
+      setup.fault(verb, type?.plural ?? "");
+      if (["create", "update", "patch", "apply", "delete"].includes(verb)) writes.push(`${verb} ${type.plural}`);
+      return (target[verb] as (...all: unknown[]) => unknown).apply(target, args);
+    },
+  });
+  const { done } = startHelm({
+    client: watched,
+    clock: SYSTEM_CLOCK,
+    logger: SILENT_LOGGER,
+    events: { record: (_reference, content) => void events.push(content) },
+    signal: ending.signal,
+    env: {},
+    options: { dataDir: "/nonexistent", helmJobImage: "helm", resyncIntervalMs: 10 },
+  });
+  try {
+    await waitUntil("the CRDs", async () => {
+      await client.list(HELM_CHARTS);
+      await client.list(HELM_CHART_CONFIGS);
+      return true;
+    });
+    await test(setup);
+  } finally {
+    ending.abort();
+    await done;
+    own.close();
+    client.close();
+    await api.stop();
+  }
+}
+
+/** As the Job controller writes it. */
+function setCondition(client: KubeClient, name: string, type: string): Promise<Job> {
+  const now = new Date().toISOString();
+  const body = { status: { conditions: [{ type, status: "True", lastTransitionTime: now, lastProbeTime: now }] } };
+  return client.patch(JOBS, { namespace: "default", name }, { type: "merge", body }, { subresource: "status" });
+}
+
+Deno.test("startHelm: claims a chart, makes its objects, resumes the Job when it has been seen", () =>
+  withController(async ({ client, createChart, job, events }) => {
+    await createChart("app");
+    const made = await job("helm-install-app");
+    assert.equal(made.spec?.suspend, true);
+    await setCondition(client, "helm-install-app", "Suspended");
+    await waitUntil("the Job to be resumed", async () => (await job("helm-install-app")).spec?.suspend === false);
+    const chart = await client.get(HELM_CHARTS, { namespace: "default", name: "app" });
+    assert.deepEqual(chart.metadata?.finalizers, ["wrangler.cattle.io/on-helm-chart-remove"]);
+    assert.equal(chart.metadata?.annotations?.["helmcharts.cattle.io/managed-by"], "k3slb");
+    await waitUntil("both Events", () => events.length === 2);
+    assert.deepEqual(events.map(({ reason }) => reason), ["ApplyJob", "ResumeJob"]);
+  }));
+
+Deno.test("startHelm: 100 resyncs without a change write nothing and say nothing", () =>
+  withController(async (setup) => {
+    const { client, createChart, job, writes, events } = setup;
+    await createChart("app");
+    await job("helm-install-app");
+    await setCondition(client, "helm-install-app", "Failed");
+    await waitUntil("the failure to be said", async () => (await setup.condition("app", "Failed"))?.status === "True");
+    await waitUntil("the Event", () => events.some(({ reason }) => reason === "JobFailed"));
+    const before = [writes.length, events.length];
+    let lists = 0;
+    setup.fault = (verb) => void (verb === "list" && lists++);
+    await waitUntil("100 resyncs", () => lists >= 100);
+    assert.deepEqual([writes.length, events.length], before, writes.slice(before[0]).join());
+  }));
+
+Deno.test("startHelm: dependents that are deleted or changed come back while the Job is unchanged", () =>
+  withController(async ({ client, createChart, job }) => {
+    await createChart("app", { valuesContent: "a: 1" });
+    await job("helm-install-app");
+    await client.delete(SERVICE_ACCOUNTS, { namespace: "default", name: "helm-app" });
+    await client.delete(CONFIG_MAPS, { namespace: "default", name: "chart-content-app" });
+    const secret = { namespace: "default", name: "chart-values-app" };
+    await client.patch(SECRETS, secret, { type: "merge", body: { data: { Stranger: "eA==" } } });
+    await waitUntil("all to be back", async () => {
+      await client.get(SERVICE_ACCOUNTS, { namespace: "default", name: "helm-app" });
+      await client.get(CONFIG_MAPS, { namespace: "default", name: "chart-content-app" });
+      const { data } = await client.get(SECRETS, secret);
+      return data?.["Stranger"] === undefined && data?.["HelmChartValuesContent"] !== undefined;
+    });
+  }));
+
+Deno.test("startHelm: a release that can't be looked up is not taken for absent", () =>
+  withController(async (setup) => {
+    setup.fault = (verb, plural) => {
+      if (verb === "list" && plural === "secrets") throw new K3slbError("Server is away", { code: "kube-unavailable" });
+    };
+    await setup.createChart("app");
+    await waitUntil("the chart to be claimed", async () => {
+      const { metadata } = await setup.client.get(HELM_CHARTS, { namespace: "default", name: "app" });
+      return metadata?.finalizers !== undefined;
+    });
+    await staysTrue("no Job is made", async () => (await setup.client.list(JOBS)).items.length === 0, 300);
+  }));
+
+Deno.test("startHelm: what the server refuses is said in the condition and in one Event, and is tried again", () =>
+  withController(async (setup) => {
+    setup.fault = (verb, plural) => {
+      if (verb === "create" && plural === "jobs") {
+        throw new K3slbError("Not allowed to make Jobs", { code: "kube-forbidden" });
+      }
+    };
+    await setup.createChart("app");
+    await waitUntil(
+      "the condition",
+      async () => /Not allowed/.test((await setup.condition("app", "Failed"))?.message ?? ""),
+    );
+    await waitUntil("the Event", () => setup.events.some(({ reason }) => reason === "CreateJobFailed"));
+    setup.fault = () => {};
+    await setup.job("helm-install-app");
+    assert.equal(setup.events.filter(({ reason }) => reason === "CreateJobFailed").length, 1);
+  }));
+
+Deno.test("startHelm: a chart that can't be installed stops no other", () =>
+  withController(async (setup) => {
+    await setup.createChart("a".repeat(51));
+    await setup.createChart("app");
+    await setup.job("helm-install-app");
+    await waitUntil("the fault to be said", async () =>
+      /51 characters/.test((await setup.condition("a".repeat(51), "Failed"))?.message ?? ""));
+  }));
+
+Deno.test("startHelm: charts of others are not touched", () =>
+  withController(async ({ client, createChart, job }) => {
+    const annotations = { "helmcharts.cattle.io/managed-by": "helm-controller" };
+    const other = await createChart("other", {}, { annotations });
+    const unmanaged = await createChart("unmanaged", {}, {
+      annotations: { "helmcharts.helm.cattle.io/unmanaged": "false" },
+    });
+    await createChart("app");
+    await job("helm-install-app");
+    for (const before of [other, unmanaged]) {
+      const after = await client.get(HELM_CHARTS, { namespace: "default", name: before.metadata?.name ?? "" });
+      assert.equal(after.metadata?.resourceVersion, before.metadata?.resourceVersion);
+    }
+  }));
+
+Deno.test("startHelm: a deleted chart goes when its uninstall Job is complete and no release is left", () =>
+  withController(async ({ client, createChart, job, events }) => {
+    await createChart("app");
+    await job("helm-install-app");
+    await client.delete(HELM_CHARTS, { namespace: "default", name: "app" });
+    await job("helm-delete-app");
+    const labels = { owner: "helm", name: "app", version: "1", status: "deployed" };
+    const record = {
+      metadata: { name: "sh.helm.release.v1.app.v1", namespace: "default", labels },
+      type: "helm.sh/release.v1",
+    };
+    await client.create(SECRETS, { apiVersion: "v1", kind: "Secret", ...record });
+    const first = (await job("helm-delete-app")).metadata?.uid;
+    await setCondition(client, "helm-delete-app", "Complete");
+    await waitUntil("another try", async () => (await job("helm-delete-app")).metadata?.uid !== first);
+    await client.delete(SECRETS, { namespace: "default", name: "sh.helm.release.v1.app.v1" });
+    await setCondition(client, "helm-delete-app", "Complete");
+    await waitUntil("the chart to go", async () => (await client.list(HELM_CHARTS)).items.length === 0);
+    assert.match(events.at(-1)?.message ?? "", /^Uninstalled/);
+  }));

@@ -1,0 +1,158 @@
+// The small pure rules of the Helm controller: set, durations, YAML, log lines, archives, unknown values, generated types.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { chartFiles } from "../../../../core/helm/chart_archive.ts";
+import { HELM_CHART_CONFIG_CRD, HELM_CHART_CRD } from "../../../../core/helm/crds.ts";
+import { formatGoDuration, parseGoDuration } from "../../../../core/helm/go_duration.ts";
+import { failureLine } from "../../../../core/helm/job_failure.ts";
+import { latestRelease } from "../../../../core/helm/release.ts";
+import { setArguments } from "../../../../core/helm/set_values.ts";
+import { sourceDescription } from "../../../../core/helm/source_description.ts";
+import { unknownValues } from "../../../../core/helm/unknown_values.ts";
+import { compareKeys, renderValuesYaml } from "../../../../core/helm/values_yaml.ts";
+import { unknownValuesMessage } from "../../../../core/helm/values_warnings.ts";
+import { parseYaml } from "../../../../core/shared/yaml.ts";
+import { testChart } from "../../../support/helm_charts.ts";
+import { generatedFile, generateHelmTypes } from "../../../support/helm_types.ts";
+import { chartWith } from "./fixtures.ts";
+
+Deno.test("setArguments: helm's parser gives back what was written", () => {
+  for (const value of ["c:\\dir", "\\\\server\\share", "a,b", "{a,b}", "trailing\\", "", "k=v", "x\ny"]) {
+    const [flag, argument = ""] = setArguments({ key: value });
+    assert.equal(flag, "--set-string");
+    assert.equal(helmReads(argument.slice("key=".length)), value.replaceAll(/\\(?=,)/g, ""), value);
+  }
+});
+
+/** The value as helm's `--set-string` reads it: a backslash takes the next character as it is; an open comma would end it. */
+function helmReads(text: string): string {
+  let value = "";
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] === ",") throw new Error(`"${text}" ends at ${i}`);
+    value += text[i] === "\\" ? text[++i] ?? "" : text[i];
+  }
+  return value;
+}
+
+Deno.test("formatGoDuration: as Go prints", () => {
+  const cases = {
+    "600s": "10m0s",
+    "1.5h": "1h30m0s",
+    "0s": "0s",
+    "0": "0s",
+    "90m": "1h30m0s",
+    "1500ms": "1.5s",
+    "20us": "20µs",
+    "100ns": "100ns",
+    "2h0m1s": "2h0m1s",
+  };
+  for (const [text, want] of Object.entries(cases)) {
+    assert.equal(formatGoDuration(parseGoDuration(text) ?? -1), want, text);
+  }
+  for (const text of ["banana", "5", "-5m", "", "5 m"]) assert.equal(parseGoDuration(text), undefined, text);
+});
+
+Deno.test("renderValuesYaml: as yaml.v2 writes it", () => {
+  const cases: readonly { readonly value: unknown; readonly want: string }[] = [
+    { value: {}, want: "{}\n" },
+    { value: { a: "yes", b: "1:30", c: "1e3", d: "", e: "~" }, want: 'a: "yes"\nb: "1:30"\nc: "1e3"\nd: ""\ne: "~"\n' },
+    {
+      value: { a: "- x", b: "a: b", c: "#x", d: " x", e: "it's" },
+      want: "a: '- x'\nb: 'a: b'\nc: '#x'\nd: ' x'\ne: it's\n",
+    },
+    { value: { a: "x\ny\n", b: "x\ny", c: "x\n\n" }, want: "a: |\n  x\n  y\nb: |-\n  x\n  y\nc: |+\n  x\n\n" },
+    { value: { a: [[1, 2], { b: 1, c: [] }] }, want: "a:\n- - 1\n  - 2\n- b: 1\n  c: []\n" },
+    { value: { f: 1e21, g: 0.00001, h: 1.5, i: 1234567.5 }, want: "f: 1e+21\ng: 1e-05\nh: 1.5\ni: 1.2345675e+06\n" },
+    { value: { a: "\u{1f600}", b: "\t" }, want: 'a: "\\U0001F600"\nb: "\\t"\n' },
+    { value: { a: `${"x".repeat(79)} y z` }, want: `a: ${"x".repeat(79)}\n  y z\n` },
+  ];
+  for (const { value, want } of cases) {
+    assert.equal(renderValuesYaml(value), want);
+    assert.deepEqual(parseYaml(want), value, "and it reads back as the same");
+  }
+});
+
+Deno.test("compareKeys: natural order, as yaml.v2 has it", () => {
+  const keys = ["a10", "a2", "b", "B", "a", "_x", "1", "10", "2", "a02"];
+  assert.deepEqual(keys.toSorted(compareKeys), ["_x", "1", "2", "10", "B", "a", "a2", "a02", "a10", "b"]);
+});
+
+Deno.test("failureLine: helm's last error, without the shell's trace and without passwords", () => {
+  const cases = [
+    { log: "+ helm install\nError: INSTALLATION FAILED: no\n+ exit\n", want: "Error: INSTALLATION FAILED: no" },
+    { log: "Error: first\nnoise\nError: second\n", want: "Error: second" },
+    { log: "segfault\n", want: "segfault" },
+    {
+      log: "Error: get https://me:secret@charts.example.com/index.yaml",
+      want: "Error: get https://***@charts.example.com/index.yaml",
+    },
+    { log: "", want: "" },
+  ];
+  for (const { log, want } of cases) assert.equal(failureLine(log), want);
+});
+
+Deno.test("latestRelease: the highest revision, by number", () => {
+  const record = (version: string, status: string): object => ({ metadata: { labels: { version, status } } });
+  assert.equal(
+    latestRelease([record("9", "superseded"), record("10", "deployed"), record("x", "failed")])?.revision,
+    10,
+  );
+  assert.equal(latestRelease([]), undefined);
+});
+
+Deno.test("sourceDescription: every kind of source", () => {
+  const cases = [
+    { spec: { chartContent: "eA==" }, want: "inline spec.chartContent" },
+    { spec: { chart: "oci://r/c", version: "1" }, want: "version 1 from OCI registry oci://r/c" },
+    { spec: { chart: "oci://r/c" }, want: "latest stable version from OCI registry oci://r/c" },
+    { spec: { chart: "https://x/c.tgz" }, want: "https://x/c.tgz" },
+    { spec: { chart: "c", version: "1" }, want: "c version 1 from chart repository https://charts.example.com" },
+  ];
+  for (const { spec, want } of cases) assert.equal(sourceDescription(chartWith(spec)), want);
+});
+
+Deno.test("chartFiles: reads what helm reads, and nothing from garbage", () => {
+  assert.match(chartFiles(testChart("x")).get("values.yaml") ?? "", /^colour: red/);
+  assert.equal(chartFiles("bm90IGEgdGd6").size, 0);
+});
+
+Deno.test("unknownValues: the key one level too high, the typing mistake, and what is open", () => {
+  const defaults = { service: { spec: { externalTrafficPolicy: "" }, labels: {} }, replicas: 1, sub: { on: true } };
+  const cases = [
+    {
+      values: { service: { externalTrafficPolicy: "Local" } },
+      want: [["service.externalTrafficPolicy", "service.spec.externalTrafficPolicy"]],
+    },
+    { values: { replica: 2 }, want: [["replica", "replicas"]] },
+    { values: { service: { labels: { any: "x" } }, global: { x: 1 }, sub: { more: 1 } }, want: [] },
+    { values: { zzz: 1 }, want: [["zzz", undefined]] },
+  ];
+  for (const { values, want } of cases) {
+    const got = unknownValues(values, { defaults, open: ["sub"] }).map(({ path, nearest }) => [path, nearest]);
+    assert.deepEqual(got, want);
+  }
+});
+
+Deno.test("unknownValuesMessage: names where the value stands; silent without the chart", () => {
+  const config = { spec: { valuesContent: "color: x" } };
+  assert.match(
+    unknownValuesMessage(chartWith({ chartContent: testChart("x") }), config) ?? "",
+    /"color" \(HelmChartConfig; did you mean "colour"/,
+  );
+  assert.equal(unknownValuesMessage(chartWith(), config), undefined);
+});
+
+Deno.test("crds: HelmChartConfig has no default failurePolicy, and the chart's fields have bounds", () => {
+  const text = (crd: object): string => JSON.stringify(crd);
+  assert.doesNotMatch(text(HELM_CHART_CONFIG_CRD), /"default"/);
+  assert.match(text(HELM_CHART_CRD), /"default":"reinstall"/);
+  assert.match(text(HELM_CHART_CRD), /"minimum":-2147483648,"maximum":2147483647/);
+});
+
+Deno.test("generated types: as the CRDs make them", () => {
+  const made = generateHelmTypes();
+  if ("missing" in made) throw new Error(`The generator can't run: ${made.missing}`);
+  for (const [name, text] of Object.entries(made.files)) {
+    assert.equal(readFileSync(generatedFile(name), "utf8"), text, "run: deno run -A tests/support/helm_types.ts");
+  }
+});
