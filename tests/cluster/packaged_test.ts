@@ -2,7 +2,8 @@
 // of Kubernetes that are not here are tried in tests/unit/core/packaged/traefik_test.ts.
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { ResourceType } from "../../core/kube/contract.ts";
+import { HELM_CHART_CONFIG_CRD, HELM_CHART_CRD } from "../../core/helm/crds.ts";
+import { FIELD_MANAGER, type ResourceType } from "../../core/kube/contract.ts";
 import {
   CONFIG_MAPS,
   CUSTOM_RESOURCE_DEFINITIONS,
@@ -12,7 +13,7 @@ import {
   SECRETS,
   SERVICES,
 } from "../../core/kube/resources.ts";
-import type { CustomResourceDefinition, Job, KubeObject, Pod, Service } from "../../core/kube/types.ts";
+import type { Job, KubeObject, Pod, Service } from "../../core/kube/types.ts";
 import { isNotFound } from "../../core/kube/errors.ts";
 import { SYSTEM_CLOCK } from "../../core/runtime/clock.ts";
 import { enterWorld } from "../support/netns.ts";
@@ -43,22 +44,10 @@ async function prepare(world: World): Promise<void> {
     const spec = { clusterIP: "10.43.0.1", ports: [{ name: "https", port: 443, targetPort: 6443 }] };
     await world.admin.create(SERVICES, { metadata: api, spec } as Service);
   }
-  for (const { kind, plural, group } of [HELM_CHARTS, HELM_CHART_CONFIGS]) {
-    const name = `${plural}.${group}`;
-    if (await find(world.admin, CUSTOM_RESOURCE_DEFINITIONS, { name }) !== undefined) continue;
-    const schema = { openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true } };
-    await world.admin.create(CUSTOM_RESOURCE_DEFINITIONS, {
-      apiVersion: "apiextensions.k8s.io/v1",
-      kind: "CustomResourceDefinition",
-      metadata: { name },
-      spec: {
-        group,
-        scope: "Namespaced",
-        names: { kind, plural, singular: kind.toLowerCase() },
-        versions: [{ name: "v1", served: true, storage: true, schema }],
-      },
-    } as CustomResourceDefinition);
+  for (const crd of [HELM_CHART_CRD, HELM_CHART_CONFIG_CRD]) {
+    await world.admin.apply(CUSTOM_RESOURCE_DEFINITIONS, crd, { fieldManager: FIELD_MANAGER });
   }
+  await waitUntil("HelmCharts to be served", async () => (await world.admin.list(HELM_CHARTS)).items.length >= 0);
 }
 
 /** Ends the pods of Helm's Jobs well: there is no Helm in a world. The returned function stops it. */
