@@ -22,6 +22,7 @@ import { createLogger } from "../../core/shared/log.ts";
 import { type ControlPlane, startControlPlane } from "../support/control_plane.ts";
 import { testChart } from "../support/helm_charts.ts";
 import { type HelmJobRunner, startHelmJobRunner } from "../support/helm_job_runner.ts";
+import { execHere, isInWorld } from "../support/netns.ts";
 import { openTestClient } from "../support/test_client.ts";
 import { staysTrue, waitUntil } from "../support/wait.ts";
 
@@ -35,7 +36,16 @@ interface HelmWorld {
 }
 
 const CONTROLLER_USER = "helm-controller-test";
+const API_IP = "172.30.0.1";
 const DEADLINE_MS = 60_000;
+
+/** An address for the API server: a private world has only loopback, which can't be advertised. */
+async function hostAddress(): Promise<string> {
+  if (!isInWorld()) return "127.0.0.1";
+  const done = await execHere("ip", ["address", "add", `${API_IP}/32`, "dev", "lo"]);
+  if (done.code !== 0) throw new Error(`Cannot add an address: ${done.stderr}`);
+  return API_IP;
+}
 
 async function startHelmWorld(): Promise<HelmWorld> {
   const dir = mkdtempSync(join(tmpdir(), "helm-world-"));
@@ -45,7 +55,12 @@ async function startHelmWorld(): Promise<HelmWorld> {
     string,
   ];
   for (const one of [planeDir, nodeDir, dataDir]) mkdirSync(one);
-  const plane = await startControlPlane({ dir: planeDir, liftClientLimits: true, nodeMonitorGracePeriodSeconds: 600 });
+  const plane = await startControlPlane({
+    host: await hostAddress(),
+    dir: planeDir,
+    liftClientLimits: true,
+    nodeMonitorGracePeriodSeconds: 600,
+  });
   const client = await openTestClient(plane.adminKubeconfig, "tests");
   const own = await openTestClient(await plane.kubeconfigFor(CONTROLLER_USER, ["system:masters"]), "helm-test");
   const runner = await startHelmJobRunner({ client, server: plane.server, dir: nodeDir });
