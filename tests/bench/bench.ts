@@ -1,6 +1,6 @@
-// `deno task bench [NAME...] [--quick]`: measures and prints tables, each figure beside its budget. No assertion on time anywhere: a slow
+// `deno task bench [NAME...] [--quick] [--write]`: measures and prints tables, each figure beside its budget. No assertion on time anywhere: a slow
 // machine makes slow figures, not failures. Everything runs inside a private network world (../support/netns.ts).
-import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -15,6 +15,7 @@ import { benchPorts } from "./ports_bench.ts";
 import { benchProgramming } from "./programming_bench.ts";
 import { benchProgram } from "./program_bench.ts";
 import { describeMachine } from "./machine.ts";
+import { replaceFigures } from "./performance_page.ts";
 import { renderFigures, renderTable } from "./report.ts";
 import type { Bench, BenchContext } from "./bench_context.ts";
 
@@ -57,19 +58,26 @@ async function main(args: readonly string[]): Promise<number> {
     return await enterPrepared(args);
   }
   const program = process.env["K3SLB_PROGRAM"] ?? "";
+  const written: string[] = [];
+  const say = (line: string): void => {
+    written.push(line);
+    print(line);
+  };
   const context: BenchContext = {
     quick,
     program,
-    print,
-    table: (headers, rows) => print(`\n${renderTable(headers, rows)}`),
-    figures: (figures) => print(`\n${renderFigures(figures)}`),
+    print: say,
+    table: (headers, rows) => say(`\n${renderTable(headers, rows)}`),
+    figures: (figures) => say(`\n${renderFigures(figures)}`),
   };
-  print(await describeMachine(program));
   const startMs = performance.now();
   for (const { name, what, run } of chosen) {
     print(`\n## ${name}: ${what}`);
     const fromMs = performance.now();
+    written.splice(0);
+    say(await describeMachine(program));
     await run(context);
+    if (args.includes("--write")) writeFigures(name, written.join("\n"));
     print(`\n(${name}: ${((performance.now() - fromMs) / 1000).toFixed(0)} s)`);
   }
   print(`\nAll in ${((performance.now() - startMs) / 1000).toFixed(0)} s${quick ? ", quick: figures are rough" : ""}`);
@@ -97,6 +105,12 @@ async function enterPrepared(args: readonly string[]): Promise<number> {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Puts the figures into the page at once: a later benchmark that fails must not take them away. */
+function writeFigures(name: string, figures: string): void {
+  const file = join(ROOT, "docs", "performance.md");
+  writeFileSync(file, replaceFigures(readFileSync(file, "utf8"), name, figures));
 }
 
 function print(line: string): void {

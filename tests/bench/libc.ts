@@ -14,6 +14,9 @@ const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
 const SOCK_STREAM = 1;
 const SOCK_DGRAM = 2;
+const SOCK_NONBLOCK = 0x800;
+const POLLIN = 1;
+const POLLOUT = 4;
 const MSG_NOSIGNAL = 0x4000;
 const EPOLLIN = 1;
 const EPOLL_CTL_ADD = 1;
@@ -36,6 +39,7 @@ const { symbols: c } = Deno.dlopen("libc.so.6", {
   epoll_create1: { parameters: ["i32"], result: "i32" },
   epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
+  poll: { parameters: ["buffer", "u32", "i32"], result: "i32" },
   usleep: { parameters: ["u32"], result: "i32" },
 });
 
@@ -57,6 +61,25 @@ export function tcpSocket(timeoutMs: number): number {
   setOption(fd, IPPROTO_TCP, TCP_NODELAY, new Int32Array([1]));
   return fd;
 }
+
+/** Begins a connection and does not wait for it; it is cut by a reset at the end. */
+export function beginConnection(address: Uint8Array<ArrayBuffer>): number {
+  const fd = made("socket", c.socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+  setOption(fd, SOL_SOCKET, SO_LINGER, new Int32Array([1, 0]));
+  // Not yet connected is an error of this call, and the expected one: the first use of the socket tells.
+  c.connect(fd, address, address.length);
+  return fd;
+}
+
+/** Waits until a socket can be written or has something to read; `false` when time is up. */
+export function waitForSocket(fd: number, what: "writable" | "readable", timeoutMs: number): boolean {
+  pollView.setInt32(0, fd, true);
+  pollView.setInt32(4, what === "writable" ? POLLOUT : POLLIN, true);
+  return c.poll(pollBytes, 1, timeoutMs) === 1;
+}
+
+const pollBytes = new Uint8Array(8);
+const pollView = new DataView(pollBytes.buffer);
 
 /** A UDP socket that is connected to `address`. */
 export function udpSocket(address: Uint8Array<ArrayBuffer>, timeoutMs: number): number {
@@ -96,11 +119,8 @@ export function sleepMicroseconds(us: number): void {
   c.usleep(us);
 }
 
-/** What a server does with bytes that came in: the bytes to send, and whether to close then. */
-export type Answer = (request: Uint8Array) => { readonly bytes: Uint8Array<ArrayBuffer>; readonly close: boolean };
-
-/** Serves TCP and UDP on `port` of every address in one thread, for ever. UDP is echoed. Calls `onListening` once. */
-export function serve(port: number, answer: Answer, onListening: () => void): never {
+/** Serves TCP (each request gets `response`) and UDP (an echo) on `port` of every address in one thread, for ever. Calls `onListening` once. */
+export function serve(port: number, response: Uint8Array<ArrayBuffer>, onListening: () => void): never {
   const address = socketAddress("0.0.0.0", port);
   const tcp = made("socket", c.socket(AF_INET, SOCK_STREAM, 0));
   setOption(tcp, SOL_SOCKET, SO_REUSEADDR, new Int32Array([1]));
@@ -134,9 +154,7 @@ export function serve(port: number, answer: Answer, onListening: () => void): ne
           c.close(fd);
           continue;
         }
-        const { bytes, close } = answer(buffer.subarray(0, length));
-        c.send(fd, bytes, bytes.length, MSG_NOSIGNAL);
-        if (close) c.close(fd);
+        c.send(fd, response, response.length, MSG_NOSIGNAL);
       }
     }
   }

@@ -3,6 +3,7 @@
 import { createInterface } from "node:readline";
 import process from "node:process";
 import {
+  beginConnection,
   closeSocket,
   connectSocket,
   exchange,
@@ -13,6 +14,7 @@ import {
   socketAddress,
   tcpSocket,
   udpSocket,
+  waitForSocket,
 } from "./libc.ts";
 
 /** Where load goes. */
@@ -25,7 +27,7 @@ export interface Target {
 export type LoadKind =
   /** One request after the other on one connection. */
   | "keep-alive"
-  /** A new connection for each request. */
+  /** A new connection for each request, `flows` under way at once. */
   | "connect"
   /** One datagram and its answer after the other, `flows` sockets at once. */
   | "udp"
@@ -39,7 +41,7 @@ export type Job =
     readonly kind: LoadKind;
     readonly target: Target;
     readonly durationMs: number;
-    /** Sockets in use at once, for `udp`. */
+    /** Sockets in use at once, for `udp` and `connect`. @default {1} */
     readonly flows?: number;
   }
   /** Tries each target about every millisecond until it has answered once. */
@@ -64,14 +66,11 @@ const TIMEOUT_MS = 3_000;
 const MAX_SAMPLES = 400_000;
 const REQUEST = new TextEncoder().encode("GET / HTTP/1.1\r\nHost: bench\r\n\r\n");
 const RESPONSE = new TextEncoder().encode("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-const LAST_RESPONSE = new TextEncoder().encode("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
-/** `GET /close` asks for the end of the connection. */
-const CLOSE_LETTER = "c".charCodeAt(0);
 const answer = new Uint8Array(4096);
 const samples = new Float64Array(MAX_SAMPLES);
 
-/** Does one operation; `false` if it failed. */
-type Operation = () => boolean;
+/** Does one operation at `nowMs`; when it had begun, or `undefined` if it failed. */
+type Operation = (nowMs: number) => number | undefined;
 
 function load(job: Job & { readonly job: "load" }): LoadResult {
   const { operation, end } = prepare(job);
@@ -81,23 +80,16 @@ function load(job: Job & { readonly job: "load" }): LoadResult {
   const endMs = startMs + job.durationMs;
   let nowMs = startMs;
   while (nowMs < endMs && count < MAX_SAMPLES) {
-    const ok = operation();
+    const begunMs = operation(nowMs);
     const afterMs = performance.now();
-    if (ok) samples[count++] = (afterMs - nowMs) * 1000;
-    else failed++;
+    if (begunMs === undefined) failed++;
+    else samples[count++] = (afterMs - begunMs) * 1000;
     nowMs = afterMs;
   }
   end();
   const sorted = samples.subarray(0, count).sort();
   const at = (share: number): number => sorted[Math.min(count - 1, Math.floor(count * share))] ?? 0;
-  const flows = job.flows ?? 1;
-  return {
-    perSecond: count * 1000 / (nowMs - startMs),
-    p50us: at(0.5) * flows,
-    p99us: at(0.99) * flows,
-    count,
-    failed,
-  };
+  return { perSecond: count * 1000 / (nowMs - startMs), p50us: at(0.5), p99us: at(0.99), count, failed };
 }
 
 function prepare({ kind, target, flows = 1 }: Job & { readonly job: "load" }): {
@@ -105,33 +97,65 @@ function prepare({ kind, target, flows = 1 }: Job & { readonly job: "load" }): {
   readonly end: () => void;
 } {
   const address = socketAddress(target.ip, target.port);
-  if (kind === "connect") return { operation: () => connectOnce(address, TIMEOUT_MS), end: () => {} };
+  const timed = (work: () => boolean): Operation => (nowMs) => work() ? nowMs : undefined;
+  if (kind === "connect") {
+    if (flows > 1) return connectRing(address, flows);
+    return { operation: timed(() => connectOnce(address, TIMEOUT_MS)), end: () => {} };
+  }
+  if (kind === "udp") return udpRing(address, flows);
   if (kind === "udp-new") {
-    return {
-      operation: () => {
-        const fd = udpSocket(address, TIMEOUT_MS);
-        const ok = exchange(fd, REQUEST, answer);
-        closeSocket(fd);
-        return ok;
-      },
-      end: () => {},
+    const once = (): boolean => {
+      const fd = udpSocket(address, TIMEOUT_MS);
+      const ok = exchange(fd, REQUEST, answer);
+      closeSocket(fd);
+      return ok;
     };
+    return { operation: timed(once), end: () => {} };
   }
-  if (kind === "keep-alive") {
-    const fd = tcpSocket(TIMEOUT_MS);
-    if (!connectSocket(fd, address)) throw new Error(`No connection to ${target.ip} port ${target.port}`);
-    return { operation: () => exchange(fd, REQUEST, answer), end: () => closeSocket(fd) };
-  }
-  // All sockets have one datagram under way; each operation takes the oldest answer and sends the next one.
+  const fd = tcpSocket(TIMEOUT_MS);
+  if (!connectSocket(fd, address)) throw new Error(`No connection to ${target.ip} port ${target.port}`);
+  return { operation: timed(() => exchange(fd, REQUEST, answer)), end: () => closeSocket(fd) };
+}
+
+/** Every socket has one datagram under way; each operation takes the oldest answer and sends the next one. */
+function udpRing(address: Uint8Array<ArrayBuffer>, flows: number): ReturnType<typeof prepare> {
   const sockets = Array.from({ length: flows }, () => udpSocket(address, TIMEOUT_MS));
-  for (const fd of sockets) sendBytes(fd, REQUEST);
-  let next = 0;
+  const begunMs = sockets.map((fd) => sendBytes(fd, REQUEST) ? performance.now() : 0);
+  let at = 0;
   return {
-    operation: () => {
-      const fd = sockets[next] ?? 0;
-      next = (next + 1) % flows;
+    operation: (nowMs) => {
+      const [fd = 0, begun] = [sockets[at], begunMs[at]];
       const ok = receive(fd, answer) > 0;
-      return sendBytes(fd, REQUEST) && ok;
+      begunMs[at] = nowMs;
+      at = (at + 1) % flows;
+      return sendBytes(fd, REQUEST) && ok ? begun : undefined;
+    },
+    end: () => sockets.forEach(closeSocket),
+  };
+}
+
+/** Every socket is in a connection's life: begun, asked, answered; each operation ends the oldest one and begins the next. */
+function connectRing(address: Uint8Array<ArrayBuffer>, flows: number): ReturnType<typeof prepare> {
+  const sockets = Array.from({ length: flows }, () => beginConnection(address));
+  const begunMs = sockets.map(() => performance.now());
+  const half = Math.floor(flows / 2);
+  const ask = (at: number): boolean => {
+    const fd = sockets[at % flows] ?? 0;
+    return waitForSocket(fd, "writable", TIMEOUT_MS) && sendBytes(fd, REQUEST);
+  };
+  const asked = sockets.map((_, at) => at < half && ask(at));
+  let at = 0;
+  return {
+    operation: (nowMs) => {
+      const [fd = 0, begun] = [sockets[at], begunMs[at]];
+      const next = (at + half) % flows;
+      asked[next] = ask(next);
+      const ok = asked[at] === true && waitForSocket(fd, "readable", TIMEOUT_MS) && receive(fd, answer) > 0;
+      closeSocket(fd);
+      sockets[at] = beginConnection(address);
+      begunMs[at] = nowMs;
+      at = (at + 1) % flows;
+      return ok ? begun : undefined;
     },
     end: () => sockets.forEach(closeSocket),
   };
@@ -178,9 +202,5 @@ function print(line: string): void {
 if (import.meta.main) {
   const [mode, port] = process.argv.slice(2);
   if (mode === "ask") await ask();
-  else {
-    const more = { bytes: RESPONSE, close: false };
-    const last = { bytes: LAST_RESPONSE, close: true };
-    serve(Number(port), (request) => request[5] === CLOSE_LETTER ? last : more, () => print("ready"));
-  }
+  else serve(Number(port), RESPONSE, () => print("ready"));
 }
