@@ -1,7 +1,10 @@
 // The controllers of the active server and how each is started and watched over. This is where the feature folders meet.
 import type { KubeClient } from "./kube/contract.ts";
 import type { EventRecorder } from "./kube/events.ts";
+import { startHelm } from "./helm/helm_chart_controller.ts";
 import { startManifests } from "./manifests/manifest_controller.ts";
+import { startNodeHosts } from "./packaged/node_hosts_controller.ts";
+import { type StagedPackaged, stagePackaged } from "./packaged/stage.ts";
 import type { Clock } from "./runtime/clock.ts";
 import type { ServerOptions } from "./server_options.ts";
 import { detectIpMode } from "./service_lb/kube_proxy_mode.ts";
@@ -16,6 +19,8 @@ export interface ControllerParts {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly events: EventRecorder;
+  /** The process's environment; Helm's jobs get its proxy variables. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborted when this server is no longer the active one. */
   readonly signal: AbortSignal;
   /** Name of this server's host. */
@@ -44,6 +49,7 @@ export function startControllers(options: ServerOptions, parts: ControllerParts)
       })
       : serviceLb(options, parts),
     manifests(options, parts),
+    helm(options, parts),
   ];
 }
 
@@ -62,12 +68,38 @@ function serviceLb(options: ServerOptions, parts: ControllerParts): Controller {
   };
 }
 
+/** The folder and the packaged parts, which are files of it; CoreDNS's host names beside it. */
 function manifests(options: ServerOptions, parts: ControllerParts): Controller {
   const { dataDir, disable, pruneDeletedManifests, repairManifests } = options;
   const repairIntervalMs = repairManifests ? REPAIR_INTERVAL_MS : 0;
+  let staged: StagedPackaged | undefined;
   return keepTrying("manifests", parts, async (own) => {
     const settings = { dataDir, disable, pruneDeletedManifests, repairIntervalMs, server: parts.server };
-    await startManifests({ ...own, options: settings }).done;
+    // Chosen once: a second try must not say everything again.
+    staged ??= await stagePackaged({ ...own, options });
+    const { files: packagedFiles, nodeHosts: plan } = staged;
+    const ended = new AbortController();
+    const signal = AbortSignal.any([own.signal, ended.signal]);
+    const nodeHosts = plan === undefined ? undefined : startNodeHosts({ ...own, signal, plan });
+    try {
+      await startManifests({ ...own, options: settings, packagedFiles }).done;
+    } finally {
+      ended.abort();
+      await nodeHosts?.done;
+    }
+  });
+}
+
+/** HelmCharts, but for clusters that have a Helm controller of their own built in: two would take charts from each other. */
+function helm(options: ServerOptions, parts: ControllerParts): Controller {
+  const { dataDir, helmJobImage } = options;
+  return keepTrying("helm", parts, async (own) => {
+    const { gitVersion = "" } = await own.client.raw<{ readonly gitVersion?: string }>("GET", "/version", own);
+    if (BUILT_IN_HELM_REGEXP.test(gitVersion)) {
+      own.logger.info("HelmCharts are left to the cluster's own Helm controller", { version: gitVersion });
+      return;
+    }
+    await startHelm({ ...own, options: { dataDir, helmJobImage } }).done;
   });
 }
 
@@ -100,5 +132,6 @@ function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
+const BUILT_IN_HELM_REGEXP = /\+(k3s|rke2)/;
 const RETRY_MS = 10_000;
 const REPAIR_INTERVAL_MS = 600_000;
