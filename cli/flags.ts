@@ -1,6 +1,7 @@
 // The one flag table: flag, environment variables, config key, type, default, help line and the commands that take it.
 // Help, README and the resolving of settings are all made from it. K3s's names are kept where K3s has them
 // (k3s `pkg/cli/cmds`, k3s docs "cli/server" and "cli/agent").
+import { KLIPPER_HELM_IMAGE, KLIPPER_LB_IMAGE, PAUSE_IMAGE } from "../core/packaged/versions.ts";
 import { DEFAULT_LB_CLASS, DEFAULT_SERVICELB_NAMESPACE } from "../core/service_lb/labels.ts";
 import { LOG_LEVELS } from "../core/shared/log.ts";
 import { DEFAULT_MARK_BITS } from "../node_agent/parse_mark_bits.ts";
@@ -114,7 +115,8 @@ export const SERVER_FLAGS = [
     default: [],
     aliases: ["no-deploy"],
     placeholder: "NAMES",
-    help: "Parts that are removed and not deployed: coredns, traefik, servicelb, or names of manifests",
+    help:
+      "Parts that are removed and not deployed: coredns, traefik, servicelb, or names of manifests; helm: leave HelmCharts alone",
   },
   {
     name: "dataplane",
@@ -127,7 +129,7 @@ export const SERVER_FLAGS = [
   {
     name: "lb-image",
     type: "text",
-    default: "rancher/klipper-lb:v0.4.17",
+    default: KLIPPER_LB_IMAGE,
     check: checkImage,
     placeholder: "IMAGE",
     help: "Image of the load balancer's pods with --dataplane pods",
@@ -135,7 +137,7 @@ export const SERVER_FLAGS = [
   {
     name: "pause-image",
     type: "text",
-    default: "registry.k8s.io/pause:3.10",
+    default: PAUSE_IMAGE,
     check: checkImage,
     placeholder: "IMAGE",
     help: "Image of the placeholder pods with --dataplane agent",
@@ -143,7 +145,7 @@ export const SERVER_FLAGS = [
   {
     name: "helm-job-image",
     type: "text",
-    default: "rancher/klipper-helm:v0.10.0-build20260513",
+    default: KLIPPER_HELM_IMAGE,
     check: checkImage,
     placeholder: "IMAGE",
     help: "Image of the jobs that install HelmCharts",

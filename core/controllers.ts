@@ -49,7 +49,7 @@ export function startControllers(options: ServerOptions, parts: ControllerParts)
       })
       : serviceLb(options, parts),
     manifests(options, parts),
-    helm(options, parts),
+    ...(options.disable.includes("helm") ? [] : [helm(options, parts)]),
   ];
 }
 

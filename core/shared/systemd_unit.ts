@@ -26,7 +26,7 @@ export interface SystemdUnitOptions {
 }
 
 /** Settings of the runtime inside the binary, for a small memory. They are read before the program's first line, so units set them. */
-export const RUNTIME_ENVIRONMENT: Readonly<Record<string, string>> = { BUN_JSC_useJIT: "0" };
+export const RUNTIME_ENVIRONMENT: Readonly<Record<string, string>> = { "BUN_JSC_useJIT": "0" };
 
 /** Text of the unit file `NAME.service`. */
 export function renderSystemdUnit(name: UnitName, options: SystemdUnitOptions = {}): string {

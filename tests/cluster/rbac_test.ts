@@ -26,7 +26,7 @@ if (await enterWorld(import.meta.url)) {
 
   test("a server with the shipped role and no more serves Services and is refused nothing", async ({ world, ns }) => {
     await grantShippedRoles(world);
-    const server = await world.startServer();
+    const server = await world.startServer(["--disable", "coredns,traefik,helm"]);
     await ns.createApp({ name: "echo", nodes: ["node1"] });
     await ns.createService({ name: "echo", ports: [world.port()] });
     await ns.createService({
