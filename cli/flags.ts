@@ -115,8 +115,7 @@ export const SERVER_FLAGS = [
     default: [],
     aliases: ["no-deploy"],
     placeholder: "NAMES",
-    help:
-      "Parts that are removed and not deployed: coredns, traefik, servicelb, or names of manifests; helm: leave HelmCharts alone",
+    help: "Left out, and removed if deployed: coredns, traefik, servicelb, helm, or names of manifests",
   },
   {
     name: "dataplane",
