@@ -89,7 +89,7 @@ function batchFigures(
   const budget = nodes === 3 ? STATUS_BUDGETS[what] : undefined;
   const worst = what.includes("at once") ? Math.max(...batch.statusMs) : median(batch.statusMs);
   const perService = sum(batch.requests) / count;
-  const requests: Figure = { what: `${what}: requests by the server per Service`, value: perService.toFixed(1), count };
+  const requests: Figure = { what: `${what}: requests by the server per Service`, value: perService.toFixed(2), count };
   return [
     budget ? judged(status, worst, budget) : status,
     ...(batch.answerMs.length > 0 ? [timeFigure(`${what}: created to the first answer`, batch.answerMs)] : []),
