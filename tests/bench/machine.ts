@@ -19,6 +19,12 @@ export async function describeMachine(program: string): Promise<string> {
     `- tools: ${await first("iptables", "--version")}, ${await first("conntrack", "--version")}, wrk ${
       (await first("wrk", "--version")).split(" ")[1]
     }, Deno ${Deno.version.deno}`,
-    `- program: ${await first(program, "version")}`,
+    `- program: k3slb ${await versionOf(program)}`,
   ].join("\n");
+}
+
+async function versionOf(program: string): Promise<string> {
+  const { stdout } = await execHere(program, ["version", "-o", "json"]);
+  const { version, commit, runtime } = JSON.parse(stdout) as Readonly<Record<string, string>>;
+  return `${version}, commit ${commit}, ${runtime}`;
 }
