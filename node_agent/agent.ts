@@ -211,9 +211,11 @@ class ForwardingLoop {
   }
 
   async #repair(): Promise<number> {
-    const intervalMs = this.#parts.repairIntervalMs ?? REPAIR_INTERVAL_MS;
+    const { clock, dataplane, signal, repairIntervalMs: intervalMs = REPAIR_INTERVAL_MS } = this.#parts;
     if (!this.#programmed) return intervalMs;
-    const { repairs, warnings } = await this.#parts.dataplane.repair(this.#parts.signal);
+    const startMs = clock.monotonicMs();
+    const { repairs, warnings } = await dataplane.repair(signal);
+    const tookMs = clock.monotonicMs() - startMs;
     this.#metrics?.countRepairs(repairs.length);
     for (const repair of repairs) this.#parts.logger.warn("Mended the kernel's rules", { what: repair });
     if (warnings.join("\n") !== this.#warnings.join("\n")) {
@@ -221,7 +223,7 @@ class ForwardingLoop {
       this.#warnings = warnings;
       this.#trigger();
     }
-    return intervalMs;
+    return Math.max(intervalMs, Math.min(tookMs * REPAIR_SHARE, MAX_REPAIR_INTERVAL_MS));
   }
 
   #interfaces: readonly HostInterface[] = [];
@@ -283,6 +285,9 @@ const FAILED_WORK: Readonly<Record<string, string>> = {
 const PASS_INTERVAL_MS = 100;
 const HOST_INTERVAL_MS = 10_000;
 const REPAIR_INTERVAL_MS = 5000;
+/** On a slow or large node the check takes long: it then comes less often, so that it takes no more than a fiftieth of the time. */
+const REPAIR_SHARE = 50;
+const MAX_REPAIR_INTERVAL_MS = 30_000;
 const CALM_FAILURES = 2;
 
 function programmedKeys(decision: ForwardingDecision, report: ApplyReport): ReadonlySet<string> {

@@ -89,6 +89,9 @@ export async function createDataplane(options: DataplaneOptions): Promise<Datapl
   return new KernelDataplane({ ...options, host, marks, capabilities });
 }
 
+/** Listing the chains of all tables takes long on a large node, and firewalls of others change seldom. */
+const REPAIRS_PER_FOREIGN_LOOK = 12;
+
 interface KernelOptions extends DataplaneOptions {
   readonly host: DataplaneHost;
   readonly marks: MarkBits;
@@ -109,6 +112,8 @@ class KernelDataplane implements Dataplane {
   /** The plan whose flows may be in connection tracking. */
   #plan: ForwardingPlan | undefined;
   #sweptOtherBackend = false;
+  #repairs = 0;
+  #foreignDrops: readonly string[] = [];
   #tail: Promise<unknown> = Promise.resolve();
 
   constructor(options: KernelOptions) {
@@ -184,7 +189,10 @@ class KernelDataplane implements Dataplane {
         warnings.push(`Cannot check or mend the ${family} rules: ${error.message}`);
       }
     }
-    warnings.push(...await findForeignDrops(this.#options.host.exec, signal));
+    if (this.#repairs++ % REPAIRS_PER_FOREIGN_LOOK === 0) {
+      this.#foreignDrops = await findForeignDrops(this.#options.host.exec, signal);
+    }
+    warnings.push(...this.#foreignDrops);
     const { warning } = this.#conntrack;
     return { repairs, warnings: warning === undefined ? warnings : [...warnings, warning] };
   }

@@ -17,8 +17,11 @@ const BUILTIN_CHAINS: Readonly<Record<TableName, readonly BuiltinChain[]>> = {
   nat: ["PREROUTING", "OUTPUT", "POSTROUTING"],
 };
 
-/** Chains behind the dispatch that one repair looks at; it goes round all of them, as reading one takes up to 60 ms on a large node. */
-const CHAINS_PER_REPAIR = 3;
+/** Chains and jumps beside the telling ones that one look takes in; it goes round all of them, as reading one takes up to 60 ms on a large node. */
+const CHAINS_PER_LOOK = 1;
+
+/** Whoever flushes a table or puts rules before ours is seen here. */
+const TELLING_JUMPS: readonly BuiltinChain[] = ["PREROUTING", "FORWARD"];
 
 /** A change of this many parts always fits into one run: the filter's chains, some of nat, jumps and deletions. */
 const MAX_SINGLE_PARTS = 5;
@@ -34,7 +37,7 @@ export class RuleSetWriter {
   #written: RuleSet | undefined;
   /** What was wanted last, whether or not it could be written. */
   #wanted: RuleSet | undefined;
-  #nextChecked = 0;
+  #looks = 0;
   /** Whether large changes are written in parts, since one run was refused. */
   #inParts = false;
 
@@ -72,7 +75,10 @@ export class RuleSetWriter {
     return countChains(changes);
   }
 
-  /** Mends jumps, their order and chains of ours. Returns one sentence for each thing that was wrong. */
+  /**
+   * Mends jumps, their order and chains of ours. Returns one sentence for each thing that was wrong.
+   * Looks at a few telling places each time; only where something is wrong there, at everything that does not grow with Services.
+   */
   async repair(signal?: AbortSignal): Promise<readonly string[]> {
     const wanted = this.#wanted;
     if (!wanted) return [];
@@ -80,13 +86,18 @@ export class RuleSetWriter {
       await this.#writeAll(wanted, signal);
       return [`The ${wanted.family} rules were in doubt and were written anew`];
     }
-    const findings = await this.#damagedChains(this.#written, signal);
+    const suspicions = await this.#look(this.#written, signal);
+    if (suspicions.length === 0) return [];
+    const findings = await this.#damagedChains(fixedChains(this.#written), signal);
     if (findings.length > 0) {
       await this.#writeAll(wanted, signal, findings);
       return findings;
     }
     const jumps = await this.#planJumps(wanted.jumps, signal);
-    if (jumps.findings.length === 0) return [];
+    if (jumps.findings.length === 0) {
+      await this.#writeAll(wanted, signal);
+      return suspicions;
+    }
     try {
       await this.#restore(jumps.changes, signal);
     } catch (error) {
@@ -202,34 +213,51 @@ export class RuleSetWriter {
     return [...found].filter((name) => !wanted.has(name)).sort();
   }
 
+  /** Looks at the dispatch chain, the telling jumps, and the next of all others; says what is wrong there. */
+  async #look(ruleSet: RuleSet, signal?: AbortSignal): Promise<readonly string[]> {
+    const { filter, nat } = ruleSet.tables;
+    const [dispatch, ...behind] = nat.map((chain): TableChain => ({ table: "nat", chain }));
+    const others = [...filter.map((chain): TableChain => ({ table: "filter", chain })), ...behind];
+    const quietJumps = ruleSet.jumps.filter((jump) => !TELLING_JUMPS.includes(jump.chain));
+    const look = this.#looks++;
+    const chains = Array.from(
+      { length: Math.min(CHAINS_PER_LOOK, others.length) },
+      (_, index) => others[(look * CHAINS_PER_LOOK + index) % others.length],
+    );
+    const jumps = [
+      ...ruleSet.jumps.filter((jump) => TELLING_JUMPS.includes(jump.chain)),
+      ...quietJumps.slice(look % Math.max(quietJumps.length, 1)).slice(0, 1),
+    ];
+    const damaged = await this.#damagedChains([dispatch, ...chains].filter((one) => one !== undefined), signal);
+    return damaged.length > 0 ? damaged : (await this.#planJumps(jumps, signal)).findings;
+  }
+
   /** Compares how many rules chains have: texts differ between versions of the tools. */
-  async #damagedChains(ruleSet: RuleSet, signal?: AbortSignal): Promise<string[]> {
-    const findings: string[] = [];
-    for (const { table, chain } of this.#chainsToCheck(ruleSet)) {
+  async #damagedChains(chains: readonly TableChain[], signal?: AbortSignal): Promise<string[]> {
+    for (const { table, chain } of chains) {
       const lines = await this.#iptables.listChain(table, chain.name, signal);
       const count = lines?.filter((line) => line.startsWith("-A ")).length;
       if (count === chain.rules.length) continue;
       const what = lines === undefined ? "was gone" : `had ${count} rules instead of ${chain.rules.length}`;
-      findings.push(`Chain ${chain.name} in ${table} ${what} (${this.#family})`);
       // One is enough to write everything anew.
-      break;
+      return [`Chain ${chain.name} in ${table} ${what} (${this.#family})`];
     }
-    return findings;
+    return [];
   }
+}
 
-  /** A flush of a table is seen by the dispatch chain, so that and the filter's chains are looked at every time. */
-  #chainsToCheck(ruleSet: RuleSet): readonly { readonly table: TableName; readonly chain: Chain }[] {
-    const { filter, nat } = ruleSet.tables;
-    const [dispatch, ...others] = nat;
-    const some = Array.from(
-      { length: Math.min(CHAINS_PER_REPAIR, others.length) },
-      () => others[this.#nextChecked++ % others.length],
-    );
-    return [
-      ...filter.map((chain) => ({ table: "filter" as const, chain })),
-      ...[dispatch, ...some].flatMap((chain) => chain ? [{ table: "nat" as const, chain }] : []),
-    ];
-  }
+interface TableChain {
+  readonly table: TableName;
+  readonly chain: Chain;
+}
+
+/** The chains whose number does not grow with Services: the filter's and the dispatch. */
+function fixedChains(ruleSet: RuleSet): readonly TableChain[] {
+  const { filter, nat } = ruleSet.tables;
+  return [
+    ...filter.map((chain): TableChain => ({ table: "filter", chain })),
+    ...nat.slice(0, 1).map((chain): TableChain => ({ table: "nat", chain })),
+  ];
 }
 
 function countChains(changes: readonly TableChange[]): number {

@@ -293,7 +293,10 @@ if (await enterWorld(import.meta.url)) {
     await node.ns.run("nft", ["-f", "-"], { stdin: `${drop} add rule inet fw passing counter reject;` });
     assert.match((await dataplane.repair()).warnings.join(), /"inet fw passing" drops forwarded packets/);
     await node.ns.run("nft", ["-f", "-"], { stdin: "insert rule inet fw passing ct status dnat accept" });
-    assert.deepEqual((await dataplane.repair()).warnings, []);
+    // Firewalls of others are looked at with one repair in twelve.
+    let warnings: readonly string[] = ["not looked at"];
+    for (let i = 0; i < 12 && warnings.length > 0; i++) warnings = (await dataplane.repair()).warnings;
+    assert.deepEqual(warnings, []);
   });
 
   Deno.test("apply serves 600 ports through two levels, and one more changes one bucket", async () => {
