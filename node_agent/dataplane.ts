@@ -15,13 +15,14 @@ import { ConntrackCleaner } from "./conntrack.ts";
 import { planConntrackChecks, planConntrackCleanup } from "./conntrack_plan.ts";
 import type { ApplyReport, Dataplane, ForwardingPlan, RepairReport } from "./dataplane_contract.ts";
 import { desiredRuleSet } from "./desired_ruleset.ts";
-import type { PortFailure } from "./desired_ruleset.ts";
+import type { PortFailure, PortRules } from "./desired_ruleset.ts";
 import { createExec } from "./exec.ts";
 import type { Exec } from "./exec.ts";
 import { findForeignDrops } from "./foreign_firewall.ts";
 import { createIptables } from "./iptables.ts";
 import { parseMarkBits } from "./parse_mark_bits.ts";
 import type { MarkBits } from "./ruleset.ts";
+import { PortMemo } from "./port_memo.ts";
 import { RuleSetWriter } from "./ruleset_writer.ts";
 
 /** What {@linkcode createDataplane} needs. */
@@ -102,6 +103,7 @@ interface Family {
   readonly family: IpFamily;
   readonly capabilities: FamilyCapabilities;
   readonly writer: RuleSetWriter;
+  readonly memo: PortMemo<PortRules>;
 }
 
 class KernelDataplane implements Dataplane {
@@ -124,7 +126,12 @@ class KernelDataplane implements Dataplane {
       const found = capabilities.families[family];
       if (!found) return [];
       const iptables = createIptables(host.exec, found.program, options.timeoutMs);
-      return [{ family, capabilities: found, writer: new RuleSetWriter(iptables, log) }];
+      return [{
+        family,
+        capabilities: found,
+        writer: new RuleSetWriter(iptables, log),
+        memo: new PortMemo<PortRules>(),
+      }];
     });
     this.#conntrack = new ConntrackCleaner({ exec: host.exec, log, clock, ...(signal ? { signal } : {}) });
   }
@@ -154,9 +161,14 @@ class KernelDataplane implements Dataplane {
     const ruleCounts: Partial<Record<IpFamily, number>> = {};
     let chainsWritten = 0;
     let firstError: unknown;
-    for (const { family, capabilities, writer } of this.#families) {
+    for (const { family, capabilities, writer, memo } of this.#families) {
       const features = { ...capabilities, routeLocalnet };
-      const wanted = desiredRuleSet(plan, family, { marks: this.#options.marks, features });
+      memo.startPass();
+      const wanted = desiredRuleSet(plan, family, {
+        marks: this.#options.marks,
+        features,
+        remember: (port, compute) => memo.get(port, compute),
+      });
       try {
         chainsWritten += await writer.write(wanted.ruleSet, signal);
         families.push(family);

@@ -15,7 +15,7 @@ import {
   SERVICES_CHAIN,
 } from "./desired_chain_names.ts";
 import { desiredDispatch } from "./desired_dispatch.ts";
-import { desiredServiceChains, endpointObstacle } from "./desired_service_chains.ts";
+import { desiredServiceChains, endpointObstacle, type ServiceChains } from "./desired_service_chains.ts";
 import type { Chain, Jump, MarkBits, Rule, RuleSet } from "./ruleset.ts";
 
 /** What the kernel and the tools of one family can do, as far as rules depend on it. */
@@ -33,6 +33,16 @@ export interface RuleFeatures {
 export interface RuleSetOptions {
   readonly marks: MarkBits;
   readonly features: RuleFeatures;
+  /** Keeps {@linkcode PortRules} from one call to the next; only for calls that differ in nothing but the plan and `routeLocalnet`. */
+  readonly remember?: (port: ForwardedPort, compute: () => PortRules) => PortRules;
+}
+
+/** What one port comes to in one family. */
+export interface PortRules {
+  /** Absent: the port gets no rules. */
+  readonly service?: ServiceChains;
+  /** Why it has no rules, or not all that it asks for. */
+  readonly failure?: string;
 }
 
 /** A port that has no rules, or not all that it asks for. */
@@ -50,12 +60,11 @@ export function desiredRuleSet(
 ): { readonly ruleSet: RuleSet; readonly failures: readonly PortFailure[] } {
   const ports = plan.ports.filter((port) => port.families.includes(family));
   const failures: PortFailure[] = [];
+  const { remember = (_port, compute): PortRules => compute() } = options;
   const entries = ports.flatMap((port) => {
-    const failure = failureOf(port, options.features);
-    if (failure) failures.push({ port, family, reason: failure.reason });
-    if (failure?.fatal) return [];
-    const served = failure?.withoutAffinity ? withoutAffinity(port) : port;
-    return [{ port, service: desiredServiceChains(served, family, options.marks) }];
+    const { service, failure } = remember(port, () => portRules(port, family, options));
+    if (failure !== undefined) failures.push({ port, family, reason: failure });
+    return service === undefined ? [] : [{ port, service }];
   });
   const dispatch = desiredDispatch(
     entries.map(({ port, service }) => ({
@@ -139,6 +148,14 @@ function filterChains(marks: MarkBits): readonly Chain[] {
       ],
     },
   ];
+}
+
+function portRules(port: ForwardedPort, family: IpFamily, { marks, features }: RuleSetOptions): PortRules {
+  const failure = failureOf(port, features);
+  if (failure?.fatal) return { failure: failure.reason };
+  const served = failure?.withoutAffinity ? withoutAffinity(port) : port;
+  const service = desiredServiceChains(served, family, marks);
+  return failure === undefined ? { service } : { service, failure: failure.reason };
 }
 
 function failureOf(

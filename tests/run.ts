@@ -117,7 +117,8 @@ function run(
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
       cwd: ROOT,
-      env: { ...process.env, ...env },
+      // Ordinary users don't have the folders of iptables and its like in their path.
+      env: { ...process.env, PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`, ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
     let output = "";
