@@ -81,7 +81,8 @@ class ForwardingLoop {
   /** The ports whose listeners are known. */
   #watchedPorts: readonly WantedPort[] = [];
   #warnings: readonly string[] = [];
-  #lastPassMs = -Infinity;
+  /** When the next pass may begin. */
+  #nextPassMs = -Infinity;
   #isReady = false;
   #lastFailure = "";
 
@@ -129,10 +130,10 @@ class ForwardingLoop {
     logger.info("Agent stops; the rules stay", { node: nodeName });
   }
 
-  /** Something may have changed: the first pass is at once, later ones at least {@linkcode PASS_INTERVAL_MS} apart. */
+  /** Something may have changed: the first pass is at once, later ones are apart, so that a burst of changes costs few. */
   #trigger(): void {
     this.#heartbeat.notice();
-    this.#queue.addAfter("program", this.#lastPassMs + PASS_INTERVAL_MS - this.#parts.clock.monotonicMs());
+    this.#queue.addAfter("program", this.#nextPassMs - this.#parts.clock.monotonicMs());
   }
 
   /** One worker does all work on the kernel, one thing at a time. */
@@ -148,7 +149,7 @@ class ForwardingLoop {
   async #program(): Promise<void> {
     const { dataplane, clock, signal } = this.#parts;
     const startMs = clock.monotonicMs();
-    this.#lastPassMs = startMs;
+    this.#nextPassMs = startMs + PASS_INTERVAL_MS;
     const decision = await this.#decide();
     let outcome: ApplyOutcome;
     try {
@@ -252,6 +253,7 @@ class ForwardingLoop {
   #observe(startMs: number, decision: ForwardingDecision, outcome: ApplyOutcome): void {
     const { clock, logger } = this.#parts;
     const durationMs = clock.monotonicMs() - startMs;
+    this.#nextPassMs = startMs + Math.min(Math.max(PASS_INTERVAL_MS, durationMs * PASS_SHARE), MAX_PASS_INTERVAL_MS);
     const counts = { ports: decision.plan.ports.length, pods: decision.verdicts.length };
     if ("report" in outcome && outcome.report.chainsWritten > 0) {
       logger.info("Rules written", { ...counts, chains: outcome.report.chainsWritten, ms: Math.round(durationMs) });
@@ -282,7 +284,10 @@ const FAILED_WORK: Readonly<Record<string, string>> = {
   host: "read the host's sockets",
 };
 
+/** From the beginning of one pass to the next; longer where passes take long, so that they take no more than a third of the time. */
 const PASS_INTERVAL_MS = 100;
+const PASS_SHARE = 3;
+const MAX_PASS_INTERVAL_MS = 1000;
 const HOST_INTERVAL_MS = 10_000;
 const REPAIR_INTERVAL_MS = 5000;
 /** On a slow or large node the check takes long: it then comes less often, so that it takes no more than a fiftieth of the time. */
