@@ -272,4 +272,5 @@ const WRITE_INTERVAL_MS = 60_000;
 const BUCKET_SIZE = 25;
 const BUCKET_REFILL_MS = 5 * 60_000;
 const MAX_TRACKED = 1000;
-const MAX_QUEUED = 200;
+/** As in client-go: room for the Events of some hundred files or Services that are handled at once. */
+const MAX_QUEUED = 1000;

@@ -34,7 +34,8 @@ const FORGIVING_MS = 2_000;
 const FORGIVING_RETRY_MS = 400;
 const COALESCE_MS = 20;
 const START_RETRY_MS = 5_000;
-const WORKERS = 4;
+/** Files under way at once; most of a pass is waiting for the API server. */
+const WORKERS = 8;
 
 /** How a file was when it was last dealt with. */
 interface Handled {

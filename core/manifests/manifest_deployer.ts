@@ -71,6 +71,8 @@ const ESTABLISHED_POLL_MS = 100;
 /** Deploys files and removes what they deployed. */
 export class ManifestDeployer {
   readonly #options: DeployerOptions;
+  /** AddOns whose last pass failed and was told. */
+  readonly #failed = new Set<string>();
 
   constructor(options: DeployerOptions) {
     this.#options = options;
@@ -125,20 +127,24 @@ export class ManifestDeployer {
     const record: AddOnRecord = { name: addOn, source, checksum, kinds: allKinds, server: this.#options.server };
     const marked = await this.#markUnfinished(seen, record, signal);
     const subject = subjectOf(addOn, marked);
-    this.#record(subject, "ApplyingManifest", `Applying manifest at "${source}"`);
+    // Every start passes over every file: two Events for each that is as it was would bury the ones that say something.
+    const isNews = seen === undefined || !saysSame(seen, record) || this.#failed.has(addOn);
+    if (isNews) this.#record(subject, "ApplyingManifest", `Applying manifest at "${source}"`);
     let keptKinds: readonly ObjectKind[];
     try {
       const applied = await this.#applyAll(objects, input);
       keptKinds = await this.#prune({ addOn, kinds: allKinds, applied, subject, signal });
     } catch (error) {
       if (!isAbort(error)) {
+        this.#failed.add(addOn);
         const reason = isK3slbError(error, "manifest-kind") ? "ValidateManifestFailed" : "ApplyManifestFailed";
         this.#record(subject, reason, errorMessage(error));
       }
       throw error;
     }
     await this.#writeRecord(marked, { ...record, kinds: [...present, ...keptKinds] }, signal);
-    this.#record(subject, "AppliedManifest", `Applied manifest at "${source}"`);
+    this.#failed.delete(addOn);
+    if (isNews) this.#record(subject, "AppliedManifest", `Applied manifest at "${source}"`);
     this.#options.logger.info("applied manifest", { addOn, source, objects: objects.length });
     return { applied: true, unblocksOthers: present.some(({ kind }) => kind === CRD_KIND || kind === "Namespace") };
   }
