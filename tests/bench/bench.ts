@@ -10,6 +10,7 @@ import { ensureControlPlaneProgram } from "../support/control_plane_program.ts";
 import { ensureTools } from "../support/prerequisites.ts";
 import { benchControlPlane } from "./control_plane_bench.ts";
 import { benchLargeControlPlane } from "./control_plane_large_bench.ts";
+import { benchManifests } from "./manifests_bench.ts";
 import { benchPaths } from "./paths_bench.ts";
 import { benchPorts } from "./ports_bench.ts";
 import { benchProgramming } from "./programming_bench.ts";
@@ -33,6 +34,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "ports", what: "A new connection to the last of N ports", run: benchPorts },
   { name: "programming", what: "Rules into the kernel", run: benchProgramming },
   { name: "control-plane", what: "Services on a real control plane", run: benchControlPlane },
+  { name: "manifests", what: "From a saved manifest to the cluster", run: benchManifests },
   {
     name: "control-plane-large",
     what: "300 Services on 20 nodes, and 300 with default limits",
@@ -54,7 +56,9 @@ async function main(args: readonly string[]): Promise<number> {
   if (!isInWorld()) {
     ensureTools(["namespaces", "bench"], print);
     // Building it needs the machine's own network.
-    if (chosen.some(({ name }) => name.startsWith("control-plane"))) await ensureControlPlaneProgram(print);
+    if (chosen.some(({ name }) => name === "manifests" || name.startsWith("control-plane"))) {
+      await ensureControlPlaneProgram(print);
+    }
     return await enterPrepared(args);
   }
   const program = process.env["K3SLB_PROGRAM"] ?? "";
