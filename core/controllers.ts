@@ -5,7 +5,7 @@ import { startHelm } from "./helm/helm_chart_controller.ts";
 import { startManifests } from "./manifests/manifest_controller.ts";
 import { startNodeHosts } from "./packaged/node_hosts_controller.ts";
 import { type StagedPackaged, stagePackaged } from "./packaged/stage.ts";
-import type { Clock } from "./runtime/clock.ts";
+import { type Clock, pause } from "./runtime/clock.ts";
 import type { ServerOptions } from "./server_options.ts";
 import { detectIpMode } from "./service_lb/kube_proxy_mode.ts";
 import { removeServiceLb } from "./service_lb/remove_service_lb.ts";
@@ -118,7 +118,7 @@ function keepTrying(name: string, parts: ControllerParts, run: (own: ControllerP
         const hint = isK3slbError(error) ? error.hint : undefined;
         if (message !== problem) own.logger.error(`Cannot run this part: ${message}`, { hint });
         problem = message;
-        await clock.sleep(RETRY_MS, signal).catch(() => {});
+        await pause(clock, RETRY_MS, signal);
       }
     }
   };

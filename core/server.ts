@@ -11,7 +11,7 @@ import { runLeaderElection } from "./kube/lease.ts";
 import { createRequestMetrics } from "./kube/request_metrics.ts";
 import { findNodeName } from "./node_identity/find_node_name.ts";
 import { readHostFacts } from "./node_identity/host_facts.ts";
-import type { Clock } from "./runtime/clock.ts";
+import { type Clock, pause } from "./runtime/clock.ts";
 import { startHealthServer } from "./runtime/health.ts";
 import { createMetricRegistry, type MetricRegistry } from "./runtime/metrics.ts";
 import type { ServerOptions } from "./server_options.ts";
@@ -157,7 +157,7 @@ class Server {
           logger.error("The API server does not answer as it should; trying on", { error: message, hint });
         }
         told = message;
-        await clock.sleep(API_RETRY_MS, signal).catch(() => {});
+        await pause(clock, API_RETRY_MS, signal);
       }
     }
   }

@@ -1,7 +1,7 @@
 // A copy of the cluster's objects of one kind, kept up to date by list and watch.
 // Facts: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes (bookmarks, 410 Gone,
 // streaming lists, KEP-3157) and KEP-5504 (resource versions of one kind can be compared as numbers).
-import type { Clock } from "../runtime/clock.ts";
+import { type Clock, pause } from "../runtime/clock.ts";
 import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { KubeClient, ResourceType, Selection, WatchEvent } from "./contract.ts";
@@ -120,7 +120,7 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
         this.#noteFailure(error);
         // A forgotten point in time is no trouble of the server: list again at once, the first time.
         if (isGone(error) && this.#failures === 1) continue;
-        await clock.sleep(this.#backoffMs(), signal).catch(() => {});
+        await pause(clock, this.#backoffMs(), signal);
       }
     }
     this.#isConnected = false;

@@ -41,6 +41,15 @@ export const SYSTEM_CLOCK: Clock = {
   random: () => Math.random(),
 };
 
+/** Waits `delayMs` milliseconds, or until `signal` is aborted: for loops that ask the signal themselves. */
+export async function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  try {
+    await clock.sleep(delayMs, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
 function abortError(): DOMException {
   return new DOMException("The operation was aborted", "AbortError");
 }

@@ -5,7 +5,7 @@ import { isConflict, isNotFound } from "../kube/errors.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { DAEMON_SETS, NODES, PODS, SERVICES } from "../kube/resources.ts";
 import type { DaemonSet, Node, Pod, Service } from "../kube/types.ts";
-import type { Clock } from "../runtime/clock.ts";
+import { type Clock, pause } from "../runtime/clock.ts";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage, isAbort } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
@@ -185,7 +185,7 @@ class ServiceLbController implements ServiceLb {
       } catch (error) {
         if (signal.aborted) return;
         logger.warn("Cannot make the load balancer's ServiceAccount and roles", { error: errorMessage(error) });
-        await clock.sleep(PREREQUISITE_RETRY_MS, signal).catch(() => {});
+        await pause(clock, PREREQUISITE_RETRY_MS, signal);
       }
     }
   }
