@@ -1,7 +1,6 @@
 // The demo as a user starts it: its exit code, its lines, and that nothing of it is left, whatever ends it.
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { worldObstacle } from "../support/netns.ts";
 import { worldKind } from "../support/world.ts";
@@ -31,7 +30,21 @@ const STORY: readonly RegExp[] = [
   /ended by SIGKILL$/m,
   /50 of 50 new connections .* answered$/m,
   /-j DNAT --to-destination 10\.42\.\d\.\d+:8080$/m,
-  /^Shown: \d+ scenes, 6 Services, \d+ answered connections, in [\d.]+ s; no process, namespace or file is left\.$/m,
+  /^ {3}CoreDNS +the server's log +Deploying CoreDNS at 10\.43\.0\.10(, fd43::a)? \(.+\)$/m,
+  /^ {12}Service +kube-dns at 10\.43\.0\.10/m,
+  /^ {12}Deployment +coredns, image \S+coredns:\S+$/m,
+  /^ {3}Traefik +the server's log +Deploying Traefik v3 \(chart \S+\): Kubernetes v1\.\d+\.\d+ is 1\.32 or later$/m,
+  /^ {12}HelmCharts +traefik \d\S+, traefik-crd \d\S+$/m,
+  /^ {12}Job +helm-install-traefik on node\d, image \S+klipper-helm:/m,
+  /^ {3}# NodeHosts in ConfigMap kube-system\/coredns: .*$/m,
+  /^ {3}172\.30\.0\.11 node1\n {3}172\.30\.0\.12 node2\n {3}172\.30\.0\.13 node3\n {3}fd30::11 node1$/m,
+  /^ {3}coredns\.yaml +0600 +\d+ +coredns +[0-9a-f]{12} +ClusterRole, /m,
+  /^ {3}site\.yaml +0644 +\d+ +site +[0-9a-f]{12} +ConfigMap, Service$/m,
+  /^ {3}traefik\.yaml +0600 +\d+ +traefik +[0-9a-f]{12} +HelmChart$/m,
+  /^ {3}a Service and a ConfigMap +both are there +\d+ ms +from 3 nodes after \d+ ms +[0-9a-f]{12}$/m,
+  /^ {3}port 8082 instead of 8081 +the Service has port 8082 +\d+ ms +from 3 nodes after \d+ ms +[0-9a-f]{12}$/m,
+  /^ {3}no ConfigMap any more +ConfigMap gone, Service stays +\d+ ms +- +[0-9a-f]{12}$/m,
+  /^Shown: \d+ scenes, 7 Services, \d+ answered connections, in [\d.]+ s; no process, namespace or file is left\.$/m,
 ];
 
 const obstacle = await worldObstacle();
@@ -42,8 +55,8 @@ Deno.test({
   ...options,
   name: `demo: shows its story to the end, in plain text that fits, and leaves nothing${because}`,
   fn: async () => {
-    const before = leftovers();
-    const { code, stdout, stderr } = await startDemo(worldKind() === "real" ? ["--real"] : []).output();
+    const folder = await Deno.makeTempDir();
+    const { code, stdout, stderr } = await startDemo(worldKind() === "real" ? ["--real"] : [], folder).output();
     const text = new TextDecoder().decode(stdout);
     equal(code, 0, text + new TextDecoder().decode(stderr));
     let rest = text;
@@ -54,7 +67,8 @@ Deno.test({
     }
     deepEqual(text.split("\n").filter((line) => line.length > MAX_WIDTH), []);
     equal(text.includes("\x1b"), false);
-    deepEqual(leftovers(), before);
+    deepEqual(leftovers(folder), NOTHING);
+    await Deno.remove(folder, { recursive: true });
   },
 });
 
@@ -72,18 +86,21 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
       ...options,
       name: `demo: ${signal} ${moment} ends all of it${because}`,
       fn: async () => {
-        const before = leftovers();
-        const child = startDemo(args);
+        const folder = await Deno.makeTempDir();
+        const child = startDemo(args, folder);
         const text = { seen: "" };
         const reading = readInto(child.stdout, text);
         await waitUntil(`the cue "${cue}"`, () => text.seen.includes(cue), { deadlineMs: 120_000 });
+        // What is looked for at the end is seen while it is there.
+        if (text.seen.includes("\n3. ")) ok(leftovers(folder).processes.length > 0, "no process of the world is seen");
         child.kill(signal);
         const status = await child.status;
         await reading;
         await child.stderr.cancel();
         equal(status.code, code, text.seen);
         ok(text.seen.endsWith(`${last}.\n`), text.seen);
-        deepEqual(leftovers(), before);
+        deepEqual(leftovers(folder), NOTHING);
+        await Deno.remove(folder, { recursive: true });
       },
     });
   }
@@ -95,9 +112,11 @@ Deno.test("demo: a flag that is not known is a usage error", async () => {
   match(new TextDecoder().decode(stderr), /--reel[\s\S]*usage: deno task demo/);
 });
 
-function startDemo(args: readonly string[]): Deno.ChildProcess {
+/** Starts the demo; `folder` is where it makes its own one, and known to each of its processes. */
+function startDemo(args: readonly string[], folder?: string): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", DEMO, ...args],
+    env: folder === undefined ? {} : { TMPDIR: folder },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -108,13 +127,24 @@ async function readInto(stream: ReadableStream<Uint8Array>, text: { seen: string
   for await (const part of stream.pipeThrough(new TextDecoderStream())) text.seen += part;
 }
 
-/** The demo's folders, and the processes that are in a PID namespace other than this one, as all of a demo's world are. */
-function leftovers(): { readonly folders: readonly string[]; readonly processes: readonly string[] } {
-  const folders = readdirSync(tmpdir()).filter((name) => name.startsWith("k3slb-demo-")).sort();
+interface Leftovers {
+  readonly folders: readonly string[];
+  readonly processes: readonly string[];
+}
+
+const NOTHING: Leftovers = { folders: [], processes: [] };
+
+/**
+ * What is left of the demo that was started with `folder`: folders in it, and processes that know of it and are in a PID namespace
+ * other than this one, as all of a demo's world are. Other worlds on this machine don't count.
+ */
+function leftovers(folder: string): Leftovers {
+  const folders = readdirSync(folder).filter((name) => name.startsWith("k3slb-demo-")).sort();
   const own = readlinkSync("/proc/self/ns/pid");
   const processes = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
     try {
       if (readlinkSync(`/proc/${pid}/ns/pid`) === own) return [];
+      if (!readFileSync(`/proc/${pid}/environ`, "utf8").split("\0").includes(`TMPDIR=${folder}`)) return [];
       return [`${pid} ${readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ")}`];
     } catch {
       return []; // It has ended meanwhile, or is another user's.

@@ -11,6 +11,8 @@ import { expect } from "./scene.ts";
 export interface Stage {
   readonly world: World;
   readonly ns: TestNamespace;
+  /** The server's manifests folder. */
+  readonly manifestsDir: string;
   /** Names of the Services that scenes made, in the order of their creation. */
   readonly serviceNames: string[];
   readonly counts: { answers: number };

@@ -2,8 +2,11 @@
 // It ends when its standard input ends; all that runs in the world ends with it, as it is the first process of a PID namespace.
 import { join } from "node:path";
 import process from "node:process";
+import { SERVICES } from "../../core/kube/resources.ts";
+import type { Service } from "../../core/kube/types.ts";
 import { DEFAULT_SERVICELB_NAMESPACE } from "../../core/service_lb/labels.ts";
-import { startWorld } from "../support/world.ts";
+import type { Program } from "../support/programs.ts";
+import { startWorld, type World } from "../support/world.ts";
 import { TestNamespace } from "../support/world_objects.ts";
 import { renderPlayground } from "./playground.ts";
 import { type Page, renderBlocks, renderToned } from "./render_text.ts";
@@ -37,7 +40,8 @@ async function play(order: StageOrder): Promise<void> {
   const { dir, page } = order;
   const startMs = performance.now();
   await Deno.writeTextFile(join(dir, NAMESPACE_FILE), await Deno.readLink("/proc/self/ns/pid"));
-  const world = await startWorld({ server: order.kind, dir });
+  const world = await startWorld({ server: order.kind, dir, servers: 0 });
+  const server = await startServer(world);
   const ns = new TestNamespace(world.admin, {
     name: "demo",
     systemNamespace: DEFAULT_SERVICELB_NAMESPACE,
@@ -46,7 +50,8 @@ async function play(order: StageOrder): Promise<void> {
   await ns.create();
   const api = order.kind === "real" ? "real control plane" : "in-memory API server";
   print(renderToned(`   ${api}, one server and three agents started in ${seconds(startMs)}`, "faint", page));
-  const stage: Stage = { world, ns, serviceNames: [], counts: { answers: 0 } };
+  const manifestsDir = join(dir, server.name, "server", "manifests");
+  const stage: Stage = { world, ns, manifestsDir, serviceNames: [], counts: { answers: 0 } };
   for (const [index, { title, play }] of SCENES.entries()) {
     print(`\n${renderToned(`${index + 1}. ${title}`, "strong", page)}\n`);
     for (const line of renderBlocks(await play(stage), page)) print(line);
@@ -63,6 +68,16 @@ async function play(order: StageOrder): Promise<void> {
     await new Promise(() => {}); // Until the life line is closed.
   }
   await world.stop();
+}
+
+/** Starts the server with its packaged parts, which a world's own servers go without. */
+async function startServer(world: World): Promise<Program> {
+  if (world.kind === "memory") {
+    // What a real API server makes itself, and CoreDNS's address is found from.
+    const spec = { clusterIP: "10.43.0.1", ports: [{ name: "https", port: 443, targetPort: 6443 }] };
+    await world.admin.create(SERVICES, { metadata: { namespace: "default", name: "kubernetes" }, spec } as Service);
+  }
+  return await world.startServer(["--disable="]);
 }
 
 function seconds(startMs: number): string {
