@@ -1,42 +1,24 @@
 // The manifests folder on a real control plane: how long from a saved file to the changed object, what 500 files cost at a first start and
 // at a later one, what the server holds in memory meanwhile. The binary is the server; times of objects are those at which a watch saw them.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import type { ResourceType } from "../../core/kube/contract.ts";
-import { CONFIG_MAPS, SERVICE_ACCOUNTS } from "../../core/kube/resources.ts";
-import type { ConfigMap, KubeObject } from "../../core/kube/types.ts";
 import { WRITE_VERBS } from "../support/control_plane_audit.ts";
-import type { Program } from "../support/programs.ts";
-import { waitUntil } from "../support/wait.ts";
-import { SERVER_USER, startWorld, type World } from "../support/world.ts";
 import type { RequestCount } from "../support/world_api.ts";
 import type { BenchContext } from "./bench_context.ts";
-import { memoryOf, nowMs, sum } from "./bench_world.ts";
+import { sum } from "./bench_world.ts";
+import { startManifestsBench, type StartResult } from "./manifests_bench_world.ts";
 import { duration, type Figure, judged, mebibytes } from "./report.ts";
 import { median, percentile } from "./stats.ts";
 
-const ADD_ONS: ResourceType<KubeObject> = {
-  group: "k3s.cattle.io",
-  version: "v1",
-  kind: "Addon",
-  plural: "addons",
-  namespaced: true,
-};
 const FILES = 500;
-/** K3s looks at its folder this often (pkg/deploy, `time.Sleep(15 * time.Second)`). */
+/** K3s looks at its folder this often (its pkg/deploy). */
 const POLL_MS = 15_000;
 const POLL_STEPS = 1_500;
-const QUIET_MS = 1_500;
-const DEADLINE_MS = 60_000;
 /** More than the time between two looks at the folder without a hint of a change. */
 const IDLE_SECONDS = 20;
-const CLOCK_TICK_MS = 10;
 
 /** One file and many files in the folder, a start with new files, a start with known ones. */
 export async function benchManifests(context: BenchContext): Promise<void> {
   await using bench = await startManifestsBench();
-  const saves = context.quick ? 20 : 60;
+  const saves = context.quick ? 16 : 60;
   const files = context.quick ? 100 : FILES;
   const known = `${files} known files`;
 
@@ -50,7 +32,7 @@ export async function benchManifests(context: BenchContext): Promise<void> {
   for (const name of names) bench.write(name, "first");
   const first = await bench.timeStart(() => bench.waitForAll(names, "first"), files + 1);
   const among = await bench.timeSaves("file0", saves);
-  const quietCost = context.quick ? [] : [await bench.idleFigure(files)];
+  const idle = context.quick ? [] : [idleFigure(await bench.timeIdle(IDLE_SECONDS), files + 1)];
   await bench.stop();
 
   const before = await bench.versions();
@@ -65,16 +47,14 @@ export async function benchManifests(context: BenchContext): Promise<void> {
   context.figures([
     ...saveFigures("1 file in the folder", alone),
     ...saveFigures(`${files + 1} files in the folder`, among),
-    ...quietCost,
+    ...idle,
   ]);
   context.print(`\n${files} files of 2 objects each (ConfigMap, ServiceAccount)`);
   context.figures([
     {
       what: `start with ${files} new files: start of the program to the last object`,
       value: duration(first.objectsMs),
-      detail: `${(first.objectsMs / files).toFixed(1)} ms a file; to the last file's record ${
-        duration(first.recordsMs)
-      }`,
+      detail: startDetail(first),
       count: 1,
     },
     { what: "requests per new file", value: (sum(first.requests) / files).toFixed(1), count: files },
@@ -82,7 +62,7 @@ export async function benchManifests(context: BenchContext): Promise<void> {
     {
       what: `start with ${known}: start of the program to the last file`,
       value: duration(again.recordsMs),
-      detail: `first file done after ${duration(again.firstMs)}`,
+      detail: startDetail(again),
       count: 1,
     },
     { what: "requests per known file", value: (sum(again.requests) / files).toFixed(1), count: files },
@@ -120,6 +100,20 @@ function timeFigure(what: string, times: readonly number[]): Figure {
   return { what, value: duration(median(times)), detail, count: times.length };
 }
 
+function idleFigure({ requests, cpuMs }: { readonly requests: number; readonly cpuMs: number }, files: number): Figure {
+  const figure: Figure = {
+    what: `requests in ${IDLE_SECONDS} idle seconds, ${files} files in the folder`,
+    value: String(requests),
+    detail: `processor time ${duration(cpuMs)}`,
+    count: 1,
+  };
+  return judged(figure, requests, { value: 0, direction: "at most", unit: "" });
+}
+
+function startDetail({ firstMs, recordsMs, cpuMs }: StartResult): string {
+  return `first file done after ${duration(firstMs)}, last after ${duration(recordsMs)}; processor ${duration(cpuMs)}`;
+}
+
 function memoryFigure(what: string, { now, peak }: { readonly now: number; readonly peak: number }): Figure {
   return { what, value: mebibytes(peak), detail: `afterwards ${mebibytes(now)}`, count: 1 };
 }
@@ -141,212 +135,4 @@ function printRequests(
     ]),
   ]);
   context.table(["request by the server", "new files", "per file", "known files", "per file"], rows);
-}
-
-/** What a start took. */
-interface StartResult {
-  /** Milliseconds from the start of the program until the first file is done, which has the program's own start in it. */
-  readonly firstMs: number;
-  /** The same until a watch has seen every object. */
-  readonly objectsMs: number;
-  /** The same until every file is done. */
-  readonly recordsMs: number;
-  readonly requests: readonly RequestCount[];
-  readonly memory: { readonly now: number; readonly peak: number };
-}
-
-/** A control plane, a data folder that outlives its servers, and a watch on what its files make. */
-class ManifestsBench implements AsyncDisposable {
-  readonly #world: World;
-  readonly #namespace: string;
-  readonly #dataDir = mkdtempSync(join(tmpdir(), "k3slb-bench-data-"));
-  readonly #end = new AbortController();
-  readonly #seen = new Map<string, { readonly value: string; readonly atMs: number }>();
-  #waiters: (() => void)[] = [];
-  #server: Program | undefined;
-
-  constructor(world: World, namespace: string) {
-    this.#world = world;
-    this.#namespace = namespace;
-    mkdirSync(this.#folder, { recursive: true });
-  }
-
-  get #folder(): string {
-    return join(this.#dataDir, "server", "manifests");
-  }
-
-  write(name: string, value: string): void {
-    const metadata = `metadata: {name: ${name}, namespace: ${this.#namespace}}`;
-    const configMap = `apiVersion: v1\nkind: ConfigMap\n${metadata}\ndata:\n  value: "${value}"\n`;
-    const account = `apiVersion: v1\nkind: ServiceAccount\n${metadata}\n`;
-    writeFileSync(join(this.#folder, `${name}.yaml`), `${configMap}---\n${account}`);
-  }
-
-  /** One name for every server: to the records they are the same one, started again. */
-  async start(): Promise<Program> {
-    const own = ["--data-dir", this.#dataDir, "--node-name", "bench", "--disable=coredns,traefik"];
-    this.#server = await this.#world.startServer([...own, "--log-level", "info"]);
-    return this.#server;
-  }
-
-  /** Ends the server when it has nothing left to do: a file of which the record is not written is not known at the next start. */
-  async stop(): Promise<void> {
-    await untilQuiet(this.#world.api.countRequests());
-    await this.#server?.stop();
-    this.#server = undefined;
-  }
-
-  /** Starts a server and waits until every file's end is in its log. */
-  async timeStart(waitForObjects: () => Promise<number | void>, files: number): Promise<StartResult> {
-    const count = this.#world.api.countRequests();
-    const startMs = nowMs();
-    const server = await this.start();
-    const lines = (): number => server.logTail(10 * files).split("applied manifest").length - 1;
-    const untilApplied = async (wanted: number): Promise<number> => {
-      return await waitUntil(`${wanted} files to be applied`, () => lines() >= wanted && nowMs() - startMs, {
-        deadlineMs: DEADLINE_MS,
-        intervalMs: 20,
-        explain: () => `${lines()} are\n${server.logTail()}`,
-      });
-    };
-    const firstMs = await untilApplied(1);
-    const objectsAtMs = await waitForObjects();
-    const recordsMs = await untilApplied(files);
-    const requests = await untilQuiet(count);
-    const objectsMs = (objectsAtMs ?? nowMs()) - startMs;
-    return { firstMs, objectsMs, recordsMs, requests, memory: memoryOf(server.pid) };
-  }
-
-  /** Saves a file again and again; milliseconds until each change was seen. */
-  async timeSaves(name: string, count: number): Promise<readonly number[]> {
-    const times: number[] = [];
-    for (let i = 0; i < count; i++) {
-      // Not in step with anything that the server does.
-      await pause(100 + Math.random() * 300);
-      const startMs = nowMs();
-      this.write(name, `save ${i}`);
-      times.push(await this.waitFor(name, `save ${i}`) - startMs);
-    }
-    return times;
-  }
-
-  /** Waits until the object of a file has this value; milliseconds since 1970 when that was seen. */
-  async waitFor(name: string, value: string): Promise<number> {
-    const endMs = nowMs() + DEADLINE_MS;
-    while (true) {
-      const seen = this.#seen.get(name);
-      if (seen?.value === value) return seen.atMs;
-      if (nowMs() > endMs) throw new Error(`${name} has "${seen?.value}", not "${value}"\n${this.#world.logs()}`);
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, 1_000);
-        this.#waiters.push(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-      });
-    }
-  }
-
-  /** The same for many; when the last one was seen. */
-  async waitForAll(names: readonly string[], value: string): Promise<number> {
-    let last = 0;
-    for (const name of names) last = Math.max(last, await this.waitFor(name, value));
-    return last;
-  }
-
-  /** What the server asks and computes while nobody saves anything. */
-  async idleFigure(files: number): Promise<Figure> {
-    await untilQuiet(this.#world.api.countRequests());
-    const pid = this.#server?.pid ?? 0;
-    const [count, cpuMs] = [this.#world.api.countRequests(), cpuOf(pid)];
-    await pause(IDLE_SECONDS * 1000);
-    const requests = sum(ownRequests(count()));
-    const figure: Figure = {
-      what: `requests in ${IDLE_SECONDS} idle seconds, ${files + 1} files in the folder`,
-      value: String(requests),
-      detail: `processor time ${duration(cpuOf(pid) - cpuMs)}`,
-      count: 1,
-    };
-    return judged(figure, requests, { value: 0, direction: "at most", unit: "" });
-  }
-
-  /** Version of every object that the files make, AddOns among them. */
-  async versions(): Promise<ReadonlyMap<string, string>> {
-    const { admin } = this.#world;
-    const lists = await Promise.all([
-      admin.list<KubeObject>(CONFIG_MAPS, { namespace: this.#namespace }),
-      admin.list<KubeObject>(SERVICE_ACCOUNTS, { namespace: this.#namespace }),
-      admin.list(ADD_ONS, { namespace: "kube-system" }),
-    ]);
-    return new Map(
-      lists.flatMap(({ items }) =>
-        items.map(({ metadata }) => [metadata?.uid ?? "", metadata?.resourceVersion ?? ""] as const)
-      ),
-    );
-  }
-
-  /** Follows the ConfigMaps; resolves when it does. */
-  async watch(): Promise<void> {
-    const { resourceVersion } = await this.#world.admin.list(CONFIG_MAPS, { namespace: this.#namespace });
-    void this.#follow(resourceVersion);
-  }
-
-  async #follow(from: string): Promise<void> {
-    const { signal } = this.#end;
-    const selection = { namespace: this.#namespace, resourceVersion: from, timeoutSeconds: 1_800, signal };
-    try {
-      for await (const { type, object } of this.#world.admin.watch(CONFIG_MAPS, selection)) {
-        if (type !== "BOOKMARK") this.#note(object);
-      }
-    } catch (error) {
-      if (!signal.aborted) throw error;
-    }
-  }
-
-  #note({ metadata, data }: ConfigMap): void {
-    const [name, value] = [metadata?.name ?? "", data?.["value"] ?? ""];
-    if (this.#seen.get(name)?.value !== value) this.#seen.set(name, { value, atMs: nowMs() });
-    for (const wake of this.#waiters.splice(0)) wake();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#end.abort();
-    await this.#world.stop();
-    rmSync(this.#dataDir, { recursive: true, force: true });
-  }
-}
-
-async function startManifestsBench(): Promise<ManifestsBench> {
-  const world = await startWorld({ server: "real", nodes: 1, dualStack: false, agents: false, servers: 0 });
-  const bench = new ManifestsBench(world, (await world.namespace("bench")).name);
-  await bench.watch();
-  return bench;
-}
-
-/** Requests by the server, watches and its election apart. */
-function ownRequests(requests: readonly RequestCount[]): readonly RequestCount[] {
-  return requests.filter(({ user, verb, resource }) =>
-    user === SERVER_USER && verb !== "watch" && resource !== "leases"
-  );
-}
-
-/** Requests since `count` was made, once the server makes no more. */
-async function untilQuiet(count: () => readonly RequestCount[]): Promise<readonly RequestCount[]> {
-  let [last, sinceMs] = [-1, nowMs()];
-  return await waitUntil("the server to be quiet", () => {
-    const found = ownRequests(count());
-    if (sum(found) !== last) [last, sinceMs] = [sum(found), nowMs()];
-    return nowMs() - sinceMs > QUIET_MS && found;
-  }, { deadlineMs: DEADLINE_MS, intervalMs: 500 });
-}
-
-/** Processor time of a process in milliseconds: user's and system's, fields 14 and 15 of proc_pid_stat(5). */
-function cpuOf(pid: number): number {
-  const text = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * CLOCK_TICK_MS;
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
