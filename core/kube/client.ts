@@ -206,7 +206,7 @@ class TransportKubeClient implements KubeClient {
         apiVersion: "v1",
         kind: "DeleteOptions",
         propagationPolicy: options.propagationPolicy ?? "Background",
-        ...(options.uid === undefined ? {} : { preconditions: { uid: options.uid } }),
+        preconditions: { uid: options.uid, resourceVersion: options.resourceVersion },
         ...(options.gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds: options.gracePeriodSeconds }),
       },
       options,

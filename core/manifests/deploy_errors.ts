@@ -38,3 +38,12 @@ export function kindError(object: ManifestObject): K3slbError {
     retriable: true,
   });
 }
+
+/** The error for an object that is being deleted, such as one that another file had before. Code "manifest-apply". */
+export function leavingError(): K3slbError {
+  return new K3slbError("It is being deleted", {
+    code: "manifest-apply",
+    hint: "The file is tried again; if the object stays, see its metadata.finalizers",
+    retriable: true,
+  });
+}

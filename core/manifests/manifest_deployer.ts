@@ -24,7 +24,7 @@ import {
 } from "./addon.ts";
 import { applyPhases, CRD_KIND, isEstablished, objectToApply } from "./apply_plan.ts";
 import { adoptedFields } from "./adopted_fields.ts";
-import { applyError, kindError, type ObjectFailure } from "./deploy_errors.ts";
+import { applyError, kindError, leavingError, type ObjectFailure } from "./deploy_errors.ts";
 import { findDrift } from "./find_drift.ts";
 import { inParallel, PARALLEL_REQUESTS } from "./in_parallel.ts";
 import type { KindCatalog } from "./kind_catalog.ts";
@@ -220,8 +220,9 @@ export class ManifestDeployer {
 
   /** After this, dying at any point makes the next start apply the file again. */
   async #markUnfinished(seen: AddOn | undefined, record: AddOnRecord, signal: AbortSignal): Promise<AddOn> {
-    // A forced pass over unchanged content has nothing to lose: it ends where it began.
-    if (seen !== undefined && saysSame(seen, record)) return seen;
+    // A forced pass over unchanged content has nothing to lose, also when another server made it: it ends where it began.
+    const server = seen?.metadata?.annotations?.[SERVER_ANNOTATION] ?? record.server;
+    if (seen !== undefined && saysSame(seen, { ...record, server })) return seen;
     return await this.#writeRecord(seen, { ...record, checksum: "" }, signal);
   }
 
@@ -240,6 +241,8 @@ export class ManifestDeployer {
         try {
           const type = await this.#locate(object, input.signal);
           const result = await this.#applyOne({ ...object, type }, input);
+          // Applied to, it goes all the same; the record must not say that it is there.
+          if (result.metadata?.deletionTimestamp !== undefined) throw leavingError();
           applied.push({ type, object: result });
         } catch (error) {
           if (isAbort(error)) throw error;

@@ -39,21 +39,60 @@ export async function findObjects(input: FindInput): Promise<readonly SeenObject
 export async function pruneObjects(
   input: FindInput & { readonly applied: readonly SeenObject[]; readonly logger: Logger },
 ): Promise<PrunePlan> {
-  const { client, addOn, applied, logger } = input;
-  const plan = prunePlan({
-    addOn,
-    seen: await findObjects(input),
-    wanted: new Set(applied.map(identityOf)),
-    wantedUids: new Set(applied.map(({ object }) => object.metadata?.uid ?? "")),
-  });
+  const { addOn, applied, logger } = input;
+  const planFor = (seen: readonly SeenObject[]): PrunePlan =>
+    prunePlan({
+      addOn,
+      seen,
+      wanted: new Set(applied.map(identityOf)),
+      wantedUids: new Set(applied.map(({ object }) => object.metadata?.uid ?? "")),
+    });
+  const plan = planFor(await findObjects(input));
   for (const phase of removalPhases(plan.remove)) {
-    await inParallel(phase, PARALLEL_REQUESTS, async ({ type, object }) => {
-      await removeObject(client, { type, object, ...(input.signal === undefined ? {} : { signal: input.signal }) });
-      logger.debug("pruned object", { addOn, kind: type.kind, name: nameOf(object) });
+    await inParallel(phase, PARALLEL_REQUESTS, async (seen) => {
+      const isGone = await removeUnchanged(input, { seen, isStillGoing: (now) => planFor([now]).remove.length > 0 });
+      const fields = { addOn, kind: seen.type.kind, name: nameOf(seen.object) };
+      logger.debug(isGone ? "pruned object" : "left object that has another owner now", fields);
     });
   }
   if (plan.remove.length > 0) logger.info("pruned objects", { addOn, objects: plan.remove.length });
   return plan;
+}
+
+/**
+ * Deletes an object in the very state that was decided about: another file may take it over at any moment, and what was
+ * just applied for that one must not go. Says whether the object is gone.
+ */
+async function removeUnchanged(
+  { client, signal }: Pick<FindInput, "client" | "signal">,
+  target: { readonly seen: SeenObject; readonly isStillGoing: (now: SeenObject) => boolean },
+): Promise<boolean> {
+  const { type } = target.seen;
+  const call = signal === undefined ? {} : { signal };
+  let { object } = target.seen;
+  for (let attempt = 1;; attempt++) {
+    const { name = "", namespace, uid, resourceVersion } = object.metadata ?? {};
+    const key = { name, ...(namespace === undefined ? {} : { namespace }) };
+    try {
+      await client.delete(type, key, {
+        ...call,
+        ...(uid === undefined ? {} : { uid }),
+        ...(resourceVersion === undefined ? {} : { resourceVersion }),
+      });
+      return true;
+    } catch (error) {
+      if (isNotFound(error)) return true;
+      if (!isConflict(error) || attempt === MAX_REMOVE_ATTEMPTS) throw error;
+    }
+    try {
+      object = await client.get<KubeObject>(type, key, call);
+    } catch (error) {
+      if (isNotFound(error)) return true;
+      throw error;
+    }
+    // Another object of that name shows as one that is not ours, or as ours: both are decided about anew.
+    if (!target.isStillGoing({ type, object })) return false;
+  }
 }
 
 /** Deletes exactly this object; one that is gone already, or was replaced by another of its name, is left alone. */
@@ -81,3 +120,6 @@ export function nameOf(object: KubeObject): string {
 function identityOf({ type, object }: SeenObject): string {
   return objectIdentity(type, { namespace: object.metadata?.namespace ?? "", name: object.metadata?.name ?? "" });
 }
+
+/** An object whose status never rests is tried again with its file. */
+const MAX_REMOVE_ATTEMPTS = 10;

@@ -45,15 +45,22 @@ Deno.test("client sends paths, queries and bodies in the API's terms", async () 
   await client.patch(SERVICES, { namespace: "ns", name: "s" }, { type: "merge", body: {} }, { subresource: "status" });
   await client.delete(NODES, { name: "n" }, { uid: "u" });
   await client.create(CONFIG_MAPS, object, { dryRun: true, fieldValidation: "Strict" });
+  await client.delete(NODES, { name: "n" }, { uid: "u", resourceVersion: "7" });
+  await client.delete(NODES, { name: "n" });
   assert.deepEqual(api.seen.map(({ method, url }) => `${method} ${url}`), [
     "PATCH /api/v1/namespaces/ns/configmaps/a?fieldManager=k3slb&force=true",
     "PATCH /api/v1/namespaces/ns/services/s/status?fieldManager=k3slb",
     "DELETE /api/v1/nodes/n",
     "POST /api/v1/namespaces/ns/configmaps?fieldManager=k3slb&fieldValidation=Strict&dryRun=All",
+    "DELETE /api/v1/nodes/n",
+    "DELETE /api/v1/nodes/n",
   ]);
   assert.equal(api.seen[0]?.headers["content-type"], "application/apply-patch+yaml");
   assert.deepEqual(JSON.parse(api.seen[0]?.body ?? ""), { ...object, apiVersion: "v1", kind: "ConfigMap" });
-  assert.deepEqual(JSON.parse(api.seen[2]?.body ?? "").preconditions, { uid: "u" });
+  assert.deepEqual(
+    [2, 4, 5].map((index) => JSON.parse(api.seen[index]?.body ?? "").preconditions),
+    [{ uid: "u" }, { uid: "u", resourceVersion: "7" }, {}],
+  );
   assert.equal(api.connections, 1, "one kept-alive connection serves them all");
 });
 

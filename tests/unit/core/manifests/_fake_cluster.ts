@@ -40,6 +40,8 @@ const BUILT_IN: readonly ResourceType[] = [
 export class FakeCluster {
   readonly objects = new Map<string, KubeObject>();
   readonly requests: FakeRequest[] = [];
+  /** Names of objects that a finalizer holds: they take writes and are being deleted. */
+  readonly leaving = new Set<string>();
   /** May throw, or abort a signal, before the request is done. */
   onRequest: (request: FakeRequest) => void | Promise<void> = () => {};
   readonly #types: ResourceType[] = [...BUILT_IN];
@@ -110,7 +112,12 @@ export class FakeCluster {
         const version = String(++this.#version);
         const stored = {
           ...(JSON.parse(JSON.stringify(object)) as T),
-          metadata: { ...object.metadata, uid: before?.metadata?.uid ?? `uid-${version}`, resourceVersion: version },
+          metadata: {
+            ...object.metadata,
+            uid: before?.metadata?.uid ?? `uid-${version}`,
+            resourceVersion: version,
+            ...(this.leaving.has(name) ? { deletionTimestamp: "2026-01-01T00:00:00Z" } : {}),
+          },
           ...(type.kind === "CustomResourceDefinition" ? this.#establish(object) : {}),
         };
         if (options.dryRun !== true) this.objects.set(key, stored);
@@ -118,7 +125,11 @@ export class FakeCluster {
       },
       delete: async (type, key, options = {}) => {
         await enter({ verb: "delete", kind: type.kind, name: key.name }, options.signal);
-        if (!this.objects.delete(keyOf(type, key))) throw notFound(type, key.name);
+        const metadata = this.objects.get(keyOf(type, key))?.metadata;
+        if (metadata === undefined) throw notFound(type, key.name);
+        const { uid = metadata.uid, resourceVersion = metadata.resourceVersion } = options;
+        if (uid !== metadata.uid || resourceVersion !== metadata.resourceVersion) throw conflict(type, key.name);
+        this.objects.delete(keyOf(type, key));
       },
       discover: async (apiVersion, options = {}) => {
         await enter({ verb: "discover", kind: apiVersion, name: "" }, options.signal);
@@ -181,5 +192,12 @@ function notFound(type: ResourceType<KubeObject>, name: string): Error {
   return statusError({ reason: "NotFound", message: `${type.plural} "${name}" not found` }, {
     action: { verb: "get", resource: type.plural, name },
     httpStatus: 404,
+  });
+}
+
+function conflict(type: ResourceType<KubeObject>, name: string): Error {
+  return statusError({ reason: "Conflict", message: "the object has been modified" }, {
+    action: { verb: "delete", resource: type.plural, name },
+    httpStatus: 409,
   });
 }

@@ -1,0 +1,107 @@
+// What tests of the deployer share: a folder that goes with the test, a fake cluster, and small manifests.
+import { mkdir, mkdtemp, rm, unlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import {
+  type ManifestSettings,
+  type PackagedFile,
+  startManifests,
+} from "../../../../core/manifests/manifest_controller.ts";
+import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
+import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
+import { waitUntil } from "../../../support/wait.ts";
+import { FakeCluster, FakeEvents } from "./_fake_cluster.ts";
+
+/** A manifests folder, the cluster beside it, and how to run the deployer on both. */
+export interface Setup {
+  readonly cluster: FakeCluster;
+  readonly events: FakeEvents;
+  readonly folder: string;
+  readonly dataDir: string;
+  write(path: string, content: string): Promise<void>;
+  remove(path: string): Promise<void>;
+  run(options?: Partial<ManifestSettings>, packagedFiles?: readonly PackagedFile[]): Run;
+}
+
+/** A running deployer. */
+export interface Run {
+  readonly done: Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Calls `test` with a fresh folder and cluster; what it runs is ended after it. */
+export async function withFolder(test: (setup: Setup) => Promise<void>): Promise<void> {
+  const dataDir = await mkdtemp(join(tmpdir(), "manifests-"));
+  const folder = join(dataDir, "server", "manifests");
+  const cluster = new FakeCluster();
+  const events = new FakeEvents();
+  const runs: Run[] = [];
+  try {
+    await mkdir(folder, { recursive: true });
+    await test({
+      cluster,
+      events,
+      folder,
+      dataDir,
+      write: async (path, content) => {
+        await mkdir(dirname(join(folder, path)), { recursive: true });
+        await writeFile(join(folder, path), content);
+      },
+      remove: (path) => unlink(join(folder, path)),
+      run: (options = {}, packagedFiles = []) => {
+        const ending = new AbortController();
+        const { done } = startManifests({
+          client: cluster.client(),
+          clock: SYSTEM_CLOCK,
+          logger: SILENT_LOGGER,
+          events,
+          signal: ending.signal,
+          packagedFiles,
+          options: {
+            dataDir,
+            disable: [],
+            pruneDeletedManifests: false,
+            server: "server-1",
+            processRoot: "",
+            rescanIntervalMs: 200,
+            ...options,
+          },
+        });
+        const run = {
+          done,
+          stop: async (): Promise<void> => {
+            ending.abort();
+            await done;
+          },
+        };
+        runs.push(run);
+        return run;
+      },
+    });
+  } finally {
+    for (const run of runs) await run.stop().catch(() => {});
+    await rm(dataDir, { recursive: true });
+  }
+}
+
+/** A ConfigMap as the text of a manifest. */
+export function configMap(name: string, data: Readonly<Record<string, string>> = {}): string {
+  return JSON.stringify({ apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace: "default" }, data });
+}
+
+/** The checksum in an AddOn. */
+export function checksum(cluster: FakeCluster, name: string): unknown {
+  return (cluster.get("Addon", name)?.["spec"] as { checksum?: string } | undefined)?.checksum;
+}
+
+/** The server whose file an AddOn was made of. */
+export function serverOf(cluster: FakeCluster, name: string): string | undefined {
+  return cluster.get("Addon", name)?.metadata?.annotations?.["k3slb.io/server"];
+}
+
+/** Waits until the AddOns have a checksum. */
+export async function untilApplied(cluster: FakeCluster, ...names: readonly string[]): Promise<void> {
+  await waitUntil(`AddOns ${names} applied`, () => names.every((name) => Boolean(checksum(cluster, name))), {
+    explain: () => cluster.names().join(", "),
+  });
+}

@@ -1,0 +1,72 @@
+// Objects and records that change hands: between two files, two servers, or with someone who writes to them meanwhile.
+import assert from "node:assert/strict";
+import { waitUntil } from "../../../support/wait.ts";
+import { checksum, configMap, serverOf, untilApplied, withFolder } from "./_manifest_folder.ts";
+
+Deno.test("startManifests takes over what another server applied of the same content with one write of the record", () =>
+  withFolder(async ({ cluster, write, run }) => {
+    await write("app.yaml", configMap("app"));
+    const first = run({ server: "server-2" });
+    await untilApplied(cluster, "app");
+    await first.stop();
+    const before = cluster.requests.length;
+    run({ server: "server-1" });
+    await waitUntil("taken over", () => serverOf(cluster, "app") === "server-1");
+    const writes = cluster.requests.slice(before).filter(({ verb }) => verb === "apply" || verb === "delete");
+    // A checksum that is empty in between would make the next server believe that nothing was applied.
+    assert.deepEqual(writes.map(({ kind }) => kind), ["ConfigMap", "Addon"]);
+  }));
+
+Deno.test("startManifests does not prune an object that another file has just taken over", () =>
+  withFolder(async ({ cluster, write, run }) => {
+    await write("a.yaml", `${configMap("stays")}\n---\n${configMap("moves")}`);
+    await write("b.yaml", configMap("own"));
+    run();
+    await untilApplied(cluster, "a", "b");
+    const taken = Promise.withResolvers<void>();
+    let deletions = 0;
+    cluster.onRequest = async ({ verb, name }) => {
+      if (verb === "delete" && name === "moves" && deletions++ === 0) await taken.promise;
+    };
+    await write("a.yaml", configMap("stays", { again: "1" }));
+    await waitUntil("the deletion to be on its way", () => deletions === 1);
+    await write("b.yaml", `${configMap("own")}\n---\n${configMap("moves")}`);
+    const owner = (): string | undefined =>
+      cluster.get("ConfigMap", "moves")?.metadata?.annotations?.["objectset.rio.cattle.io/owner-name"];
+    await waitUntil("the other file to have it", () => owner() === "b");
+    await untilApplied(cluster, "b");
+    taken.resolve();
+    await untilApplied(cluster, "a");
+    assert.equal(owner(), "b");
+    assert.equal(deletions, 1);
+  }));
+
+Deno.test("startManifests prunes an object that someone else wrote to in between", () =>
+  withFolder(async ({ cluster, write, run }) => {
+    await write("a.yaml", `${configMap("stays")}\n---\n${configMap("goes")}`);
+    run();
+    await untilApplied(cluster, "a");
+    let deletions = 0;
+    cluster.onRequest = ({ verb, name }) => {
+      if (verb !== "delete" || name !== "goes" || deletions++ > 0) return;
+      const key = [...cluster.objects.keys()].find((each) => each.endsWith("/goes")) ?? "";
+      const object = cluster.objects.get(key) ?? {};
+      cluster.objects.set(key, { ...object, metadata: { ...object.metadata, resourceVersion: "later" } });
+    };
+    await write("a.yaml", configMap("stays", { again: "1" }));
+    await waitUntil("it to be gone", () => cluster.get("ConfigMap", "goes") === undefined);
+    assert.equal(deletions, 2);
+  }));
+
+Deno.test("startManifests applies an object again that was being deleted", () =>
+  withFolder(async ({ cluster, events, write, run }) => {
+    cluster.leaving.add("app");
+    await write("app.yaml", configMap("app"));
+    run();
+    const failed = await waitUntil("Event", () => events.list.find(({ reason }) => reason === "ApplyManifestFailed"));
+    assert.match(failed.message, /\(document 1, line 1\): ConfigMap "app": It is being deleted/);
+    assert.equal(checksum(cluster, "app"), "");
+    cluster.leaving.clear();
+    await untilApplied(cluster, "app");
+    assert.equal(cluster.get("ConfigMap", "app")?.metadata?.deletionTimestamp, undefined);
+  }));
