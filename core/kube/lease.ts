@@ -197,22 +197,32 @@ class Candidate {
 
   /** Safe to call if the Lease is not ours: the version makes the write conditional. */
   async #release(): Promise<void> {
-    const { client, identity, logger, name } = this.#options;
+    const { identity, logger, name } = this.#options;
     if (this.#observed === undefined || this.#holder() !== identity) return;
-    const record = this.#record(this.#observed);
     try {
-      await client.update(
-        LEASES,
-        { ...record, spec: { ...record.spec, holderIdentity: "", leaseDurationSeconds: 1 } },
-        {
-          timeoutMs: RELEASE_TIMEOUT_MS,
-        },
-      );
+      await this.#giveUp(this.#observed);
     } catch (error) {
       logger.debug("Lease was not released; it expires by itself", { lease: name, error: errorMessage(error) });
     }
     this.#observed = undefined;
     this.#mustRead = true;
+  }
+
+  async #giveUp(held: Lease): Promise<void> {
+    const { client, namespace, name, identity } = this.#options;
+    const options = { timeoutMs: RELEASE_TIMEOUT_MS };
+    const released = (lease: Lease): Lease => {
+      const record = this.#record(lease);
+      return { ...record, spec: { ...record.spec, holderIdentity: "", leaseDurationSeconds: 1 } };
+    };
+    try {
+      await client.update(LEASES, released(held), options);
+    } catch (error) {
+      if (!isConflict(error)) throw error;
+      // A renewal that the end cut off may have arrived all the same.
+      const present = await client.get(LEASES, { namespace, name }, options);
+      if (present.spec?.holderIdentity === identity) await client.update(LEASES, released(present), options);
+    }
   }
 
   #record(present: Lease | undefined): Lease {

@@ -106,6 +106,38 @@ Deno.test("runLeaderElection has one leader, who renews; the next one leads at o
   await stopAll(clock, a, b);
 });
 
+Deno.test("runLeaderElection releases a lease whose last renewal arrived without an answer", async () => {
+  const clock = createFakeClock();
+  const server = new LeaseServer();
+  const a = join(server, clock, "a");
+  await clock.advance(10_000);
+  const { lease } = server;
+  assert.equal(lease?.spec?.holderIdentity, "a");
+  // What the server has when the answer to a renewal is lost.
+  server.lease = { ...lease, metadata: { ...lease?.metadata, resourceVersion: "unheard" } };
+  a.stop.abort();
+  await clock.advance(0);
+  await a.done;
+  assert.equal(server.lease?.spec?.holderIdentity, "");
+});
+
+Deno.test("runLeaderElection leaves the lease to another process that took it", async () => {
+  const clock = createFakeClock();
+  const server = new LeaseServer();
+  const a = join(server, clock, "a");
+  await clock.advance(10_000);
+  const { lease } = server;
+  server.lease = {
+    ...lease,
+    metadata: { ...lease?.metadata, resourceVersion: "taken" },
+    spec: { ...lease?.spec, holderIdentity: "b" },
+  };
+  a.stop.abort();
+  await clock.advance(0);
+  await a.done;
+  assert.equal(server.lease?.spec?.holderIdentity, "b");
+});
+
 Deno.test("runLeaderElection takes over within 20 s of a death, and never while the leader still leads", async () => {
   const clock = createFakeClock();
   const server = new LeaseServer();
