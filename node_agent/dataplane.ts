@@ -13,7 +13,7 @@ import { otherPrograms, probeCapabilities } from "./capabilities.ts";
 import type { Capabilities, FamilyCapabilities } from "./capabilities.ts";
 import { ConntrackCleaner } from "./conntrack.ts";
 import { planConntrackChecks, planConntrackCleanup } from "./conntrack_plan.ts";
-import type { ApplyReport, Dataplane, ForwardingPlan, RepairReport } from "./dataplane_contract.ts";
+import type { ApplyReport, Dataplane, ForwardedPort, ForwardingPlan, RepairReport } from "./dataplane_contract.ts";
 import { desiredRuleSet } from "./desired_ruleset.ts";
 import type { PortFailure, PortRules } from "./desired_ruleset.ts";
 import { createExec } from "./exec.ts";
@@ -113,6 +113,8 @@ class KernelDataplane implements Dataplane {
   readonly #conntrack: ConntrackCleaner;
   /** The plan whose flows may be in connection tracking. */
   #plan: ForwardingPlan | undefined;
+  /** Ports that each family's rules in the kernel are for. */
+  readonly #served = new Map<IpFamily, ReadonlySet<string>>();
   #sweptOtherBackend = false;
   #repairs = 0;
   #foreignDrops: readonly string[] = [];
@@ -147,6 +149,7 @@ class KernelDataplane implements Dataplane {
   remove(signal?: AbortSignal): Promise<readonly string[]> {
     return this.#serially(async () => {
       this.#plan = undefined;
+      this.#served.clear();
       const removed: string[] = [];
       for (const { writer } of this.#families) removed.push(...await writer.remove(signal));
       removed.push(...await this.#removeFromOtherBackend(signal));
@@ -161,6 +164,7 @@ class KernelDataplane implements Dataplane {
     const ruleCounts: Partial<Record<IpFamily, number>> = {};
     let chainsWritten = 0;
     let firstError: unknown;
+    let isWritten = false;
     for (const { family, capabilities, writer, memo } of this.#families) {
       const features = { ...capabilities, routeLocalnet };
       memo.startPass();
@@ -171,17 +175,22 @@ class KernelDataplane implements Dataplane {
       });
       try {
         chainsWritten += await writer.write(wanted.ruleSet, signal);
+        isWritten = true;
         families.push(family);
+        this.#served.set(family, new Set(plan.ports.map(portName)));
         failures.push(...wanted.failures);
         ruleCounts[family] = writer.ruleCount;
       } catch (error) {
         if (isAbort(error)) throw error;
         firstError ??= error;
-        failures.push(...failAll(plan, family, errorMessage(error)));
+        // A table is written as a whole or not at all: what an earlier plan had goes on being served.
+        const served = this.#served.get(family);
+        if (served) families.push(family);
+        failures.push(...failAll(plan, family, errorMessage(error)).filter(({ port }) => !served?.has(portName(port))));
         this.#options.log.error(`Cannot write the ${family} rules`, { error: errorMessage(error) });
       }
     }
-    if (families.length === 0) throw firstError ?? noFamily();
+    if (!isWritten) throw firstError ?? noFamily();
     if (!this.#sweptOtherBackend) await this.#sweepOtherBackend(signal);
     const localIps = (await this.#options.host.localIps()).flatMap((ip) => canonicalIp(ip) ?? []);
     if (!this.#plan) this.#conntrack.scheduleChecks(planConntrackChecks(plan, localIps));
@@ -262,6 +271,10 @@ class KernelDataplane implements Dataplane {
 
 function failAll(plan: ForwardingPlan, family: IpFamily, reason: string): readonly PortFailure[] {
   return plan.ports.filter((port) => port.families.includes(family)).map((port) => ({ port, family, reason }));
+}
+
+function portName(port: ForwardedPort): string {
+  return `${port.namespace}/${port.service} ${port.protocol} ${port.port}`;
 }
 
 function noFamily(): K3slbError {

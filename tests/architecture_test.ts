@@ -54,7 +54,7 @@ const RULES: readonly Rule[] = [
   },
   {
     name: "feature folders of core never import each other",
-    why: "they meet in core/server.ts, so that each can change alone",
+    why: "they meet in core/controllers.ts, so that each can change alone",
     breaches: (file) => {
       const own = FEATURE_FOLDERS.find((folder) => under(file, `core/${folder}/`));
       if (!own) return [];

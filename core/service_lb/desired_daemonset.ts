@@ -2,6 +2,7 @@
 // Facts: k3s `pkg/cloudprovider/servicelb.go` and klipper-lb `entry` (data plane `pods`: names, labels, env contract, sysctls);
 // the placeholders of data plane `agent` hold node ports for the scheduler and have no rights.
 import type { DaemonSet, Service, Toleration } from "../kube/types.ts";
+import { imageFrom } from "../shared/image.ts";
 import type { IpFamily } from "../shared/ip.ts";
 import {
   APPLIED_HASH_ANNOTATION,
@@ -235,14 +236,6 @@ function copyResources(settings: ServiceSettings): NonNullable<Container["resour
     ...(resources.requests === undefined ? {} : { requests: { ...resources.requests } }),
     ...(resources.limits === undefined ? {} : { limits: { ...resources.limits } }),
   };
-}
-
-/** The registry takes the place of the image's own host, if it names one. */
-function imageFrom(registry: string, image: string): string {
-  if (registry === "") return image;
-  const [first = "", ...rest] = image.split("/");
-  const hasHost = rest.length > 0 && (/[.:]/.test(first) || first === "localhost");
-  return `${registry.replace(/\/+$/, "")}/${hasHost ? rest.join("/") : image}`;
 }
 
 /** Whether `actual` has everything that is in `wanted`. Lists must be equally long; amounts of resources are left to the hash. */

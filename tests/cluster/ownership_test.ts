@@ -1,7 +1,7 @@
 // What the server touches, what it leaves alone, and what remains when it is told to stop: classes, finalizers, orphans,
 // long names, many ports, wrong values, idle time.
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { DAEMON_SETS, SERVICES } from "../../core/kube/resources.ts";
+import { DAEMON_SETS, ENDPOINT_SLICES, SERVICES } from "../../core/kube/resources.ts";
 import type { DaemonSet } from "../../core/kube/types.ts";
 import {
   DATAPLANE_LABEL,
@@ -129,6 +129,32 @@ if (await enterWorld(import.meta.url)) {
     for (const port of [ports[0], ports[49], ports[99]]) {
       await world.waitForAnswer(world.client, { protocol: "tcp", ip: world.node("node2").ip4, port: port ?? 0 });
     }
+  });
+
+  test("a Service with 1,000 endpoints has them all in the rules, and others are served as before", async ({ world, ns }) => {
+    const port = world.port();
+    await ns.createService({ name: "crowd", ports: [port], spec: { selector: {} } });
+    for (let slice = 0; slice < 10; slice++) {
+      await world.admin.create(ENDPOINT_SLICES, {
+        metadata: {
+          name: `crowd-${slice}`,
+          namespace: ns.name,
+          labels: { "kubernetes.io/service-name": "crowd" },
+        },
+        addressType: "IPv4",
+        ports: [{ name: `tcp-${port}`, port: 8080, protocol: "TCP" }],
+        endpoints: Array.from({ length: 100 }, (_, i) => ({ addresses: [`10.42.${100 + slice}.${i + 1}`] })),
+      });
+    }
+    await ns.waitForIngress("crowd", world.nodeIps);
+    await waitUntil("1,000 endpoints in the kernel", async () => {
+      const rules = await world.node("node1").ns.run("iptables-save", ["-t", "nat"]);
+      return rules.split("\n").filter((line) => /--to-destination 10\.42\.1\d\d\.\d+:8080/.test(line)).length === 1000;
+    });
+    const other = world.port();
+    await ns.createApp({ name: "web", nodes: ["node1"] });
+    await ns.createService({ name: "web", ports: [other] });
+    await world.waitForAnswer(world.client, { protocol: "tcp", ip: world.node("node1").ip4, port: other });
   });
 
   test("names of 63 characters that differ at the end have DaemonSets of their own, 63 characters at most", async ({ world, ns }) => {

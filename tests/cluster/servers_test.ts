@@ -1,6 +1,6 @@
 // Servers that come, go, take over and are switched: what they install, what they remove, and that traffic does not notice.
 import { deepEqual, equal, ok } from "node:assert/strict";
-import { LEASES } from "../../core/kube/resources.ts";
+import { LEASES, SERVICES } from "../../core/kube/resources.ts";
 import { DATAPLANE_LABEL } from "../../core/service_lb/labels.ts";
 import { enterWorld } from "../support/netns.ts";
 import type { Program } from "../support/programs.ts";
@@ -137,6 +137,25 @@ if (await enterWorld(import.meta.url)) {
       500,
     );
     deepEqual(await ns.ingress("later"), []);
+    await stopAll(world.servers);
+  });
+
+  test("Any service load balancer can be used: with `--disable=servicelb` a different one, such as MetalLB, has Services to itself", async ({ world, ns }) => {
+    await world.startServer(["--disable=servicelb,coredns,traefik"]);
+    const port = world.port();
+    await ns.createService({ name: "web", ports: [port] });
+    const status = { loadBalancer: { ingress: [{ ip: "198.51.100.7" }] } };
+    await world.admin.patch(SERVICES, { namespace: ns.name, name: "web" }, { type: "merge", body: { status } }, {
+      subresource: "status",
+    });
+    const before = await ns.service("web");
+    await staysTrue(
+      "the other balancer's address stays",
+      async () => (await ns.service("web")).metadata?.resourceVersion === before.metadata?.resourceVersion,
+      1000,
+    );
+    deepEqual(await ns.ingress("web"), ["198.51.100.7"]);
+    deepEqual(await ns.daemonSets("web"), []);
     await stopAll(world.servers);
   });
 }
