@@ -1,4 +1,9 @@
-// Builds the real control plane's programs if they are not there yet, so that no test has to wait for it.
+// Gets what the suite on the real control plane needs and can't fetch inside a private world: the control plane's programs, built once,
+// and helm.
 import { ensureControlPlaneProgram } from "./control_plane_program.ts";
+import { ensureHelmProgram } from "./helm_program.ts";
 
-if (import.meta.main) await ensureControlPlaneProgram();
+if (import.meta.main) {
+  await ensureControlPlaneProgram();
+  await ensureHelmProgram();
+}
