@@ -54,6 +54,11 @@ export class ChartPasses {
   readonly #warnings: ValuesWarnings;
   /** How often a configuration was tried, while its next Job waits for the last one to go. */
   readonly #attempts = new Map<string, { readonly hash: string; readonly attempt: number }>();
+  /**
+   * Uids of charts that were let go. The watch still shows them for a moment, and what is removed with them brings them back here: to make
+   * it anew would leave a ClusterRoleBinding that nobody owns.
+   */
+  readonly #released = new Map<string, string>();
 
   constructor(parts: ChartPassParts) {
     const { client, view, logger, options, env, events } = parts;
@@ -77,13 +82,15 @@ export class ChartPasses {
     const seen = view.charts.objects.get(key);
     if (seen === undefined) {
       this.#attempts.delete(key);
+      this.#released.delete(key);
       await this.#parts.secrets.secretsFor(key, { namespace: "", names: [] });
       this.#failures.keepOnly(new Set([...view.jobs.objects.values()].map(({ metadata }) => metadata?.uid ?? "")));
       return undefined;
     }
     if (whyIgnored(seen, this.#controllerName) !== undefined) return undefined;
     const isDeleting = seen.metadata?.deletionTimestamp !== undefined;
-    if (isDeleting && !seen.metadata?.finalizers?.includes(FINALIZER)) return undefined;
+    const isReleased = !seen.metadata?.finalizers?.includes(FINALIZER) || this.#released.get(key) === seen.metadata.uid;
+    if (isDeleting && isReleased) return undefined;
     const claimed = await this.#claim(seen, signal);
     try {
       return await this.#pass(key, claimed, signal);
@@ -272,6 +279,8 @@ export class ChartPasses {
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }
+    const { namespace, name } = chartKey(chart);
+    this.#released.set(`${namespace}/${name}`, metadata?.uid ?? "");
   }
 
   async #sayRefused(chart: HelmChart, message: string, signal: AbortSignal): Promise<void> {

@@ -8,10 +8,16 @@ import {
 } from "../../../../core/helm/helm_chart.ts";
 import { startHelm } from "../../../../core/helm/helm_chart_controller.ts";
 import { createKubeClient } from "../../../../core/kube/client.ts";
-import type { KubeClient } from "../../../../core/kube/contract.ts";
+import type { KubeClient, WatchEvent } from "../../../../core/kube/contract.ts";
 import type { EventContent } from "../../../../core/kube/events.ts";
-import { CONFIG_MAPS, JOBS, SECRETS, SERVICE_ACCOUNTS } from "../../../../core/kube/resources.ts";
-import type { Job } from "../../../../core/kube/types.ts";
+import {
+  CLUSTER_ROLE_BINDINGS,
+  CONFIG_MAPS,
+  JOBS,
+  SECRETS,
+  SERVICE_ACCOUNTS,
+} from "../../../../core/kube/resources.ts";
+import type { Job, KubeObject } from "../../../../core/kube/types.ts";
 import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import { K3slbError } from "../../../../core/shared/errors.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
@@ -24,6 +30,8 @@ interface Setup {
   readonly events: EventContent[];
   /** Verbs and kinds of the controller's writes, Events apart. */
   readonly writes: string[];
+  /** Milliseconds by which the controller hears later of charts that went. */
+  newsDelayMs: number;
   /** Throws for requests that shall fail. */
   fault: (verb: string, plural: string) => void;
   createChart(name: string, spec?: HelmChartSpec, metadata?: HelmChart["metadata"]): Promise<HelmChart>;
@@ -44,6 +52,7 @@ async function withController(test: (setup: Setup) => Promise<void>): Promise<vo
     client,
     events,
     writes,
+    newsDelayMs: 0,
     fault: () => {},
     createChart: (name, spec = {}, metadata = {}) =>
       client.create(HELM_CHARTS, {
@@ -63,7 +72,10 @@ async function withController(test: (setup: Setup) => Promise<void>): Promise<vo
       const type = args[0] as { readonly plural?: string };
       setup.fault(verb, type?.plural ?? "");
       if (["create", "update", "patch", "apply", "delete"].includes(verb)) writes.push(`${verb} ${type.plural}`);
-      return (target[verb] as (...all: unknown[]) => unknown).apply(target, args);
+      const result = (target[verb] as (...all: unknown[]) => unknown).apply(target, args);
+      return verb === "watch" && type.plural === HELM_CHARTS.plural
+        ? lateNews(result as AsyncIterable<WatchEvent<KubeObject>>, setup)
+        : result;
     },
   });
   const { done } = startHelm({
@@ -88,6 +100,17 @@ async function withController(test: (setup: Setup) => Promise<void>): Promise<vo
     own.close();
     client.close();
     await api.stop();
+  }
+}
+
+/** A watch that tells of deletions later. */
+async function* lateNews(
+  events: AsyncIterable<WatchEvent<KubeObject>>,
+  setup: Setup,
+): AsyncGenerator<WatchEvent<KubeObject>> {
+  for await (const event of events) {
+    if (event.type === "DELETED") await SYSTEM_CLOCK.sleep(setup.newsDelayMs);
+    yield event;
   }
 }
 
@@ -217,4 +240,21 @@ Deno.test("startHelm: a deleted chart goes when its uninstall Job is complete an
     await setCondition(client, "helm-delete-app", "Complete");
     await waitUntil("the chart to go", async () => (await client.list(HELM_CHARTS)).items.length === 0);
     assert.match(events.at(-1)?.message ?? "", /^Uninstalled/);
+  }));
+
+Deno.test("startHelm: nothing is made anew for a chart that was let go, however late its end is heard of", () =>
+  withController(async (setup) => {
+    const { client, createChart, job, writes } = setup;
+    const key = { namespace: "default", name: "app" };
+    await createChart("app");
+    await job("helm-install-app");
+    setup.newsDelayMs = 500;
+    await client.delete(HELM_CHARTS, key);
+    await job("helm-delete-app");
+    await setCondition(client, "helm-delete-app", "Complete");
+    await waitUntil("the chart to go", async () => (await client.list(HELM_CHARTS)).items.length === 0);
+    const before = writes.length;
+    await staysTrue("nothing is written", () => writes.length === before, 1000);
+    const bindings = await client.list(CLUSTER_ROLE_BINDINGS);
+    assert.deepEqual(bindings.items.filter(({ metadata }) => metadata?.name?.startsWith("helm-")), []);
   }));
