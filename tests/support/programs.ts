@@ -65,9 +65,8 @@ export function startProgram(options: ProgramOptions): Program {
     child.once("exit", (code, signal) => end(code ?? signal ?? "unknown"));
     child.once("error", (error) => end(`cannot start ${file}: ${error.message}`));
   });
-  // Not `child.kill`: on Deno it sends nothing once it has sent anything, SIGCONT included.
   const send = (signal: NodeJS.Signals): void => {
-    if (status === undefined && child.pid !== undefined) process.kill(child.pid, signal);
+    if (status === undefined) sendSignal(child, signal);
   };
   const kill = (): Promise<number | string> => {
     send("SIGKILL");
@@ -155,6 +154,19 @@ export function tail(file: string, lines: number): string {
   }
 }
 
+/**
+ * Sends a signal to a child that is not known to have ended. One that is gone, but whose end was not yet told, is left alone.
+ * Not `child.kill`: on Deno it sends nothing once it has sent anything, SIGCONT included.
+ */
+function sendSignal(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(child.pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
 let watching = false;
 
 function endWithThisProcess(child: ChildProcess): void {
@@ -162,6 +174,6 @@ function endWithThisProcess(child: ChildProcess): void {
   if (watching) return;
   watching = true;
   process.on("exit", () => {
-    for (const each of running) each.kill("SIGKILL");
+    for (const each of running) sendSignal(each, "SIGKILL");
   });
 }
