@@ -130,6 +130,7 @@ class TransportKubeClient implements KubeClient {
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     }, () => pace.silenceMs);
     if (stream.status !== 200) throw await this.#streamFailure(stream, about);
+    options.onOpen?.();
     for await (const line of stream.lines) {
       if (line.trim() === "") continue;
       const event = this.#parse<WatchLine<T>>(line, about);

@@ -67,6 +67,8 @@ export interface WatchOptions extends Selection {
   readonly sendInitialEvents?: boolean;
   /** Seconds after which the server ends the watch. */
   readonly timeoutSeconds?: number;
+  /** Called once, when the server has accepted the watch. */
+  readonly onOpen?: () => void;
 }
 
 /** A list and the point in time that it shows. */

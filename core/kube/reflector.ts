@@ -66,6 +66,8 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
   /** Where the next watch starts; `undefined`: list first. */
   #resourceVersion: string | undefined;
   #failures = 0;
+  /** When a forgotten point in time last led to a new list at once. */
+  #startedOverMs = -Infinity;
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
@@ -118,12 +120,18 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
       } catch (error) {
         if (signal.aborted) break;
         this.#noteFailure(error);
-        // A forgotten point in time is no trouble of the server: list again at once, the first time.
-        if (isGone(error) && this.#failures === 1) continue;
-        await pause(clock, this.#backoffMs(), signal);
+        if (!this.#startsOver(error)) await pause(clock, this.#backoffMs(), signal);
       }
     }
     this.#isConnected = false;
+  }
+
+  /** A forgotten point in time is no trouble of a server, which answers again: list at once, but not without end. */
+  #startsOver(error: unknown): boolean {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (!isGone(error) || nowMs - this.#startedOverMs < MIN_WATCH_MS) return false;
+    this.#startedOverMs = nowMs;
+    return true;
   }
 
   /** One watch from its start to its end, with a list before it if one is due. */
@@ -159,6 +167,7 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
     let cancelPatience: (() => void) | undefined;
     let isTooSlow = false;
     let events = 0;
+    let openedMs = Infinity;
     try {
       if (isStreamingList) {
         this.#store.startList();
@@ -166,8 +175,6 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
           isTooSlow = true;
           attempt.abort();
         }, STREAMING_LIST_PATIENCE_MS);
-      } else {
-        this.#noteConnected();
       }
       const watch = client.watch(type, {
         ...selection,
@@ -176,6 +183,10 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
         ...(isStreamingList
           ? { sendInitialEvents: true, resourceVersion: "" }
           : { resourceVersion: this.#resourceVersion ?? "" }),
+        onOpen: () => {
+          openedMs = clock.monotonicMs();
+          if (!isStreamingList) this.#noteConnected();
+        },
       });
       for await (const event of watch) {
         events++;
@@ -200,6 +211,8 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
       cancelPatience?.();
       signal.removeEventListener("abort", stop);
       this.#isConnected = false;
+      // What failed before a watch that lived is over.
+      if (clock.monotonicMs() - openedMs >= MIN_WATCH_MS) this.#failures = 0;
     }
   }
 
@@ -216,6 +229,7 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
       }
       if (metadata?.annotations?.[INITIAL_EVENTS_END] !== "true") return false;
       this.#finishList(version);
+      this.#noteConnected();
       return true;
     }
     if (isListing) {
@@ -232,7 +246,6 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
   #finishList(resourceVersion: string): void {
     this.#store.finishList(resourceVersion);
     this.#resourceVersion = resourceVersion;
-    this.#noteConnected();
     this.#setSynced();
   }
 

@@ -9,6 +9,8 @@ import { worldSuite, type WorldTest } from "../support/world_suite.ts";
 
 const FAMILIES = ["IPv4", "IPv6"] as const;
 const PROTOCOLS = ["TCP", "UDP"] as const;
+/** After an outage the cluster's own controllers and kubelets wait up to half a minute before they ask again. */
+const CLUSTER_RETURNS = { deadlineMs: 90_000 };
 
 function ipOf(host: { readonly ip4: string; readonly ip6: string }, family: (typeof FAMILIES)[number]): string {
   return family === "IPv4" ? host.ip4 : host.ip6;
@@ -238,8 +240,13 @@ if (await enterWorld(import.meta.url)) {
       await waitUntil(
         "the API server to take a Service again",
         () => t.ns.createService({ name: "later", app: "web", ports: [later] }),
+        CLUSTER_RETURNS,
       );
-      await world.waitForAnswer(world.client, { ...request, port: later });
+      await waitUntil(
+        "an answer of a Service made after the outage",
+        async () => (await world.client.ns.request({ ...request, port: later })).outcome === "answer",
+        { ...CLUSTER_RETURNS, explain: () => world.logs() },
+      );
     });
   }
 

@@ -93,6 +93,7 @@ export class FakeCluster {
 
   async *#watch<T extends KubeObject>(type: ResourceType<T>, options: WatchOptions): AsyncIterable<WatchEvent<T>> {
     this.#fail("watch", type.plural);
+    options.onOpen?.();
     let seen = Number(options.resourceVersion === "" ? this.#version : options.resourceVersion);
     if (options.sendInitialEvents) {
       seen = this.#version;

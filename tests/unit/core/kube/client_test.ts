@@ -294,7 +294,10 @@ Deno.test("client.watch gives events from torn chunks and ends with the server",
     response.end();
   });
   using client = openClient(accessTo(api.url));
-  assert.deepEqual(await collect(client.watch(PODS, { resourceVersion: "0", timeoutSeconds: 9 })), lines);
+  let opened = 0;
+  const options = { resourceVersion: "0", timeoutSeconds: 9, onOpen: () => opened++ };
+  assert.deepEqual(await collect(client.watch(PODS, options)), lines);
+  assert.equal(opened, 1);
   assert.equal(
     api.seen[0]?.url,
     "/api/v1/pods?watch=true&allowWatchBookmarks=true&timeoutSeconds=9&resourceVersion=0",
@@ -313,9 +316,11 @@ Deno.test("client.watch throws what the server says, silence, garbage and broken
     if (url.includes("resourceVersion=8")) setTimeout(() => response.destroy(), 10);
   });
   using client = openClient(accessTo(api.url), { watchMarginMs: 50 });
+  let opened = 0;
   const codeOf = async (resourceVersion: string): Promise<string> =>
-    (await failureOf(collect(client.watch(PODS, { resourceVersion, timeoutSeconds: 0 })))).code;
+    (await failureOf(collect(client.watch(PODS, { resourceVersion, timeoutSeconds: 0, onOpen: () => opened++ })))).code;
   assert.equal(await codeOf("410"), "kube-gone");
+  assert.equal(opened, 0, "a refused watch is not open");
   assert.equal(await codeOf("411"), "kube-gone");
   assert.equal(await codeOf("7"), "kube-answer-garbage");
   assert.equal(await codeOf("8"), "kube-answer-cut");

@@ -32,7 +32,13 @@ interface World {
   readonly clock: FakeClock;
   readonly stop: () => Promise<void>;
   readonly lists: KubeList<ConfigMap>[];
-  readonly watches: { readonly options: WatchOptions; readonly events: EventChannel<ConfigMap> }[];
+  readonly watches: {
+    readonly options: WatchOptions;
+    readonly events: EventChannel<ConfigMap>;
+    readonly atMs: number;
+  }[];
+  /** Errors of the next watches, which the server does not accept. */
+  readonly refusals: Error[];
   readonly changes: string[];
   readonly log: string[];
 }
@@ -40,6 +46,7 @@ interface World {
 /** A reflector on a scripted server; each watch is a channel, each list takes the next of `lists`. */
 function start(options: Partial<ReflectorOptions<ConfigMap>> & { readonly lists?: KubeList<ConfigMap>[] } = {}): World {
   const { lists = [], ...rest } = options;
+  const refusals: Error[] = [];
   const clock = createFakeClock();
   const stop = new AbortController();
   const watches: World["watches"] = [];
@@ -55,7 +62,10 @@ function start(options: Partial<ReflectorOptions<ConfigMap>> & { readonly lists?
       const end = (): void => events.send(new DOMException("stop", "AbortError"));
       if (watchOptions.signal?.aborted) end();
       else watchOptions.signal?.addEventListener("abort", end);
-      watches.push({ options: watchOptions, events });
+      watches.push({ options: watchOptions, events, atMs: clock.monotonicMs() });
+      const refusal = refusals.shift();
+      if (refusal === undefined) watchOptions.onOpen?.();
+      else events.send(refusal);
       return events;
     },
   });
@@ -76,6 +86,7 @@ function start(options: Partial<ReflectorOptions<ConfigMap>> & { readonly lists?
     clock,
     lists,
     watches,
+    refusals,
     changes,
     log,
     stop: async () => {
@@ -171,6 +182,67 @@ Deno.test("startReflector keeps trying with growing pauses, and logs each cause 
   assert.equal(reflector.lastError, undefined);
   assert.equal(log.length, 2);
   assert.match(log[1] ?? "", /back/);
+  await stop();
+});
+
+Deno.test("startReflector says that a watch is back only when the server has accepted it", async () => {
+  const { reflector, clock, watches, refusals, log, stop } = start({
+    streamingList: false,
+    lists: [{ items: [], resourceVersion: "1" }],
+  });
+  await clock.advance(0);
+  refusals.push(...Array.from({ length: 4 }, () => failure(503)));
+  watches[0]?.events.send(failure(503));
+  await clock.advance(8_000);
+  assert.equal(watches.length, 5);
+  assert.equal(reflector.isConnected, false);
+  assert.equal(log.length, 1, log.join("\n"));
+  await clock.advance(8_000);
+  assert.equal(reflector.isConnected, true);
+  assert.match(log[1] ?? "", /back/);
+  await stop();
+});
+
+Deno.test("startReflector lists at once when the server has forgotten its point in time, also after an outage", async () => {
+  const { clock, lists, watches, refusals, stop } = start({
+    streamingList: false,
+    lists: [{ items: [], resourceVersion: "1" }],
+  });
+  await clock.advance(0);
+  lists.push({ items: [], resourceVersion: "50" });
+  refusals.push(...Array.from({ length: 5 }, () => failure(503)), failure(410, "Expired"));
+  watches[0]?.events.send(failure(503));
+  await clock.advance(60_000);
+  assert.equal(watches.length, 8);
+  assert.equal(watches[7]?.options.resourceVersion, "50");
+  assert.equal(watches[7]?.atMs, watches[6]?.atMs);
+  await stop();
+});
+
+Deno.test("startReflector is not driven hot by a server that forgets each point in time at once", async () => {
+  const { clock, lists, watches, refusals, stop } = start({ streamingList: false });
+  for (let i = 0; i < 1_000; i++) {
+    lists.push({ items: [], resourceVersion: String(i) });
+    refusals.push(failure(410, "Expired"));
+  }
+  await clock.advance(60_000);
+  assert.ok(watches.length < 25, `${watches.length} watches in a minute`);
+  await stop();
+});
+
+Deno.test("startReflector forgets its failures when a watch has lived", async () => {
+  const { clock, watches, refusals, stop } = start({
+    streamingList: false,
+    lists: [{ items: [], resourceVersion: "1" }],
+  });
+  await clock.advance(0);
+  refusals.push(...Array.from({ length: 6 }, () => failure(503)));
+  watches[0]?.events.send(failure(503));
+  await clock.advance(60_000);
+  assert.equal(watches.length, 8);
+  watches[7]?.events.send(failure(503));
+  await clock.advance(500);
+  assert.equal(watches.length, 9, "the pause is the first one again");
   await stop();
 });
 
