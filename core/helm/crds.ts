@@ -8,7 +8,7 @@ import { HELM_GROUP } from "./names.ts";
 type Schema = Readonly<Record<string, unknown>>;
 
 /** Go's duration with units up to hours, as `time.ParseDuration` reads it, without a sign. */
-const DURATION_PATTERN = "^(0|([0-9]+(\\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h))+)$";
+const DURATION_PATTERN = "^\\+?(0|(([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$";
 
 function text(description: string, more: Schema = {}): Schema {
   return { type: "string", description, ...more };

@@ -1,46 +1,49 @@
 // Durations as Go reads and prints them, for helm's `--timeout`. Pure.
-// Facts: Go's `time.ParseDuration` and `Duration.String`.
+// Facts: Go's `time.ParseDuration` and `Duration.String`; a fraction is rounded down as Go does it, with floats of 64 bits.
 
-const NANOSECONDS: Readonly<Record<string, number>> = {
-  ns: 1,
-  us: 1e3,
-  "µs": 1e3,
-  "μs": 1e3,
-  ms: 1e6,
-  s: 1e9,
-  m: 60e9,
-  h: 3600e9,
+const NANOSECONDS: Readonly<Record<string, bigint>> = {
+  ns: 1n,
+  us: 1_000n,
+  "µs": 1_000n,
+  "μs": 1_000n,
+  ms: 1_000_000n,
+  s: 1_000_000_000n,
+  m: 60_000_000_000n,
+  h: 3_600_000_000_000n,
 };
 
-/** Nanoseconds in a text such as `1h30m` or `1.5h`; `undefined` if it is no duration. Precise to 2^53 ns (104 days) only. */
-export function parseGoDuration(text: string): number | undefined {
-  if (text === "0") return 0;
-  if (!/^([0-9]+(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h))+$/.test(text)) return undefined;
-  let total = 0;
-  for (const [, amount = "", unit = ""] of text.matchAll(/([0-9.]+)([a-zµμ]+)/g)) {
-    total += Math.floor(Number(amount) * (NANOSECONDS[unit] ?? Number.NaN));
+const PART = "(?:[0-9]+(?:\\.[0-9]*)?|\\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h)";
+const DURATION_REGEXP = new RegExp(`^\\+?(?:0|(?:${PART})+)$`);
+const PART_REGEXP = /([0-9]*)(?:\.([0-9]*))?([a-zµμ]+)/g;
+/** About 292 years: what a 64-bit integer holds. */
+const MAX_NANOSECONDS = 2n ** 63n - 1n;
+
+/** Nanoseconds in a text such as `1h30m` or `1.5h`; `undefined` if it is no duration, or a negative one. */
+export function parseGoDuration(text: string): bigint | undefined {
+  if (!DURATION_REGEXP.test(text)) return undefined;
+  let total = 0n;
+  for (const [, whole = "", fraction = "", unit = ""] of text.matchAll(PART_REGEXP)) {
+    const size = NANOSECONDS[unit] ?? 0n;
+    const part = Math.floor(Number(fraction || "0") * (Number(size) / 10 ** fraction.length));
+    total += BigInt(whole || "0") * size + BigInt(part);
   }
-  return Number.isSafeInteger(total) ? total : undefined;
+  return total <= MAX_NANOSECONDS ? total : undefined;
 }
 
 /** `nanoseconds` as Go prints it: `10m0s`, `1h30m0s`, `1.5s`, `20ms`, `0s`. */
-export function formatGoDuration(nanoseconds: number): string {
-  if (nanoseconds === 0) return "0s";
-  if (nanoseconds < 1e9) {
-    const [unit, size] = nanoseconds < 1e3 ? ["ns", 1] : nanoseconds < 1e6 ? ["µs", 1e3] : ["ms", 1e6];
-    return `${fraction(nanoseconds, Number(size))}${unit}`;
-  }
-  const minutes = Math.floor(nanoseconds / 60e9);
-  const seconds = `${fraction(nanoseconds - minutes * 60e9, 1e9)}s`;
-  const hours = Math.floor(minutes / 60);
-  return hours > 0 ? `${hours}h${minutes % 60}m${seconds}` : minutes > 0 ? `${minutes}m${seconds}` : seconds;
+export function formatGoDuration(nanoseconds: bigint): string {
+  if (nanoseconds === 0n) return "0s";
+  if (nanoseconds < 1_000n) return `${nanoseconds}ns`;
+  if (nanoseconds < 1_000_000n) return `${decimal(nanoseconds, 3)}µs`;
+  if (nanoseconds < 1_000_000_000n) return `${decimal(nanoseconds, 6)}ms`;
+  const minutes = nanoseconds / 60_000_000_000n;
+  const seconds = `${decimal(nanoseconds % 60_000_000_000n, 9)}s`;
+  const hours = minutes / 60n;
+  return hours > 0n ? `${hours}h${minutes % 60n}m${seconds}` : minutes > 0n ? `${minutes}m${seconds}` : seconds;
 }
 
-/** `value / size` in decimal without trailing zeros; `size` is a power of ten. */
-function fraction(value: number, size: number): string {
-  const digits = String(size).length - 1;
-  const text = String(Math.round(value)).padStart(digits + 1, "0");
-  if (digits === 0) return text;
-  const cut = text.length - digits;
-  return `${text.slice(0, cut)}.${text.slice(cut)}`.replace(/\.?0*$/, "");
+/** `value` with its last `digits` behind a point, without trailing zeros. */
+function decimal(value: bigint, digits: number): string {
+  const text = String(value).padStart(digits + 1, "0");
+  return `${text.slice(0, -digits)}.${text.slice(-digits)}`.replace(/\.?0*$/, "");
 }

@@ -35,6 +35,9 @@ function helmReads(text: string): string {
 }
 
 Deno.test("formatGoDuration: as Go prints", () => {
+const CHART_TIMEOUT = HELM_CHART_CRD.spec.versions[0]?.schema?.openAPIV3Schema?.properties?.["spec"]?.properties
+  ?.["timeout"] as { readonly pattern: string };
+
   const cases = {
     "600s": "10m0s",
     "1.5h": "1h30m0s",
@@ -46,8 +49,22 @@ Deno.test("formatGoDuration: as Go prints", () => {
     "100ns": "100ns",
     "2h0m1s": "2h0m1s",
   };
+    "0.5s": "500ms",
+    ".5s": "500ms",
+    "+5m": "5m0s",
+    "1.005s": "1.005s",
+    "71.13m": "1h11m7.8s",
+    "17.83m881us": "17m49.800881s",
+    "0.1ms0.1ns": "100µs",
+    "8760h": "8760h0m0s",
+    "9223372036854775807ns": "2562047h47m16.854775807s",
   for (const [text, want] of Object.entries(cases)) {
-    assert.equal(formatGoDuration(parseGoDuration(text) ?? -1), want, text);
+  const pattern = new RegExp(CHART_TIMEOUT.pattern);
+    assert.equal(formatGoDuration(parseGoDuration(text) ?? -1n), want, text);
+    assert.match(text, pattern, "the API server takes it too");
+  }
+  for (const text of ["banana", "5", "-5m", "", "5 m", ".s", "1.2.3s", "9223372036854775808ns"]) {
+    assert.equal(parseGoDuration(text), undefined, text);
   }
   for (const text of ["banana", "5", "-5m", "", "5 m"]) assert.equal(parseGoDuration(text), undefined, text);
 });
