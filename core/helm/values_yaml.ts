@@ -1,12 +1,16 @@
 // JSON values as YAML text, byte for byte as gopkg.in/yaml.v2 writes them: the text is part of the hash that tells whether a release
 // is up to date, so a cluster that comes from K3s is not upgraded for a different line break. Pure.
-// Facts: yaml.v2 `encode.go`, `sorter.go`, `emitterc.go`. Not made: keys of more than 128 characters in their two-line form.
-import { resolvePlainScalar } from "../shared/yaml_scalar.ts";
+// Facts: yaml.v2 `encode.go`, `sorter.go`, `emitterc.go`.
+import { Buffer } from "node:buffer";
+import { isRawNumber, resolvePlainScalar } from "../shared/yaml_scalar.ts";
 
 /** Column after which a blank becomes a line break. */
 const BEST_WIDTH = 80;
 
-/** `value`, which is what JSON can hold, as YAML. */
+/** Longest key in bytes that stands before its colon; a longer one gets a line of its own, after a question mark. */
+const MAX_SIMPLE_KEY_BYTES = 128;
+
+/** `value`, which is what JSON can hold with integers of any size, as YAML. */
 export function renderValuesYaml(value: unknown): string {
   const text = new ValuesWriter().write(value);
   return text.endsWith("\n") ? text : `${text}\n`;
@@ -34,10 +38,11 @@ export function compareKeys(a: string, b: string): number {
 
 const LETTER_REGEXP = /^\p{L}$/u;
 const BASE60_REGEXP = /^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$/;
+/** Go's layouts: RFC 3339 with numbers of one digit, the same with a blank and without a zone, and a day alone. */
 const TIMESTAMP_REGEXP =
-  /^\d{4}-\d{1,2}-\d{1,2}(?:(?:[Tt]|[ \t]+)\d{1,2}:\d{1,2}:\d{1,2}(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d{1,2}(?::?\d{2})?))?)?$/;
+  /^(\d{4})-(\d{1,2})-(\d{1,2})(?:(?:[Tt](?=.*(?:Z|[-+]\d\d:\d\d)$)| (?=[^Z+-]*$))(\d{1,2}):(\d{1,2}):(\d{1,2})(?:[.,]\d+)?(?:Z|[-+]\d\d:\d\d)?)?$/;
 const BREAK_REGEXP = /[\n\r\u0085\u2028\u2029]/;
-const SPECIAL_REGEXP = /[^\n\r\u0085\u2028\u2029\x20-\x7e\u00a0-\ud7ff\ue000-\ufefe\uff00-\ufffd]/u;
+const SPECIAL_REGEXP = /[^\n\x20-\x7e\u00a0-\ud7ff\ue000-\ufefe\uff00-\ufffd]/u;
 
 function codePoint(character: string): number {
   return character.codePointAt(0) ?? 0;
@@ -55,7 +60,11 @@ function followsNumber(characters: readonly string[], at: number): boolean {
 }
 
 function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !isRawNumber(value);
+}
+
+function isSimpleKey(key: string): boolean {
+  return !BREAK_REGEXP.test(key) && Buffer.byteLength(key) <= MAX_SIMPLE_KEY_BYTES;
 }
 
 /** One text under way: the column decides where lines are folded. */
@@ -77,15 +86,20 @@ class ValuesWriter {
   #mapping(mapping: Readonly<Record<string, unknown>>, indent: number): void {
     for (const [index, key] of Object.keys(mapping).toSorted(compareKeys).entries()) {
       if (index > 0) this.#newLine(indent);
-      this.#text(key, { indent, isKey: true });
+      const isSimple = isSimpleKey(key);
+      if (!isSimple) this.#out += "? ";
+      this.#text(key, { indent: isSimple ? indent : indent + 2, isKey: isSimple });
+      if (!isSimple) this.#newLine(indent);
       this.#out += ":";
       const value = mapping[key];
       if (isMapping(value) && Object.keys(value).length > 0) {
-        this.#newLine(indent + 2);
+        if (isSimple) this.#newLine(indent + 2);
+        else this.#out += " ";
         this.#mapping(value, indent + 2);
       } else if (Array.isArray(value) && value.length > 0) {
-        this.#newLine(indent);
-        this.#sequence(value, indent);
+        if (isSimple) this.#newLine(indent);
+        else this.#out += " ";
+        this.#sequence(value, isSimple ? indent : indent + 2);
       } else {
         this.#out += " ";
         this.#scalar(value, indent + 2);
@@ -114,6 +128,7 @@ class ValuesWriter {
     if (isMapping(value)) this.#out += "{}";
     else if (Array.isArray(value)) this.#out += "[]";
     else if (typeof value === "number") this.#out += formatNumber(value);
+    else if (isRawNumber(value)) this.#out += formatInteger(BigInt(value.rawJSON));
     else this.#out += String(value ?? null);
   }
 
@@ -174,11 +189,19 @@ function styleOf(text: string, isKey: boolean): Style {
   }
   if (hasSpecial || BREAK_REGEXP.test(text)) return "double";
   const isAmbiguous = resolvePlainScalar(text).kind !== "string" || text === "<<" || BASE60_REGEXP.test(text) ||
-    TIMESTAMP_REGEXP.test(text);
+    isTimestamp(text);
   if (isAmbiguous) return "double";
-  const needsQuotes = /^(---|\.\.\.)/.test(text) || /^[#,[\]{}&*!|>'"%@`]/.test(text) || /^[?:-](\s|$)/.test(text) ||
-    /.:(\s|$)/.test(text) || /\s#/.test(text) || /^ | $/.test(text);
+  const needsQuotes = /^(---|\.\.\.)/.test(text) || /^[#,[\]{}&*!|>'"%@`]/.test(text) || /^[?:-]([ \t]|$)/.test(text) ||
+    /.:([ \t]|$)/.test(text) || /[ \t]#/.test(text) || /^ | $/.test(text);
   return needsQuotes ? "single" : "plain";
+}
+
+function isTimestamp(text: string): boolean {
+  const numbers = TIMESTAMP_REGEXP.exec(text)?.slice(1).map((part) => Number(part ?? 0));
+  if (numbers === undefined) return false;
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = numbers;
+  const lastDay = new Date(Date.UTC(year, month, 0)).getUTCDate();
+  return month >= 1 && month <= 12 && day >= 1 && day <= lastDay && hour < 24 && minute < 60 && second < 60;
 }
 
 const ESCAPES: Readonly<Record<string, string>> = {
@@ -214,9 +237,19 @@ function escapeCharacter(character: string): string {
 
 /** Integers in full, others in Go's shortest form with an exponent below 1e-4 and from 1e6 on. */
 function formatNumber(value: number): string {
-  if (Number.isInteger(value) && Math.abs(value) < 2 ** 63) return BigInt(value).toString();
+  if (Number.isInteger(value) && isInteger64(BigInt(value))) return BigInt(value).toString();
   const [digits = "", exponent = "0"] = value.toExponential().split("e");
   const size = Number(exponent);
   if (size >= -4 && size < 6) return String(value);
   return `${digits}e${size < 0 ? "-" : "+"}${String(Math.abs(size)).padStart(2, "0")}`;
+}
+
+/** What no 64 bits hold is a float to Go. */
+function formatInteger(value: bigint): string {
+  return isInteger64(value) ? value.toString() : formatNumber(Number(value));
+}
+
+/** Whether it fits 64 bits, with or without a sign. */
+function isInteger64(value: bigint): boolean {
+  return BigInt.asIntN(64, value) === value || BigInt.asUintN(64, value) === value;
 }

@@ -22,6 +22,7 @@ import {
 } from "./contract.ts";
 import { discoverResources, discoverVersions } from "./discovery.ts";
 import { type KubeStatus, parseStatus, type RequestAction, statusError } from "./errors.ts";
+import { parseJson } from "./json.ts";
 import { objectPath, type PathQuery, resourceLabel } from "./request_path.ts";
 import { apiVersionOf } from "./resources.ts";
 import { createTransport, type RequestObservation, type Transport } from "./transport.ts";
@@ -272,10 +273,9 @@ class TransportKubeClient implements KubeClient {
 
   #parse<A>(text: string, about: RequestAction): A {
     try {
-      return JSON.parse(text) as A;
+      return parseJson(text) as A;
     } catch {
-      const start = JSON.stringify(text.slice(0, 60));
-      throw answerError("garbage", `the answer is not JSON; it starts with ${start}`, {
+      throw answerError("garbage", `the answer is not JSON; it starts with ${JSON.stringify(text.slice(0, 60))}`, {
         action: about,
         server: this.#transport.server,
       });
