@@ -34,17 +34,19 @@ export function releaseHash(hash: string): string {
 }
 
 /** JSON as Go writes it from structures: keys sorted, empty environment values left out. */
-function goJson(template: HashedConfig["template"]): string {
-  const text = JSON.stringify(sorted({ ...template, metadata: { labels: template.metadata?.labels ?? {} } }));
+function goJson({ metadata, spec }: HashedConfig["template"]): string {
+  const containers = spec?.containers.map(({ env = [], ...container }) => ({
+    ...container,
+    env: env.map(({ value, ...entry }) => value === "" ? entry : { ...entry, value }),
+  }));
+  const text = JSON.stringify(sorted({ metadata: { labels: metadata?.labels ?? {} }, spec: { ...spec, containers } }));
   return text.replaceAll(/[<>&\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted);
   if (typeof value !== "object" || value === null) return value;
-  const entries = Object.entries(value).filter(([key, field]) =>
-    field !== undefined && !(key === "value" && field === "" && "name" in value)
-  );
+  const entries = Object.entries(value).filter(([, field]) => field !== undefined);
   return Object.fromEntries(
     entries.toSorted(([a], [b]) => compareBytes(a, b)).map(([key, field]) => [key, sorted(field)]),
   );

@@ -5,7 +5,7 @@ import { whyIgnored } from "../../../../core/helm/check_chart.ts";
 import type { HelmChart, HelmChartConfig } from "../../../../core/helm/helm_chart.ts";
 import { helmStatus, isSameStatus } from "../../../../core/helm/helm_status.ts";
 import { resumePatch } from "../../../../core/helm/job_state.ts";
-import { MANAGED_BY_ANNOTATION } from "../../../../core/helm/names.ts";
+import { MANAGED_BY_ANNOTATION, RELEASE_SECRET_TYPE } from "../../../../core/helm/names.ts";
 import { latestRelease } from "../../../../core/helm/release.ts";
 import type { Job, KubeObject, Secret } from "../../../../core/kube/types.ts";
 import { parseYamlDocuments } from "../../../../core/shared/yaml.ts";
@@ -60,7 +60,7 @@ for (const name of NAMES) {
 }
 
 Deno.test("vectors cover every listed difference", () => {
-  assert.equal(NAMES.length, 19);
+  assert.equal(NAMES.length, 25);
   for (const name of Object.keys(DIFFERENCES)) assert.ok(NAMES.includes(name), name);
 });
 
@@ -93,8 +93,11 @@ function run(name: string, action: Action): Want {
   const facts = {
     chart,
     config: of<HelmChartConfig>(objects, "HelmChartConfig")[0],
-    secrets: new Map(secrets.map((secret) => [secret.metadata?.name ?? "", secret])),
-    release: latestRelease(secrets.filter(({ metadata }) => metadata?.labels?.["owner"] === "helm")),
+    secrets: new Map(
+      secrets.filter(({ metadata }) => metadata?.namespace === chart.metadata?.namespace)
+        .map((secret) => [secret.metadata?.name ?? "", secret]),
+    ),
+    release: latestRelease(recordsOf(chart, objects)),
     installJob: jobs.find(({ metadata }) => metadata?.name === `helm-install-${name_}`),
     deleteJob: jobs.find(({ metadata }) => metadata?.name === `helm-delete-${name_}`),
     pods: [],
@@ -103,6 +106,17 @@ function run(name: string, action: Action): Want {
   };
   const plan = (action === "install" ? planInstall : planDelete)(facts, { ...SETTINGS, env });
   return inWords(chart, plan);
+}
+
+/** What the controller's request for the chart's releases is answered with. */
+function recordsOf({ metadata, spec }: HelmChart, objects: readonly KubeObject[]): readonly KubeObject[] {
+  const records = spec?.driver === "configmap"
+    ? of(objects, "ConfigMap")
+    : of<Secret>(objects, "Secret").filter(({ type }) => type === RELEASE_SECRET_TYPE);
+  return records.filter(({ metadata: { namespace, labels } = {} }) =>
+    namespace === (spec?.targetNamespace ?? metadata?.namespace) && labels?.["owner"] === "helm" &&
+    labels["name"] === metadata?.name
+  );
 }
 
 function inWords(chart: HelmChart, plan: ChartPlan): Want {
