@@ -187,8 +187,8 @@ export class ChartPasses {
       }
     }
     const hash = hashOf(step.job);
-    if (step.step === "replace") {
-      this.#attempts.set(key, { hash, attempt: attemptOf(step.job) });
+    if (step.step === "replace" || step.step === "remove") {
+      if (step.step === "replace") this.#attempts.set(key, { hash, attempt: attemptOf(step.job) });
       const uid = view.jobs.objects.get(`${namespace}/${name}`)?.metadata?.uid;
       // In the foreground: the Job goes after its pods, so that never two run at a time.
       await client.delete(JOBS, { namespace, name }, {

@@ -39,6 +39,8 @@ export type JobStep =
   | { readonly step: "create"; readonly job: Job }
   /** Deleted first; created by a later pass, when it and its pods are gone. */
   | { readonly step: "replace"; readonly job: Job }
+  /** Deleted and not made again. */
+  | { readonly step: "remove"; readonly job: Job }
   | { readonly step: "resume"; readonly job: Job };
 
 /** The decision. */
@@ -144,10 +146,11 @@ export function planDelete(facts: ChartFacts, settings: PlanSettings): ChartPlan
     state: problem === "" ? uninstalling : { ...uninstalling, problem },
     againMs,
   });
-  if (
-    job === undefined && installJob !== undefined && !isComplete(installJob) && isHelmRunning(installJob, facts.pods)
-  ) {
-    return wait("", LOOK_AGAIN_MS);
+  if (installJob !== undefined && !isComplete(installJob) && !isFailed(installJob)) {
+    const isLeaving = installJob.metadata?.deletionTimestamp !== undefined;
+    if (isLeaving || isHelmRunning(installJob, facts.pods)) return wait("", LOOK_AGAIN_MS);
+    // Its next try would find no release any more, and install the chart again after it is gone.
+    return { ...wait("", LOOK_AGAIN_MS), outcome: "applied", job: { step: "remove", job: installJob } };
   }
   const revision = release?.revision ?? 0;
   const wanted = desiredJob({ ...facts, config: undefined, revision }, { action: "delete", settings });

@@ -70,6 +70,30 @@ Deno.test("planDelete: the finalizer goes when the Job is complete and no releas
   assert.equal(plan.outcome, "finalizer-removed");
 });
 
+Deno.test("planDelete: an install Job that could start helm again goes first, with its pods", () => {
+  const { job } = wantedJob();
+  for (const condition of ["Suspended", "Running"] as const) {
+    for (const pods of [[], [podIn("crashed")]]) {
+      const plan = planDelete(factsWith({ installJob: jobAfter(job, condition), pods }), SETTINGS);
+      const { step } = plan.job;
+      assert.deepEqual([step, "job" in plan.job ? plan.job.job.metadata?.name : ""], ["remove", "helm-install-app"]);
+    }
+  }
+  const metadata = { ...job.metadata, deletionTimestamp: "2026-01-01T12:00:00Z" };
+  const leaving = { ...jobAfter(job, "Running"), metadata };
+  assert.equal(planDelete(factsWith({ installJob: leaving }), SETTINGS).job.step, "none");
+  for (const condition of ["Complete", "Failed"] as const) {
+    const plan = planDelete(factsWith({ installJob: jobAfter(job, condition) }), SETTINGS);
+    assert.equal(plan.job.step, "create", condition);
+  }
+});
+
+Deno.test("planDelete: a running helm is waited for", () => {
+  const installJob = jobAfter(wantedJob().job, "Running");
+  const plan = planDelete(factsWith({ installJob, pods: [podIn("running")] }), SETTINGS);
+  assert.deepEqual([plan.outcome, plan.job.step, plan.againMs], ["unchanged", "none", 5_000]);
+});
+
 Deno.test("planInstall: failure policy retry does not replace the Job for ever, and a change of the chart does", () => {
   const chart = chartWith({ failurePolicy: "retry" });
   const wanted = wantedJob(chart, 1);

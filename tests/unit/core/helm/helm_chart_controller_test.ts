@@ -242,6 +242,18 @@ Deno.test("startHelm: a deleted chart goes when its uninstall Job is complete an
     assert.match(events.at(-1)?.message ?? "", /^Uninstalled/);
   }));
 
+Deno.test("startHelm: a chart that is deleted while it is installed leaves no Job that could install it again", () =>
+  withController(async ({ client, createChart, job }) => {
+    await createChart("app");
+    await job("helm-install-app");
+    await setCondition(client, "helm-install-app", "Suspended");
+    await waitUntil("the Job to be resumed", async () => (await job("helm-install-app")).spec?.suspend === false);
+    await client.delete(HELM_CHARTS, { namespace: "default", name: "app" });
+    await job("helm-delete-app");
+    const { items } = await client.list(JOBS);
+    assert.deepEqual(items.map(({ metadata }) => metadata?.name), ["helm-delete-app"]);
+  }));
+
 Deno.test("startHelm: nothing is made anew for a chart that was let go, however late its end is heard of", () =>
   withController(async (setup) => {
     const { client, createChart, job, writes } = setup;
