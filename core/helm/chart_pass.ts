@@ -1,12 +1,19 @@
 // One look at one HelmChart: gathers what is seen, asks the plan, carries it out. Events and status follow the writes they speak of,
 // and are written only when something changed.
 import type { KubeList, ResourceType } from "../kube/contract.ts";
-import { isAlreadyExists, isForbidden, isInvalid, isNamespaceTerminating, isNotFound } from "../kube/errors.ts";
+import { isAlreadyExists, isInvalid, isNamespaceTerminating, isNotFound, isRefusal } from "../kube/errors.ts";
 import { referenceTo } from "../kube/events.ts";
 import { CLUSTER_ROLE_BINDINGS, CONFIG_MAPS, JOBS, SECRETS, SERVICE_ACCOUNTS } from "../kube/resources.ts";
 import type { Job, KubeObject } from "../kube/types.ts";
 import { errorMessage } from "../shared/errors.ts";
-import { type ChartFacts, type ChartPlan, planDelete, planInstall, type PlanSettings } from "./chart_plan.ts";
+import {
+  type ChartFacts,
+  type ChartPlan,
+  HOW_TO_LEAVE_RELEASE,
+  planDelete,
+  planInstall,
+  type PlanSettings,
+} from "./chart_plan.ts";
 import type { ChartView } from "./chart_view.ts";
 import { whyIgnored } from "./check_chart.ts";
 import { marked } from "./desired_objects.ts";
@@ -99,7 +106,7 @@ export class ChartPasses {
         await this.#dropFinalizer(claimed, signal);
         return undefined;
       }
-      if (isInvalid(error) || isForbidden(error)) await this.#sayRefused(claimed, errorMessage(error), signal);
+      if (isRefusal(error)) await this.#sayRefused(claimed, errorMessage(error), signal);
       throw error;
     }
   }
@@ -283,9 +290,13 @@ export class ChartPasses {
     this.#released.set(`${namespace}/${name}`, metadata?.uid ?? "");
   }
 
-  async #sayRefused(chart: HelmChart, message: string, signal: AbortSignal): Promise<void> {
-    if (chart.metadata?.deletionTimestamp !== undefined) return;
-    if (!await this.#writeStatus(chart, { phase: "refused", message }, signal)) return;
+  async #sayRefused(chart: HelmChart, refusal: string, signal: AbortSignal): Promise<void> {
+    const isDeleting = chart.metadata?.deletionTimestamp !== undefined;
+    const message = isDeleting ? `${refusal}; ${HOW_TO_LEAVE_RELEASE}` : refusal;
+    const state: ChartState = isDeleting
+      ? { phase: "uninstalling", job: jobName(chartKey(chart).name, "delete"), problem: message }
+      : { phase: "refused", message };
+    if (!await this.#writeStatus(chart, state, signal)) return;
     const reference = referenceTo({ apiVersion: "helm.cattle.io/v1", kind: "HelmChart", ...chart });
     this.#parts.events.record(reference, { type: "Warning", reason: "CreateJobFailed", message });
   }

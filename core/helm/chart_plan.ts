@@ -56,6 +56,8 @@ export interface ChartPlan {
 }
 
 const LOOK_AGAIN_MS = 5_000;
+/** For charts that can't be uninstalled. */
+export const HOW_TO_LEAVE_RELEASE = "To leave the release behind, remove the finalizer";
 const NOTHING: JobStep = { step: "none" };
 
 /** The plan for a chart that is to be there. */
@@ -175,7 +177,7 @@ export function planDelete(facts: ChartFacts, settings: PlanSettings): ChartPlan
       }"${failure}`;
     const delayMs = retryDelayMs(job, facts.nowMs);
     if (delayMs <= 0) return apply(attemptOf(job) + 1);
-    const problem = `${what}; it is tried again. To leave the release behind, remove the finalizer`;
+    const problem = `${what}; it is tried again. ${HOW_TO_LEAVE_RELEASE}`;
     return { ...wait(problem, delayMs), events: [{ type: "Warning", reason: "JobFailed", message: problem }] };
   }
   if (job.spec?.suspend === true) return resume(job, { objects, state: uninstalling });

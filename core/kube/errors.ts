@@ -119,6 +119,16 @@ export function isBadRequest(error: unknown): boolean {
   return isK3slbError(error, "kube-bad-request");
 }
 
+/** Whether the request itself is refused, by a rule, a right, a quota or a webhook: a later try fails too, until someone acts. */
+export function isRefusal(error: unknown): boolean {
+  if (
+    ["kube-bad-request", "kube-forbidden", "kube-invalid", "kube-rejected", "kube-too-large"].some((code) =>
+      isK3slbError(error, code)
+    )
+  ) return true;
+  return isK3slbError(error, "kube-server-error") && /failed calling webhook/.test(error.message);
+}
+
 /** Whether the server asks for fewer requests. */
 export function isTooManyRequests(error: unknown): boolean {
   return isK3slbError(error, "kube-too-many-requests");

@@ -197,6 +197,46 @@ Deno.test("startHelm: what the server refuses is said in the condition and in on
     assert.equal(setup.events.filter(({ reason }) => reason === "CreateJobFailed").length, 1);
   }));
 
+Deno.test("startHelm: a webhook that fails and an object that is too large are said; a server that is away is not", () =>
+  withController(async (setup) => {
+    const answer = { code: "kube-unavailable", message: "Server is away" };
+    setup.fault = (verb, plural) => {
+      if (verb === "create" && plural === "jobs") throw new K3slbError(answer.message, { code: answer.code });
+    };
+    await setup.createChart("app");
+    await staysTrue("nothing is said", async () => await setup.condition("app", "Failed") === undefined, 200);
+    for (
+      const next of [
+        { code: "kube-server-error", message: 'Internal error occurred: failed calling webhook "jobs.example.com"' },
+        { code: "kube-bad-request", message: 'admission webhook "jobs.example.com" denied the request' },
+        { code: "kube-too-large", message: "Request entity too large" },
+      ]
+    ) {
+      Object.assign(answer, next);
+      await waitUntil(
+        next.message,
+        async () => (await setup.condition("app", "Failed"))?.message?.includes(next.message),
+      );
+    }
+  }));
+
+Deno.test("startHelm: an uninstall Job that can't be made is said, and how to go on", () =>
+  withController(async (setup) => {
+    await setup.createChart("app");
+    await setup.job("helm-install-app");
+    setup.fault = (verb, plural) => {
+      if (verb === "create" && plural === "jobs") throw new K3slbError("exceeded quota", { code: "kube-forbidden" });
+    };
+    await setup.client.delete(HELM_CHARTS, { namespace: "default", name: "app" });
+    await waitUntil(
+      "the condition",
+      async () => /exceeded quota.*remove the finalizer/.test((await setup.condition("app", "Failed"))?.message ?? ""),
+    );
+    await waitUntil("the Event", () => setup.events.some(({ message }) => /exceeded quota/.test(message)));
+    setup.fault = () => {};
+    await setup.job("helm-delete-app");
+  }));
+
 Deno.test("startHelm: a chart that can't be installed stops no other", () =>
   withController(async (setup) => {
     await setup.createChart("a".repeat(51));
