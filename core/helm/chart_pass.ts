@@ -103,6 +103,8 @@ export class ChartPasses {
       return await this.#pass(key, claimed, signal);
     } catch (error) {
       if (isDeleting && isNamespaceTerminating(error)) {
+        // The binding is in no namespace and has no owner: nothing else would take it away.
+        await this.#removeSet(claimed, signal);
         await this.#dropFinalizer(claimed, signal);
         return undefined;
       }

@@ -294,6 +294,21 @@ Deno.test("startHelm: a chart that is deleted while it is installed leaves no Jo
     assert.deepEqual(items.map(({ metadata }) => metadata?.name), ["helm-delete-app"]);
   }));
 
+Deno.test("startHelm: a chart in a namespace that is deleted goes, and so does its ClusterRoleBinding", () =>
+  withController(async (setup) => {
+    await setup.createChart("app");
+    await setup.job("helm-install-app");
+    setup.fault = (verb, plural) => {
+      if (verb !== "create" || plural !== "jobs") return;
+      const details = { causes: [{ reason: "NamespaceTerminating" }] };
+      throw new K3slbError("Namespace is being terminated", { code: "kube-forbidden", details });
+    };
+    await setup.client.delete(HELM_CHARTS, { namespace: "default", name: "app" });
+    await waitUntil("the chart to go", async () => (await setup.client.list(HELM_CHARTS)).items.length === 0);
+    const bindings = await setup.client.list(CLUSTER_ROLE_BINDINGS);
+    assert.deepEqual(bindings.items.filter(({ metadata }) => metadata?.name?.startsWith("helm-")), []);
+  }));
+
 Deno.test("startHelm: nothing is made anew for a chart that was let go, however late its end is heard of", () =>
   withController(async (setup) => {
     const { client, createChart, job, writes } = setup;
