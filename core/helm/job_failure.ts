@@ -2,13 +2,20 @@
 // Facts: helm prints `Error: …` as its last word; klipper-helm's `entry` runs with `set -x`, whose lines start with `+`.
 
 const MAX_MESSAGE_LENGTH = 512;
+const ERROR_REGEXP = /^(?:error|fatal)\b/i;
+const TRACE_REGEXP = /^\++ /;
 
-/** The line of `log` that says why helm failed, the last one if several do; empty if nothing does. */
+/**
+ * What `log` says of why helm failed: the last line that names an error, else the last one; empty if there is none. An error that
+ * announces a list, such as one of a chart's schema, brings the list along.
+ */
 export function failureLine(log: string): string {
-  const lines = log.split("\n").map((line) => line.trim()).filter((line) => line !== "" && !/^\++ /.test(line));
-  const errors = lines.filter((line) => /^(?:Error|error):|^(?:Error|fatal)\b/i.test(line));
-  const line = errors.at(-1) ?? lines.at(-1) ?? "";
-  return cutToLength(hideCredentials(line));
+  const lines = log.split("\n").map((line) => line.trim()).filter((line) => line !== "");
+  const at = lines.findLastIndex((line) => ERROR_REGEXP.test(line));
+  if (at === -1) return cutToLength(hideCredentials(lines.findLast((line) => !TRACE_REGEXP.test(line)) ?? ""));
+  const end = lines.findIndex((line, i) => i > at && TRACE_REGEXP.test(line));
+  const said = lines[at]?.endsWith(":") ? lines.slice(at, end === -1 ? undefined : end) : lines.slice(at, at + 1);
+  return cutToLength(hideCredentials(said.join(" ")));
 }
 
 /** `text`, cut to what a condition can hold. */
@@ -18,5 +25,5 @@ export function cutToLength(text: string): string {
 
 /** Passwords inside URLs reach the log of the Job, and must not go further. */
 function hideCredentials(line: string): string {
-  return line.replaceAll(/(\w+:\/\/)[^\s/@]+@/g, "$1***@");
+  return line.replaceAll(/(\w+:\/\/)[^\s/]+@/g, "$1***@");
 }

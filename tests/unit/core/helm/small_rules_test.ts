@@ -115,6 +115,19 @@ Deno.test("failureLine: helm's last error, without the shell's trace and without
       log: "Error: get https://me:secret@charts.example.com/index.yaml",
       want: "Error: get https://***@charts.example.com/index.yaml",
     },
+    {
+      log: "Error: get https://me:p@ss@charts.example.com/index.yaml",
+      want: "Error: get https://***@charts.example.com/index.yaml",
+    },
+    {
+      log:
+        "+ helm upgrade\nError: values don't meet the specifications of the schema(s) in the following chart(s):\napp:\n" +
+        "- at '/replicas': got string, want integer\n\n+ exit\n",
+      want: "Error: values don't meet the specifications of the schema(s) in the following chart(s): app: " +
+        "- at '/replicas': got string, want integer",
+    },
+    { log: "Error: 2 errors occurred:\n\t* one\n\t* two\n", want: "Error: 2 errors occurred: * one * two" },
+    { log: "Error: first:\nError: second\nmore\n", want: "Error: second" },
     { log: "", want: "" },
   ];
   for (const { log, want } of cases) assert.equal(failureLine(log), want);
