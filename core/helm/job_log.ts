@@ -4,7 +4,7 @@ import type { Job, Pod } from "../kube/types.ts";
 import { errorMessage } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { failureLine } from "./job_failure.ts";
-import { isComplete, latestFailure, podsOf } from "./job_state.ts";
+import { helmStatusIn, isComplete, latestFailure, podsOf } from "./job_state.ts";
 
 const LOG_LINES = 50;
 
@@ -34,9 +34,7 @@ export class JobFailures {
     const failed = latestFailure(job, pods) ?? (lastPod === undefined ? undefined : { pod: lastPod, previous: false });
     if (failed === undefined) return known?.line ?? "";
     const { metadata, status } = failed.pod;
-    const run = `${metadata?.uid} ${
-      status?.containerStatuses?.[0]?.restartCount ?? 0
-    } ${failed.previous} ${status?.phase}`;
+    const run = `${metadata?.uid} ${helmStatusIn(failed.pod)?.restartCount ?? 0} ${failed.previous} ${status?.phase}`;
     if (known?.run === run) return known.line;
     const line = await this.#read(failed, signal);
     if (line !== undefined) this.#known.set(uid, { run, line });

@@ -39,11 +39,11 @@ export function retryDelayMs(job: Job, nowMs: number): number {
   return endedMs + delayMs - nowMs;
 }
 
-/** Whether helm may be at work in one of the Job's pods: it runs, or it has not said yet that it doesn't. */
+/** Whether helm is at work in one of the Job's pods, as far as their kubelets have said. */
 export function isHelmRunning(job: Job, pods: readonly Pod[]): boolean {
-  return podsOf(job, pods).some(({ status }) => {
-    const [container] = status?.containerStatuses ?? [];
-    return status?.phase === "Running" && container?.state?.running !== undefined;
+  return podsOf(job, pods).some((pod) => {
+    const container = helmStatusIn(pod);
+    return pod.status?.phase === "Running" && container?.state?.running !== undefined;
   });
 }
 
@@ -52,6 +52,8 @@ export function podsOf(job: Job, pods: readonly Pod[]): readonly Pod[] {
   const uid = job.metadata?.uid;
   return pods.filter(({ metadata }) => metadata?.ownerReferences?.some((owner) => owner.uid === uid) ?? false);
 }
+
+type ContainerStatus = NonNullable<NonNullable<Pod["status"]>["containerStatuses"]>[number];
 
 /** A container that ended with an error, and whether its log is that of the run before the present one. */
 export interface FailedRun {
@@ -62,13 +64,18 @@ export interface FailedRun {
 /** The latest failure in the Job's pods; `undefined` if there is none, or if helm has been at it again since and runs. */
 export function latestFailure(job: Job, pods: readonly Pod[]): FailedRun | undefined {
   const runs = podsOf(job, pods).flatMap((pod) => {
-    const [container] = pod.status?.containerStatuses ?? [];
+    const container = helmStatusIn(pod);
     const now = container?.state?.terminated;
     if (now !== undefined) return now.exitCode === 0 ? [] : [{ pod, previous: false, at: now.finishedAt ?? "" }];
     const before = container?.lastState?.terminated;
     return before === undefined || before.exitCode === 0 ? [] : [{ pod, previous: true, at: before.finishedAt ?? "" }];
   });
   return runs.toSorted((a, b) => a.at < b.at ? 1 : a.at > b.at ? -1 : 0)[0];
+}
+
+/** What is said of the container with helm in it; webhooks put others beside it. */
+export function helmStatusIn(pod: Pod): ContainerStatus | undefined {
+  return pod.status?.containerStatuses?.find(({ name }) => name === "helm");
 }
 
 function hasCondition(job: Job, wanted: string): boolean {

@@ -5,10 +5,11 @@ import { chartProblems, chartWarnings, whyIgnored } from "../../../../core/helm/
 import { releaseHash } from "../../../../core/helm/config_hash.ts";
 import { desiredJob } from "../../../../core/helm/desired_job.ts";
 import { helmStatus, isSameStatus } from "../../../../core/helm/helm_status.ts";
+import { isHelmRunning, latestFailure } from "../../../../core/helm/job_state.ts";
 import { releasePolicy } from "../../../../core/helm/merge_config.ts";
 import { bindingName } from "../../../../core/helm/names.ts";
 import type { Release } from "../../../../core/helm/release.ts";
-import type { Job } from "../../../../core/kube/types.ts";
+import type { Job, Pod } from "../../../../core/kube/types.ts";
 import { chartWith, factsWith, jobAfter, podIn, SETTINGS } from "./fixtures.ts";
 
 /** The Job that `facts` ask for, and the release's hash that goes with it. */
@@ -238,6 +239,18 @@ Deno.test("planInstall: a running helm is waited for, one between two tries is r
   assert.deepEqual([waiting.outcome, waiting.job.step], ["unchanged", "none"]);
   const free = planInstall(factsWith({ chart, installJob: job, pods: [podIn("crashed")] }), SETTINGS);
   assert.deepEqual([free.outcome, free.job.step], ["applied", "replace"]);
+});
+
+Deno.test("isHelmRunning, latestFailure: a container that a webhook put beside helm does not count", () => {
+  const job = jobAfter(wantedJob().job, "Running");
+  const proxy = { name: "envoy", image: "", imageID: "", ready: true, restartCount: 0 };
+  const beside = (pod: Pod, state: object): Pod => ({
+    ...pod,
+    status: { ...pod.status, containerStatuses: [{ ...proxy, state }, ...pod.status?.containerStatuses ?? []] },
+  });
+  assert.equal(isHelmRunning(job, [beside(podIn("crashed"), { running: {} })]), false);
+  assert.equal(isHelmRunning(job, [beside(podIn("running"), { terminated: { exitCode: 0 } })]), true);
+  assert.equal(latestFailure(job, [beside(podIn("crashed"), { running: {} })])?.previous, true);
 });
 
 Deno.test("planInstall: exit 0 alone is not success", () => {
