@@ -261,6 +261,8 @@ export class ChartPasses {
     const selection = {
       namespace: chart.spec?.targetNamespace || namespace,
       labelSelector: releaseSelector(name),
+      // A record holds the whole chart, up to 1 MB, ten times over.
+      isMetadataOnly: true,
       signal,
     };
     const list = <T extends KubeObject>(type: ResourceType<T>, fieldSelector?: string): Promise<KubeList<T>> =>

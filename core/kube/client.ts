@@ -23,7 +23,7 @@ import {
 import { discoverResources, discoverVersions } from "./discovery.ts";
 import { type KubeStatus, parseStatus, type RequestAction, statusError } from "./errors.ts";
 import { parseJson } from "./json.ts";
-import { objectPath, type PathQuery, resourceLabel } from "./request_path.ts";
+import { action, objectPath, type PathQuery } from "./request_path.ts";
 import { apiVersionOf } from "./resources.ts";
 import { createTransport, type RequestObservation, type Transport } from "./transport.ts";
 import type { KubeObject } from "./types.ts";
@@ -95,6 +95,7 @@ class TransportKubeClient implements KubeClient {
         path: objectPath(type, { namespace }, {
           query: token === undefined ? query : { ...query, resourceVersion: undefined, continue: token },
         }),
+        ...(options.isMetadataOnly === true ? { headers: { accept: METADATA_LIST } } : {}),
         options,
       });
       for (const item of page.items ?? []) items.push(withType(item, type));
@@ -247,9 +248,11 @@ class TransportKubeClient implements KubeClient {
       action,
       isIdempotent: call.isIdempotent ?? method === "GET",
       timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
-      ...(body === undefined
-        ? {}
-        : { body: JSON.stringify(body), headers: { "content-type": call.contentType ?? "application/json" } }),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      headers: {
+        ...call.headers,
+        ...(body === undefined ? {} : { "content-type": call.contentType ?? "application/json" }),
+      },
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
     if (answer.status >= 200 && answer.status < 300) {
@@ -289,6 +292,7 @@ interface Call {
   readonly path: string;
   readonly body?: object;
   readonly contentType?: string;
+  readonly headers?: Readonly<Record<string, string>>;
   /** Default: whether the method is GET. */
   readonly isIdempotent?: boolean;
   /** The answer is not JSON. */
@@ -304,20 +308,6 @@ interface ListAnswer<T> {
 type WatchLine<T> =
   | { readonly type: "ERROR"; readonly object: KubeStatus }
   | { readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK"; readonly object: T };
-
-function action(
-  verb: string,
-  type: ResourceType<KubeObject>,
-  key: { readonly namespace?: string | undefined; readonly name?: string | undefined },
-  subresource?: string,
-): RequestAction {
-  return {
-    verb,
-    resource: resourceLabel(type, subresource),
-    ...(key.namespace === undefined ? {} : { namespace: key.namespace }),
-    ...(key.name === undefined ? {} : { name: key.name }),
-  };
-}
 
 function keyOf(object: KubeObject): { readonly name: string; readonly namespace?: string } {
   const { name, namespace, generateName } = object.metadata ?? {};
@@ -344,6 +334,7 @@ const PATCH_CONTENT_TYPES = {
   json: "application/json-patch+json",
 } as const;
 
+const METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_PAGE_SIZE = 500;
 const DEFAULT_WATCH_SECONDS = 300;

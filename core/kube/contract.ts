@@ -56,6 +56,8 @@ export interface ListOptions extends CallOptions, Selection {
   readonly pageSize?: number;
   /** `"0"` allows an answer from the server's cache. */
   readonly resourceVersion?: string;
+  /** Items with nothing but their metadata, where their contents are large. */
+  readonly isMetadataOnly?: boolean;
 }
 
 /** What a watch takes. */

@@ -1,5 +1,6 @@
-// URLs of the Kubernetes API. Pure.
+// URLs of the Kubernetes API, and the names of what they address. Pure.
 import type { ResourceType } from "./contract.ts";
+import type { RequestAction } from "./errors.ts";
 import type { KubeObject } from "./types.ts";
 
 /** Parameters of a URL; `undefined` and empty ones are left out. */
@@ -25,6 +26,21 @@ export function objectPath(
 export function resourceLabel(type: ResourceType<KubeObject>, subresource?: string): string {
   const resource = type.group === "" ? type.plural : `${type.plural}.${type.group}`;
   return subresource === undefined ? resource : `${resource}/${subresource}`;
+}
+
+/** What a request wants, for messages. */
+export function action(
+  verb: string,
+  type: ResourceType<KubeObject>,
+  key: { readonly namespace?: string | undefined; readonly name?: string | undefined },
+  subresource?: string,
+): RequestAction {
+  return {
+    verb,
+    resource: resourceLabel(type, subresource),
+    ...(key.namespace === undefined ? {} : { namespace: key.namespace }),
+    ...(key.name === undefined ? {} : { name: key.name }),
+  };
 }
 
 function renderQuery(query: PathQuery): string {

@@ -64,6 +64,17 @@ Deno.test("client sends paths, queries and bodies in the API's terms", async () 
   assert.equal(api.connections, 1, "one kept-alive connection serves them all");
 });
 
+Deno.test("client.list asks for metadata alone where that is enough", async () => {
+  await using api = await startLocalApi((_request, response) => sendJson(response, { items: [] }));
+  using client = openClient(accessTo(api.url));
+  await client.list(CONFIG_MAPS, { isMetadataOnly: true });
+  await client.list(CONFIG_MAPS);
+  assert.deepEqual(api.seen.map(({ headers }) => headers.accept), [
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+    "application/json",
+  ]);
+});
+
 Deno.test("client.list puts pages together and gives items their type", async () => {
   await using api = await startLocalApi(({ url }, response) => {
     const isSecond = url.includes("continue=more");
