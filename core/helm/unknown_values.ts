@@ -1,6 +1,7 @@
 // Values that a chart does not know, which helm takes without a word, and the known path that was probably meant. Pure.
-// Facts: helm merges the user's mapping over the chart's values.yaml; `global` and the names of subcharts are always open; a key
-// whose default is empty or absent takes anything.
+// Facts: helm merges the user's mapping over the chart's values.yaml; `global` is always open; a key whose default is empty or absent
+// takes anything. What else the chart takes is in chart_values.ts.
+import type { ChartValues } from "./chart_values.ts";
 
 /** One unknown key. */
 export interface UnknownValue {
@@ -12,34 +13,34 @@ export interface UnknownValue {
 
 type Mapping = Readonly<Record<string, unknown>>;
 
-/** Keys of `values` that are not in `defaults`, of which only the outermost is told. */
-export function unknownValues(values: unknown, { defaults, open }: {
-  /** The chart's values.yaml. */
+/** Keys of `values` that are not in `defaults`, the chart's values.yaml, of which only the outermost is told. */
+export function unknownValues(values: unknown, { defaults, chart }: {
   readonly defaults: unknown;
-  /** Top-level keys that take anything, such as the names of subcharts. */
-  readonly open: readonly string[];
+  readonly chart: ChartValues;
 }): readonly UnknownValue[] {
   if (!isMapping(values) || !isMapping(defaults) || Object.keys(defaults).length === 0) return [];
   const known = knownPaths(defaults);
-  return unknownPaths(values, { defaults, open: new Set(["global", ...open]), path: [] })
+  const knownKeys = new Set(known.map((path) => path.at(-1)));
+  return unknownPaths(values, { defaults, chart, path: [] })
+    .filter((path) => !chart.isRead(path, knownKeys.has(path.at(-1))))
     .map((path) => ({ path: path.join("."), nearest: nearestPath(path, known) }));
 }
 
 function unknownPaths(
   values: Mapping,
-  { defaults, open, path }: {
+  { defaults, chart, path }: {
     readonly defaults: Mapping;
-    readonly open: ReadonlySet<string>;
+    readonly chart: ChartValues;
     readonly path: readonly string[];
   },
 ): readonly (readonly string[])[] {
   return Object.entries(values).flatMap(([key, value]) => {
-    if (path.length === 0 && open.has(key)) return [];
+    if (path.length === 0 && (key === "global" || chart.open.includes(key))) return [];
     const here = [...path, key];
     if (!(key in defaults)) return [here];
     const inner = defaults[key];
-    if (!isMapping(value) || !isMapping(inner) || Object.keys(inner).length === 0) return [];
-    return unknownPaths(value, { defaults: inner, open, path: here });
+    if (!isMapping(value) || !isMapping(inner) || Object.keys(inner).length === 0 || chart.isOpen(here)) return [];
+    return unknownPaths(value, { defaults: inner, chart, path: here });
   });
 }
 

@@ -5,6 +5,7 @@ import { referenceTo } from "../kube/events.ts";
 import { isK3slbError } from "../shared/errors.ts";
 import { parseYaml } from "../shared/yaml.ts";
 import { chartFiles } from "./chart_archive.ts";
+import { chartValues } from "./chart_values.ts";
 import { chartWarnings } from "./check_chart.ts";
 import type { HelmChart, HelmChartConfig } from "./helm_chart.ts";
 import { unknownValues } from "./unknown_values.ts";
@@ -41,9 +42,9 @@ export function unknownValuesMessage(chart: HelmChart, config: HelmChartConfig |
   const content = chart.spec?.chartContent;
   if (!content) return undefined;
   const files = chartFiles(content);
+  const known = chartValues(files, ["Chart.yaml", "requirements.yaml"].map((name) => parsed(files.get(name))));
+  if (known === undefined) return undefined;
   const defaults = parsed(files.get("values.yaml"));
-  const open = [...files.keys()].flatMap((path) => /^charts\/([^/]+)\//.exec(path)?.[1] ?? []);
-  const dependencies = dependencyNames(parsed(files.get("Chart.yaml")));
   const texts = [
     ["HelmChart", parsed(chart.spec?.valuesContent)],
     ["HelmChart", chart.spec?.values],
@@ -51,7 +52,7 @@ export function unknownValuesMessage(chart: HelmChart, config: HelmChartConfig |
     ["HelmChartConfig", config?.spec?.values],
   ] as const;
   const found = texts.flatMap(([kind, values]) =>
-    unknownValues(values, { defaults, open: [...open, ...dependencies] }).map(({ path, nearest }) =>
+    unknownValues(values, { defaults, chart: known }).map(({ path, nearest }) =>
       `"${path}" (${kind}${nearest === undefined ? "" : `; did you mean "${nearest}"?`})`
     )
   );
@@ -70,12 +71,4 @@ function parsed(text: string | undefined): unknown {
     if (isK3slbError(error, "yaml-invalid")) return undefined;
     throw error;
   }
-}
-
-function dependencyNames(chartYaml: unknown): readonly string[] {
-  const { dependencies } = (chartYaml ?? {}) as { readonly dependencies?: unknown };
-  if (!Array.isArray(dependencies)) return [];
-  return dependencies.flatMap(({ name, alias }: { readonly name?: string; readonly alias?: string }) =>
-    alias ?? name ?? []
-  );
 }

@@ -8,9 +8,7 @@ import { failureLine } from "../../../../core/helm/job_failure.ts";
 import { latestRelease } from "../../../../core/helm/release.ts";
 import { setArguments } from "../../../../core/helm/set_values.ts";
 import { sourceDescription } from "../../../../core/helm/source_description.ts";
-import { unknownValues } from "../../../../core/helm/unknown_values.ts";
 import { compareKeys, renderValuesYaml } from "../../../../core/helm/values_yaml.ts";
-import { unknownValuesMessage } from "../../../../core/helm/values_warnings.ts";
 import { parseJson } from "../../../../core/kube/json.ts";
 import { parseYaml } from "../../../../core/shared/yaml.ts";
 import { testChart } from "../../../support/helm_charts.ts";
@@ -156,32 +154,6 @@ Deno.test("sourceDescription: every kind of source", () => {
 Deno.test("chartFiles: reads what helm reads, and nothing from garbage", () => {
   assert.match(chartFiles(testChart("x")).get("values.yaml") ?? "", /^colour: red/);
   assert.equal(chartFiles("bm90IGEgdGd6").size, 0);
-});
-
-Deno.test("unknownValues: the key one level too high, the typing mistake, and what is open", () => {
-  const defaults = { service: { spec: { externalTrafficPolicy: "" }, labels: {} }, replicas: 1, sub: { on: true } };
-  const cases = [
-    {
-      values: { service: { externalTrafficPolicy: "Local" } },
-      want: [["service.externalTrafficPolicy", "service.spec.externalTrafficPolicy"]],
-    },
-    { values: { replica: 2 }, want: [["replica", "replicas"]] },
-    { values: { service: { labels: { any: "x" } }, global: { x: 1 }, sub: { more: 1 } }, want: [] },
-    { values: { zzz: 1 }, want: [["zzz", undefined]] },
-  ];
-  for (const { values, want } of cases) {
-    const got = unknownValues(values, { defaults, open: ["sub"] }).map(({ path, nearest }) => [path, nearest]);
-    assert.deepEqual(got, want);
-  }
-});
-
-Deno.test("unknownValuesMessage: names where the value stands; silent without the chart", () => {
-  const config = { spec: { valuesContent: "color: x" } };
-  assert.match(
-    unknownValuesMessage(chartWith({ chartContent: testChart("x") }), config) ?? "",
-    /"color" \(HelmChartConfig; did you mean "colour"/,
-  );
-  assert.equal(unknownValuesMessage(chartWith(), config), undefined);
 });
 
 Deno.test("crds: HelmChartConfig has no default failurePolicy, and the chart's fields have bounds", () => {
