@@ -5,7 +5,7 @@ import { chartProblems, chartWarnings, whyIgnored } from "../../../../core/helm/
 import { releaseHash } from "../../../../core/helm/config_hash.ts";
 import { desiredJob } from "../../../../core/helm/desired_job.ts";
 import { helmStatus, isSameStatus } from "../../../../core/helm/helm_status.ts";
-import { isHelmRunning, latestFailure } from "../../../../core/helm/job_state.ts";
+import { hashOf, isHelmRunning, latestFailure } from "../../../../core/helm/job_state.ts";
 import { releasePolicy } from "../../../../core/helm/merge_config.ts";
 import { bindingName } from "../../../../core/helm/names.ts";
 import type { Release } from "../../../../core/helm/release.ts";
@@ -251,6 +251,21 @@ Deno.test("isHelmRunning, latestFailure: a container that a webhook put beside h
   assert.equal(isHelmRunning(job, [beside(podIn("crashed"), { running: {} })]), false);
   assert.equal(isHelmRunning(job, [beside(podIn("running"), { terminated: { exitCode: 0 } })]), true);
   assert.equal(latestFailure(job, [beside(podIn("crashed"), { running: {} })])?.previous, true);
+});
+
+Deno.test("planInstall: another image of the Jobs makes one Job anew, and then nothing", () => {
+  const before = wantedJob();
+  const settings = { ...SETTINGS, defaultImage: "rancher/klipper-helm:next" };
+  const seen = { installJob: jobAfter(before.job, "Complete"), release: release("deployed") };
+  const plan = planInstall(factsWith(seen), settings);
+  assert.deepEqual([plan.outcome, plan.job.step], ["applied", "replace"]);
+  const job = "job" in plan.job ? plan.job.job : before.job;
+  assert.equal(job.spec?.template.spec?.containers[0]?.image, settings.defaultImage);
+  const running = planInstall(factsWith({ ...seen, installJob: jobAfter(job, "Running") }), settings);
+  assert.deepEqual([running.outcome, running.job.step], ["unchanged", "none"]);
+  const upgraded = release("deployed", releaseHash(hashOf(job)), 2);
+  const after = planInstall(factsWith({ installJob: jobAfter(job, "Complete"), release: upgraded }), settings);
+  assert.deepEqual([after.outcome, after.job.step], ["unchanged", "none"]);
 });
 
 Deno.test("planInstall: exit 0 alone is not success", () => {

@@ -1,0 +1,114 @@
+// The Helm controller against the in-memory API server, for its tests.
+import {
+  HELM_CHART_CONFIGS,
+  HELM_CHARTS,
+  type HelmChart,
+  type HelmChartSpec,
+} from "../../../../core/helm/helm_chart.ts";
+import { startHelm } from "../../../../core/helm/helm_chart_controller.ts";
+import { createKubeClient } from "../../../../core/kube/client.ts";
+import type { KubeClient, WatchEvent } from "../../../../core/kube/contract.ts";
+import type { EventContent } from "../../../../core/kube/events.ts";
+import { JOBS } from "../../../../core/kube/resources.ts";
+import type { Job, KubeObject } from "../../../../core/kube/types.ts";
+import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
+import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
+import { startMemoryApi } from "../../../support/memory_api/memory_api.ts";
+import { waitUntil } from "../../../support/wait.ts";
+import { parseKubeconfigText } from "../service_lb/kubeconfig_text.ts";
+
+export interface Setup {
+  readonly client: KubeClient;
+  readonly events: EventContent[];
+  /** Verbs and kinds of the controller's writes, Events apart. */
+  readonly writes: string[];
+  /** Milliseconds by which the controller hears later of charts that went. */
+  newsDelayMs: number;
+  /** Throws for requests that shall fail. */
+  fault: (verb: string, plural: string) => void;
+  createChart(name: string, spec?: HelmChartSpec, metadata?: HelmChart["metadata"]): Promise<HelmChart>;
+  job(name: string): Promise<Job>;
+  condition(name: string, type: string): Promise<{ readonly status: string; readonly message?: string } | undefined>;
+}
+
+/** A controller with a quick resync, whose requests can be looked at and failed. */
+export async function withController(test: (setup: Setup) => Promise<void>): Promise<void> {
+  const api = await startMemoryApi({ controllers: ["customResourceDefinitions", "garbageCollector"] });
+  const access = await parseKubeconfigText(await api.kubeconfig("admin"));
+  const client = createKubeClient({ access, clock: SYSTEM_CLOCK });
+  const own = createKubeClient({ access, clock: SYSTEM_CLOCK });
+  const events: EventContent[] = [];
+  const writes: string[] = [];
+  const ending = new AbortController();
+  const setup: Setup = {
+    client,
+    events,
+    writes,
+    newsDelayMs: 0,
+    fault: () => {},
+    createChart: (name, spec = {}, metadata = {}) =>
+      client.create(HELM_CHARTS, {
+        apiVersion: "helm.cattle.io/v1",
+        kind: "HelmChart",
+        metadata: { name, namespace: "default", ...metadata },
+        spec: { chart: "app", repo: "https://charts.example.com", ...spec },
+      }),
+    job: (name) => waitUntil(`Job ${name}`, () => client.get(JOBS, { namespace: "default", name })),
+    condition: async (name, type) =>
+      (await client.get(HELM_CHARTS, { namespace: "default", name })).status?.conditions?.find((one) =>
+        one.type === type
+      ),
+  };
+  const watched = new Proxy(own, {
+    get: (target, verb: keyof KubeClient) => (...args: unknown[]): unknown => {
+      const type = args[0] as { readonly plural?: string };
+      setup.fault(verb, type?.plural ?? "");
+      if (["create", "update", "patch", "apply", "delete"].includes(verb)) writes.push(`${verb} ${type.plural}`);
+      const result = (target[verb] as (...all: unknown[]) => unknown).apply(target, args);
+      return verb === "watch" && type.plural === HELM_CHARTS.plural
+        ? lateNews(result as AsyncIterable<WatchEvent<KubeObject>>, setup)
+        : result;
+    },
+  });
+  const { done } = startHelm({
+    client: watched,
+    clock: SYSTEM_CLOCK,
+    logger: SILENT_LOGGER,
+    events: { record: (_reference, content) => void events.push(content) },
+    signal: ending.signal,
+    env: {},
+    options: { dataDir: "/nonexistent", helmJobImage: "helm", resyncIntervalMs: 10 },
+  });
+  try {
+    await waitUntil("the CRDs", async () => {
+      await client.list(HELM_CHARTS);
+      await client.list(HELM_CHART_CONFIGS);
+      return true;
+    });
+    await test(setup);
+  } finally {
+    ending.abort();
+    await done;
+    own.close();
+    client.close();
+    await api.stop();
+  }
+}
+
+/** A watch that tells of deletions later. */
+async function* lateNews(
+  events: AsyncIterable<WatchEvent<KubeObject>>,
+  setup: Setup,
+): AsyncGenerator<WatchEvent<KubeObject>> {
+  for await (const event of events) {
+    if (event.type === "DELETED") await SYSTEM_CLOCK.sleep(setup.newsDelayMs);
+    yield event;
+  }
+}
+
+/** As the Job controller writes it. */
+export function setCondition(client: KubeClient, name: string, type: string): Promise<Job> {
+  const now = new Date().toISOString();
+  const body = { status: { conditions: [{ type, status: "True", lastTransitionTime: now, lastProbeTime: now }] } };
+  return client.patch(JOBS, { namespace: "default", name }, { type: "merge", body }, { subresource: "status" });
+}
