@@ -213,6 +213,38 @@ test("a Job that gives up leaves Failed=True with the last line of its log", asy
   assert.equal(found.reason, "Job failed");
 });
 
+test("a chart that is deleted while its Job is tried again and again goes, and leaves nothing", async () => {
+  const { client } = world;
+  await createChart("early", { chartContent: testChart("early"), set: { fail: "true" } });
+  await waitForCondition("early", "Deployed", "False", /out of stock/);
+  await client.delete(HELM_CHARTS, { namespace: "default", name: "early" });
+  await waitUntil(
+    "the chart and its Jobs to go",
+    async () =>
+      await isGone(client.get(HELM_CHARTS, { namespace: "default", name: "early" })) &&
+      await isGone(client.get(JOBS, { namespace: "default", name: "helm-install-early" })) &&
+      await isGone(client.get(JOBS, { namespace: "default", name: "helm-delete-early" })),
+    waiting(),
+  );
+  const records = await client.list(SECRETS, { namespace: "default", labelSelector: "owner=helm,name=early" });
+  assert.deepEqual(records.items, []);
+});
+
+test("a release that helm records in ConfigMaps is known as deployed, and uninstalled", async () => {
+  const { client } = world;
+  const records = { namespace: "default", labelSelector: "owner=helm,name=mapped" };
+  await createChart("mapped", { chartContent: testChart("mapped"), driver: "configmap" });
+  await waitForCondition("mapped", "Deployed", "True", /revision 1/);
+  assert.equal((await client.list(CONFIG_MAPS, records)).items.length, 1);
+  await client.delete(HELM_CHARTS, { namespace: "default", name: "mapped" });
+  await waitUntil(
+    "the chart to go",
+    () => isGone(client.get(HELM_CHARTS, { namespace: "default", name: "mapped" })),
+    waiting(),
+  );
+  assert.deepEqual((await client.list(CONFIG_MAPS, records)).items, []);
+});
+
 test("dependents that someone deletes come back", async () => {
   const { client } = world;
   await createChart("kept", { chartContent: testChart("kept") });
