@@ -18,7 +18,15 @@ export const FORWARD_CHAIN = "K3SLB-FORWARD";
 export const INPUT_CHAIN = "K3SLB-INPUT";
 
 /** Chain into which kube-router puts NetworkPolicy; accepting above it would bypass the policy. */
-export const NETWORK_POLICY_CHAIN = "KUBE-ROUTER-FORWARD";
+export const KUBE_ROUTER_FORWARD_CHAIN = "KUBE-ROUTER-FORWARD";
+
+/**
+ * Calico's chain for a built-in one. In FORWARD it holds NetworkPolicy. Calico puts its jumps back to the first place of every chain it
+ * uses, as does this program: each would move the other's for ever.
+ */
+export function calicoChainName(builtin: string): string {
+  return `cali-${builtin}`;
+}
 
 /** The three chains that one port of one Service may have. */
 export interface PortChainNames {

@@ -5,11 +5,12 @@ import type { ForwardedPort, ForwardingPlan } from "./dataplane_contract.ts";
 import type { IpFamily } from "../core/shared/ip.ts";
 import { parseIpRange, renderIpRange } from "../core/shared/ip_ranges.ts";
 import {
+  calicoChainName,
   DROP_CHAIN,
   FORWARD_CHAIN,
   INPUT_CHAIN,
+  KUBE_ROUTER_FORWARD_CHAIN,
   MARK_CHAIN,
-  NETWORK_POLICY_CHAIN,
   POSTROUTING_CHAIN,
   REJECT_CHAIN,
   SERVICES_CHAIN,
@@ -96,13 +97,17 @@ export function desiredJumps(family: IpFamily, features: Pick<RuleFeatures, "rou
     target: { kind: "jump", chain: SERVICES_CHAIN },
   });
   const to = (chain: string): Rule => ({ match: {}, target: { kind: "jump", chain } });
-  return [
+  const jumps: readonly Omit<Jump, "below">[] = [
     { table: "nat", chain: "PREROUTING", rule: toServices(notLoopback) },
     { table: "nat", chain: "OUTPUT", rule: toServices(outputMatch) },
     { table: "nat", chain: "POSTROUTING", rule: to(POSTROUTING_CHAIN) },
     { table: "filter", chain: "INPUT", rule: to(INPUT_CHAIN) },
-    { table: "filter", chain: "FORWARD", rule: to(FORWARD_CHAIN), below: NETWORK_POLICY_CHAIN },
+    { table: "filter", chain: "FORWARD", rule: to(FORWARD_CHAIN) },
   ];
+  return jumps.map((jump) => {
+    const policy = jump.chain === "FORWARD" ? [KUBE_ROUTER_FORWARD_CHAIN] : [];
+    return { ...jump, below: [...policy, calicoChainName(jump.chain)] };
+  });
 }
 
 function verdictChains(podCidrs: readonly string[], family: IpFamily, options: RuleSetOptions): readonly Chain[] {

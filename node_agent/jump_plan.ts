@@ -1,5 +1,6 @@
 // What to change in a built-in chain so that our one rule stands where it must. Pure: reads lines as `iptables -S CHAIN` prints them.
-// Order matters: behind kube-proxy's rule a client's address is lost, above kube-router's NetworkPolicy would be bypassed (both measured).
+// Order matters: behind kube-proxy's rule a client's address is lost, above kube-router's or Calico's NetworkPolicy would be
+// bypassed (both measured).
 import type { IpFamily } from "../core/shared/ip.ts";
 import { CHAIN_PREFIX } from "./desired_chain_names.ts";
 import { renderRule } from "./render_rule.ts";
@@ -18,7 +19,7 @@ export function planJump(jump: Jump, family: IpFamily, lines: readonly string[])
   const wanted = renderRule(jump.rule, family);
   const own = rules.flatMap((spec, index) => isOwn(spec) ? [{ spec, index }] : []);
   const rest = rules.filter((spec) => !isOwn(spec));
-  const place = jump.below === undefined ? 0 : rest.findLastIndex((spec) => targetOf(spec) === jump.below) + 1;
+  const place = rest.findLastIndex((spec) => jump.below.includes(targetOf(spec) ?? "")) + 1;
   const [first] = own;
   if (own.length === 1 && first && first.index === place && sameSpec(first.spec, wanted)) return { edits: [] };
   return {

@@ -68,8 +68,8 @@ export interface Jump {
   readonly table: TableName;
   readonly chain: BuiltinChain;
   readonly rule: Rule;
-  /** Chain whose jump may stand before ours; without one, ours is the first rule. */
-  readonly below?: string;
+  /** Chains whose jumps stand before ours; where there is none of them, ours is the first rule. */
+  readonly below: readonly string[];
 }
 
 /** Everything of ours in one address family. Chain names are unique in a table. */

@@ -273,16 +273,20 @@ if (await enterWorld(import.meta.url)) {
     }
   });
 
-  Deno.test("repair keeps our accept below the network policy's chain", async () => {
-    await using world = await createWorld();
-    const { node, pods, dataplane } = world;
-    await dataplane.apply(world.plan({ endpoints: at(pods[0]) }));
-    await node.ns.run("sh", ["-c", "iptables -N KUBE-ROUTER-FORWARD && iptables -A FORWARD -j KUBE-ROUTER-FORWARD"]);
-    assert.equal((await dataplane.repair()).repairs.length, 1);
-    const lines = (await node.ns.run("iptables", ["-S", "FORWARD"])).trim().split("\n");
-    assert.deepEqual(lines, ["-P FORWARD ACCEPT", "-A FORWARD -j KUBE-ROUTER-FORWARD", "-A FORWARD -j K3SLB-FORWARD"]);
-    assert.deepEqual((await dataplane.repair()).repairs, []);
-  });
+  for (const chain of ["KUBE-ROUTER-FORWARD", "cali-FORWARD"]) {
+    Deno.test(`repair keeps our accept below the network policy's chain (${chain})`, async () => {
+      await using world = await createWorld();
+      const { client, node, pods, dataplane } = world;
+      await dataplane.apply(world.plan({ endpoints: at(pods[0]) }));
+      await node.ns.run("sh", ["-c", `iptables -N ${chain} && iptables -A FORWARD -j ${chain}`]);
+      assert.equal((await dataplane.repair()).repairs.length, 1);
+      const lines = (await node.ns.run("iptables", ["-S", "FORWARD"])).trim().split("\n");
+      assert.deepEqual(lines, ["-P FORWARD ACCEPT", `-A FORWARD -j ${chain}`, "-A FORWARD -j K3SLB-FORWARD"]);
+      assert.deepEqual((await dataplane.repair()).repairs, []);
+      await node.ns.run("iptables", ["-A", chain, "-d", pods[0].ip4, "-j", "REJECT"]);
+      assert.equal((await client.ns.request({ protocol: "tcp", ip: node.ip4, port: 80 })).outcome, "refused");
+    });
+  }
 
   Deno.test("repair warns of a foreign chain that drops forwarded packets", async () => {
     await using world = await createWorld();

@@ -75,6 +75,27 @@ const CASES: readonly {
       finding: "The jump from filter FORWARD to K3SLB-FORWARD was not in its place (behind KUBE-ROUTER-FORWARD)",
     },
   },
+  {
+    name: "the accept in FORWARD stays below Calico's network policy",
+    given: {
+      chain: "FORWARD",
+      rules: ['-m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD', "-j K3SLB-FORWARD", "-j KUBE-FORWARD"],
+    },
+    want: { edits: [] },
+  },
+  {
+    name: "the accept in FORWARD goes below all network policy there is",
+    given: { chain: "FORWARD", rules: ["-j cali-FORWARD", "-j KUBE-FORWARD", "-j KUBE-ROUTER-FORWARD"] },
+    want: {
+      edits: ["insert 4 -j K3SLB-FORWARD"],
+      finding: "The jump from filter FORWARD to K3SLB-FORWARD was missing",
+    },
+  },
+  {
+    name: "Calico keeps the first place, which it would take back",
+    given: { chain: "PREROUTING", rules: ["-j cali-PREROUTING", NAT, "-j KUBE-SERVICES"] },
+    want: { edits: [] },
+  },
 ];
 
 for (const { name, given, want } of CASES) {
