@@ -142,6 +142,8 @@ function filterChains(marks: MarkBits): readonly Chain[] {
       rules: [
         { match: { mark: { bit: marks.ours } }, target: { kind: "accept" } },
         { match: { established: true }, target: { kind: "accept" } },
+        // Only the first packet of a flow is marked, and a UDP flow that nobody answers (syslog) is never established.
+        { match: { admitted: true }, target: { kind: "accept" } },
       ],
     },
     {

@@ -75,6 +75,11 @@ function parseMatch(name: string, words: Words, match: { -readonly [Key in keyof
     }
     case "conntrack":
       words.expect("--ctstate");
+      if (words.accept("DNAT")) {
+        for (const word of ["--ctstatus", "CONFIRMED"]) words.expect(word);
+        match.admitted = true;
+        return;
+      }
       words.expect("RELATED,ESTABLISHED");
       match.established = true;
       return;

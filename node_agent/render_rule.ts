@@ -35,6 +35,7 @@ function renderMatch(match: Match, family: IpFamily): readonly string[] {
     words.push(`-m mark ${not(match.mark)}--mark ${bit}/${bit}`);
   }
   if (match.established) words.push("-m conntrack --ctstate RELATED,ESTABLISHED");
+  if (match.admitted) words.push("-m conntrack --ctstate DNAT --ctstatus CONFIRMED");
   if (match.chance !== undefined) {
     words.push(`-m statistic --mode random --probability ${(match.chance / CHANCE_UNITS).toFixed(11)}`);
   }

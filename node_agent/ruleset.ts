@@ -31,6 +31,8 @@ export interface Match {
   readonly mark?: { readonly bit: number; readonly negated?: true };
   /** The packet belongs to a connection that was seen in both directions, or to one related to it. */
   readonly established?: true;
+  /** The packet belongs to a translated connection whose first packet got through, whether or not anybody has answered. */
+  readonly admitted?: true;
   /** Chance in units of 2^-31, the kernel's own. */
   readonly chance?: number;
   /** A list of client addresses. `set` always matches. */

@@ -144,6 +144,22 @@ if (await enterWorld(import.meta.url)) {
     }
   });
 
+  Deno.test("apply lets every packet of a UDP sender through that nobody answers, where FORWARD drops", async () => {
+    await using world = await createWorld();
+    const { client, node, pods, dataplane } = world;
+    for (const program of ["iptables", "ip6tables"]) {
+      await node.ns.run(program, ["-P", "FORWARD", "DROP"]);
+      await pods[0].ns.run(program, ["-A", "INPUT", "-p", "udp", "-j", "DROP"]);
+    }
+    await dataplane.apply(world.plan({ protocol: "UDP", port: 514, endpoints: at(pods[0]) }));
+    for (const [program, ip] of [["iptables", node.ip4], ["ip6tables", node.ip6]] as const) {
+      const stream = await client.ns.open({ protocol: "udp", ip, port: 514 });
+      for (let i = 0; i < 4; i++) assert.equal((await stream.exchange(100)).outcome, "timeout");
+      await stream.close();
+      assert.match(await pods[0].ns.run(program, ["-nvxL", "INPUT"]), /^ +4 +\d+ DROP/m);
+    }
+  });
+
   Deno.test("apply lets a client connect whose SYN went to an endpoint that is gone", async () => {
     await using world = await createWorld();
     const { client, node, pods, dataplane } = world;

@@ -96,9 +96,8 @@ export function tracePacket(
 
 /** Chance that a rule's match holds. */
 function matches(match: Match, packet: Packet, state: State, options: { marks: MarkBits }): number {
-  const { source, destination, protocol, destinationPorts, localSource, localDestination, mark, recent, established } =
-    match;
-  if (established) return 0;
+  const { source, destination, protocol, destinationPorts, localSource, localDestination, mark, recent } = match;
+  if (match.established || match.admitted) return 0;
   if (localDestination) throw new Error("Our own chains see only packets to local addresses");
   if (source && isIn(packet.from, source.cidr) === (source.negated ?? false)) return 0;
   if (destination && isIn(packet.to, destination.cidr) === (destination.negated ?? false)) return 0;
