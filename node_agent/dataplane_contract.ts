@@ -8,6 +8,8 @@ export interface ForwardEndpoint {
   readonly port: number;
   /** Whether it runs on this node. */
   readonly local: boolean;
+  /** It runs on this node with an address outside of {@linkcode ForwardingPlan.podCidrs}. */
+  readonly outsidePodCidrs?: true;
 }
 
 /** One port of one Service on this node. */

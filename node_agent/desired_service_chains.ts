@@ -105,11 +105,21 @@ function serviceChain(
     name: names.service,
     rules: [
       { match: {}, target: { kind: "jump", chain: MARK_CHAIN } },
+      ...hairpinRules(local, marks),
       ...stickyRules(port, [...local, ...remote], marks),
       ...remoteShare,
       ...spreadRules(port, local),
     ],
   };
+}
+
+/** A pod that reaches itself through the node must see the node as the sender. Pods inside of the node's ranges are marked already. */
+function hairpinRules(local: readonly ForwardEndpoint[], marks: MarkBits): readonly Rule[] {
+  return [...new Set(local.filter((endpoint) => endpoint.outsidePodCidrs).map(({ ip }) => ip))].flatMap((ip) => {
+    const range = parseIpRange(ip);
+    const target: Target = { kind: "set-mark", bits: marks.masquerade };
+    return range ? [{ match: { source: { cidr: renderIpRange(range) } }, target }] : [];
+  });
 }
 
 function remoteChain(port: ForwardedPort, remote: readonly ForwardEndpoint[], marks: MarkBits): Chain {

@@ -4,7 +4,8 @@ import type { EndpointSlice, Node, Pod, Service } from "../core/kube/types.ts";
 import type { HostInterface } from "../core/node_identity/host_facts.ts";
 import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../core/service_lb/labels.ts";
 import type { Protocol } from "../core/shared/ip.ts";
-import type { ForwardedPort, ForwardingPlan } from "./dataplane_contract.ts";
+import { type IpRange, ipRangeContains, parseIpRange } from "../core/shared/ip_ranges.ts";
+import type { ForwardedPort, ForwardEndpoint, ForwardingPlan } from "./dataplane_contract.ts";
 import { type ListeningSocket, portListener, renderListener } from "./listening_sockets.ts";
 import { claimPorts, portLabel } from "./port_claims.ts";
 import { findReservedRange, type ReservedRange } from "./reserved_ports.ts";
@@ -66,12 +67,12 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
     .sort((a, b) => Number(present.has(objectName(b))) - Number(present.has(objectName(a))) || byAge(a, b));
   const slices = Map.groupBy(facts.slices, sliceServiceKey);
   const owners = claimPorts(services, facts.interfaces);
+  const ownIps = new Set(facts.interfaces.flatMap((one) => one.addresses));
+  const podRanges = podCidrs(facts.node).flatMap((cidr) => parseIpRange(cidr) ?? []);
   const decisions = new Map(services.map((service) => {
     const key = objectName(service);
-    return [
-      key,
-      decideService(service, { facts, slices: slices.get(key) ?? [], owners: owners.get(key) ?? new Map() }),
-    ];
+    const own = { slices: slices.get(key) ?? [], owners: owners.get(key) ?? new Map() };
+    return [key, decideService(service, { facts, ownIps, podRanges, ...own })];
   }));
   return {
     plan: {
@@ -114,6 +115,9 @@ interface ServiceContext {
   readonly slices: readonly EndpointSlice[];
   /** Label of a port (`TCP port 80`) -> the older Service that owns it. */
   readonly owners: ReadonlyMap<string, string>;
+  /** Addresses of this node. */
+  readonly ownIps: ReadonlySet<string>;
+  readonly podRanges: readonly IpRange[];
 }
 
 type ServiceDecision = Omit<PodVerdict, "pod">;
@@ -165,8 +169,15 @@ function forwardedPort(service: Service, { port, match, ranges, context }: PortC
       families: match.families,
       nodeName: context.facts.nodeName,
       localFirst: trafficPolicy === "Local",
-    }),
+    }).map((endpoint) => isOutsidePodCidrs(endpoint, context) ? { ...endpoint, outsidePodCidrs: true } : endpoint),
   };
+}
+
+/** Calico and others give pods addresses of their own choice, whatever ranges the Node object says. */
+function isOutsidePodCidrs({ ip, local }: ForwardEndpoint, { ownIps, podRanges }: ServiceContext): boolean {
+  if (!local || ownIps.has(ip)) return false;
+  const address = parseIpRange(ip);
+  return address !== undefined && !podRanges.some((range) => ipRangeContains(range, address));
 }
 
 /** Kubernetes' own default for session affinity. */
@@ -192,12 +203,11 @@ function decidePort(port: ForwardedPort, context: ServiceContext): ServiceDecisi
 }
 
 /** A socket that would lose its connections to `port`. An endpoint of the Service itself in the host's network is none. */
-function foreignListener(port: ForwardedPort, { facts, slices }: ServiceContext): ListeningSocket | undefined {
+function foreignListener(port: ForwardedPort, { facts, slices, ownIps }: ServiceContext): ListeningSocket | undefined {
   const listener = portListener(facts.listeners, port);
   if (!listener) return undefined;
-  const own = new Set(facts.interfaces.flatMap((one) => one.addresses));
   const endpoints = allEndpoints(slices, { ...port, nodeName: facts.nodeName, localFirst: false });
-  return endpoints.some((one) => one.port === port.port && own.has(one.ip)) ? undefined : listener;
+  return endpoints.some((one) => one.port === port.port && ownIps.has(one.ip)) ? undefined : listener;
 }
 
 function refused(refusal: Refusal): ServiceDecision {

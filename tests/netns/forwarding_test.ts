@@ -26,6 +26,8 @@ interface Given {
   readonly endpoints: (world: World, family: Family) => readonly ForwardEndpoint[];
   readonly protocols?: readonly ("tcp" | "udp")[];
   readonly families?: readonly Family[];
+  /** @default the node's own */
+  readonly podCidrs?: readonly string[];
 }
 
 type Family = "ip4" | "ip6";
@@ -94,6 +96,15 @@ const CASES: readonly Case[] = [
   {
     name: "a pod reaches itself (hairpin)",
     given: { from: (world) => world.pods[0], endpoints: local },
+    want: { server: "pod1", peer: (_, family) => nodeRange(family, 1) },
+  },
+  {
+    name: "a pod with an address that the Node object does not know of reaches itself",
+    given: {
+      from: (world) => world.pods[0],
+      endpoints: (world, family) => local(world, family).map((one) => ({ ...one, outsidePodCidrs: true })),
+      podCidrs: ["192.168.1.0/24"],
+    },
     want: { server: "pod1", peer: (_, family) => nodeRange(family, 1) },
   },
   {
@@ -256,7 +267,7 @@ async function tryCase(world: World, dataplane: Awaited<ReturnType<typeof datapl
       protocol: protocol === "tcp" ? "TCP" : "UDP",
       endpoints: [...given.endpoints(world, "ip4"), ...given.endpoints(world, "ip6")],
     });
-    const report = await dataplane.apply({ podCidrs: world.node.podCidrs, ports: [port] });
+    const report = await dataplane.apply({ podCidrs: given.podCidrs ?? world.node.podCidrs, ports: [port] });
     assert.deepEqual(report.failures, []);
     for (const family of given.families ?? ["ip4", "ip6"] as const) {
       const ip = given.to?.(world, family) ?? world.node[family];

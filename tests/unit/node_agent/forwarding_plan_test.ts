@@ -38,6 +38,20 @@ const PLAN_CASES: readonly PlanCase[] = [
     want: [{ port: 80 }],
   },
   {
+    name: "endpoints here with addresses outside of the node's pod ranges, but for the node's own",
+    given: {
+      ...web(),
+      slices: [slice("web", ["10.42.1.5", "192.0.2.1", "192.168.9.5"].map((ip) => endpoint(ip)))],
+    },
+    want: [{
+      endpoints: [
+        { ip: "10.42.1.5", port: 8080, local: true },
+        { ip: "192.0.2.1", port: 8080, local: true },
+        { ip: "192.168.9.5", port: 8080, local: true, outsidePodCidrs: true },
+      ],
+    }],
+  },
+  {
     name: "a pod that was here a moment ago",
     given: { ...web(), pods: [], departed: [pod("web")] },
     want: [{ port: 80 }],
