@@ -5,7 +5,7 @@ import type { IpFamily } from "../core/shared/ip.ts";
 import type { Logger } from "../core/shared/log.ts";
 import type { Clock } from "../core/runtime/clock.ts";
 import { staleFlows } from "./conntrack_plan.ts";
-import type { FlowCheck, FlowFilter } from "./conntrack_plan.ts";
+import type { ConntrackCleanup, FlowCheck, FlowFilter } from "./conntrack_plan.ts";
 import type { Exec } from "./exec.ts";
 
 /** What {@linkcode ConntrackCleaner} needs. */
@@ -42,26 +42,22 @@ export class ConntrackCleaner {
     return this.#missing ? MISSING_WARNING : undefined;
   }
 
-  /** Has the entries deleted soon. Returns at once; never throws. */
-  schedule(filters: readonly FlowFilter[]): void {
+  /** Has the stale entries found and deleted soon. Returns at once; never throws. */
+  schedule({ filters, checks }: ConntrackCleanup): void {
     if (this.#missing || this.#options.signal?.aborted) return;
+    const room = Math.max(0, MAX_WAITING - this.#checks.length);
+    if (checks.length > room) this.#warnOfTooMany();
+    this.#checks.push(...checks.slice(0, room));
     for (const filter of filters) {
       const key = argumentsOf(filter).join(" ");
       if (this.#waiting.has(key)) continue;
       if (this.#waiting.size >= MAX_WAITING) {
-        this.#options.log.warn("Too many stale flows at once: some are left to time out", { limit: MAX_WAITING });
+        this.#warnOfTooMany();
         break;
       }
       this.#waiting.set(key, filter);
     }
     if (this.#waiting.size + this.#checks.length > 0) this.#running ??= this.#run();
-  }
-
-  /** Has flows looked through soon, and the stale ones deleted. Returns at once; never throws. */
-  scheduleChecks(checks: readonly FlowCheck[]): void {
-    if (this.#missing || this.#options.signal?.aborted) return;
-    this.#checks.push(...checks.slice(0, MAX_WAITING - this.#checks.length));
-    this.schedule([]);
   }
 
   /** Resolves when nothing waits any more. */
@@ -78,7 +74,7 @@ export class ConntrackCleaner {
         if (next) {
           this.#waiting.delete(next[0]);
           await this.#delete(next[1]);
-        } else if (check) this.schedule(await this.#listStale(check));
+        } else if (check) this.schedule({ filters: await this.#listStale(check), checks: [] });
         else break;
       }
     } catch (error) {
@@ -88,6 +84,10 @@ export class ConntrackCleaner {
       this.#checks = [];
       this.#running = undefined;
     }
+  }
+
+  #warnOfTooMany(): void {
+    this.#options.log.warn("Too many stale flows at once: some are left to time out", { limit: MAX_WAITING });
   }
 
   /** Exit code 1 means that nothing matched. */
@@ -130,6 +130,8 @@ function argumentsOf(filter: FlowFilter): readonly string[] {
     String(filter.port),
     "--reply-src",
     filter.replySource,
+    "--reply-port-src",
+    String(filter.replyPort),
   ];
 }
 

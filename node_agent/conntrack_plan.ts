@@ -1,89 +1,121 @@
 // Which entries of connection tracking must go after a change, so that clients that never stop sending reach a living endpoint.
 // Pure. Facts: UDP flows stick to their first endpoint for as long as the client sends; a UDP packet from before the rules leaves an entry
 // without translation; a SYN sent to a vanished endpoint is retried to the same one until the client gives up. Established TCP is left alone.
-import type { ForwardedPort, ForwardingPlan } from "./dataplane_contract.ts";
+import type { ForwardedPort, ForwardEndpoint, ForwardingPlan } from "./dataplane_contract.ts";
 import type { IpFamily } from "../core/shared/ip.ts";
 import { canonicalIp, ipFamilyOf } from "../core/shared/ip_ranges.ts";
 
-/** One kind of entry to delete: flows to `port` of this node that were sent to `replySource`. */
+/** One kind of entry to delete: flows to `port` of this node that were sent to `replyPort` of `replySource`. */
 export interface FlowFilter {
   readonly family: IpFamily;
   readonly protocol: "udp" | "tcp";
   readonly port: number;
   readonly replySource: string;
+  readonly replyPort: number;
 }
 
-/**
- * The entries that the step from `before` to `after` makes stale. `localIps` are this node's addresses.
- * UDP entries without translation are looked for where a port is new.
- */
-export function planConntrackCleanup(
-  before: ForwardingPlan,
-  after: ForwardingPlan,
-  localIps: readonly string[],
-): readonly FlowFilter[] {
-  const old = endpointsByPort(before);
-  const wanted = endpointsByPort(after);
-  const filters: FlowFilter[] = [];
-  for (const [key, { port, ips }] of old) {
-    const kept = wanted.get(key)?.ips;
-    for (const ip of ips) if (!kept?.has(ip)) push(filters, port, ip);
-  }
-  for (const [key, { port, ips }] of wanted) {
-    const isNew = port.protocol === "UDP" && (old.get(key)?.ips.size ?? 0) === 0 && ips.size > 0;
-    if (isNew) { for (const ip of localIps) if (!ips.has(ip)) push(filters, port, ip); }
-  }
-  return filters;
-}
-
-/** UDP flows to `port` of this node that must be looked through: those to none of `endpointIps` are stale. */
+/** UDP flows to `port` of this node that must be looked through: those to none of `endpoints` are stale. */
 export interface FlowCheck {
   readonly family: IpFamily;
   readonly port: number;
   readonly localIps: readonly string[];
-  readonly endpointIps: readonly string[];
+  /** As {@linkcode socketName} writes them. */
+  readonly endpoints: readonly string[];
 }
 
-/** What must be looked through at start, when it is not known which endpoints an earlier run had. */
-export function planConntrackChecks(plan: ForwardingPlan, localIps: readonly string[]): readonly FlowCheck[] {
-  return [...endpointsByPort(plan).values()].flatMap(({ port, ips }) => {
-    if (port.protocol !== "UDP" || ips.size === 0) return [];
-    return port.families.map((family) => {
-      const own = (ip: string): boolean => ipFamilyOf(ip) === family;
-      return { family, port: port.port, localIps: localIps.filter(own), endpointIps: [...ips].filter(own) };
-    });
+/** What a change of one family's rules makes stale. */
+export interface ConntrackCleanup {
+  readonly filters: readonly FlowFilter[];
+  readonly checks: readonly FlowCheck[];
+}
+
+/** One family's step from one plan to the next. */
+export interface RulesChange {
+  readonly family: IpFamily;
+  /** What the kernel had the rules of; absent at start, when it is not known what an earlier run had. */
+  readonly before: ForwardingPlan | undefined;
+  readonly after: ForwardingPlan;
+  /** This node's addresses. */
+  readonly localIps: readonly string[];
+}
+
+/** The entries that a change makes stale. UDP flows from before the rules are looked for where a port, or an address of it, is new. */
+export function planConntrackCleanup(change: RulesChange): ConntrackCleanup {
+  const { family, before, after } = change;
+  const old = before ? portsInUse(before, family) : new Map<string, PortInUse>();
+  const wanted = portsInUse(after, family);
+  const filters = [...old].flatMap(([key, { port, endpoints }]) =>
+    [...endpoints].filter(([name]) => !wanted.get(key)?.endpoints.has(name))
+      .map(([, endpoint]) => filterOf({ port, family, endpoint }))
+  );
+  const localIps = change.localIps.filter((ip) => ipFamilyOf(ip) === family);
+  const checks = [...wanted].flatMap(([key, { port, endpoints, places }]): readonly FlowCheck[] => {
+    const isNew = [...places].some((place) => !old.get(key)?.places.has(place));
+    if (port.protocol !== "UDP" || !isNew) return [];
+    return [{ family, port: port.port, localIps, endpoints: [...endpoints.keys()] }];
   });
+  return { filters, checks };
 }
 
 /** The stale kinds of flow in `listing`, the output of `conntrack -L` for the port of `check`. */
 export function staleFlows(check: FlowCheck, listing: string): readonly FlowFilter[] {
-  const stale = new Set<string>();
+  const stale = new Map<string, FlowFilter>();
   for (const line of listing.split("\n")) {
-    // Original direction first, then the reply's: src=CLIENT dst=NODE ... src=ENDPOINT dst=CLIENT ...
-    const sources = [...line.matchAll(/\bsrc=(\S+) dst=(\S+)/g)];
-    const [to, from] = [canonicalIp(sources[0]?.[2] ?? ""), canonicalIp(sources[1]?.[1] ?? "")];
-    if (to === undefined || from === undefined || !check.localIps.includes(to) || check.endpointIps.includes(from)) {
-      continue;
-    }
-    stale.add(from);
+    // Original direction first, then the reply's: src=CLIENT dst=NODE ... src=ENDPOINT dst=CLIENT sport=ENDPOINT'S ...
+    const ends = [...line.matchAll(/\bsrc=(\S+) dst=(\S+) sport=(\d+)/g)];
+    const [to, from] = [canonicalIp(ends[0]?.[2] ?? ""), canonicalIp(ends[1]?.[1] ?? "")];
+    if (to === undefined || from === undefined || !check.localIps.includes(to)) continue;
+    const endpoint = { ip: from, port: Number(ends[1]?.[3]) };
+    const name = socketName(endpoint);
+    if (check.endpoints.includes(name)) continue;
+    stale.set(name, {
+      family: check.family,
+      protocol: "udp",
+      port: check.port,
+      replySource: from,
+      replyPort: endpoint.port,
+    });
   }
-  return [...stale].map((replySource) => ({ family: check.family, protocol: "udp", port: check.port, replySource }));
+  return [...stale.values()];
 }
 
-function push(filters: FlowFilter[], port: ForwardedPort, replySource: string): void {
-  const family = ipFamilyOf(replySource);
-  if (!family || !port.families.includes(family) || port.protocol === "SCTP") return;
-  filters.push({ family, protocol: port.protocol === "UDP" ? "udp" : "tcp", port: port.port, replySource });
+/** One text for an address and a port, the same for every spelling of the address. */
+export function socketName({ ip, port }: Pick<ForwardEndpoint, "ip" | "port">): string {
+  return `${canonicalIp(ip) ?? ip} ${port}`;
 }
 
-function endpointsByPort(plan: ForwardingPlan): Map<string, { port: ForwardedPort; ips: Set<string> }> {
-  const byPort = new Map<string, { port: ForwardedPort; ips: Set<string> }>();
+interface PortInUse {
+  readonly port: ForwardedPort;
+  /** Endpoints that get traffic. */
+  readonly endpoints: Map<string, ForwardEndpoint>;
+  /** Addresses or ranges of this node at which they get it; empty text: all. */
+  readonly places: Set<string>;
+}
+
+/** Ports with endpoints in `family`; SCTP is left alone. */
+function portsInUse(plan: ForwardingPlan, family: IpFamily): Map<string, PortInUse> {
+  const byPort = new Map<string, PortInUse>();
   for (const port of plan.ports) {
+    const used = port.endpoints.filter((endpoint) =>
+      ipFamilyOf(endpoint.ip) === family && (endpoint.local || port.trafficPolicy === "Cluster")
+    );
+    if (used.length === 0 || port.protocol === "SCTP" || !port.families.includes(family)) continue;
     const key = `${port.protocol} ${port.port}`;
-    const found = byPort.get(key) ?? { port, ips: new Set<string>() };
-    const used = port.endpoints.filter((endpoint) => endpoint.local || port.trafficPolicy === "Cluster");
-    for (const endpoint of used) found.ips.add(endpoint.ip);
+    const found = byPort.get(key) ?? { port, endpoints: new Map(), places: new Set() };
+    for (const endpoint of used) found.endpoints.set(socketName(endpoint), endpoint);
+    for (const place of port.matchAddresses ?? [""]) found.places.add(place);
     byPort.set(key, found);
   }
   return byPort;
+}
+
+interface Flow {
+  readonly port: ForwardedPort;
+  readonly family: IpFamily;
+  readonly endpoint: ForwardEndpoint;
+}
+
+function filterOf({ port, family, endpoint }: Flow): FlowFilter {
+  const protocol = port.protocol === "UDP" ? "udp" : "tcp";
+  return { family, protocol, port: port.port, replySource: endpoint.ip, replyPort: endpoint.port };
 }

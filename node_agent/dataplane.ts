@@ -12,7 +12,7 @@ import type { Clock } from "../core/runtime/clock.ts";
 import { otherPrograms, probeCapabilities } from "./capabilities.ts";
 import type { Capabilities, FamilyCapabilities } from "./capabilities.ts";
 import { ConntrackCleaner } from "./conntrack.ts";
-import { planConntrackChecks, planConntrackCleanup } from "./conntrack_plan.ts";
+import { planConntrackCleanup } from "./conntrack_plan.ts";
 import type { ApplyReport, Dataplane, ForwardedPort, ForwardingPlan, RepairReport } from "./dataplane_contract.ts";
 import { desiredRuleSet } from "./desired_ruleset.ts";
 import type { PortFailure, PortRules } from "./desired_ruleset.ts";
@@ -111,10 +111,8 @@ class KernelDataplane implements Dataplane {
   readonly #options: KernelOptions;
   readonly #families: readonly Family[];
   readonly #conntrack: ConntrackCleaner;
-  /** The plan whose flows may be in connection tracking. */
-  #plan: ForwardingPlan | undefined;
-  /** Ports that each family's rules in the kernel are for. */
-  readonly #served = new Map<IpFamily, ReadonlySet<string>>();
+  /** The plan of each family's rules in the kernel, whose flows may be in connection tracking. */
+  readonly #plans = new Map<IpFamily, ForwardingPlan>();
   #sweptOtherBackend = false;
   #repairs = 0;
   #foreignDrops: readonly string[] = [];
@@ -148,8 +146,7 @@ class KernelDataplane implements Dataplane {
 
   remove(signal?: AbortSignal): Promise<readonly string[]> {
     return this.#serially(async () => {
-      this.#plan = undefined;
-      this.#served.clear();
+      this.#plans.clear();
       const removed: string[] = [];
       for (const { writer } of this.#families) removed.push(...await writer.remove(signal));
       removed.push(...await this.#removeFromOtherBackend(signal));
@@ -162,6 +159,7 @@ class KernelDataplane implements Dataplane {
     const families: IpFamily[] = [];
     const failures: PortFailure[] = [];
     const ruleCounts: Partial<Record<IpFamily, number>> = {};
+    const localIps = (await this.#options.host.localIps()).flatMap((ip) => canonicalIp(ip) ?? []);
     let chainsWritten = 0;
     let firstError: unknown;
     let isWritten = false;
@@ -177,25 +175,25 @@ class KernelDataplane implements Dataplane {
         chainsWritten += await writer.write(wanted.ruleSet, signal);
         isWritten = true;
         families.push(family);
-        this.#served.set(family, new Set(plan.ports.map(portName)));
+        this.#conntrack.schedule(
+          planConntrackCleanup({ family, before: this.#plans.get(family), after: plan, localIps }),
+        );
+        this.#plans.set(family, plan);
         failures.push(...wanted.failures);
         ruleCounts[family] = writer.ruleCount;
       } catch (error) {
         if (isAbort(error)) throw error;
         firstError ??= error;
         // A table is written as a whole or not at all: what an earlier plan had goes on being served.
-        const served = this.#served.get(family);
-        if (served) families.push(family);
-        failures.push(...failAll(plan, family, errorMessage(error)).filter(({ port }) => !served?.has(portName(port))));
+        const before = this.#plans.get(family);
+        const served = new Set(before?.ports.map(portName));
+        if (before) families.push(family);
+        failures.push(...failAll(plan, family, errorMessage(error)).filter(({ port }) => !served.has(portName(port))));
         this.#options.log.error(`Cannot write the ${family} rules`, { error: errorMessage(error) });
       }
     }
     if (!isWritten) throw firstError ?? noFamily();
     if (!this.#sweptOtherBackend) await this.#sweepOtherBackend(signal);
-    const localIps = (await this.#options.host.localIps()).flatMap((ip) => canonicalIp(ip) ?? []);
-    if (!this.#plan) this.#conntrack.scheduleChecks(planConntrackChecks(plan, localIps));
-    else this.#conntrack.schedule(planConntrackCleanup(this.#plan, plan, localIps));
-    this.#plan = plan;
     return { families, failures: [...failures, ...this.#missingFamilies(plan)], ruleCounts, chainsWritten };
   }
 

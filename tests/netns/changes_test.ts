@@ -122,6 +122,29 @@ if (await enterWorld(import.meta.url)) {
     }
   });
 
+  Deno.test("apply moves a steady UDP sender when its Service listens on another port of the same pod", async () => {
+    await using world = await createWorld();
+    const { client, node, pods, dataplane } = world;
+    await pods[0].ns.listen({ protocol: "udp", port: 9090, name: "new" });
+    for (const family of ["ip4", "ip6"] as const) {
+      const served = (port: number): Partial<ForwardedPort> => ({
+        protocol: "UDP",
+        port: 53,
+        endpoints: at(pods[0]).map((endpoint) => ({ ...endpoint, port })),
+      });
+      await dataplane.apply(world.plan(served(8080)));
+      const stream = await client.ns.open({ protocol: "udp", ip: node[family], port: 53 });
+      const server = async (): Promise<string> => {
+        const answer = await stream.exchange(200);
+        return answer.outcome === "answer" ? answer.server : answer.outcome;
+      };
+      await waitUntil(`${family} answers of pod1`, async () => await server() === "pod1", { deadlineMs: 5000 });
+      await dataplane.apply(world.plan(served(9090)));
+      await waitUntil(`${family} answers of new`, async () => await server() === "new", { deadlineMs: 5000 });
+      await stream.close();
+    }
+  });
+
   Deno.test("apply after a restart moves a steady UDP sender whose endpoint went in the meantime", async () => {
     await using world = await createWorld();
     const { client, node, pods, dataplane } = world;
