@@ -36,7 +36,8 @@ export interface ProbeOptions {
 
 /**
  * Tries the tools and the kernel. Leaves nothing behind.
- * @throws {K3slbError} code "iptables-missing" without any tool, else "iptables-failed", "iptables-timeout" or "iptables-locked" if no family works
+ * @throws {K3slbError} code "iptables-missing" without any tool, "iptables-locked" if others hold the lock for long, else "iptables-failed" or
+ * "iptables-timeout" if no family works
  */
 export async function probeCapabilities(exec: Exec, options: ProbeOptions): Promise<Capabilities> {
   const probe: Probe = {
@@ -51,9 +52,10 @@ export async function probeCapabilities(exec: Exec, options: ProbeOptions): Prom
   for (const family of IP_FAMILIES) {
     try {
       const name = await programName(probe, family, backend);
-      families[family] = Object.freeze(await probeFamily(probe, { family, backend, name }));
+      families[family] = Object.freeze(await whileLocked(() => probeFamily(probe, { family, backend, name })));
     } catch (error) {
-      if (isAbort(error)) throw error;
+      // What a lock hides is there: a family that counts as missing stays so for as long as this program runs.
+      if (isAbort(error) || isK3slbError(error, "iptables-locked")) throw error;
       failure ??= error;
       missing[family] = errorMessage(error);
     }
@@ -142,6 +144,19 @@ async function versionOf(probe: Probe, name: string): Promise<Backend | undefine
   if (text === undefined) return undefined;
   return text.includes("(nf_tables)") ? "nft" : "legacy";
 }
+
+/** The tools wait for the lock by themselves, some seconds each time. At a node's start others may hold it for longer. */
+async function whileLocked<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (attempt >= LOCK_TRIES || !isK3slbError(error, "iptables-locked")) throw error;
+    }
+  }
+}
+
+const LOCK_TRIES = 6;
 
 async function probeFamily(probe: Probe, program: IptablesProgram): Promise<FamilyCapabilities> {
   const iptables = createIptables(probe.exec, program, probe.timeoutMs);

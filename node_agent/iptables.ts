@@ -26,8 +26,8 @@ export interface Iptables {
    */
   restore(text: string, signal?: AbortSignal): Promise<void>;
   /**
-   * Lines of one chain as `iptables -S CHAIN` prints them; `undefined` if it can't be listed, usually as there is none.
-   * @throws {K3slbError} code "iptables-missing" or "iptables-timeout"
+   * Lines of one chain as `iptables -S CHAIN` prints them; `undefined` if there is none.
+   * @throws {K3slbError} code "iptables-missing", "iptables-failed", "iptables-timeout" or "iptables-locked"
    */
   listChain(table: string, chain: string, signal?: AbortSignal): Promise<readonly string[] | undefined>;
   /**
@@ -43,6 +43,7 @@ export const IPTABLES_TIMEOUT_MS = 30_000;
 /** Seconds for which the tools wait for the legacy lock. */
 const LOCK_WAIT_SECONDS = 5;
 
+const EXIT_NO_CHAIN = 1;
 const EXIT_RESOURCE_PROBLEM = 4;
 
 /** The tools of `program`. `timeoutMs` limits one run. */
@@ -66,7 +67,10 @@ export function createIptables(exec: Exec, program: IptablesProgram, timeoutMs =
     },
     listChain: async (table, chain, signal) => {
       const result = await run(program.name, [...wait, "-t", table, "-S", chain], signal);
-      return result.code === 0 ? lines(result.stdout) : undefined;
+      if (result.code === EXIT_NO_CHAIN) return undefined;
+      // A chain that could not be read must not count as empty: jumps would be put in twice or above the network policy.
+      if (result.code !== 0) throw exitError(program.name, result, program.backend);
+      return lines(result.stdout);
     },
     listTable: async (table, signal) => {
       const result = await run(program.name, [...wait, "-t", table, "-S"], signal);
