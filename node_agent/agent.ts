@@ -219,6 +219,8 @@ class ForwardingLoop {
     const tookMs = clock.monotonicMs() - startMs;
     this.#metrics?.countRepairs(repairs.length);
     for (const repair of repairs) this.#parts.logger.warn("Mended the kernel's rules", { what: repair });
+    // Gates may still say that a pass could not write what is there now.
+    if (repairs.length > 0) this.#trigger();
     if (warnings.join("\n") !== this.#warnings.join("\n")) {
       for (const warning of warnings) this.#parts.logger.warn("Forwarding may be blocked", { why: warning });
       this.#warnings = warnings;

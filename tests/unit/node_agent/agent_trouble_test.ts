@@ -86,6 +86,23 @@ const CASES: readonly LoopCase[] = [
     },
   },
   {
+    name: "rules of one family that are written late open the gate as soon as they are there",
+    test: async (bench) => {
+      putWeb(bench);
+      bench.dataplane.onApply = (plan) => {
+        bench.dataplane.failures = plan.ports.map((one) => ({ port: one, family: "IPv4", reason: "The lock is held" }));
+      };
+      bench.start();
+      await bench.clock.advance(4000);
+      assert.match(bench.gate("svclb-web-x")?.message ?? "", /The lock is held/);
+      bench.dataplane.onApply = undefined;
+      bench.dataplane.failures = [];
+      bench.dataplane.flushed = true;
+      await bench.clock.advance(2000);
+      assert.equal(bench.gate("svclb-web-x")?.status, "True");
+    },
+  },
+  {
     name: "what can't be mended stands in the gate's message",
     test: async (bench) => {
       putWeb(bench);
