@@ -93,6 +93,8 @@ export async function createDataplane(options: DataplaneOptions): Promise<Datapl
 /** Listing the chains of all tables takes long on a large node, and firewalls of others change seldom. */
 const REPAIRS_PER_FOREIGN_LOOK = 12;
 
+const FORWARDING_SYSCTLS = { IPv4: "net/ipv4/ip_forward", IPv6: "net/ipv6/conf/all/forwarding" } as const;
+
 interface KernelOptions extends DataplaneOptions {
   readonly host: DataplaneHost;
   readonly marks: MarkBits;
@@ -211,9 +213,23 @@ class KernelDataplane implements Dataplane {
     if (this.#repairs++ % REPAIRS_PER_FOREIGN_LOOK === 0) {
       this.#foreignDrops = await findForeignDrops(this.#options.host.exec, signal);
     }
-    warnings.push(...this.#foreignDrops);
+    warnings.push(...this.#foreignDrops, ...await this.#forwardingOff());
     const { warning } = this.#conntrack;
     return { repairs, warnings: warning === undefined ? warnings : [...warnings, warning] };
+  }
+
+  /** Families with ports whose packets the kernel keeps to itself. A kernel without the setting has no such family. */
+  async #forwardingOff(): Promise<readonly string[]> {
+    const warnings: string[] = [];
+    for (const [family, plan] of this.#plans) {
+      if (!plan.ports.some((port) => port.families.includes(family))) continue;
+      const path = FORWARDING_SYSCTLS[family];
+      if ((await this.#options.host.readSysctl(path))?.trim() !== "0") continue;
+      warnings.push(
+        `This node does not forward ${family} packets: run "sysctl -w ${path.replaceAll("/", ".")}=1" on it`,
+      );
+    }
+    return warnings;
   }
 
   /** A port served in one family only is served, unless the kernel lacks its only family. */

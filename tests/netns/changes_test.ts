@@ -342,6 +342,22 @@ if (await enterWorld(import.meta.url)) {
     assert.deepEqual(warnings, []);
   });
 
+  Deno.test("repair warns of a kernel that does not forward, and names the command", async () => {
+    await using world = await createWorld();
+    const { node, pods, dataplane } = world;
+    await dataplane.apply(world.plan({ endpoints: at(pods[0]) }));
+    assert.deepEqual((await dataplane.repair()).warnings, []);
+    for (const name of ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]) {
+      await node.ns.setSysctl(name, 0);
+      assert.match((await dataplane.repair()).warnings.join(), new RegExp(`run "sysctl -w ${name}=1"`));
+      await node.ns.run("sysctl", ["-w", `${name}=1`]);
+      assert.deepEqual((await dataplane.repair()).warnings, []);
+    }
+    await node.ns.setSysctl("net.ipv6.conf.all.forwarding", 0);
+    await dataplane.apply(world.plan({ families: ["IPv4"], endpoints: at(pods[0]) }));
+    assert.deepEqual((await dataplane.repair()).warnings, []);
+  });
+
   Deno.test("apply serves 600 ports through two levels, and one more changes one bucket", async () => {
     await using world = await createWorld();
     const { client, node, pods, dataplane } = world;
