@@ -29,6 +29,8 @@ export interface ForwardedPort {
   readonly sourceRanges?: readonly string[];
   /** Only packets to these addresses or ranges; absent means every local address. */
   readonly matchAddresses?: readonly string[];
+  /** A process of this node listens at this port of 127.0.0.0/8 only: the node's own packets to that range are left to it. */
+  readonly exceptLoopback?: true;
   /** Session affinity ClientIP: seconds for which a client keeps its endpoint. */
   readonly affinitySeconds?: number;
   /** Endpoints that take new connections, of all families. */

@@ -72,6 +72,7 @@ export function desiredRuleSet(
       protocol: port.protocol,
       port: port.port,
       ...(port.matchAddresses === undefined ? {} : { matchAddresses: port.matchAddresses }),
+      ...(port.exceptLoopback ? { exceptLoopback: true } : {}),
       chain: service.entry,
       comment: service.comment,
     })),

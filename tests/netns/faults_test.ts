@@ -217,6 +217,9 @@ if (await enterWorld(import.meta.url)) {
     await dataplane.apply(plan);
     assert.equal(await server(), "pod");
     assert.deepEqual((await dataplane.repair()).repairs, []);
+    await dataplane.apply({ ...plan, ports: plan.ports.map((port) => ({ ...port, exceptLoopback: true })) });
+    assert.equal(await server(), "listener");
+    assert.deepEqual((await dataplane.repair()).repairs, []);
     await node.ns.setSysctl("net.ipv4.conf.all.route_localnet", 0);
     await dataplane.apply(plan);
     assert.equal(await server(), "listener");

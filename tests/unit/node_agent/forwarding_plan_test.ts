@@ -52,6 +52,29 @@ const PLAN_CASES: readonly PlanCase[] = [
     }],
   },
   {
+    name: "a process that listens on a loopback address keeps it",
+    given: {
+      ...web({ spec: { ports: [port(80), port(81, { name: "b" }), port(82, { name: "c" })] } }),
+      listeners: [{ protocol: "TCP", ip: "127.0.0.1", port: 80 }, { protocol: "UDP", ip: "127.0.0.1", port: 81 }, {
+        protocol: "TCP",
+        ip: "::1",
+        port: 82,
+      }],
+    },
+    want: [{ port: 80, exceptLoopback: true }, { port: 81, exceptLoopback: undefined }, {
+      port: 82,
+      exceptLoopback: undefined,
+    }],
+  },
+  {
+    name: "a process that listens on a loopback address, where only another address is served",
+    given: {
+      ...web({ annotations: { [MATCH_ADDRESSES_ANNOTATION]: "192.0.2.1" } }),
+      listeners: [{ protocol: "TCP", ip: "127.0.0.1", port: 80 }],
+    },
+    want: [{ port: 80, exceptLoopback: undefined }],
+  },
+  {
     name: "a pod that was here a moment ago",
     given: { ...web(), pods: [], departed: [pod("web")] },
     want: [{ port: 80 }],
