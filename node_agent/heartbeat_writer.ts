@@ -45,6 +45,7 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
   const queue = createWorkQueue({ clock });
   let health: ForwardingHealth | undefined;
   let rivalId: string | undefined;
+  let rivalSeenMs = -Infinity;
   let firstWrittenMs: number | undefined;
   return {
     report: (next) => {
@@ -55,7 +56,9 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
     notice: () => {
       if (firstWrittenMs === undefined) return;
       const found = rivalInstance(node(), signature.instanceId, firstWrittenMs);
-      if (found === undefined || found === rivalId) return;
+      if (found === undefined) return;
+      rivalSeenMs = clock.monotonicMs();
+      if (found === rivalId) return;
       rivalId = found;
       logger.warn("Another agent runs under this node's name", {
         node: nodeName,
@@ -69,6 +72,10 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
         signal,
         work: async () => {
           if (!health) return;
+          if (rivalId !== undefined && clock.monotonicMs() - rivalSeenMs > RIVAL_MEMORY_MS) {
+            logger.info("The other agent under this node's name is gone", { node: nodeName, instance: rivalId });
+            rivalId = undefined;
+          }
           const nowMs = clock.now();
           const patch = heartbeatPatch(node(), heartbeatState(health, signature, rivalId), apiTime(nowMs));
           await client.patch(NODES, { name: nodeName }, patch, { subresource: "status", signal });
@@ -82,6 +89,9 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
       }),
   };
 }
+
+/** A live agent signs every minute; one that was stopped is not spoken of for ever. */
+const RIVAL_MEMORY_MS = 3 * HEARTBEAT_INTERVAL_MS;
 
 function reasonOf(health: ForwardingHealth): string {
   return "reason" in health ? health.reason : "";

@@ -203,6 +203,8 @@ const CASES: readonly LoopCase[] = [
         /another agent \(instance other\) runs under this node name.*instance one$/,
       );
       assert.equal(bench.lines.filter((line) => line.includes("Another agent")).length, 1);
+      await bench.clock.advance(300_000);
+      assert.match(heartbeat(bench).message ?? "", /^0 ports of 0 Services, .* rules; agent 0.1.0.*instance one$/);
     },
   },
 ];
