@@ -92,14 +92,15 @@ interface PortInUse {
   readonly places: Set<string>;
 }
 
-/** Ports with endpoints in `family`; SCTP is left alone. */
+/** TCP and UDP ports with endpoints in `family`; other protocols are left alone. */
 function portsInUse(plan: ForwardingPlan, family: IpFamily): Map<string, PortInUse> {
   const byPort = new Map<string, PortInUse>();
   for (const port of plan.ports) {
     const used = port.endpoints.filter((endpoint) =>
       ipFamilyOf(endpoint.ip) === family && (endpoint.local || port.trafficPolicy === "Cluster")
     );
-    if (used.length === 0 || port.protocol === "SCTP" || !port.families.includes(family)) continue;
+    const isTracked = port.protocol === "TCP" || port.protocol === "UDP";
+    if (used.length === 0 || !isTracked || !port.families.includes(family)) continue;
     const key = `${port.protocol} ${port.port}`;
     const found = byPort.get(key) ?? { port, endpoints: new Map(), places: new Set() };
     for (const endpoint of used) found.endpoints.set(socketName(endpoint), endpoint);

@@ -2,7 +2,7 @@
 // Life of a packet: PREROUTING or OUTPUT, SERVICES (by port), the port's chains (ranges, endpoint, DNAT), then FORWARD accepts by mark or
 // INPUT drops or rejects by mark, then POSTROUTING masquerades by mark. nat chains see only the first packet of a connection.
 import type { ForwardedPort, ForwardingPlan } from "./dataplane_contract.ts";
-import type { IpFamily } from "../core/shared/ip.ts";
+import { type IpFamily, PROTOCOLS } from "../core/shared/ip.ts";
 import { parseIpRange, renderIpRange } from "../core/shared/ip_ranges.ts";
 import {
   calicoChainName,
@@ -170,6 +170,10 @@ function failureOf(
   port: ForwardedPort,
   features: RuleFeatures,
 ): { readonly reason: string; readonly fatal?: true; readonly withoutAffinity?: true } | undefined {
+  // One rule that iptables refuses would keep all others out of the kernel.
+  if (!PROTOCOLS.includes(port.protocol)) {
+    return { reason: `Protocol "${port.protocol}" cannot be forwarded`, fatal: true };
+  }
   if (port.protocol === "SCTP" && !features.sctp) return { reason: "The kernel cannot forward SCTP", fatal: true };
   if (port.affinitySeconds !== undefined && !features.recent) {
     return { reason: 'The kernel lacks the "recent" match: session affinity is not kept', withoutAffinity: true };

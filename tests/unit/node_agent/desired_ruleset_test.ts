@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { IP_FAMILIES, PROTOCOLS } from "../../../core/shared/ip.ts";
-import type { IpFamily } from "../../../core/shared/ip.ts";
+import type { IpFamily, Protocol } from "../../../core/shared/ip.ts";
 import type { ForwardedPort, ForwardingPlan } from "../../../node_agent/dataplane_contract.ts";
 import { affinityListName, MAX_CHAIN_NAME_LENGTH } from "../../../node_agent/desired_chain_names.ts";
 import { desiredJumps, desiredRuleSet } from "../../../node_agent/desired_ruleset.ts";
@@ -234,6 +234,7 @@ Deno.test("desiredRuleSet says which ports it can't serve, and why, and serves t
     portWith({ affinitySeconds: 5, port: 2 }),
     portWith({ endpoints: [{ ip: "127.0.0.1", port: 1, local: true }], port: 3 }),
     portWith({ port: 4 }),
+    portWith({ port: 5, protocol: "DCCP" as Protocol }),
   ];
   const { failures, ruleSet } = desiredRuleSet({ podCidrs: [], ports: failing }, "IPv4", {
     marks: MARKS,
@@ -243,10 +244,11 @@ Deno.test("desiredRuleSet says which ports it can't serve, and why, and serves t
     "1: The kernel cannot forward SCTP",
     '2: The kernel lacks the "recent" match: session affinity is not kept',
     '3: Endpoint "127.0.0.1" is not an address that other hosts can reach',
+    '5: Protocol "DCCP" cannot be forwarded',
   ]);
   const text = renderRuleSet(ruleSet);
   assert.ok(
-    text.includes("--dport 4 ") && text.includes("--dport 2 ") && !text.includes("recent") && !text.includes("sctp"),
+    text.includes("--dport 4 ") && text.includes("--dport 2 ") && !/recent|sctp|dccp/.test(text),
   );
 });
 
