@@ -1,7 +1,7 @@
 // `k3slb agent cleanup`: takes away everything that the agent ever made, from the kernel first and then, if the API answers,
 // from the node's objects. Safe to run twice.
 import type { KubeClient } from "../core/kube/contract.ts";
-import { isNotFound } from "../core/kube/errors.ts";
+import { isConflict, isNotFound } from "../core/kube/errors.ts";
 import { NODES, PODS } from "../core/kube/resources.ts";
 import type { Clock } from "../core/runtime/clock.ts";
 import { SERVICE_NAME_LABEL } from "../core/service_lb/labels.ts";
@@ -72,7 +72,8 @@ async function closeGates({ client, nodeName, clock, signal }: Step): Promise<re
       await client.patch(PODS, { namespace, name }, patch, { subresource: "status", signal });
       done.push(`Set the gate of pod ${namespace}/${name} to False`);
     } catch (error) {
-      if (!isNotFound(error)) throw error;
+      // The pod is gone, or another one has its name and no gate of ours yet.
+      if (!isNotFound(error) && !isConflict(error)) throw error;
     }
   }
   return done;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { FORWARDING_CONDITION, PROGRAMMED_CONDITION } from "../../../core/service_lb/labels.ts";
 import { cleanUp } from "../../../node_agent/cleanup.ts";
 import { AgentBench } from "./_agent_bench.ts";
-import { endpoint, NODE, pod, service, slice } from "./_objects.ts";
+import { endpoint, NODE, pod, port, service, slice } from "./_objects.ts";
 
 async function served(bench: AgentBench): Promise<void> {
   bench.cluster.put("services", service("web"));
@@ -43,6 +43,17 @@ Deno.test("cleanUp: a cluster that doesn't answer is a warning, the kernel is cl
   const { removed, warnings } = await cleanUp(options(bench));
   assert.deepEqual(removed, ["Removed 3 chains", `Removed the heartbeat from Node ${NODE}`]);
   assert.equal(warnings.length, 1);
+});
+
+Deno.test("cleanUp: a pod that was replaced in the meantime doesn't keep the other gates open", async () => {
+  const bench = new AgentBench();
+  bench.cluster.put("services", service("api", { spec: { ports: [port(81)] } }));
+  bench.cluster.put("pods", pod("api"));
+  await served(bench);
+  bench.cluster.failures.set("patch pods", { left: 1, httpStatus: 409 });
+  const { removed, warnings } = await cleanUp(options(bench));
+  assert.equal(removed.filter((line) => line.startsWith("Set the gate")).length, 1);
+  assert.deepEqual(warnings, []);
 });
 
 Deno.test("cleanUp: without a cluster only the kernel is cleaned", async () => {
