@@ -8,6 +8,7 @@ import type { Iptables } from "./iptables.ts";
 import { planJump, planUnhook } from "./jump_plan.ts";
 import { renderParts } from "./render_parts.ts";
 import { renderRestore } from "./render_restore.ts";
+import { lineTarget, ruleTarget } from "./rule_target.ts";
 import type { BuiltinChain, Chain, Jump, RuleSet, TableChange, TableName } from "./ruleset.ts";
 
 const TABLES: readonly TableName[] = ["filter", "nat"];
@@ -232,13 +233,18 @@ export class RuleSetWriter {
     return damaged.length > 0 ? damaged : (await this.#planJumps(jumps, signal)).findings;
   }
 
-  /** Compares how many rules chains have: texts differ between versions of the tools. */
+  /** Compares where the rules of chains send packets. */
   async #damagedChains(chains: readonly TableChain[], signal?: AbortSignal): Promise<string[]> {
     for (const { table, chain } of chains) {
       const lines = await this.#iptables.listChain(table, chain.name, signal);
-      const count = lines?.filter((line) => line.startsWith("-A ")).length;
-      if (count === chain.rules.length) continue;
-      const what = lines === undefined ? "was gone" : `had ${count} rules instead of ${chain.rules.length}`;
+      const targets = lines?.filter((line) => line.startsWith("-A ")).map(lineTarget);
+      const wanted = chain.rules.map(ruleTarget);
+      if (targets?.join("\n") === wanted.join("\n")) continue;
+      const what = targets === undefined
+        ? "was gone"
+        : targets.length === wanted.length
+        ? "had other rules"
+        : `had ${targets.length} rules instead of ${wanted.length}`;
       // One is enough to write everything anew.
       return [`Chain ${chain.name} in ${table} ${what} (${this.#family})`];
     }

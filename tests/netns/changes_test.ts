@@ -6,6 +6,7 @@ import type { Host, Topology, TopologyNode } from "../support/net_topology.ts";
 import { dataplaneOf, portOf } from "../support/netns_dataplane.ts";
 import { enterWorld } from "../support/netns.ts";
 import type { Netns } from "../support/netns.ts";
+import { EVERY_KIND } from "../support/plans.ts";
 import { waitUntil } from "../support/wait.ts";
 
 interface World extends AsyncDisposable {
@@ -311,6 +312,32 @@ if (await enterWorld(import.meta.url)) {
       });
     }
   });
+
+  for (const backend of ["nft", "legacy"] as const) {
+    Deno.test(`repair mends what an old copy of the rules brought back, and finds nothing after (${backend})`, async () => {
+      await using world = await createWorld(backend);
+      const { client, node, pods, dataplane } = world;
+      const plan = (pod: Host): ForwardingPlan => ({
+        podCidrs: node.podCidrs,
+        ports: [...EVERY_KIND.ports, ...world.plan({ service: "moved", port: 90, endpoints: at(pod) }).ports],
+      });
+      await dataplane.apply(plan(pods[0]));
+      const old = await Promise.all(["iptables", "ip6tables"].map((name) => node.ns.run(`${name}-${backend}-save`)));
+      await dataplane.apply(plan(pods[1]));
+      for (const [i, name] of ["iptables", "ip6tables"].entries()) {
+        await node.ns.run(`${name}-${backend}-restore`, [], { stdin: old[i] ?? "" });
+      }
+      // Chains of Services are looked at in turns.
+      const repairs: string[] = [];
+      for (let i = 0; i < 60 && repairs.length < 2; i++) repairs.push(...(await dataplane.repair()).repairs);
+      assert.match(repairs.sort().join("\n"), /had other rules \(IPv4\)\n.* had other rules \(IPv6\)/);
+      for (const ip of [node.ip4, node.ip6]) {
+        const answer = await client.ns.request({ protocol: "tcp", ip, port: 90 });
+        assert.equal(answer.outcome === "answer" ? answer.server : answer.outcome, "pod2");
+      }
+      for (let i = 0; i < 40; i++) assert.deepEqual((await dataplane.repair()).repairs, []);
+    });
+  }
 
   for (const chain of ["KUBE-ROUTER-FORWARD", "cali-FORWARD"]) {
     Deno.test(`repair keeps our accept below the network policy's chain (${chain})`, async () => {
