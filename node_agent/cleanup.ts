@@ -30,10 +30,19 @@ export interface CleanUpReport {
 /**
  * Removes the rules, sets the gates of this node's pods to False and takes the heartbeat away.
  *
- * @throws {K3slbError} as {@linkcode Dataplane.remove}
+ * @throws {K3slbError} as {@linkcode Dataplane.remove}, after everything else was done
  */
 export async function cleanUp(options: CleanUpOptions): Promise<CleanUpReport> {
-  const removed = [...await options.dataplane.remove(options.signal)];
+  const [removal] = await Promise.allSettled([options.dataplane.remove(options.signal)]);
+  options.signal.throwIfAborted();
+  // Chains that can't go are empty by now: the node serves nothing any more, and its gates must not say that it does.
+  const { removed, warnings } = await cleanUpCluster(options);
+  if (removal.status === "rejected") throw removal.reason;
+  return { removed: [...removal.value, ...removed], warnings };
+}
+
+async function cleanUpCluster(options: CleanUpOptions): Promise<CleanUpReport> {
+  const removed: string[] = [];
   const warnings: string[] = [];
   const { cluster } = options;
   if (!cluster) return { removed, warnings };

@@ -150,8 +150,20 @@ class KernelDataplane implements Dataplane {
     return this.#serially(async () => {
       this.#plans.clear();
       const removed: string[] = [];
-      for (const { writer } of this.#families) removed.push(...await writer.remove(signal));
-      removed.push(...await this.#removeFromOtherBackend(signal));
+      const failures: unknown[] = [];
+      const removals = [
+        ...this.#families.map(({ writer }) => () => writer.remove(signal)),
+        () => this.#removeFromOtherBackend(signal),
+      ];
+      for (const remove of removals) {
+        try {
+          removed.push(...await remove());
+        } catch (error) {
+          if (isAbort(error)) throw error;
+          failures.push(error);
+        }
+      }
+      if (failures.length > 0) throw failures[0];
       return removed;
     });
   }

@@ -111,23 +111,43 @@ export class RuleSetWriter {
 
   /**
    * Removes every rule and chain of ours, also what an earlier run left. Returns one sentence for each table that had any.
+   * A table that refuses keeps no other from being cleaned; its chains are left empty, with nothing of ours that leads to them.
    * Established connections go on as long as another rule of the host needs connection tracking; after the last such rule the kernel turns it off.
    */
   async remove(signal?: AbortSignal): Promise<readonly string[]> {
     this.#written = undefined;
     this.#wanted = undefined;
     const removed: string[] = [];
+    const failures: unknown[] = [];
     for (const table of TABLES) {
-      const lines = await this.#iptables.listTable(table, signal);
-      const deleted = lines.flatMap((line) => /^-N (\S+)/.exec(line)?.[1] ?? []).filter((name) =>
-        name.startsWith(CHAIN_PREFIX)
-      );
-      const edits = BUILTIN_CHAINS[table].flatMap((chain) => planUnhook(chain, lines));
-      if (deleted.length + edits.length === 0) continue;
-      await this.#restore([{ table, written: [], deleted, edits }], signal);
-      removed.push(`${this.#family} ${table}: ${deleted.length} chains and ${edits.length} jumps`);
+      try {
+        removed.push(...await this.#removeTable(table, signal));
+      } catch (error) {
+        if (isAbort(error)) throw error;
+        failures.push(error);
+      }
     }
+    if (failures.length > 0) throw failures[0];
     return removed;
+  }
+
+  async #removeTable(table: TableName, signal?: AbortSignal): Promise<readonly string[]> {
+    const lines = await this.#iptables.listTable(table, signal);
+    const deleted = lines.flatMap((line) => /^-N (\S+)/.exec(line)?.[1] ?? []).filter((name) =>
+      name.startsWith(CHAIN_PREFIX)
+    );
+    const edits = BUILTIN_CHAINS[table].flatMap((chain) => planUnhook(chain, lines));
+    if (deleted.length + edits.length === 0) return [];
+    try {
+      await this.#restore([{ table, written: [], deleted, edits }], signal);
+    } catch (error) {
+      if (!isK3slbError(error, "iptables-failed")) throw error;
+      // A rule of somebody else jumps to a chain of ours, which can't be deleted then: an empty one does nothing.
+      const written = deleted.map((name): Chain => ({ name, rules: [] }));
+      await this.#restore([{ table, written, deleted: [], edits }], signal);
+      throw error;
+    }
+    return [`${this.#family} ${table}: ${deleted.length} chains and ${edits.length} jumps`];
   }
 
   /** In one run, or in parts where one large run was refused. Throws when the caller must plan the jumps again before it tries in parts. */

@@ -158,6 +158,23 @@ if (await enterWorld(import.meta.url)) {
     });
   }
 
+  Deno.test("remove cleans all it can where somebody else's rule jumps to a chain of ours", async () => {
+    await using ns = await Netns.create("node");
+    const dataplane = await dataplaneOf(ns);
+    await dataplane.apply(PLAN);
+    const foreign = ["-N FOREIGN", "-A FOREIGN -j K3SLB-FORWARD"];
+    await ns.run("sh", ["-c", foreign.map((args) => `iptables ${args}`).join(" && ")]);
+    await ns.run("iptables-legacy", ["-t", "nat", "-N", "K3SLB-OLD"]);
+    await assert.rejects(dataplane.remove(), { code: "iptables-failed" });
+    const programs = ["iptables-save", "ip6tables-save", "iptables-legacy-save"];
+    const texts = await Promise.all(programs.map((name) => ns.run(name)));
+    assert.deepEqual(texts.join("\n").match(/^-A .*K3SLB.*$/gm), ["-A FOREIGN -j K3SLB-FORWARD"]);
+    assert.deepEqual(texts.join("\n").match(/^:K3SLB\S+/gm), [":K3SLB-FORWARD", ":K3SLB-INPUT"]);
+    await ns.run("iptables", ["-F", "FOREIGN"]);
+    await dataplane.remove();
+    assert.ok(!(await ns.run("iptables-save")).includes("K3SLB"));
+  });
+
   Deno.test("createDataplane changes nothing, and asks the legacy tools for no table", async () => {
     await using ns = await Netns.create("node");
     await dataplaneOf(ns);

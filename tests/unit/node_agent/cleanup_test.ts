@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { FORWARDING_CONDITION, PROGRAMMED_CONDITION } from "../../../core/service_lb/labels.ts";
 import { cleanUp } from "../../../node_agent/cleanup.ts";
-import { AgentBench } from "./_agent_bench.ts";
+import { AgentBench, failed } from "./_agent_bench.ts";
 import { endpoint, NODE, pod, port, service, slice } from "./_objects.ts";
 
 async function served(bench: AgentBench): Promise<void> {
@@ -54,6 +54,14 @@ Deno.test("cleanUp: a pod that was replaced in the meantime doesn't keep the oth
   const { removed, warnings } = await cleanUp(options(bench));
   assert.equal(removed.filter((line) => line.startsWith("Set the gate")).length, 1);
   assert.deepEqual(warnings, []);
+});
+
+Deno.test("cleanUp: a chain that can't be removed is an error, and the gates are closed all the same", async () => {
+  const bench = new AgentBench();
+  await served(bench);
+  bench.dataplane.remove = () => Promise.reject(failed());
+  await assert.rejects(cleanUp(options(bench)), { code: "iptables-failed" });
+  assert.equal(bench.cluster.condition("pods", "kube-system/svclb-web-x", PROGRAMMED_CONDITION)?.status, "False");
 });
 
 Deno.test("cleanUp: without a cluster only the kernel is cleaned", async () => {
