@@ -6,13 +6,13 @@ import { type Reflector, startReflector } from "../core/kube/reflector.ts";
 import { ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../core/kube/resources.ts";
 import type { EndpointSlice, Node, Pod, Service } from "../core/kube/types.ts";
 import type { Clock } from "../core/runtime/clock.ts";
-import { createWorkQueue } from "../core/runtime/work_queue.ts";
 import { SERVICE_NAME_LABEL } from "../core/service_lb/labels.ts";
 import { errorMessage, isAbort } from "../core/shared/errors.ts";
 import type { Logger } from "../core/shared/log.ts";
 import { DepartedPods } from "./departed_pods.ts";
 import { podHolds, podServiceKey, sliceServiceKey } from "./forwarding_plan.ts";
 import { SLICE_SERVICE_LABEL, trimEndpointSlice, trimNode, trimPod, trimService } from "./trim_objects.ts";
+import { WantedSlices } from "./wanted_slices.ts";
 
 /** What {@linkcode startAgentCaches} takes. */
 export interface AgentCachesOptions {
@@ -49,11 +49,12 @@ export interface AgentCaches {
 export async function startAgentCaches(options: AgentCachesOptions): Promise<AgentCaches> {
   const { client, nodeName, clock, logger, signal, onChange } = options;
   const common = { client, clock, logger, signal };
-  /** Services that pods of this node forward for, and those of them whose slices are still to be listed. */
-  const wanted = new Set<string>();
-  const pending = new Set<string>();
-  const queue = createWorkQueue({ clock });
   let areSlicesListed = false;
+  const wanted = new WantedSlices({
+    ...common,
+    merge: (items) => slices.merge(items),
+    onListed: onChange,
+  });
   const departed = new DepartedPods({
     clock,
     signal,
@@ -62,8 +63,12 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
       onChange();
     },
   });
-  const refreshWanted = (): readonly string[] =>
-    updateWanted(wanted, [...pods.objects.values(), ...departed.list()], nodeName);
+  const serviceOf = (pod: Pod | undefined): string | undefined =>
+    pod !== undefined && podHolds(pod, nodeName) ? podServiceKey(pod) : undefined;
+  const refreshWanted = (): void => {
+    const holding = [...pods.objects.values(), ...departed.list()];
+    wanted.replace(new Set(holding.flatMap((pod) => serviceOf(pod) ?? [])), areSlicesListed);
+  };
 
   const pods = startReflector({
     ...common,
@@ -73,11 +78,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     onChange: ({ before, after }) => {
       if (after !== undefined) departed.replaceBy(after);
       else if (before !== undefined && podHolds(before, nodeName)) departed.add(before);
-      for (const key of refreshWanted()) {
-        if (!areSlicesListed) continue;
-        pending.add(key);
-        queue.add(key);
-      }
+      if (serviceOf(before) !== serviceOf(after)) refreshWanted();
       onChange();
     },
   });
@@ -107,43 +108,17 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     onChange,
   });
   areSlicesListed = true;
-  const listing = queue.run({
-    signal,
-    workers: SLICE_LIST_WORKERS,
-    work: async (key) => {
-      const [namespace = "", name = ""] = key.split("/");
-      const labelSelector = `${SLICE_SERVICE_LABEL}=${name}`;
-      const list = await client.list(ENDPOINT_SLICES, { namespace, labelSelector, signal });
-      slices.merge(list.items);
-      pending.delete(key);
-      onChange();
-    },
-    onFailure: (key, error) =>
-      logger.warn("Cannot list the endpoints of a Service", { service: key, error: errorMessage(error) }),
-  });
+  const listing = wanted.run();
   await Promise.all([services.synced, nodes.synced, slices.synced]);
   return {
     pods,
     services,
     nodes,
     slices,
-    knownPods: () => [...pods.objects.values()].filter((pod) => !pending.has(podServiceKey(pod) ?? "")),
+    knownPods: () => [...pods.objects.values()].filter((pod) => wanted.isComplete(podServiceKey(pod) ?? "")),
     departedPods: () => departed.list(),
     done: Promise.all([pods.done, services.done, nodes.done, slices.done, listing]),
   };
-}
-
-const SLICE_LIST_WORKERS = 4;
-
-/** Makes `wanted` the Services of `pods` and returns those that are new. */
-function updateWanted(wanted: Set<string>, pods: Iterable<Pod>, nodeName: string): readonly string[] {
-  const present = new Set(
-    [...pods].filter((pod) => podHolds(pod, nodeName)).flatMap((pod) => podServiceKey(pod) ?? []),
-  );
-  for (const key of wanted) if (!present.has(key)) wanted.delete(key);
-  const added = [...present].filter((key) => !wanted.has(key));
-  for (const key of added) wanted.add(key);
-  return added;
 }
 
 /** A node's identity may not read EndpointSlices until the server has granted it: waits for that, without noise. */

@@ -177,8 +177,10 @@ function selects(object: KubeObject, options: ListOptions): boolean {
   return matches(options.fieldSelector, fields) && matches(options.labelSelector, metadata?.labels ?? {});
 }
 
-/** `key=value` and `key`, separated by commas. */
+/** `key=value` and `key`, separated by commas, or one `key in (a,b)`. */
 function matches(selector: string | undefined, values: Readonly<Record<string, unknown>>): boolean {
+  const [, member = "", list = ""] = /^(\S+) in \((.*)\)$/.exec(selector ?? "") ?? [];
+  if (member !== "") return list.split(",").includes(String(values[member]));
   return (selector ?? "").split(",").filter((term) => term !== "").every((term) => {
     const [key = "", value] = term.split("=");
     return value === undefined ? key in values : values[key] === value;
