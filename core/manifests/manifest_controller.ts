@@ -43,8 +43,8 @@ interface Handled {
   readonly sizeBytes: number;
   readonly modifiedMs: number;
   readonly checksum: string;
-  /** False for a file that can't be parsed. */
-  readonly isApplied: boolean;
+  /** `Broken`: can't be parsed. `Unfinished`: the server may have any part of it, so only applying something helps. */
+  readonly state: "Applied" | "Broken" | "Unfinished";
 }
 
 class ManifestController {
@@ -239,9 +239,10 @@ class ManifestController {
   async #deploy(addOn: string, { file }: FileChoice): Promise<number | void> {
     const { clock, logger } = this.#options;
     const handled = this.#handled.get(addOn);
+    const isKnown = handled?.path === file.path && handled.state !== "Unfinished";
     if (
-      handled?.path === file.path && handled.sizeBytes === file.sizeBytes &&
-      handled.modifiedMs === file.modifiedMs && (file.modifiedMs !== 0 || this.#repairDue.has(addOn))
+      isKnown && handled.sizeBytes === file.sizeBytes && handled.modifiedMs === file.modifiedMs &&
+      (file.modifiedMs !== 0 || this.#repairDue.has(addOn))
     ) return await this.#repair(addOn, handled);
     const ageMs = clock.now() - file.modifiedMs;
     if (ageMs >= 0 && ageMs < SETTLE_MS) return SETTLE_MS - ageMs + 1;
@@ -253,17 +254,12 @@ class ManifestController {
       return SETTLE_MS;
     }
     const checksum = checksumOf(content.bytes);
-    const done: Handled = {
-      path: file.path,
-      sizeBytes: content.sizeBytes,
-      modifiedMs: content.modifiedMs,
-      checksum,
-      isApplied: handled?.isApplied ?? false,
-    };
-    if (handled?.path === file.path && handled.checksum === checksum) {
-      this.#handled.set(addOn, done);
+    const seen = { path: file.path, sizeBytes: content.sizeBytes, modifiedMs: content.modifiedMs, checksum };
+    if (isKnown && handled.checksum === checksum) {
+      this.#handled.set(addOn, { ...seen, state: handled.state });
       return;
     }
+    this.#handled.set(addOn, { ...seen, state: "Unfinished" });
     try {
       const outcome = await this.#deployer.deploy({
         addOn,
@@ -274,19 +270,19 @@ class ManifestController {
         signal: this.#signal,
       });
       this.#forced.add(addOn);
-      this.#handled.set(addOn, { ...done, isApplied: true });
+      this.#handled.set(addOn, { ...seen, state: "Applied" });
       if (outcome.unblocksOthers) this.#retryFailed(addOn);
     } catch (error) {
       if (!isK3slbError(error, "yaml-invalid") && !isK3slbError(error, "manifest-invalid")) throw error;
       if (ageMs >= 0 && ageMs < FORGIVING_MS) return FORGIVING_RETRY_MS;
       // Only another content can help, so nothing is tried again until the file changes.
-      this.#handled.set(addOn, { ...done, isApplied: false });
+      this.#handled.set(addOn, { ...seen, state: "Broken" });
       logger.error(errorMessage(error), { addOn });
     }
   }
 
   async #repair(addOn: string, handled: Handled): Promise<void> {
-    if (!this.#repairDue.delete(addOn) || !handled.isApplied) return;
+    if (!this.#repairDue.delete(addOn) || handled.state !== "Applied") return;
     const source = join(this.#folder, handled.path);
     const content = await this.#read(addOn, source);
     if (content === undefined || checksumOf(content.bytes) !== handled.checksum) return this.#wake();
