@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
 import { type AddOn, addOnNameOf, checksumOf, SERVER_ANNOTATION } from "./addon.ts";
+import { ChangeSignal } from "./change_signal.ts";
+import { FolderView } from "./folder_view.ts";
 import { refuseBesideK3s } from "./k3s_process.ts";
 import { createKindCatalog } from "./kind_catalog.ts";
 import {
@@ -32,7 +34,7 @@ const SETTLE_MS = 100;
 /** A file younger than this is read again before anyone is told that it is broken. */
 const FORGIVING_MS = 2_000;
 const FORGIVING_RETRY_MS = 400;
-const COALESCE_MS = 20;
+const RESCAN_INTERVAL_MS = 15_000;
 const START_RETRY_MS = 5_000;
 /** Files under way at once; most of a pass is waiting for the API server. */
 const WORKERS = 8;
@@ -43,6 +45,8 @@ interface Handled {
   readonly sizeBytes: number;
   readonly modifiedMs: number;
   readonly checksum: string;
+  /** The file system that its folder is on. */
+  readonly device: string | undefined;
   /** `Broken`: can't be parsed. `Unfinished`: the server may have any part of it, so only applying something helps. */
   readonly state: "Applied" | "Broken" | "Unfinished";
 }
@@ -50,6 +54,7 @@ interface Handled {
 class ManifestController {
   readonly #options: ManifestsOptions;
   readonly #folder: string;
+  readonly #view: FolderView;
   readonly #deployer: ManifestDeployer;
   readonly #queue: WorkQueue;
   readonly #signal: AbortSignal;
@@ -61,15 +66,14 @@ class ManifestController {
   /** AddOns whose objects are to be compared with the file although the file is unchanged. */
   readonly #repairDue = new Set<string>();
   readonly #said = new Set<string>();
-  #identity: string | undefined;
-  /** Whether the latest scan saw the whole folder, so that what it did not see is gone indeed. */
-  #isWhole = false;
-  #wake: () => void = () => {};
+  readonly #changes: ChangeSignal;
 
   constructor(options: ManifestsOptions) {
     this.#options = options;
     this.#signal = options.signal;
     this.#folder = manifestsFolder(options.options.dataDir);
+    this.#view = new FolderView(this.#folder);
+    this.#changes = new ChangeSignal(options);
     const { client, clock, logger, events } = options;
     this.#deployer = new ManifestDeployer({
       client,
@@ -87,15 +91,23 @@ class ManifestController {
     if (processRoot !== "") await refuseBesideK3s({ dataDir, processRoot });
     await ensureManifestsFolder(this.#folder);
     const watches = new FolderWatches({
-      onChange: () => this.#wake(),
+      onChange: () => this.#changes.wake(),
       onProblem: (message) => this.#sayOnce(`watch ${message}`, message),
     });
     try {
+      // Before anything is written to it: a folder without a file proves nothing.
+      this.#view.see(await scanFolder(this.#folder));
       await writePackagedFiles(this.#options.packagedFiles ?? [], {
         folder: this.#folder,
         disable: this.#options.options.disable,
       });
       if (!await this.#untilReady()) return;
+      if (this.#options.options.pruneDeletedManifests && this.#view.wasEmpty && this.#recorded.size > 0) {
+        this.#options.logger.warn(
+          `Folder "${this.#folder}" had no file at this start: what files of earlier starts brought is kept`,
+          { hint: "Delete it by hand if the files are gone for good" },
+        );
+      }
       await this.#scan(watches);
       const working = this.#queue.run({
         signal: this.#signal,
@@ -135,11 +147,11 @@ class ManifestController {
   }
 
   async #scanLoop(watches: FolderWatches): Promise<void> {
-    const { rescanIntervalMs = 15_000, repairIntervalMs = 0 } = this.#options.options;
+    const { rescanIntervalMs = RESCAN_INTERVAL_MS, repairIntervalMs = 0 } = this.#options.options;
     const { clock } = this.#options;
     let repairedMs = clock.monotonicMs();
     while (!this.#signal.aborted) {
-      const changed = this.#nextChange(rescanIntervalMs);
+      const changed = this.#changes.next(rescanIntervalMs);
       await this.#scan(watches);
       if (repairIntervalMs > 0 && clock.monotonicMs() - repairedMs >= repairIntervalMs) {
         repairedMs = clock.monotonicMs();
@@ -152,32 +164,10 @@ class ManifestController {
   async #scan(watches: FolderWatches): Promise<void> {
     const scan = await scanFolder(this.#folder);
     for (const problem of scan.problems) this.#sayOnce(problem, problem);
-    this.#identity ??= scan.identity;
-    this.#isWhole = scan.problems.length === 0 && scan.identity !== "" && scan.identity === this.#identity;
+    this.#view.see(scan);
     this.#take(selectFiles(scan.files, this.#options.options.disable));
     // What happened in a folder before its watch stood is found by one more look.
-    if (watches.set(scan.folders)) this.#wake();
-  }
-
-  /** Resolves a moment after the folder has changed, after the interval, or at the end. */
-  #nextChange(intervalMs: number): Promise<void> {
-    const { clock } = this.#options;
-    return new Promise((resolve) => {
-      const finish = (): void => {
-        cancel();
-        this.#wake = () => {};
-        this.#signal.removeEventListener("abort", finish);
-        resolve();
-      };
-      let cancel = clock.setTimer(finish, intervalMs);
-      this.#wake = () => {
-        this.#wake = () => {};
-        cancel();
-        cancel = clock.setTimer(finish, COALESCE_MS);
-      };
-      this.#signal.addEventListener("abort", finish, { once: true });
-      if (this.#signal.aborted) finish();
-    });
+    if (watches.set(scan.folders)) this.#changes.wake();
   }
 
   /** Compares with the scan before and queues the AddOns whose files differ. */
@@ -250,11 +240,12 @@ class ManifestController {
     const content = await this.#read(addOn, source);
     // Gone, or being written: the next look at the folder decides.
     if (content === undefined || content.modifiedMs !== file.modifiedMs || content.sizeBytes !== file.sizeBytes) {
-      this.#wake();
+      this.#changes.wake();
       return SETTLE_MS;
     }
     const checksum = checksumOf(content.bytes);
-    const seen = { path: file.path, sizeBytes: content.sizeBytes, modifiedMs: content.modifiedMs, checksum };
+    const { sizeBytes, modifiedMs } = content;
+    const seen = { path: file.path, sizeBytes, modifiedMs, checksum, device: this.#view.deviceOf(file.path) };
     if (isKnown && handled.checksum === checksum) {
       this.#handled.set(addOn, { ...seen, state: handled.state });
       return;
@@ -285,7 +276,7 @@ class ManifestController {
     if (!this.#repairDue.delete(addOn) || handled.state !== "Applied") return;
     const source = join(this.#folder, handled.path);
     const content = await this.#read(addOn, source);
-    if (content === undefined || checksumOf(content.bytes) !== handled.checksum) return this.#wake();
+    if (content === undefined || checksumOf(content.bytes) !== handled.checksum) return this.#changes.wake();
     await this.#deployer.repair({ addOn, source, bytes: content.bytes, signal: this.#signal });
   }
 
@@ -307,13 +298,13 @@ class ManifestController {
   }
 
   /** No file is deployed under this name: it is skipped, disabled, or gone. */
-  async #retire(addOn: string, choices: readonly FileChoice[]): Promise<void> {
+  async #retire(addOn: string, choices: readonly FileChoice[]): Promise<number | void> {
     if (choices.some(({ leftOut }) => leftOut === "Skipped")) return;
     const disabled = choices.filter(({ leftOut }) => leftOut === "Disabled");
-    const wasHandled = this.#handled.has(addOn);
+    const handled = this.#handled.get(addOn);
     const seen = this.#recorded.get(addOn);
-    const source = this.#handled.get(addOn)?.path ?? this.#pathBelow(seen?.spec?.source);
-    const { disable, pruneDeletedManifests, server } = this.#options.options;
+    const source = handled?.path ?? this.#pathBelow(seen?.spec?.source);
+    const { disable, pruneDeletedManifests, server, rescanIntervalMs = RESCAN_INTERVAL_MS } = this.#options.options;
     if (disabled.length > 0 || (source !== undefined && isDisabled(source, disable))) {
       await this.#deployer.remove(addOn, {
         signal: this.#signal,
@@ -322,11 +313,13 @@ class ManifestController {
           for (const { file } of disabled) if (!file.viaSymlink) await removeManifest(join(this.#folder, file.path));
         },
       });
-    } else if (!this.#isWhole) {
-      return;
-    } else if (pruneDeletedManifests && (wasHandled || seen?.metadata?.annotations?.[SERVER_ANNOTATION] === server)) {
+    } else if (pruneDeletedManifests && source !== undefined) {
+      if (!this.#view.isDeleted(source, handled?.device)) return rescanIntervalMs;
       // Only what this server deployed: another server's folder may have the file still.
-      await this.#deployer.remove(addOn, { signal: this.#signal, reason: "its file is gone" });
+      const isOwn = handled !== undefined || seen?.metadata?.annotations?.[SERVER_ANNOTATION] === server;
+      if (isOwn && (handled !== undefined || !this.#view.wasEmpty)) {
+        await this.#deployer.remove(addOn, { signal: this.#signal, reason: "its file is gone" });
+      }
     }
     this.#recorded.delete(addOn);
     this.#handled.delete(addOn);

@@ -1,7 +1,7 @@
 // The manifests folder on disk: scan, read, write, watch. Decides nothing about what a file means.
 // Watches are per folder, not recursive, because recursive ones differ between runtimes; a rescan covers lost events.
 import { type FSWatcher, watch } from "node:fs";
-import { chmod, mkdir, readdir, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
+import { chmod, lstat, mkdir, readdir, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { errorMessage, K3slbError } from "../shared/errors.ts";
 import type { SeenFile } from "./select_files.ts";
@@ -12,12 +12,10 @@ export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
 /** What a scan found. */
 export interface FolderScan {
   readonly files: readonly SeenFile[];
-  /** Every folder that was looked into, for watching. */
-  readonly folders: readonly string[];
+  /** Every folder that was looked into, as `DEVICE:INODE`: another one in the same place, as after an unmount, differs. */
+  readonly folders: ReadonlyMap<string, string>;
   /** What could not be looked at, with the reason. */
   readonly problems: readonly string[];
-  /** Changes when another folder stands in the place, as after an unmount; empty if there is none. */
-  readonly identity: string;
 }
 
 /** A file's content and the state of the file it was read in. */
@@ -51,15 +49,16 @@ export async function ensureManifestsFolder(folder: string): Promise<void> {
  */
 export async function scanFolder(folder: string): Promise<FolderScan> {
   const files: SeenFile[] = [];
-  const folders: string[] = [];
+  const folders = new Map<string, string>();
   const problems: string[] = [];
   const pending: { readonly path: string; readonly viaSymlink: boolean }[] = [{ path: "", viaSymlink: false }];
   for (let current = pending.pop(); current !== undefined; current = pending.pop()) {
     const { path, viaSymlink } = current;
     const absolute = join(folder, path);
+    const place = await orGone(stat(absolute), absolute, problems);
     const entries = await orGone(readdir(absolute, { withFileTypes: true }), absolute, problems);
-    if (entries === undefined) continue;
-    folders.push(absolute);
+    if (place === undefined || entries === undefined) continue;
+    folders.set(absolute, `${place.dev}:${place.ino}`);
     for (const entry of entries) {
       const entryPath = path === "" ? entry.name : `${path}/${entry.name}`;
       if (entry.name.startsWith(".")) continue;
@@ -67,9 +66,14 @@ export async function scanFolder(folder: string): Promise<FolderScan> {
         pending.push({ path: entryPath, viaSymlink });
         continue;
       }
-      const info = await orGone(stat(join(folder, entryPath)), join(folder, entryPath), problems);
-      if (info === undefined) continue;
       const linked = entry.isSymbolicLink();
+      const info = await orGone(stat(join(folder, entryPath)), join(folder, entryPath), problems);
+      if (info === undefined) {
+        if (linked && await isThere(join(folder, entryPath))) {
+          problems.push(`Cannot look at "${join(folder, entryPath)}": what the symlink names is not there`);
+        }
+        continue;
+      }
       if (info.isDirectory()) {
         if (path === "") pending.push({ path: entryPath, viaSymlink: true });
         continue;
@@ -83,8 +87,11 @@ export async function scanFolder(folder: string): Promise<FolderScan> {
       });
     }
   }
-  const root = await orGone(stat(folder), folder, problems);
-  return { files, folders, problems, identity: root === undefined ? "" : `${root.dev}:${root.ino}` };
+  return { files, folders, problems };
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await orUndefined(lstat(path)) !== undefined;
 }
 
 /**
@@ -145,7 +152,7 @@ export async function removeManifest(path: string): Promise<void> {
 
 /** Watches folders and calls back on any change in them. */
 export class FolderWatches {
-  readonly #watchers = new Map<string, FSWatcher>();
+  readonly #watchers = new Map<string, { readonly identity: string; readonly watcher: FSWatcher }>();
   readonly #onChange: () => void;
   readonly #onProblem: (message: string) => void;
   #isClosed = false;
@@ -155,18 +162,24 @@ export class FolderWatches {
     this.#onProblem = options.onProblem;
   }
 
-  /** Watches exactly `folders`; says whether any is watched anew, in which case a change may have been missed. */
-  set(folders: readonly string[]): boolean {
+  /**
+   * Watches exactly `folders`, given with what tells one from another in the same place; says whether any is watched anew, in
+   * which case a change may have been missed.
+   */
+  set(folders: ReadonlyMap<string, string>): boolean {
     if (this.#isClosed) return false;
-    const wanted = new Set(folders);
-    for (const [folder, watcher] of this.#watchers) {
-      if (wanted.has(folder)) continue;
+    const replaced = new Set<string>();
+    for (const [folder, { identity, watcher }] of this.#watchers) {
+      // A watch stays with the folder that it was set on, wherever that is now.
+      if (folders.get(folder) === identity) continue;
       watcher.close();
       this.#watchers.delete(folder);
+      // Watched at the next call: some runtimes end a watch a moment later, and a new one of that path with it.
+      if (folders.has(folder)) replaced.add(folder);
     }
-    let isAnyNew = false;
-    for (const folder of wanted) {
-      if (!this.#watchers.has(folder)) isAnyNew = this.#add(folder) || isAnyNew;
+    let isAnyNew = replaced.size > 0;
+    for (const [folder, identity] of folders) {
+      if (!replaced.has(folder) && !this.#watchers.has(folder)) isAnyNew = this.#add(folder, identity) || isAnyNew;
     }
     return isAnyNew;
   }
@@ -174,11 +187,11 @@ export class FolderWatches {
   /** Ends all watches. Safe to call twice. */
   close(): void {
     this.#isClosed = true;
-    for (const watcher of this.#watchers.values()) watcher.close();
+    for (const { watcher } of this.#watchers.values()) watcher.close();
     this.#watchers.clear();
   }
 
-  #add(folder: string): boolean {
+  #add(folder: string, identity: string): boolean {
     try {
       const watcher = watch(folder, { persistent: false }, () => this.#onChange());
       watcher.on("error", (error) => {
@@ -186,7 +199,7 @@ export class FolderWatches {
         if (!isGoneFile(error)) this.#onProblem(`Cannot watch "${folder}": ${errorMessage(error)}`);
         this.#onChange();
       });
-      this.#watchers.set(folder, watcher);
+      this.#watchers.set(folder, { identity, watcher });
       return true;
     } catch (error) {
       if (!isGoneFile(error)) this.#onProblem(`Cannot watch "${folder}": ${errorMessage(error)}`);
@@ -195,7 +208,7 @@ export class FolderWatches {
   }
 
   #drop(folder: string, watcher: FSWatcher): void {
-    if (this.#watchers.get(folder) === watcher) this.#watchers.delete(folder);
+    if (this.#watchers.get(folder)?.watcher === watcher) this.#watchers.delete(folder);
     watcher.close();
   }
 }

@@ -66,8 +66,9 @@ Deno.test("startManifests notices at its start that a file went while it was awa
   withFolder(async ({ cluster, write, remove, run }) => {
     await write("app.yaml", configMap("one"));
     await write("theirs.yaml", configMap("theirs"));
+    await write("other.yaml", configMap("other"));
     const first = run({ pruneDeletedManifests: true });
-    await untilApplied(cluster, "app", "theirs");
+    await untilApplied(cluster, "app", "theirs", "other");
     await first.stop();
     const theirs = cluster.get("Addon", "theirs");
     (theirs?.metadata?.annotations as Record<string, string>)["k3slb.io/server"] = "server-2";
