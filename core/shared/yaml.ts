@@ -122,7 +122,8 @@ type ParsedDocument = Document.Parsed;
 function parseDocuments(text: string, lines: LineCounter, options: ParseYamlOptions): readonly ParsedDocument[] {
   try {
     // Byte order mark off first: the library drops it only at the very start of the stream, not before each document.
-    const parsed = parseAllDocuments(text.replace(/^\uFEFF/, ""), {
+    // A carriage return alone ends a line, too, but the library takes it for a part of the value.
+    const parsed = parseAllDocuments(text.replace(/^\uFEFF/, "").replaceAll(/\r(?!\n)/g, "\n"), {
       // All words stay text here, so that a `%YAML 1.2` line or a library update can't change what they mean.
       schema: "failsafe",
       version: "1.1",

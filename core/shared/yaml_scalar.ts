@@ -37,7 +37,8 @@ const WORDS: ReadonlyMap<string, ResolvedScalar> = new Map<string, ResolvedScala
 ]);
 
 const FLOAT_REGEXP = /^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$/;
-const LEADING_POINT_REGEXP = /^\.[0-9]+(?:[eE][-+]?[0-9]+)?$/;
+/** Goes through Go's own `ParseFloat`, which takes an underscore only between digits. */
+const LEADING_POINT_REGEXP = /^\.[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+(?:_[0-9]+)*)?$/;
 const INTEGER_REGEXP = /^([-+]?)(0[xX][0-9a-fA-F]+|0[oO]?[0-7]+|0[bB][01]+|[1-9][0-9]*|0)$/;
 
 const INT64_MAX = 2n ** 63n - 1n;
@@ -48,7 +49,9 @@ export function resolvePlainScalar(text: string): ResolvedScalar {
   const word = WORDS.get(text);
   if (word !== undefined) return word;
   const first = text.charCodeAt(0);
-  if (first === 0x2e) return LEADING_POINT_REGEXP.test(text) ? resolveFloat(text, text) : stringScalar(text);
+  if (first === 0x2e) {
+    return LEADING_POINT_REGEXP.test(text) ? resolveFloat(text, text.replaceAll("_", "")) : stringScalar(text);
+  }
   const startsNumber = (first >= 0x30 && first <= 0x39) || first === 0x2b || first === 0x2d;
   if (!startsNumber) return stringScalar(text);
   const digits = text.replaceAll("_", "");
