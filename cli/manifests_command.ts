@@ -116,8 +116,10 @@ export const MANIFESTS_DIFF_COMMAND = defineCommand({
       const kinds = createKindCatalog(client);
       const result: { file: string; problems: InspectedFile["problems"]; objects: readonly ObjectDifference[] }[] = [];
       for (const file of files) {
+        const others = files.filter(({ state, addOn }) => state === "Deployed" && addOn !== file.addOn);
+        const claims = others.flatMap(({ objects }) => objects);
         const objects = file.state === "Deployed"
-          ? await diffManifest(file, { client, kinds, signal: context.signal })
+          ? await diffManifest(file, { client, kinds, claims, signal: context.signal })
           : [];
         result.push({ file: file.path, problems: file.problems, objects });
       }

@@ -1,6 +1,7 @@
 // Failures of deploying, in words that name file, document and line. Pure.
 import { errorMessage, isK3slbError, K3slbError } from "../shared/errors.ts";
 import type { ManifestObject } from "./parse_manifests.ts";
+import type { SeenObject } from "./prune_plan.ts";
 
 /** One object that the server does not take. */
 export interface ObjectFailure {
@@ -44,6 +45,16 @@ export function leavingError(): K3slbError {
   return new K3slbError("It is being deleted", {
     code: "manifest-apply",
     hint: "The file is tried again; if the object stays, see its metadata.finalizers",
+    retriable: true,
+  });
+}
+
+/** The error for a file that is not finished before another one has taken over what left it. Code "manifest-moving". */
+export function movingError(source: string, moved: readonly SeenObject[]): K3slbError {
+  const names = moved.map(({ type, object }) => `${type.kind} "${object.metadata?.name}"`).join(", ");
+  return new K3slbError(`Another file than "${source}" has ${names} now and must take over first`, {
+    code: "manifest-moving",
+    hint: "See why that file is not applied",
     retriable: true,
   });
 }

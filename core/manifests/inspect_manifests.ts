@@ -79,6 +79,8 @@ export interface DiffOptions {
   readonly client: KubeClient;
   /** Shared between files; a new one if absent. */
   readonly kinds?: KindCatalog;
+  /** What other files have: it is not pruned. */
+  readonly claims?: readonly ManifestObject[];
   readonly signal?: AbortSignal;
 }
 
@@ -195,7 +197,13 @@ async function diffPruned(
   const addOn = await orMissing(options.client.get(ADD_ONS, key, call));
   const search = kindsToSearch(addOn?.metadata?.annotations?.[KINDS_ANNOTATION], []);
   const seen = await findObjects({ client: options.client, kinds: options.kinds, addOn: file.addOn, search, ...call });
-  const plan = prunePlan({ addOn: file.addOn, seen, wanted: options.wanted, wantedUids: new Set() });
+  const plan = prunePlan({
+    addOn: file.addOn,
+    seen,
+    wanted: options.wanted,
+    wantedUids: new Set(),
+    claims: options.claims ?? [],
+  });
   const describeSeen = ({ type, object: { metadata } }: SeenObject): Omit<ObjectDifference, "action"> => ({
     kind: type.kind,
     namespace: metadata?.namespace ?? "",

@@ -5,6 +5,7 @@ import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
 import { type AddOn, addOnNameOf, checksumOf, SERVER_ANNOTATION } from "./addon.ts";
 import { ChangeSignal } from "./change_signal.ts";
+import { objectsOfOtherFiles } from "./claimed_objects.ts";
 import { FolderView } from "./folder_view.ts";
 import { refuseBesideK3s } from "./k3s_process.ts";
 import { createKindCatalog } from "./kind_catalog.ts";
@@ -82,6 +83,12 @@ class ManifestController {
       events,
       kinds: createKindCatalog(client),
       server: options.options.server,
+      objectsOfOthers: (addOn) =>
+        objectsOfOtherFiles(addOn, {
+          folder: this.#folder,
+          disable: options.options.disable,
+          isDeployed: (name, path) => (this.#handled.get(name)?.path ?? path) === path,
+        }),
     });
     this.#queue = createWorkQueue({ clock, maxBackoffMs: 300_000 });
   }
@@ -113,7 +120,11 @@ class ManifestController {
         signal: this.#signal,
         workers: WORKERS,
         work: (addOn) => this.#work(addOn),
-        onFailure: (addOn, error) => this.#options.logger.warn(errorMessage(error), { addOn }),
+        onFailure: (addOn, error) => {
+          // What moves from one file to another is no fault, and in place a moment later.
+          const level = isK3slbError(error, "manifest-moving") ? "info" : "warn";
+          this.#options.logger[level](errorMessage(error), { addOn });
+        },
       });
       await Promise.all([working, this.#scanLoop(watches)]);
     } finally {

@@ -24,14 +24,14 @@ import {
 } from "./addon.ts";
 import { applyPhases, CRD_KIND, isEstablished, objectToApply } from "./apply_plan.ts";
 import { adoptedFields } from "./adopted_fields.ts";
-import { applyError, kindError, leavingError, type ObjectFailure } from "./deploy_errors.ts";
+import { applyError, kindError, leavingError, movingError, type ObjectFailure } from "./deploy_errors.ts";
 import { findDrift } from "./find_drift.ts";
 import { inParallel, PARALLEL_REQUESTS } from "./in_parallel.ts";
 import type { KindCatalog } from "./kind_catalog.ts";
 import { decodeText, type LocatedObject, type ManifestObject, parseManifests } from "./parse_manifests.ts";
 import { eventOf, type ManifestEventReason, type ManifestEvents, subjectOf } from "./manifest_events.ts";
 import { nameOf, pruneObjects, removeObject } from "./prune_objects.ts";
-import { kindsToSearch, type SeenObject } from "./prune_plan.ts";
+import { kindsToSearch, type PrunePlan, type SeenObject } from "./prune_plan.ts";
 
 /** What {@linkcode ManifestDeployer} works with. */
 export interface DeployerOptions {
@@ -42,6 +42,8 @@ export interface DeployerOptions {
   readonly kinds: KindCatalog;
   /** Name of this server, for the record. */
   readonly server: string;
+  /** What other files than the AddOn's have. */
+  readonly objectsOfOthers: (addOn: string) => Promise<readonly ManifestObject[]>;
 }
 
 /** One file to deploy. */
@@ -111,7 +113,7 @@ export class ManifestDeployer {
    * Brings the server to what the file says.
    *
    * @throws {K3slbError} code "yaml-invalid" or "manifest-invalid" if the file has to change first, "manifest-apply" if the
-   * server refuses objects
+   * server refuses objects, "manifest-moving" until another file has taken over what left this one
    */
   async deploy(input: DeployInput): Promise<DeployOutcome> {
     const { addOn, source, signal } = input;
@@ -130,10 +132,10 @@ export class ManifestDeployer {
     // Every start passes over every file: two Events for each that is as it was would bury the ones that say something.
     const isNews = seen === undefined || !saysSame(seen, record) || this.#failed.has(addOn);
     if (isNews) this.#record(subject, "ApplyingManifest", `Applying manifest at "${source}"`);
-    let keptKinds: readonly ObjectKind[];
+    let pruned: PrunePlan;
     try {
       const applied = await this.#applyAll(objects, input);
-      keptKinds = await this.#prune({ addOn, kinds: allKinds, applied, subject, signal });
+      pruned = await this.#prune({ addOn, kinds: allKinds, applied, subject, signal });
     } catch (error) {
       if (!isAbort(error)) {
         this.#failed.add(addOn);
@@ -142,8 +144,10 @@ export class ManifestDeployer {
       }
       throw error;
     }
-    await this.#writeRecord(marked, { ...record, kinds: [...present, ...keptKinds] }, signal);
     this.#failed.delete(addOn);
+    if (pruned.moved.length > 0) throw movingError(source, pruned.moved);
+    const kinds = [...present, ...pruned.keep.map(kindOf)];
+    await this.#writeRecord(marked, { ...record, kinds }, signal);
     if (isNews) this.#record(subject, "AppliedManifest", `Applied manifest at "${source}"`);
     this.#options.logger.info("applied manifest", { addOn, source, objects: objects.length });
     return { applied: true, unblocksOthers: present.some(({ kind }) => kind === CRD_KIND || kind === "Namespace") };
@@ -178,7 +182,8 @@ export class ManifestDeployer {
       const subject = subjectOf(addOn, seen);
       this.#record(subject, "DeletingManifest", `Deleting manifest at "${seen.spec?.source ?? ""}": ${options.reason}`);
       const kinds = kindsToSearch(seen.metadata?.annotations?.[KINDS_ANNOTATION], []);
-      await this.#prune({ addOn, kinds, applied: [], subject, signal });
+      const { moved } = await this.#prune({ addOn, kinds, applied: [], subject, signal });
+      if (moved.length > 0) throw movingError(seen.spec?.source ?? "", moved);
     }
     await options.beforeRecord?.();
     if (seen === undefined) return;
@@ -288,16 +293,16 @@ export class ManifestDeployer {
     return await apply();
   }
 
-  /** Removes what the file no longer has; the result are the kinds of which guarded objects stay. */
+  /** Removes what the file no longer has; the result says what stays all the same. */
   async #prune(input: {
     readonly addOn: string;
     readonly kinds: readonly ObjectKind[];
     readonly applied: readonly SeenObject[];
     readonly subject: ObjectReference;
     readonly signal: AbortSignal;
-  }): Promise<readonly ObjectKind[]> {
+  }): Promise<PrunePlan> {
     const { addOn, signal } = input;
-    const { client, kinds, logger } = this.#options;
+    const { client, kinds, logger, objectsOfOthers } = this.#options;
     const plan = await pruneObjects({
       client,
       kinds,
@@ -305,6 +310,7 @@ export class ManifestDeployer {
       addOn,
       search: input.kinds,
       applied: input.applied,
+      claims: () => objectsOfOthers(addOn),
       signal,
     });
     if (plan.keep.length > 0) {
@@ -314,10 +320,7 @@ export class ManifestDeployer {
       this.#record(input.subject, "KeptObjects", message);
       this.#options.logger.warn(message, { addOn });
     }
-    return plan.keep.map(({ type }) => ({
-      apiVersion: type.group === "" ? type.version : `${type.group}/${type.version}`,
-      kind: type.kind,
-    }));
+    return plan;
   }
 
   async #untilEstablished(names: readonly string[], signal: AbortSignal): Promise<void> {
@@ -340,4 +343,8 @@ export class ManifestDeployer {
   #record(subject: ObjectReference, reason: ManifestEventReason, message: string): void {
     this.#options.events.record(subject, eventOf(reason, message));
   }
+}
+
+function kindOf({ type }: SeenObject): ObjectKind {
+  return { apiVersion: type.group === "" ? type.version : `${type.group}/${type.version}`, kind: type.kind };
 }

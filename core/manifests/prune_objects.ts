@@ -7,6 +7,7 @@ import type { Logger } from "../shared/log.ts";
 import { type ObjectKind, ownershipMarks, SET_HASH_LABEL } from "./addon.ts";
 import { inParallel, PARALLEL_REQUESTS } from "./in_parallel.ts";
 import type { KindCatalog } from "./kind_catalog.ts";
+import type { ManifestObject } from "./parse_manifests.ts";
 import { objectIdentity, type PrunePlan, prunePlan, removalPhases, type SeenObject } from "./prune_plan.ts";
 
 /** What {@linkcode pruneObjects} and {@linkcode findObjects} take. */
@@ -37,17 +38,29 @@ export async function findObjects(input: FindInput): Promise<readonly SeenObject
 
 /** Removes the AddOn's objects that are not among `applied`; the result says what went and what stayed. */
 export async function pruneObjects(
-  input: FindInput & { readonly applied: readonly SeenObject[]; readonly logger: Logger },
+  input: FindInput & {
+    readonly applied: readonly SeenObject[];
+    readonly logger: Logger;
+    /** Objects of other files; asked only if something is to go. */
+    readonly claims: () => Promise<readonly ManifestObject[]>;
+  },
 ): Promise<PrunePlan> {
   const { addOn, applied, logger } = input;
+  let claims: readonly ManifestObject[] = [];
   const planFor = (seen: readonly SeenObject[]): PrunePlan =>
     prunePlan({
       addOn,
       seen,
+      claims,
       wanted: new Set(applied.map(identityOf)),
       wantedUids: new Set(applied.map(({ object }) => object.metadata?.uid ?? "")),
     });
-  const plan = planFor(await findObjects(input));
+  const found = await findObjects(input);
+  let plan = planFor(found);
+  if (plan.remove.length + plan.keep.length > 0) {
+    claims = await input.claims();
+    plan = planFor(found);
+  }
   for (const phase of removalPhases(plan.remove)) {
     await inParallel(phase, PARALLEL_REQUESTS, async (seen) => {
       const isGone = await removeUnchanged(input, { seen, isStillGoing: (now) => planFor([now]).remove.length > 0 });
@@ -56,6 +69,9 @@ export async function pruneObjects(
     });
   }
   if (plan.remove.length > 0) logger.info("pruned objects", { addOn, objects: plan.remove.length });
+  if (plan.moved.length > 0) {
+    logger.info("left objects that another file has now", { addOn, objects: plan.moved.length });
+  }
   return plan;
 }
 

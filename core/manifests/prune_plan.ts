@@ -2,6 +2,8 @@
 import type { ResourceType } from "../kube/contract.ts";
 import type { KubeObject } from "../kube/types.ts";
 import { isOwnedBy, type ObjectKind, parseKinds, renderKinds } from "./addon.ts";
+import { DEFAULT_NAMESPACE } from "./apply_plan.ts";
+import type { ManifestObject } from "./parse_manifests.ts";
 
 /** On objects: `"true"` lets a guarded kind go, `"false"` keeps any object. */
 export const PRUNE_ANNOTATION = "k3slb.io/prune";
@@ -21,6 +23,8 @@ export type KeptReason = "GuardedKind" | "KeptByAnnotation";
 export interface PrunePlan {
   readonly remove: readonly SeenObject[];
   readonly keep: readonly (SeenObject & { readonly reason: KeptReason })[];
+  /** What another file has now, and takes over when it is applied. */
+  readonly moved: readonly SeenObject[];
 }
 
 /** What decides about pruning. */
@@ -32,6 +36,11 @@ export interface PruneInput {
   readonly wanted: ReadonlySet<string>;
   /** UIDs of what was applied: one object can be reached by two groups. */
   readonly wantedUids: ReadonlySet<string>;
+  /**
+   * Objects of other files.
+   * @default {[]}
+   */
+  readonly claims?: readonly ManifestObject[];
 }
 
 /** Group, kind, namespace and name as one text; the version does not count. */
@@ -48,6 +57,7 @@ export function kindsToSearch(recorded: string | undefined, present: readonly Ob
 export function prunePlan(input: PruneInput): PrunePlan {
   const remove: SeenObject[] = [];
   const keep: (SeenObject & { readonly reason: KeptReason })[] = [];
+  const moved: SeenObject[] = [];
   const met = new Set<string>();
   for (const seen of input.seen) {
     const { metadata } = seen.object;
@@ -60,10 +70,23 @@ export function prunePlan(input: PruneInput): PrunePlan {
     if (!isOwnedBy(metadata, input.addOn) || metadata?.deletionTimestamp !== undefined) continue;
     if (metadata?.ownerReferences?.some(({ controller }) => controller === true)) continue;
     const reason = keptReason(seen);
-    if (reason === undefined) remove.push(seen);
+    if (isClaimed(seen, input.claims ?? [])) moved.push(seen);
+    else if (reason === undefined) remove.push(seen);
     else keep.push({ ...seen, reason });
   }
-  return { remove, keep };
+  return { remove, keep, moved };
+}
+
+function isClaimed({ type, object }: SeenObject, claims: readonly ManifestObject[]): boolean {
+  const { namespace, name } = object.metadata ?? {};
+  return claims.some((claim) =>
+    claim.kind === type.kind && claim.name === name && groupOf(claim.apiVersion) === type.group &&
+    (!type.namespaced || (claim.namespace === "" ? DEFAULT_NAMESPACE : claim.namespace) === namespace)
+  );
+}
+
+function groupOf(apiVersion: string): string {
+  return apiVersion.includes("/") ? apiVersion.slice(0, apiVersion.indexOf("/")) : "";
 }
 
 function keptReason({ type, object }: SeenObject): KeptReason | undefined {

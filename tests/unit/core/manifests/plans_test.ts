@@ -179,6 +179,52 @@ for (const { name, given, want } of PRUNING) {
   });
 }
 
+const CLAIMS: readonly {
+  readonly name: string;
+  readonly given: SeenObject;
+  readonly claim: string;
+  readonly want: boolean;
+}[] = [
+  {
+    name: "leaves",
+    given: seen("ConfigMap", "a", { namespace: "default" }),
+    claim: yaml("ConfigMap", "a"),
+    want: true,
+  },
+  { name: "leaves", given: seen("ConfigMap", "a", { namespace: "x" }), claim: yaml("ConfigMap", "a", "x"), want: true },
+  { name: "leaves", given: seen("Namespace", "a"), claim: yaml("Namespace", "a", "x"), want: true },
+  {
+    name: "removes",
+    given: seen("ConfigMap", "a", { namespace: "y" }),
+    claim: yaml("ConfigMap", "a", "x"),
+    want: false,
+  },
+  { name: "removes", given: seen("ConfigMap", "a", { namespace: "x" }), claim: yaml("Secret", "a", "x"), want: false },
+  {
+    name: "removes",
+    given: seen("ConfigMap", "a", { namespace: "x" }),
+    claim: yaml("ConfigMap", "b", "x"),
+    want: false,
+  },
+  {
+    name: "removes",
+    given: seen("ConfigMap", "a", { namespace: "x" }),
+    claim: yaml("ConfigMap", "a", "x", "example.com/v1"),
+    want: false,
+  },
+];
+for (const { name, given, claim, want } of CLAIMS) {
+  Deno.test(`prunePlan ${name} ${JSON.stringify(given.object.metadata?.namespace)} where another file has ${claim}`, () => {
+    const input = { addOn: "app", seen: [given], wanted: new Set<string>(), wantedUids: new Set<string>() };
+    const plan = prunePlan({ ...input, claims: parseManifests(claim, "other.yaml") });
+    assert.deepEqual([plan.moved.length, plan.remove.length + plan.keep.length], want ? [1, 0] : [0, 1]);
+  });
+}
+
+function yaml(kind: string, name: string, namespace?: string, apiVersion = "v1"): string {
+  return JSON.stringify({ apiVersion, kind, metadata: { name, namespace } });
+}
+
 Deno.test("kindsToSearch joins what is recorded with what the file has", () => {
   assert.deepEqual(kindsToSearch("/v1, Kind=Pod;apps/v1, Kind=DaemonSet", [{ apiVersion: "v1", kind: "Pod" }]), [
     { apiVersion: "v1", kind: "Pod" },

@@ -1,6 +1,9 @@
 // Objects and records that change hands: between two files, two servers, or with someone who writes to them meanwhile.
 import assert from "node:assert/strict";
+import { rename } from "node:fs/promises";
+import { join } from "node:path";
 import { waitUntil } from "../../../support/wait.ts";
+import type { FakeCluster } from "./_fake_cluster.ts";
 import { checksum, configMap, serverOf, untilApplied, withFolder } from "./_manifest_folder.ts";
 
 Deno.test("startManifests takes over what another server applied of the same content with one write of the record", () =>
@@ -31,13 +34,11 @@ Deno.test("startManifests does not prune an object that another file has just ta
     await write("a.yaml", configMap("stays", { again: "1" }));
     await waitUntil("the deletion to be on its way", () => deletions === 1);
     await write("b.yaml", `${configMap("own")}\n---\n${configMap("moves")}`);
-    const owner = (): string | undefined =>
-      cluster.get("ConfigMap", "moves")?.metadata?.annotations?.["objectset.rio.cattle.io/owner-name"];
-    await waitUntil("the other file to have it", () => owner() === "b");
+    await waitUntil("the other file to have it", () => ownerOf(cluster, "moves") === "b");
     await untilApplied(cluster, "b");
     taken.resolve();
     await untilApplied(cluster, "a");
-    assert.equal(owner(), "b");
+    assert.equal(ownerOf(cluster, "moves"), "b");
     assert.equal(deletions, 1);
   }));
 
@@ -70,3 +71,50 @@ Deno.test("startManifests applies an object again that was being deleted", () =>
     await untilApplied(cluster, "app");
     assert.equal(cluster.get("ConfigMap", "app")?.metadata?.deletionTimestamp, undefined);
   }));
+
+Deno.test("startManifests does not prune an object that another file has, but has not applied yet", () =>
+  withFolder(async ({ cluster, write, run }) => {
+    await write("a.yaml", `${configMap("stays")}\n---\n${configMap("moves")}\n---\n${configMap("goes")}`);
+    await write("b.yaml", configMap("own"));
+    run();
+    await untilApplied(cluster, "a", "b");
+    const uidOf = (name: string): string | undefined => cluster.get("ConfigMap", name)?.metadata?.uid;
+    const before = uidOf("moves");
+    let isFirstPruned = false;
+    cluster.onRequest = async ({ verb, name }) => {
+      if (verb !== "apply" || !["own", "moves"].includes(name)) return;
+      await waitUntil("the first file", () => isFirstPruned || uidOf("moves") === undefined);
+    };
+    await write("b.yaml", `${configMap("own", { again: "1" })}\n---\n${configMap("moves")}`);
+    await write("a.yaml", configMap("stays", { again: "1" }));
+    await waitUntil("the first file to have pruned", () => cluster.get("ConfigMap", "goes") === undefined);
+    assert.equal(checksum(cluster, "a"), "", "what left it is still in its care");
+    isFirstPruned = true;
+    await untilApplied(cluster, "a", "b");
+    assert.equal(ownerOf(cluster, "moves"), "b");
+    assert.equal(uidOf("moves"), before);
+  }));
+
+Deno.test("startManifests keeps the objects of a file that gets another name", () =>
+  withFolder(async ({ cluster, events, folder, write, run }) => {
+    await write("old.yaml", `${configMap("one")}\n---\n${configMap("two")}`);
+    run({ pruneDeletedManifests: true });
+    await untilApplied(cluster, "old");
+    const uidOf = (name: string): string | undefined => cluster.get("ConfigMap", name)?.metadata?.uid;
+    const before = ["one", "two"].map(uidOf);
+    cluster.onRequest = async ({ verb, kind }) => {
+      if (verb !== "apply" || kind !== "ConfigMap") return;
+      // The old file is dealt with first, and so often that it must have met the objects.
+      const looks = (): number => events.reasons.filter((reason) => reason === "DeletingManifest").length;
+      await waitUntil("the old file", () => looks() > 1 || uidOf("one") === undefined);
+    };
+    await rename(join(folder, "old.yaml"), join(folder, "new.yaml"));
+    await untilApplied(cluster, "new");
+    await waitUntil("the old AddOn to go", () => cluster.get("Addon", "old") === undefined);
+    assert.deepEqual(["one", "two"].map(uidOf), before);
+    assert.deepEqual(["one", "two"].map((name) => ownerOf(cluster, name)), ["new", "new"]);
+  }));
+
+function ownerOf(cluster: FakeCluster, name: string): string | undefined {
+  return cluster.get("ConfigMap", name)?.metadata?.annotations?.["objectset.rio.cattle.io/owner-name"];
+}
