@@ -1,5 +1,6 @@
 // Checks of flag values. Each returns what is wrong as the end of a sentence, or undefined. Pure.
 import { isIP } from "node:net";
+import { canonicalIp } from "../core/shared/ip_ranges.ts";
 
 /** A name of a Kubernetes namespace (RFC 1123 label). */
 export function checkDnsLabel(value: string): string | undefined {
@@ -18,6 +19,24 @@ export function checkDnsSubdomain(value: string): string | undefined {
 /** An address without a port. */
 export function checkIp(value: string): string | undefined {
   return isIP(value) === 0 ? "is not an IP address" : undefined;
+}
+
+/** `IP`, `IP:PORT` or `[IP]:PORT` of a name server that a pod can ask. */
+export function checkNameServer(value: string): string | undefined {
+  const match = /^(?:\[(?<v6>[^\]]*)\]|(?<v4>[\d.]+)):(?<port>\d{1,5})$/.exec(value);
+  const ip = match?.groups?.v6 ?? match?.groups?.v4 ?? value;
+  const port = Number(match?.groups?.port ?? 53);
+  if (isIP(ip) === 0 || (match?.groups?.v6 !== undefined && isIP(ip) !== 6)) return "is not of the form IP or IP:PORT";
+  if (port < 1 || port > MAX_PORT) return `has a port that is not between 1 and ${MAX_PORT}`;
+  return /^(?:127\.|0\.|::1?$)/.test(canonicalIp(ip) ?? ip) ? "is the pod itself, as seen from CoreDNS" : undefined;
+}
+
+/** `NAME=IP`. */
+export function checkHostEntry(value: string): string | undefined {
+  const match = /^(?<name>[^=]*)=(?<ip>[^=]*)$/.exec(value);
+  if (match === null) return "is not of the form NAME=IP";
+  const name = checkDnsSubdomain(match.groups?.name ?? "");
+  return name === undefined ? checkIp(match.groups?.ip ?? "") : `has a name that ${name}`;
 }
 
 /** `IP:PORT`, `[IP]:PORT`, `localhost:PORT` or `:PORT`; empty means none. */

@@ -9,8 +9,10 @@ import {
   checkAddressAndPort,
   checkDnsLabel,
   checkDnsSubdomain,
+  checkHostEntry,
   checkImage,
   checkIp,
+  checkNameServer,
   checkPortRange,
 } from "./check_value.ts";
 import type { Flag } from "./flag.ts";
@@ -198,6 +200,22 @@ export const SERVER_FLAGS = [
     check: checkDnsSubdomain,
     placeholder: "DOMAIN",
     help: "DNS domain of the cluster",
+  },
+  {
+    name: "dns-upstream",
+    type: "list",
+    default: [],
+    check: checkNameServer,
+    placeholder: "IPS",
+    help: "Name servers (IP, IP:PORT) that CoreDNS asks for other names; its node's otherwise",
+  },
+  {
+    name: "dns-hosts",
+    type: "list",
+    default: [],
+    check: checkHostEntry,
+    placeholder: "NAME=IP",
+    help: "Names that CoreDNS answers itself, such as db.example.com=10.0.0.5",
   },
   {
     name: "prune-deleted-manifests",

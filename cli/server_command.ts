@@ -87,6 +87,11 @@ export function serverOptions(settings: Settings<typeof FLAGS>, env: ProgramHost
     statusAddresses: settings["status-addresses"],
     clusterDns: settings["cluster-dns"],
     clusterDomain: settings["cluster-domain"],
+    dnsUpstreams: settings["dns-upstream"],
+    dnsHosts: settings["dns-hosts"].map((entry) => {
+      const [name = "", ip = ""] = entry.split("=");
+      return { name, ip };
+    }),
     pruneDeletedManifests: settings["prune-deleted-manifests"],
     repairManifests: settings["repair-manifests"],
     honorExcludeLabel: settings["honor-exclude-label"],

@@ -31,6 +31,10 @@ export interface ServerOptions {
   /** Addresses of the cluster DNS Service; empty: found from the cluster. */
   readonly clusterDns: readonly string[];
   readonly clusterDomain: string;
+  /** Name servers that CoreDNS asks for names outside the cluster, each with or without a port; empty: those of its node. */
+  readonly dnsUpstreams: readonly string[];
+  /** Names that CoreDNS answers itself. */
+  readonly dnsHosts: readonly { readonly name: string; readonly ip: string }[];
   readonly pruneDeletedManifests: boolean;
   /** Apply unchanged manifests again every ten minutes, which puts back what others changed. */
   readonly repairManifests: boolean;

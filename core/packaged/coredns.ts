@@ -16,8 +16,20 @@ export function corednsImage(version: ClusterVersion): string {
   return isAtLeast(version, 21) ? COREDNS_IMAGE : COREDNS_IMAGE_BEFORE_1_21;
 }
 
-/** The Corefile for a DNS domain. */
-export function corefile(clusterDomain: string): string {
+/** What of the Corefile can be chosen. */
+export interface CorefileSettings {
+  readonly clusterDomain: string;
+  /** Name servers for names outside the cluster; empty: those of the node. */
+  readonly dnsUpstreams: readonly string[];
+  /** Names that are answered from here; they win over names of nodes. */
+  readonly dnsHosts: readonly { readonly name: string; readonly ip: string }[];
+}
+
+/** The Corefile. */
+export function corefile({ clusterDomain, dnsUpstreams, dnsHosts }: CorefileSettings): string {
+  // The plugin takes lines of a hosts file before `fallthrough`, and only there.
+  const hosts = dnsHosts.map(({ name, ip }) => `      ${ip} ${name.toLowerCase()}\n`).join("");
+  const upstreams = dnsUpstreams.length === 0 ? "/etc/resolv.conf" : dnsUpstreams.join(" ");
   return `.:53 {
     errors
     health
@@ -27,12 +39,12 @@ export function corefile(clusterDomain: string): string {
       fallthrough in-addr.arpa ip6.arpa
     }
     hosts /etc/coredns/${NODE_HOSTS_KEY} {
-      ttl 60
+${hosts}      ttl 60
       reload 15s
       fallthrough
     }
     prometheus :9153
-    forward . /etc/resolv.conf
+    forward . ${upstreams}
     cache 30
     loop
     reload
@@ -44,7 +56,7 @@ import /etc/coredns/custom/*.server
 }
 
 /** The text of `coredns.yaml`, with variables in it. */
-export function corednsManifest(version: ClusterVersion): string {
+export function corednsManifest(version: ClusterVersion, settings: Omit<CorefileSettings, "clusterDomain">): string {
   return `# CoreDNS, as packaged. Written anew at each start: put changes into a ConfigMap "${COREDNS_CUSTOM_CONFIG_MAP}" in kube-system, with
 # keys that end in .override (lines for the server block) or .server (server blocks of your own).
 apiVersion: v1
@@ -102,7 +114,7 @@ metadata:
   namespace: kube-system
 data:
   ${COREFILE_KEY}: |
-${indented(corefile("%{CLUSTER_DOMAIN}%"), 4)}---
+${indented(corefile({ ...settings, clusterDomain: "%{CLUSTER_DOMAIN}%" }), 4)}---
 # No replicas: how many there are is yours to scale.
 apiVersion: apps/v1
 kind: Deployment

@@ -9,7 +9,7 @@ import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { chooseDns, type DnsChoice } from "./cluster_dns.ts";
 import type { ClusterVersion } from "./cluster_version.ts";
-import { corednsManifest, corefile } from "./coredns.ts";
+import { corednsManifest, corefile, type CorefileSettings } from "./coredns.ts";
 import type { NodeHostsPlan } from "./node_hosts_controller.ts";
 import { listChartFiles, readClusterVersion, readHelmCharts, readServiceCidrs, readServices } from "./read_facts.ts";
 import { templateVariables } from "./template_variables.ts";
@@ -24,6 +24,9 @@ export interface PackagedSettings {
   /** Addresses of the cluster DNS; empty: found from the cluster. */
   readonly clusterDns: readonly string[];
   readonly clusterDomain: string;
+  /** See {@linkcode CorefileSettings}. */
+  readonly dnsUpstreams: CorefileSettings["dnsUpstreams"];
+  readonly dnsHosts: CorefileSettings["dnsHosts"];
 }
 
 /** What {@linkcode stagePackaged} takes. */
@@ -93,7 +96,7 @@ async function stageOnce(options: StageOptions): Promise<StagedPackaged> {
   const traefik = isOn("traefik") ? await alone(options, "Traefik", () => stageTraefik(options, version)) : [];
   return {
     files: [...dns, ...traefik],
-    ...(isOn("coredns") ? { nodeHosts: { version, corefile: corefile(settings.clusterDomain) } } : {}),
+    ...(isOn("coredns") ? { nodeHosts: { version, corefile: corefile(settings) } } : {}),
   };
 }
 
@@ -135,7 +138,7 @@ async function stageCoredns(
     return [];
   }
   const variables = templateVariables({ ...options, dnsAddresses: choice.addresses });
-  return [{ path: COREDNS_FILE, content: corednsManifest(version), variables }];
+  return [{ path: COREDNS_FILE, content: corednsManifest(version, options), variables }];
 }
 
 async function stageTraefik(

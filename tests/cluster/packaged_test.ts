@@ -1,6 +1,6 @@
 // What the K3s documentation promises in "Networking", "CoreDNS" and "Traefik Ingress Controller": one test a sentence. Versions
 // of Kubernetes that are not here are tried in tests/unit/core/packaged/traefik_test.ts.
-import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { deepEqual, doesNotMatch, equal, match, ok } from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { HELM_CHART_CONFIG_CRD, HELM_CHART_CRD } from "../../core/helm/crds.ts";
 import { FIELD_MANAGER, type ResourceType } from "../../core/kube/contract.ts";
@@ -114,6 +114,21 @@ if (await enterWorld(import.meta.url)) {
       await folder.waitForLog(/Deploying CoreDNS at 10\.43\.0\.10/);
       equal(folder.mode("coredns.yaml"), 0o600);
       equal(folder.mode("."), 0o700);
+    });
+  });
+
+  test("CoreDNS: --dns-upstream and --dns-hosts are in its Corefile, and no edit of someone's", async ({ world }) => {
+    await withFolder(world, async (folder) => {
+      await folder.start("--dns-upstream=192.0.2.53", "--dns-hosts=db.example.com=10.0.0.5,web.example.com=fd00::5");
+      const configMap = await folder.waitForObject(
+        CONFIG_MAPS,
+        COREDNS,
+        ({ data }) => data?.["NodeHosts"] !== undefined,
+      );
+      const text = configMap.data?.["Corefile"] ?? "";
+      match(text, /\n {4}forward \. 192\.0\.2\.53\n/);
+      match(text, /NodeHosts \{\n {6}10\.0\.0\.5 db\.example\.com\n {6}fd00::5 web\.example\.com\n {6}ttl 60\n/);
+      doesNotMatch(folder.log(), /coredns-custom/);
     });
   });
 

@@ -25,6 +25,19 @@ const CASES: Readonly<Record<keyof typeof checks, Case>> = {
     good: ["10.43.0.10", "fd00::1"],
     bad: ["", "10.43.0", "10.43.0.10/32", "a", "10.43.0.256"],
   },
+  checkNameServer: {
+    check: checks.checkNameServer,
+    good: ["192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]:53", "169.254.169.253"],
+    bad: [
+      ...["", "dns.example", "192.0.2.53:", "192.0.2.53:0", "192.0.2.53:65536", "[192.0.2.53]:53", "[2001:db8::53]"],
+      ...["127.0.0.53", "127.0.0.53:53", "[::1]:53", "0:0::1", "0.0.0.0", "tls://192.0.2.53", "192.0.2.53 192.0.2.54"],
+    ],
+  },
+  checkHostEntry: {
+    check: checks.checkHostEntry,
+    good: ["db.example.com=10.0.0.5", "Db=fd00::5"],
+    bad: ["", "db", "db=", "=10.0.0.5", "db=10.0.0", "db=10.0.0.5=", "a b=10.0.0.5", "10.0.0.5=db", "db {=10.0.0.5"],
+  },
   checkAddressAndPort: {
     check: checks.checkAddressAndPort,
     good: ["", "127.0.0.1:1", ":9000", "localhost:65535", "[::1]:80"],

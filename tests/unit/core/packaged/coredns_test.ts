@@ -1,22 +1,26 @@
 // CoreDNS's manifest, its variables, and edits of its Corefile.
 import assert from "node:assert/strict";
 import type { ConfigMap } from "../../../../core/kube/types.ts";
-import { corednsManifest, corefile } from "../../../../core/packaged/coredns.ts";
+import { corednsManifest, corefile, type CorefileSettings } from "../../../../core/packaged/coredns.ts";
 import { corefileDrift } from "../../../../core/packaged/coredns_drift.ts";
 import { templateVariables } from "../../../../core/packaged/template_variables.ts";
 import { at, objectsOf, VERSION, versionOf } from "./fixtures.ts";
 
+const PLAIN = { dnsUpstreams: [], dnsHosts: [] };
 const INPUT = { clusterDomain: "cluster.local", systemDefaultRegistry: "", dataDir: "/var/lib/rancher/k3s" };
 
 function manifest(
   dnsAddresses: readonly string[],
-  more: Partial<typeof INPUT> & { readonly version?: string } = {},
+  more: Partial<typeof INPUT> & {
+    readonly version?: string;
+    readonly corefile?: Omit<CorefileSettings, "clusterDomain">;
+  } = {},
 ): ReadonlyMap<string, unknown> {
   const variables = templateVariables({ ...INPUT, ...more, dnsAddresses });
   const version = more.version === undefined ? VERSION : versionOf(more.version);
   const text = Object.entries(variables).reduce(
     (part, [name, value]) => part.replaceAll(`%{${name}}%`, value),
-    corednsManifest(version),
+    corednsManifest(version, more.corefile ?? PLAIN),
   );
   assert.doesNotMatch(text, /%\{/);
   return objectsOf(text);
@@ -37,12 +41,29 @@ Deno.test("corednsManifest has every object that CoreDNS needs", () => {
 Deno.test("corednsManifest: the Corefile is byte for byte what drift is measured by", () => {
   const domain = "home.example";
   const text = at(manifest(["10.43.0.10"], { clusterDomain: domain }).get("ConfigMap/coredns"), "data", "Corefile");
-  assert.equal(text, corefile(domain));
+  assert.equal(text, corefile({ ...PLAIN, clusterDomain: domain }));
   assert.match(String(text), /kubernetes home\.example in-addr\.arpa ip6\.arpa/);
   assert.match(
     String(text),
     /\n {4}import \/etc\/coredns\/custom\/\*\.override\n\}\nimport \/etc\/coredns\/custom\/\*\.server\n$/,
   );
+});
+
+Deno.test("corednsManifest: --dns-upstream and --dns-hosts change these lines of the Corefile and no others", () => {
+  const chosen = {
+    dnsUpstreams: ["192.0.2.53", "[2001:db8::53]:5353"],
+    dnsHosts: [{ name: "DB.example.com", ip: "10.0.0.5" }, { name: "db.example.com", ip: "fd00::5" }],
+  };
+  const text = at(manifest(["10.43.0.10"], { corefile: chosen }).get("ConfigMap/coredns"), "data", "Corefile");
+  assert.equal(text, corefile({ ...chosen, clusterDomain: "cluster.local" }), "drift is measured by the same text");
+  const plain = corefile({ ...PLAIN, clusterDomain: "cluster.local" });
+  assert.equal(
+    text,
+    plain
+      .replace("NodeHosts {\n", "NodeHosts {\n      10.0.0.5 db.example.com\n      fd00::5 db.example.com\n")
+      .replace("forward . /etc/resolv.conf\n", "forward . 192.0.2.53 [2001:db8::53]:5353\n"),
+  );
+  assert.notEqual(text, plain);
 });
 
 const ADDRESSES = [

@@ -37,6 +37,8 @@ async function withStage(body: (setup: Setup) => Promise<void>): Promise<void> {
               systemDefaultRegistry: "",
               clusterDns: [],
               clusterDomain: "cluster.local",
+              dnsUpstreams: [],
+              dnsHosts: [],
               ...settings,
             },
           }),
