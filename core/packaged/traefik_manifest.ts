@@ -1,6 +1,7 @@
 // The manifest of Traefik: its HelmCharts. Pure. Values as K3s gives them (k3s `manifests/traefik.yaml`), with two differences
 // that the upstream charts need: the registry is `image.registry`, and metrics are scraped where they are (9100).
 import type { UnknownObject } from "../kube/types.ts";
+import { imageFrom } from "../shared/image.ts";
 import { stringifyYaml } from "../shared/yaml.ts";
 import { type ChartSource, TRAEFIK_CHART_NAME, TRAEFIK_CRD_CHART_NAME, type TraefikPlan } from "./traefik.ts";
 import { PACKAGED_NAMESPACE } from "./ownership.ts";
@@ -40,7 +41,7 @@ export function traefikManifest(input: TraefikManifestInput): string {
   const isRepacked = "file" in plan.chart && plan.chart.file.includes("+up");
   const spec = {
     ...chartFields(plan.chart),
-    ...(isRepacked ? { set: { "global.systemDefaultRegistry": input.systemDefaultRegistry } } : {}),
+    ...(isRepacked ? { set: { "global.systemDefaultRegistry": withoutSlash(input.systemDefaultRegistry) } } : {}),
     valuesContent: stringifyYaml(plan.traefik.generation === "v1" ? valuesV1(input) : values(input, isRepacked)),
   };
   charts.push(helmChart(TRAEFIK_CHART_NAME, { spec }));
@@ -72,21 +73,34 @@ function chartFields(source: ChartSource): object {
 
 function values({ plan, systemDefaultRegistry }: TraefikManifestInput, isRepacked: boolean): object {
   const { repository, tag } = plan.traefik.image;
-  const registry = systemDefaultRegistry === "" ? "docker.io" : systemDefaultRegistry.replace(/\/+$/, "");
+  const given = withoutSlash(systemDefaultRegistry);
+  const image = isRepacked
+    ? { repository }
+    : majorOf(plan.chart) >= FIRST_CHART_WITH_REGISTRY
+    ? { registry: given === "" ? "docker.io" : given, repository }
+    : { repository: imageFrom(given, repository) };
   return {
     deployment: { podAnnotations: { "prometheus.io/port": "9100", "prometheus.io/scrape": "true" } },
     providers: { kubernetesIngress: { publishedService: { enabled: true } } },
     priorityClassName: "system-cluster-critical",
-    image: { ...(isRepacked ? {} : { registry }), repository, tag },
+    image: { ...image, tag },
     tolerations: TOLERATIONS,
     service: { ipFamilyPolicy: "PreferDualStack" },
   };
 }
 
+/** Release notes of chart 22.0.0: `image.registry` is new; before it the repository holds the registry. */
+const FIRST_CHART_WITH_REGISTRY = 22;
+
+function majorOf(source: ChartSource): number {
+  const text = "file" in source ? source.file.replace(/^traefik-/, "") : source.pinned.version;
+  return Number.parseInt(text, 10);
+}
+
 /** Chart 1.x has another layout. */
 function valuesV1({ plan, systemDefaultRegistry }: TraefikManifestInput): object {
   const { repository, tag } = plan.traefik.image;
-  const registry = systemDefaultRegistry.replace(/\/+$/, "");
+  const registry = withoutSlash(systemDefaultRegistry);
   return {
     rbac: { enabled: true },
     ssl: { enabled: true },
@@ -98,4 +112,9 @@ function valuesV1({ plan, systemDefaultRegistry }: TraefikManifestInput): object
     priorityClassName: "system-cluster-critical",
     tolerations: TOLERATIONS,
   };
+}
+
+/** Charts put a slash of their own behind it; two make no image name. */
+function withoutSlash(registry: string): string {
+  return registry.replace(/\/+$/, "");
 }

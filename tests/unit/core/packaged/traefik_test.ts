@@ -183,6 +183,20 @@ const REGISTRIES: readonly {
     path: ["image", "registry"],
     want: undefined,
   },
+  {
+    name: "chart 21, which has no value for it",
+    version: "v1.21.5",
+    path: ["image"],
+    want: { repository: "reg.example:5000/mirror/rancher/mirrored-library-traefik", tag: "2.9.10" },
+  },
+  { name: "chart 27", version: "v1.31.0", path: ["image", "registry"], want: "reg.example:5000/mirror" },
+  {
+    name: "archive of chart 25 in place of chart 21",
+    version: "v1.21.5",
+    files: ["traefik-25.0.0.tgz"],
+    path: ["image", "registry"],
+    want: "reg.example:5000/mirror",
+  },
   { name: "chart 1.x", version: "v1.20.0", path: ["image"], want: "reg.example:5000/mirror/rancher/library-traefik" },
 ];
 for (const { name, version, files = [], path, want } of REGISTRIES) {
@@ -190,7 +204,7 @@ for (const { name, version, files = [], path, want } of REGISTRIES) {
     const objects = manifest(version, { files, registry: "reg.example:5000/mirror/" });
     assert.deepEqual(at(valuesOf(objects), ...path), want);
     const set = at(objects.get("HelmChart/traefik"), "spec", "set", "global.systemDefaultRegistry");
-    assert.equal(set, files.length > 0 ? "reg.example:5000/mirror/" : undefined);
+    assert.equal(set, files.some((file) => file.includes("+up")) ? "reg.example:5000/mirror" : undefined);
   });
 }
 
