@@ -29,7 +29,8 @@ export async function removeServiceLb(options: RemoveServiceLbOptions): Promise<
   const { client, namespace, logger, signal } = options;
   const sets = await client.list(DAEMON_SETS, { namespace, labelSelector: DATAPLANE_LABEL, signal });
   const served = new Set(sets.items.map(servedServiceKey));
-  const services = await client.list(SERVICES, { fieldSelector: "spec.type=LoadBalancer", signal });
+  // Of every type: one that stopped being a load balancer while no server ran still carries what was written.
+  const services = await client.list(SERVICES, { signal });
   for (const daemonSet of sets.items) await deleteDaemonSet(options, daemonSet);
   let released = 0;
   for (const service of services.items) {

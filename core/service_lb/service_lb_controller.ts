@@ -14,6 +14,7 @@ import { AgentSilence } from "./agent_silence.ts";
 import { ClusterView, type ObjectChange } from "./cluster_view.ts";
 import type { DesiredServiceOptions } from "./desired_service.ts";
 import { SERVICE_NAME_LABEL } from "./labels.ts";
+import { deleteStrayDaemonSets, findFormerServices } from "./left_behind.ts";
 import { LocalSlices } from "./local_slices.ts";
 import { servedServiceKey, type ServiceKey, sliceServiceKey, splitKey } from "./names.ts";
 import { desiredPrerequisites } from "./prerequisites.ts";
@@ -162,6 +163,7 @@ class ServiceLbController implements ServiceLb {
     if (signal.aborted) stopSilenceChecks();
     await Promise.all([
       this.#ensurePrerequisites(),
+      this.#collectLeftBehind(),
       this.#queue.run({
         work: (key) => this.#pass(key),
         signal,
@@ -174,18 +176,36 @@ class ServiceLbController implements ServiceLb {
     );
   }
 
-  /** Tried until it works: without the ServiceAccount no pod starts, without the right no agent knows an endpoint. */
+  /** Without the ServiceAccount no pod starts, without the right no agent knows an endpoint. */
   async #ensurePrerequisites(): Promise<void> {
-    const { client, signal, clock, logger, options } = this.#start;
-    const objects = desiredPrerequisites(options.dataplane, options.servicelbNamespace);
+    const { dataplane, servicelbNamespace } = this.#start.options;
+    const objects = desiredPrerequisites(dataplane, servicelbNamespace);
+    const failure = "Cannot make the load balancer's ServiceAccount and roles";
+    await this.#untilDone(failure, () => applyPrerequisites(this.#start, objects));
+  }
+
+  async #collectLeftBehind(): Promise<void> {
+    const { options, logger } = this.#start;
+    await this.#untilDone("Cannot look for what earlier servers left behind", async () => {
+      await this.synced;
+      for (const key of await findFormerServices(this.#start)) {
+        this.#left.add(key);
+        this.#add(key);
+      }
+      await deleteStrayDaemonSets(this.#start, { namespace: options.servicelbNamespace, logger });
+    });
+  }
+
+  /** Tries `action` until it works. */
+  async #untilDone(failure: string, action: () => Promise<void>): Promise<void> {
+    const { signal, clock, logger } = this.#start;
     while (!signal.aborted) {
       try {
-        await applyPrerequisites({ client, signal }, objects);
-        return;
+        return await action();
       } catch (error) {
         if (signal.aborted) return;
-        logger.warn("Cannot make the load balancer's ServiceAccount and roles", { error: errorMessage(error) });
-        await pause(clock, PREREQUISITE_RETRY_MS, signal);
+        logger.warn(failure, { error: errorMessage(error) });
+        await pause(clock, RETRY_MS, signal);
       }
     }
   }
@@ -212,7 +232,9 @@ class ServiceLbController implements ServiceLb {
     this.#memories.delete(key);
     this.#slices.drop(key);
     const daemonSets = this.#view.daemonSetsOf(key);
-    const service = this.#left.has(key) ? await this.#find(key) : undefined;
+    // A DaemonSet that is still there may be all that is known of a Service whose type changed while no server ran.
+    const mayExist = this.#left.has(key) || daemonSets.some(({ metadata }) => !metadata?.deletionTimestamp);
+    const service = mayExist ? await this.#find(key) : undefined;
     if (service !== undefined) {
       const claim = serviceClaim(service, this.#settings);
       if (!claim.ours) await releaseService(this.#context, { service: trimService(service), daemonSets, claim });
@@ -320,4 +342,4 @@ function repeat(action: () => void, options: { readonly clock: Clock; readonly p
 /** Passes wait for the API server most of the time. */
 const WORKERS = 4;
 const SILENCE_CHECK_MS = 10_000;
-const PREREQUISITE_RETRY_MS = 5_000;
+const RETRY_MS = 5_000;

@@ -1,0 +1,30 @@
+// What no watch tells of because it happened while no server ran: Services that stopped being of type LoadBalancer, and DaemonSets
+// in a namespace that servers no longer use. Looked for once by each active server. Adapter.
+import { DAEMON_SETS, SERVICES } from "../kube/resources.ts";
+import type { Logger } from "../shared/log.ts";
+import { DATAPLANE_LABEL } from "./labels.ts";
+import { objectKey, type ServiceKey } from "./names.ts";
+import { servedCondition } from "./pass_context.ts";
+import { deleteDaemonSet, type WriteContext } from "./service_writes.ts";
+
+/** Services of another type that still carry what was written for a load balancer. They stay undeletable until it is taken back. */
+export async function findFormerServices({ client, signal }: WriteContext): Promise<readonly ServiceKey[]> {
+  const { items } = await client.list(SERVICES, { fieldSelector: "spec.type!=LoadBalancer", signal });
+  return items.filter((service) => servedCondition(service) !== undefined).map(objectKey);
+}
+
+/** Deletes own DaemonSets outside `namespace`: their pods hold the ports that those in `namespace` wait for. */
+export async function deleteStrayDaemonSets(
+  { client, signal }: WriteContext,
+  options: { readonly namespace: string; readonly logger: Logger },
+): Promise<void> {
+  const { items } = await client.list(DAEMON_SETS, { labelSelector: DATAPLANE_LABEL, signal });
+  for (const daemonSet of items) {
+    if (daemonSet.metadata?.namespace === options.namespace) continue;
+    if (await deleteDaemonSet({ client, signal }, daemonSet)) {
+      options.logger.info("Deleted a DaemonSet in a namespace that is no longer used", {
+        daemonSet: objectKey(daemonSet),
+      });
+    }
+  }
+}
