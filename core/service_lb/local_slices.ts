@@ -1,11 +1,12 @@
 // EndpointSlices of the Services that need them (externalTrafficPolicy Local), and of no others. Adapter.
-// The watch starts with the first such Service. A Service that becomes Local later gets its slices by one list: those that came
-// before were dropped.
+// The watch starts with the first such Service. Each Service gets its slices by one list when it is first asked for: those that came
+// before were dropped. Nobody waits for the watch here: a server that may not read slices goes on serving everything else.
 import type { KubeClient } from "../kube/contract.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { ENDPOINT_SLICES } from "../kube/resources.ts";
 import type { EndpointSlice } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
+import { K3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { ObjectChange } from "./cluster_view.ts";
 import { type ServiceKey, sliceServiceKey, splitKey } from "./names.ts";
@@ -18,6 +19,8 @@ export interface LocalSlicesOptions {
   readonly logger: Logger;
   readonly signal: AbortSignal;
   readonly onChange: (change: ObjectChange<EndpointSlice>) => void;
+  /** The slices of this Service, which was asked for too early, can be had now. */
+  readonly onReady: (key: ServiceKey) => void;
 }
 
 /** The slices of chosen Services. */
@@ -42,28 +45,35 @@ export class LocalSlices {
     this.#listed.delete(key);
   }
 
-  /** Resolves when the Service's slices are known; cheap when they are already. */
-  async ensure(key: ServiceKey): Promise<void> {
-    if (this.#listed.has(key)) return;
+  /**
+   * Whether the Service's slices are known; if not, `onReady` tells when to ask again. Cheap when they are known.
+   *
+   * @throws {K3slbError} code "endpoint-slices-unknown" if they could not be read so far
+   */
+  async ensure(key: ServiceKey): Promise<boolean> {
+    if (this.#listed.has(key)) return true;
     this.#wanted.add(key);
-    const first = this.#reflector === undefined;
-    this.#reflector ??= this.#start();
-    await this.#reflector.synced;
-    if (!first) {
-      const { namespace, name } = splitKey(key);
-      const labelSelector = `kubernetes.io/service-name=${name}`;
-      const list = await this.#options.client.list(ENDPOINT_SLICES, {
-        namespace,
-        labelSelector,
-        signal: this.#options.signal,
+    const reflector = this.#reflector ??= this.#start();
+    if (!reflector.isSynced) {
+      if (reflector.lastError === undefined) return false;
+      throw new K3slbError(`Cannot read EndpointSlices: ${reflector.lastError.message}`, {
+        code: "endpoint-slices-unknown",
+        hint: "externalTrafficPolicy Local needs the right to list and watch endpointslices.discovery.k8s.io",
+        retriable: true,
+        cause: reflector.lastError,
       });
-      this.#reflector.merge(list.items);
     }
+    const { client, signal } = this.#options;
+    const { namespace, name } = splitKey(key);
+    const labelSelector = `kubernetes.io/service-name=${name}`;
+    const list = await client.list(ENDPOINT_SLICES, { namespace, labelSelector, signal });
+    reflector.merge(list.items);
     this.#listed.add(key);
+    return true;
   }
 
   #start(): Reflector<EndpointSlice> {
-    return startReflector({
+    const reflector = startReflector({
       ...this.#options,
       type: ENDPOINT_SLICES,
       keep: (slice) => {
@@ -71,5 +81,11 @@ export class LocalSlices {
         return key !== undefined && this.#wanted.has(key) ? trimEndpointSlice(slice) : undefined;
       },
     });
+    const tell = (): void => {
+      for (const key of this.#wanted) this.#options.onReady(key);
+    };
+    // It ends without having been ready when the controller ends.
+    reflector.synced.then(tell, () => {});
+    return reflector;
   }
 }

@@ -123,6 +123,7 @@ class ServiceLbController implements ServiceLb {
         this.#add(change.after === undefined ? undefined : sliceServiceKey(change.after));
         this.#add(change.before === undefined ? undefined : sliceServiceKey(change.before));
       },
+      onReady: (key) => this.#add(key),
     });
     this.#context = {
       client,
@@ -214,11 +215,11 @@ class ServiceLbController implements ServiceLb {
     const service = this.#services.objects.get(key);
     if (service === undefined) return await this.#passAbsent(key);
     this.#left.delete(key);
-    if (service.spec?.externalTrafficPolicy === "Local" && serviceClaim(service, this.#settings).ours) {
-      await this.#slices.ensure(key);
-    } else this.#slices.drop(key);
     const memory = this.#memories.get(key) ?? { contested: 0 };
     this.#memories.set(key, memory);
+    if (service.spec?.externalTrafficPolicy === "Local" && serviceClaim(service, this.#settings).ours) {
+      if (!await this.#slices.ensure(key)) return SLICES_PATIENCE_MS;
+    } else this.#slices.drop(key);
     return await passService(this.#context, {
       service,
       daemonSets: this.#view.daemonSetsOf(key),
@@ -343,3 +344,5 @@ function repeat(action: () => void, options: { readonly clock: Clock; readonly p
 const WORKERS = 4;
 const SILENCE_CHECK_MS = 10_000;
 const RETRY_MS = 5_000;
+/** After this time a Service says why its endpoints are not known. */
+const SLICES_PATIENCE_MS = 1_000;

@@ -69,3 +69,23 @@ Deno.test("startServiceLb() moves to another namespace: the DaemonSets of the ol
     );
     await stopNew();
   }));
+Deno.test("startServiceLb() serves other Services while endpoints can't be read, and says so on those that need them", () =>
+  withCluster(1, async ({ admin, events, startController, addFault, service, ips }) => {
+    const end = addFault({ resource: "endpointslices", effect: { type: "forbid" } });
+    for (let index = 1; index <= 5; index++) {
+      await admin.create(SERVICES, loadBalancer(`local${index}`, 80 + index, { externalTrafficPolicy: "Local" }));
+    }
+    const stop = startController();
+    await waitUntil(
+      "the reason",
+      () => events.some(({ type, message }) => type === "Warning" && /EndpointSlice/i.test(message)),
+    );
+    await admin.create(SERVICES, loadBalancer("web", 80));
+    await waitUntil("the address", async () => await ips("web") === "10.0.0.1");
+    end();
+    await waitUntil(
+      "a word on the endpoints",
+      async () => (await service("local5")).status?.conditions?.some(({ reason }) => reason === "NoLocalEndpoint"),
+    );
+    await stop();
+  }));
