@@ -42,8 +42,19 @@ export class AgentSilence {
     return !isStale && this.#drop(name);
   }
 
-  /** Nodes whose agent has fallen silent since the last check. */
-  check(times: SilenceTimes): readonly string[] {
+  /**
+   * Nodes whose agent has fallen silent since the last check.
+   *
+   * @param options.deaf No heartbeat could be heard lately, as the watch was away: the count starts over. Else all would be silent when
+   * the API server comes back, and the first agent to write would take the addresses from the others.
+   */
+  check(times: SilenceTimes, options: { readonly deaf: boolean } = { deaf: false }): readonly string[] {
+    if (options.deaf) {
+      for (const name of this.#heardAtMs.keys()) {
+        if (!this.#silent.has(name)) this.#heardAtMs.set(name, times.monotonicMs);
+      }
+      return [];
+    }
     const silent = new Set<string>();
     for (const [name, heardAtMs] of this.#heardAtMs) if (times.monotonicMs - heardAtMs >= SILENCE_MS) silent.add(name);
     const fresh = [...silent].filter((name) => !this.#silent.has(name));

@@ -280,7 +280,8 @@ class ServiceLbController implements ServiceLb {
   }
 
   #checkSilence(): void {
-    for (const node of this.#silence.check(this.#times())) this.#addOnNode(node);
+    const deaf = !this.#nodes.isConnected;
+    for (const node of this.#silence.check(this.#times(), { deaf })) this.#addOnNode(node);
   }
 
   #times(): { readonly monotonicMs: number; readonly wallMs: number } {

@@ -197,6 +197,23 @@ Deno.test("AgentSilence counts from when the heartbeat last changed", () => {
   assert.equal(silence.nodes.has("a"), false);
 });
 
+Deno.test("AgentSilence blames no agent for the time in which this program heard nobody", () => {
+  const silence = new AgentSilence();
+  const at = (monotonicMs: number): { monotonicMs: number; wallMs: number } => ({
+    monotonicMs,
+    wallMs: Date.parse("2026-01-01T00:00:10Z"),
+  });
+  for (const name of ["a", "b"]) {
+    silence.note(name, { before: undefined, after: withHeartbeat("2026-01-01T00:00:00Z") }, at(0));
+  }
+  for (let ms = 10_000; ms <= 600_000; ms += 10_000) assert.deepEqual(silence.check(at(ms), { deaf: true }), []);
+  // The API server is back; the first agent that writes must not make the others look silent.
+  const heard = { before: withHeartbeat("2026-01-01T00:00:00Z"), after: withHeartbeat("2026-01-01T00:10:01Z") };
+  silence.note("a", heard, at(601_000));
+  assert.deepEqual(silence.check(at(610_000)), []);
+  assert.deepEqual(silence.check(at(780_000)), ["b"]);
+});
+
 Deno.test("AgentSilence believes no heartbeat that is hours old at the start", () => {
   const silence = new AgentSilence();
   const times = { monotonicMs: 0, wallMs: Date.parse("2026-01-01T05:00:00Z") };
