@@ -228,7 +228,6 @@ for (const { name, given, lbDefault = true } of FOREIGN) {
     for (const deletionTimestamp of [undefined, "2026-01-02T00:00:00Z"]) {
       const metadata = deletionTimestamp === undefined ? foreign.metadata : { ...foreign.metadata, deletionTimestamp };
       const world = worldWith({ ...foreign, metadata }, { lbDefault });
-      if (deletionTimestamp !== undefined && name.startsWith("an opt-out")) continue;
       await pass(world, { contested: 0 }, { pods: BOTH });
       assert.deepEqual(world.writes, []);
       assert.deepEqual(world.events, []);
