@@ -1,8 +1,8 @@
 // One pass over one Service: what it should have against what it has, and the writes for the difference.
 // Nothing is remembered here but times and what was told last, so that a pass can be repeated at any moment.
-import { isForbidden, isInvalid } from "../kube/errors.ts";
+import { isForbidden } from "../kube/errors.ts";
 import type { DaemonSet, Service } from "../kube/types.ts";
-import { errorMessage } from "../shared/errors.ts";
+import { errorMessage, isK3slbError } from "../shared/errors.ts";
 import { differsFromDesired } from "./desired_daemonset.ts";
 import { type DesiredService, desiredService, type ServiceFacts } from "./desired_service.ts";
 import { DATAPLANE_LABEL } from "./labels.ts";
@@ -102,7 +102,7 @@ async function applyOrExplain(
   try {
     context.written.daemonSet(await applyDaemonSet(context, wanted));
   } catch (error) {
-    if (!isInvalid(error) && !isForbidden(error)) throw error;
+    if (!isLasting(error)) throw error;
     return { reason: "DaemonSetRefused", message: errorMessage(error), cause: error };
   }
   // The first one is told together with the first addresses: every Event is a request.
@@ -111,6 +111,11 @@ async function applyOrExplain(
     recordEvent(context, service, { type: "Normal", reason: "AppliedDaemonSet", message });
   }
   return undefined;
+}
+
+/** Somebody has to do something first: give a right, make the namespace, loosen a policy. */
+function isLasting(error: unknown): boolean {
+  return isForbidden(error) || (isK3slbError(error) && !error.retriable);
 }
 
 async function removeDaemonSet(

@@ -142,15 +142,23 @@ Deno.test("passService() removes DaemonSets of older namings and of an older Ser
   ]);
 });
 
-Deno.test("passService() tells a server's refusal on the Service and fails, so that it is tried again", async () => {
-  const world = worldWith(WEB);
-  world.refusal = new K3slbError("Cannot apply: no such priority class", { code: "kube-forbidden" });
-  await assert.rejects(pass(world, { contested: 0 }), world.refusal);
-  const condition = world.services.get("web")?.status?.conditions?.[0];
-  assert.equal(condition?.reason, "DaemonSetRefused");
-  assert.match(condition?.message ?? "", /no such priority class/);
-  assert.deepEqual(world.events.map(({ reason }) => reason), ["SyncLoadBalancerFailed"]);
-});
+const REFUSALS = [
+  { code: "kube-forbidden", retriable: true, message: "no such priority class" },
+  { code: "kube-not-found", retriable: false, message: 'namespaces "lb" not found' },
+  { code: "kube-bad-request", retriable: false, message: "admission webhook denied the request" },
+];
+
+for (const { code, retriable, message } of REFUSALS) {
+  Deno.test(`passService() tells a server's refusal (${code}) on the Service and fails, so that it is tried again`, async () => {
+    const world = worldWith(WEB);
+    world.refusal = new K3slbError(`Cannot apply: ${message}`, { code, retriable });
+    await assert.rejects(pass(world, { contested: 0 }), world.refusal);
+    const condition = world.services.get("web")?.status?.conditions?.[0];
+    assert.equal(condition?.reason, "DaemonSetRefused");
+    assert.match(condition?.message ?? "", new RegExp(message));
+    assert.deepEqual(world.events.map(({ reason }) => reason), ["SyncLoadBalancerFailed"]);
+  });
+}
 
 Deno.test("passService() writes ever more slowly against another writer, and warns once", async () => {
   const world = worldWith(WEB);
