@@ -248,8 +248,12 @@ function includes(actual: unknown, wanted: unknown): boolean {
   }
   if (!isMapping(wanted)) return actual === wanted;
   // "1000m" is stored as "1", so amounts can't be compared as text.
-  return isMapping(actual) &&
-    Object.keys(wanted).every((key) => key === "resources" || includes(actual[key], wanted[key]));
+  return isMapping(actual) && Object.keys(wanted).every((key) => {
+    if (key === "resources") return true;
+    // One value to the API server: a label that somebody added keeps pods off, and applying takes it out.
+    if (key === "nodeSelector" && !includes(wanted[key], actual[key])) return false;
+    return includes(actual[key], wanted[key]);
+  });
 }
 
 function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -129,6 +129,11 @@ const EDITS: readonly { readonly name: string; readonly edit: Edit; readonly wan
     edit: (pod) => Object.assign(pod, { tolerations: [{ operator: "Exists" }] }),
     want: true,
   },
+  {
+    name: "one more label in the node selector",
+    edit: (pod) => Object.assign(pod["nodeSelector"] ?? {}, { disk: "ssd" }),
+    want: true,
+  },
   { name: "one more container", edit: (pod) => Object.assign(pod, { containers: [1, 2] }), want: true },
 ];
 
