@@ -68,7 +68,7 @@ export async function syncStatus(
     },
   });
   memory.lastWriteMs = context.clock.monotonicMs();
-  memory.lastWritten = addressText(desired.ingress);
+  memory.lastWritten = ingressText(desired.ingress);
   context.written.service(written);
   tell(context, { service, memory, summary, settled, before: observed, after: desired.ingress });
   return memory.owesWarning === true && patienceMs !== undefined ? patienceMs - nowMs : undefined;
@@ -109,8 +109,9 @@ function contestDelayMs(
   },
 ): number | undefined {
   const { memory, nowMs } = input;
-  if (input.same || memory.lastWritten !== addressText(input.wanted) || memory.lastWriteMs === undefined) {
-    if (!input.same && memory.lastWritten !== addressText(input.wanted)) memory.contested = 0;
+  const isWanted = memory.lastWritten === ingressText(input.wanted);
+  if (input.same || !isWanted || memory.lastWriteMs === undefined) {
+    if (!input.same && !isWanted) memory.contested = 0;
     return undefined;
   }
   const pauseMs = Math.min(MAX_CONTEST_PAUSE_MS, FIRST_CONTEST_PAUSE_MS * 2 ** memory.contested);
@@ -187,6 +188,11 @@ function gains(wanted: readonly IngressAddress[], observed: readonly ObservedIng
 
 function addressText(addresses: readonly ObservedIngress[]): string {
   return addresses.map(({ ip, hostname }) => ip ?? hostname ?? "").join(" ");
+}
+
+/** All that a write of the addresses says. */
+function ingressText(ingress: readonly IngressAddress[]): string {
+  return JSON.stringify(ingress);
 }
 
 const SYNC_FAILURES: ReadonlySet<string> = new Set([

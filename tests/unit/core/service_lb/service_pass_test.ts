@@ -180,6 +180,20 @@ Deno.test("passService() writes ever more slowly against another writer, and war
   assert.equal(world.events.filter(({ reason }) => reason === "StatusContested").length, 1);
 });
 
+Deno.test("passService() follows a changed ipMode at once and takes it for nobody's quarrel", async () => {
+  const world = worldWith(WEB);
+  const memory = { contested: 0 };
+  await pass(world, memory, { pods: BOTH });
+  for (const ipMode of ["Proxy", "VIP", "Proxy"]) {
+    const present = world.services.get("web");
+    const annotations = { "k3slb.io/ip-mode": ipMode };
+    world.services.set("web", { ...present, metadata: { ...present?.metadata, annotations } });
+    assert.equal(await pass(world, memory, { pods: BOTH }), undefined);
+    assert.equal(world.services.get("web")?.status?.loadBalancer?.ingress?.[0]?.ipMode, ipMode);
+  }
+  assert.deepEqual(world.events.map(({ reason }) => reason), ["UpdatedLoadBalancer"]);
+});
+
 interface ReleaseCase {
   readonly name: string;
   /** What happens to the Service after it was served. */
