@@ -11,6 +11,7 @@ import { runLeaderElection } from "./kube/lease.ts";
 import { createRequestMetrics } from "./kube/request_metrics.ts";
 import { findNodeName } from "./node_identity/find_node_name.ts";
 import { readHostFacts } from "./node_identity/host_facts.ts";
+import { givenNodeName } from "./node_identity/resolve_node_name.ts";
 import { type Clock, pause } from "./runtime/clock.ts";
 import { startHealthServer } from "./runtime/health.ts";
 import { createMetricRegistry, type MetricRegistry } from "./runtime/metrics.ts";
@@ -97,6 +98,8 @@ class Server {
       { name: "k3slb_queue_length", help: "Objects that wait for a pass of a controller" },
       () => this.#controllers.reduce((sum, { queueLength }) => sum + queueLength(), 0),
     );
+    // A name that can't be one is said at once, not when the API server answers.
+    givenNodeName(this.#givenNames());
     const health = await this.#startHealth();
     await this.#waitForApi();
     const host = await this.#findHostName();
@@ -107,7 +110,7 @@ class Server {
     } finally {
       await events.flush(AbortSignal.timeout(FLUSH_MS));
     }
-    await health;
+    await health.done;
   }
 
   async #elect(host: string, events: EventRecorder): Promise<void> {
@@ -132,11 +135,16 @@ class Server {
   /** The name under which this server signs; unlike the agent's it needs no Node. */
   async #findHostName(): Promise<string> {
     const { client, clock, logger, signal } = this.#parts;
-    const { nodeName } = this.#options;
-    const given = nodeName === undefined ? {} : { flag: nodeName };
     const host = await readHostFacts();
+    const given = this.#givenNames();
     const { name } = await findNodeName({ role: "server", client, ...given, host, clock, logger, signal });
     return name;
+  }
+
+  #givenNames(): { readonly flag?: string; readonly env?: string } {
+    const { nodeName } = this.#options;
+    if (nodeName === undefined) return {};
+    return nodeName === this.#parts.env["K3S_NODE_NAME"] ? { env: nodeName } : { flag: nodeName };
   }
 
   /** Says once what is wrong while the API server can't be reached, and goes on trying. */

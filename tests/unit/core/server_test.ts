@@ -1,0 +1,62 @@
+// The server's start as a whole, as far as no cluster is needed.
+import { equal, ok } from "node:assert/strict";
+import { runServer } from "../../../core/server.ts";
+import type { ServerOptions } from "../../../core/server_options.ts";
+import { SYSTEM_CLOCK } from "../../../core/runtime/clock.ts";
+import { isK3slbError } from "../../../core/shared/errors.ts";
+import { SILENT_LOGGER } from "../../../core/shared/log.ts";
+
+/** Nobody listens at the address in it. */
+const KUBECONFIG = `apiVersion: v1
+kind: Config
+clusters: [{name: away, cluster: {server: "http://127.0.0.1:1"}}]
+users: [{name: away, user: {}}]
+contexts: [{name: away, context: {cluster: away, user: away}}]
+current-context: away
+`;
+
+for (const source of ["--node-name", "K3S_NODE_NAME"]) {
+  Deno.test(`runServer() refuses a wrong ${source} at once, also while the API server is away`, async () => {
+    const kubeconfig = await Deno.makeTempFile({ suffix: ".yaml" });
+    const stop = new AbortController();
+    const timer = setTimeout(() => stop.abort(), 10_000);
+    try {
+      await Deno.writeTextFile(kubeconfig, KUBECONFIG);
+      const error = await runServer({ ...OPTIONS, kubeconfig, nodeName: "Bad_Name" }, {
+        clock: SYSTEM_CLOCK,
+        logger: SILENT_LOGGER,
+        signal: stop.signal,
+        env: source === "K3S_NODE_NAME" ? { K3S_NODE_NAME: "Bad_Name" } : {},
+        version: "0",
+      }).catch((thrown: unknown) => thrown);
+      ok(!stop.signal.aborted, "it waited for the API server");
+      ok(isK3slbError(error, "node-name-unknown"), String(error));
+      ok(error.message.startsWith(`${source} "Bad_Name"`), error.message);
+      equal(error.hint, "Try --node-name=bad-name");
+    } finally {
+      clearTimeout(timer);
+      await Deno.remove(kubeconfig);
+    }
+  });
+}
+
+const OPTIONS: Omit<ServerOptions, "kubeconfig"> = {
+  dataDir: "/nonexistent",
+  disable: [],
+  dataplane: "agent",
+  servicelbNamespace: "kube-system",
+  lbImage: "lb",
+  pauseImage: "pause",
+  helmJobImage: "helm",
+  systemDefaultRegistry: "",
+  lbClass: "k3slb.io/node-addresses",
+  lbDefault: true,
+  statusAddresses: "cluster",
+  honorExcludeLabel: false,
+  clusterDns: [],
+  clusterDomain: "cluster.local",
+  pruneDeletedManifests: false,
+  repairManifests: false,
+  leaderElect: true,
+  metricsAddress: "",
+};
