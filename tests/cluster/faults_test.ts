@@ -1,5 +1,8 @@
 // An API server that is slow, answers by halves, forbids, forgets history: the state of the world is right in the end.
-import { match } from "node:assert/strict";
+import { equal, match, ok } from "node:assert/strict";
+import { isNotFound } from "../../core/kube/errors.ts";
+import { SERVICES } from "../../core/kube/resources.ts";
+import { SERVICE_FINALIZER } from "../../core/service_lb/labels.ts";
 import type { Fault } from "../support/memory_api/faults.ts";
 import { enterWorld } from "../support/netns.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -96,6 +99,39 @@ if (await enterWorld(import.meta.url)) {
         end();
       }
       await ns.waitForIngress("web", world.nodeIps, 60_000);
+    },
+    MEMORY_ONLY,
+  );
+
+  test(
+    "DaemonSets can't be deleted: a deleted Service stays with its finalizer until they can",
+    async ({ world, ns }) => {
+      await ns.createService({ name: "web", ports: [world.port()] });
+      await ns.waitForIngress("web", world.nodeIps);
+      const end = world.api.addFault({
+        user: SERVER_USER,
+        resource: "daemonsets",
+        verb: "delete",
+        effect: { type: "forbid" },
+      });
+      try {
+        await world.admin.delete(SERVICES, { namespace: ns.name, name: "web" });
+        await waitUntil(
+          "a Warning with the reason",
+          async () =>
+            (await ns.events("web")).some(({ type, message }) =>
+              type === "Warning" && /daemonsets/.test(message ?? "")
+            ),
+        );
+        ok((await ns.service("web")).metadata?.finalizers?.includes(SERVICE_FINALIZER));
+        equal((await ns.daemonSets("web")).length, 1);
+      } finally {
+        end();
+      }
+      await waitUntil("Service and DaemonSet to be gone", async () => {
+        const gone = await ns.service("web").then(() => false, (error: unknown) => isNotFound(error));
+        return gone && (await ns.daemonSets("web")).length === 0;
+      }, { deadlineMs: 60_000 });
     },
     MEMORY_ONLY,
   );

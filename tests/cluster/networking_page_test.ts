@@ -1,6 +1,7 @@
 // What the K3s documentation promises in "Networking", "Service Load Balancer": one test a sentence, on four nodes,
 // with real packets. Where page and code of K3s differ, the code's names hold (pods are called "svclb-", the page says "svc-").
 import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { NODES as NODE_OBJECTS } from "../../core/kube/resources.ts";
 import { POOL_LABEL, POOL_LABEL_PREFIX } from "../../core/service_lb/labels.ts";
 import { enterWorld } from "../support/netns.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -28,6 +29,21 @@ if (await enterWorld(import.meta.url)) {
     await ns.patchService("typed", { spec: { type: "ClusterIP" } });
     await ns.waitForIngress("typed", []);
     await waitUntil("its DaemonSet to go", async () => (await ns.daemonSets("typed")).length === 0);
+  });
+
+  test("Create a Service of type LoadBalancer: it works without a cloud provider or any additional configuration", async ({ world, ns }) => {
+    const port = world.port();
+    await ns.createApp({ name: "plain", nodes: ["node2"] });
+    const service = await ns.createService({ name: "plain", ports: [port] });
+    deepEqual([service.metadata?.labels, service.metadata?.annotations], [undefined, undefined]);
+    for (const name of NODES) {
+      const { metadata, spec } = await world.admin.get(NODE_OBJECTS, { name });
+      equal(spec?.providerID, undefined, "no cloud provider has been here");
+      const configured = Object.keys({ ...metadata?.labels, ...metadata?.annotations });
+      deepEqual(configured.filter((key) => /svccontroller|k3slb/.test(key)), []);
+    }
+    await ns.waitForIngress("plain", world.nodeIps);
+    await world.waitForAnswer(world.client, { protocol: "tcp", ip: world.node("node1").ip4, port });
   });
 
   test("For each LoadBalancer Service, a DaemonSet is created in the `kube-system` namespace", async ({ world, ns }) => {

@@ -1,7 +1,8 @@
 // What the server touches, what it leaves alone, and what remains when it is told to stop: classes, finalizers, orphans,
 // long names, many ports, wrong values, idle time.
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { DAEMON_SETS, ENDPOINT_SLICES, SERVICES } from "../../core/kube/resources.ts";
+import { isNotFound } from "../../core/kube/errors.ts";
+import { DAEMON_SETS, ENDPOINT_SLICES, NAMESPACES, SERVICES } from "../../core/kube/resources.ts";
 import type { DaemonSet } from "../../core/kube/types.ts";
 import {
   DATAPLANE_LABEL,
@@ -186,11 +187,17 @@ if (await enterWorld(import.meta.url)) {
     await ns.waitForCondition("web", ({ status, message }) => status === "True" || /SCTP/.test(message ?? ""));
   });
 
-  test("a Service in a namespace that is deleted leaves nothing", async ({ world, ns }) => {
+  test("a Service in a namespace that is deleted leaves nothing", async ({ world }) => {
+    const ns = await world.namespace("doomed");
     await ns.createService({ name: "web", ports: [world.port()] });
     await ns.waitForIngress("web", world.nodeIps);
-    await ns.deleteService("web");
+    await world.admin.delete(NAMESPACES, { name: ns.name });
     await waitUntil("its DaemonSet to be gone", async () => (await ns.daemonSets("web")).length === 0);
+    await waitUntil(
+      "the namespace to be gone",
+      () => world.admin.get(NAMESPACES, { name: ns.name }).then(() => false, (error: unknown) => isNotFound(error)),
+      { deadlineMs: 60_000 },
+    );
   });
 
   test("pods of a stock K3s, without a gate, are forwarded by the agent too", async ({ world, ns }) => {
