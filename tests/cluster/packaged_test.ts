@@ -119,17 +119,36 @@ if (await enterWorld(import.meta.url)) {
 
   test("CoreDNS: --dns-upstream and --dns-hosts are in its Corefile, and no edit of someone's", async ({ world }) => {
     await withFolder(world, async (folder) => {
-      await folder.start("--dns-upstream=192.0.2.53", "--dns-hosts=db.example.com=10.0.0.5,web.example.com=fd00::5");
+      await folder.start("--dns-upstream=198.51.100.53", "--dns-hosts=db.example.com=10.0.0.5,web.example.com=fd00::5");
       const configMap = await folder.waitForObject(
         CONFIG_MAPS,
         COREDNS,
         ({ data }) => data?.["NodeHosts"] !== undefined,
       );
       const text = configMap.data?.["Corefile"] ?? "";
-      match(text, /\n {4}forward \. 192\.0\.2\.53\n/);
+      match(text, /\n {4}forward \. 198\.51\.100\.53\n/);
       match(text, /NodeHosts \{\n {6}10\.0\.0\.5 db\.example\.com\n {6}fd00::5 web\.example\.com\n {6}ttl 60\n/);
       doesNotMatch(folder.log(), /coredns-custom/);
     });
+  });
+
+  test("Nodes Without a Hostname can cause problems with domain name resolution: NodeHosts has each node by its name all the same", async ({ world }) => {
+    const node = world.node("node1");
+    const kubeconfig = await world.api.kubeconfig("admin", ["system:masters"]);
+    await node.startAgent({ hostName: "localhost", kubeconfig, args: ["--node-name", "node1"] });
+    try {
+      await withFolder(world, async (folder) => {
+        await folder.start();
+        const { data } = await folder.waitForObject(
+          CONFIG_MAPS,
+          COREDNS,
+          ({ data }) => data?.["NodeHosts"]?.split("\n").includes(`${node.ip4} node1`) ?? false,
+        );
+        ok(!data?.["NodeHosts"]?.includes("localhost"), data?.["NodeHosts"]);
+      });
+    } finally {
+      await node.stopAgent();
+    }
   });
 
   test("CoreDNS: an edit of its ConfigMap gets an Event that names coredns-custom, and a restart takes it back", async ({ world }) => {
