@@ -75,6 +75,22 @@ if (await enterWorld(import.meta.url)) {
     await second.stop();
   });
 
+  test("a Service that changes its type while no server runs is released by the next one", async ({ world, ns }) => {
+    const server = await world.startServer();
+    await ns.createService({ name: "web", ports: [world.port()] });
+    await ns.waitForIngress("web", world.nodeIps, 60_000);
+    await server.stop();
+    await ns.patchService("web", { spec: { type: "ClusterIP" } });
+    const next = await world.startServer();
+    await waitUntil("nothing to be left of the load balancer", async () => {
+      const { metadata, status } = await ns.service("web");
+      return (metadata?.finalizers ?? []).length === 0 && (status?.conditions ?? []).length === 0 &&
+        (await ns.daemonSets("web")).length === 0;
+    }, { deadlineMs: 60_000, explain: world.logs });
+    await ns.deleteService("web");
+    await next.stop();
+  });
+
   test("with no server running, traffic goes on", async ({ world, ns }) => {
     const port = world.port();
     const server = await world.startServer();
