@@ -189,6 +189,8 @@ function destination(service: Service, port: ServicePort): NonNullable<Container
 /** An empty list admits no one: klipper-lb ends with a DROP per destination. */
 function sourceRanges(settings: ServiceSettings): readonly string[] {
   if (settings.sourceRanges !== undefined) return settings.sourceRanges;
+  // API servers before dual stack leave the families out.
+  if (settings.families.length === 0) return [EVERYONE.IPv4];
   return FAMILY_ORDER.filter((family) => settings.families.includes(family)).map((family) => EVERYONE[family]);
 }
 

@@ -92,8 +92,9 @@ function readSourceRanges(service: Service, context: RangeContext): readonly str
     if (range === undefined) {
       const message = `Source range "${text.trim()}" in ${source} is not a CIDR range such as "10.0.0.0/24"`;
       context.errors.push({ reason: "InvalidSourceRange", message });
-    } else if (!context.families.includes(range.family)) foreign.push(renderIpRange(range));
-    else kept.add(renderIpRange(range));
+    } else if (context.families.length > 0 && !context.families.includes(range.family)) {
+      foreign.push(renderIpRange(range));
+    } else kept.add(renderIpRange(range));
   }
   if (foreign.length > 0) {
     const families = context.families.join(" and ");

@@ -93,6 +93,16 @@ const RANGE_CASES: readonly {
     want: "",
   },
   {
+    name: "opens IPv4 for a Service without families, as K3s does",
+    given: { ipFamilies: [] },
+    want: "0.0.0.0/0",
+  },
+  {
+    name: "keeps the ranges of a Service without families, as K3s does",
+    given: { ipFamilies: [], loadBalancerSourceRanges: ["fd00::/8", "10.0.0.0/8"] },
+    want: "10.0.0.0/8,fd00::/8",
+  },
+  {
     name: "sorts and clears host bits",
     given: { loadBalancerSourceRanges: ["203.0.113.9/24", "10.0.0.0/8"] },
     want: "10.0.0.0/8,203.0.113.0/24",
