@@ -29,7 +29,8 @@ export function heartbeatOf(node: Node | undefined): string | undefined {
 }
 
 /**
- * Services that may win or lose a port by the change of one Service: those that share a port with it, before or after.
+ * Services that may win or lose a port by the change of one Service: those that share a port with it, before or after, and those
+ * that share one with them. A Service that gets its port back takes its other ports along, from whoever has them meanwhile.
  *
  * @param services All Services of the cluster's LoadBalancer type.
  */
@@ -40,11 +41,18 @@ export function portSharers(
   const { before, after } = change;
   if (before !== undefined && after !== undefined && sameContent(claimOn(before), claimOn(after))) return [];
   const own = objectKey(after ?? before ?? {});
-  const ports = new Set([...portNames(before), ...portNames(after)]);
+  const reached = new Set([...portNames(before), ...portNames(after)]);
   const sharers: ServiceKey[] = [];
-  for (const service of services) {
-    const key = objectKey(service);
-    if (key !== own && portNames(service).some((port) => ports.has(port))) sharers.push(key);
+  let others = [...services].map((service) => ({ key: objectKey(service), ports: portNames(service) }))
+    .filter(({ key }) => key !== own);
+  for (let known = -1; known < sharers.length;) {
+    known = sharers.length;
+    others = others.filter(({ key, ports }) => {
+      if (!ports.some((port) => reached.has(port))) return true;
+      sharers.push(key);
+      for (const port of ports) reached.add(port);
+      return false;
+    });
   }
   return sharers;
 }

@@ -95,6 +95,25 @@ Deno.test("startServiceLb() gives a port to the next Service when the owner chan
     await stop();
   }));
 
+Deno.test("startServiceLb() hands ports on along a chain of Services that share only some of them", () =>
+  withCluster(1, async ({ admin, startController, service, ips }) => {
+    const stop = startController();
+    const reason = async (name: string): Promise<string | undefined> =>
+      (await service(name)).status?.conditions?.find(({ type }) => type === "k3slb.io/Served")?.reason;
+    const ports = [80, 443].map((port) => ({ name: `p${port}`, port, protocol: "TCP" }));
+    await admin.create(SERVICES, loadBalancer("a", 80));
+    await waitUntil("the first", async () => await ips("a") === "10.0.0.1");
+    await admin.create(SERVICES, loadBalancer("b", 80, { ports }));
+    await waitUntil("the second to wait for the first", async () => await reason("b") === "PortTaken");
+    await admin.create(SERVICES, loadBalancer("c", 443));
+    await waitUntil("the third, which has what the second can't use", async () => await ips("c") === "10.0.0.1");
+    await admin.delete(SERVICES, { namespace: "default", name: "a" });
+    await waitUntil("the second to be served", async () => await ips("b") === "10.0.0.1");
+    await waitUntil("the third to give way", async () => await reason("c") === "PortTaken");
+    assert.equal(await ips("c"), "");
+    await stop();
+  }));
+
 Deno.test("startServiceLb() collects DaemonSets without a Service, and only its own", () =>
   withCluster(1, async ({ admin, startController, ips }) => {
     const stop = startController();

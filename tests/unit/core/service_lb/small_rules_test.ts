@@ -181,6 +181,19 @@ Deno.test("portSharers() finds who shares a port before or after the change, and
   assert.deepEqual(portSharers({ before, after: { ...before, status: {} } }, all), []);
 });
 
+Deno.test("portSharers() finds who shares a port with a sharer, in any order", () => {
+  const given = service({ name: "a" });
+  const all = [
+    service({ name: "d", spec: { ports: [{ port: 82 }, { port: 83 }] } }),
+    service({ name: "c", spec: { ports: [{ port: 81 }, { port: 82 }] } }),
+    service({ name: "b", spec: { ports: [{ port: 80 }, { port: 81 }] } }),
+    service({ name: "e", spec: { ports: [{ port: 84 }] } }),
+    given,
+  ];
+  const sharers = portSharers({ before: given, after: undefined }, all);
+  assert.deepEqual(sharers.toSorted(), ["default/b", "default/c", "default/d"]);
+});
+
 Deno.test("AgentSilence counts from when the heartbeat last changed", () => {
   const silence = new AgentSilence();
   const at = (monotonicMs: number): { monotonicMs: number; wallMs: number } => ({
