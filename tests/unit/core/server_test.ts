@@ -55,6 +55,8 @@ const OPTIONS: Omit<ServerOptions, "kubeconfig"> = {
   honorExcludeLabel: false,
   clusterDns: [],
   clusterDomain: "cluster.local",
+  dnsUpstreams: [],
+  dnsHosts: [],
   pruneDeletedManifests: false,
   repairManifests: false,
   leaderElect: true,
