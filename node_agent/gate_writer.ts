@@ -37,7 +37,7 @@ export interface GateWriter {
 /** A writer without wishes. */
 export function createGateWriter(options: GateWriterOptions): GateWriter {
   const { client, pods, clock, logger, signal } = options;
-  const queue = createWorkQueue({ clock });
+  const queue = createWorkQueue({ clock, maxBackoffMs: MAX_BACKOFF_MS });
   const wishes = new Map<string, GateWish>();
   const patchFor = (key: string): ReturnType<typeof gatePatch> => {
     const [pod, wish] = [pods.objects.get(key), wishes.get(key)];
@@ -90,3 +90,5 @@ export function apiTime(timeMs: number): string {
 }
 
 const GATE_WRITERS = 8;
+/** A node's address waits for its gates. */
+const MAX_BACKOFF_MS = 10_000;

@@ -42,7 +42,7 @@ export interface HeartbeatWriter {
 /** A writer that has nothing to say yet. */
 export function createHeartbeatWriter(options: HeartbeatWriterOptions): HeartbeatWriter {
   const { client, nodeName, signature, clock, logger, signal, node } = options;
-  const queue = createWorkQueue({ clock });
+  const queue = createWorkQueue({ clock, maxBackoffMs: MAX_BACKOFF_MS });
   let health: ForwardingHealth | undefined;
   let rivalId: string | undefined;
   let rivalSeenMs = -Infinity;
@@ -90,6 +90,8 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
   };
 }
 
+/** After an outage servers hear of this agent before they count it as silent. */
+const MAX_BACKOFF_MS = 10_000;
 /** A live agent signs every minute; one that was stopped is not spoken of for ever. */
 const RIVAL_MEMORY_MS = 3 * HEARTBEAT_INTERVAL_MS;
 
