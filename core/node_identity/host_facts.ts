@@ -36,7 +36,7 @@ export async function readHostFacts(options: HostFactsOptions = {}): Promise<Hos
       .map((path) => readText(join(root, path))),
   );
   const kernelName = (options.hostName ?? hostname)();
-  const interfaces = (options.interfaces ?? readHostInterfaces)();
+  const interfaces = interfacesOrNone(options.interfaces ?? readHostInterfaces);
   return {
     // A container or an early boot may not have set the kernel's name yet.
     hostName: kernelName !== "" && kernelName !== "(none)" ? kernelName : (fileName ?? ""),
@@ -51,6 +51,15 @@ export function readHostInterfaces(): readonly HostInterface[] {
   return Object.entries(networkInterfaces())
     .map(([name, entries]) => ({ name, addresses: (entries ?? []).map((entry) => entry.address) }))
     .sort((a, b) => (a.name < b.name ? -1 : Number(a.name > b.name)));
+}
+
+/** A sandbox may keep the C library from listing interfaces, which it does over netlink; a name can be found without them. */
+function interfacesOrNone(read: () => readonly HostInterface[]): readonly HostInterface[] {
+  try {
+    return read();
+  } catch {
+    return [];
+  }
 }
 
 const LOOPBACK_REGEXP = /^(127\.|::1$|fe80:)/i;

@@ -103,7 +103,8 @@ const SERVER_RIGHTS: readonly string[] = [
   "# root, because an administrator's kubeconfig is a file of root with mode 0600; no capability is needed.",
   "User=root",
   "CapabilityBoundingSet=",
-  "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+  "# AF_NETLINK: the C library lists this host's addresses through it.",
+  "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
 ];
 
 // MemoryDenyWriteExecute is left out: the JavaScript engine makes machine code while it runs, unless it is told not to.

@@ -13,6 +13,8 @@ export interface WorldTest {
 export interface WorldTestOptions {
   /** Only in this kind of world, because of `reason`. */
   readonly only?: { readonly kind: "memory" | "real"; readonly reason: string };
+  /** Why this machine can't run it; absent if it can. */
+  readonly skip?: string;
 }
 
 /** Registers tests that share one world. */
@@ -37,11 +39,12 @@ export function worldSuite(options: WorldOptions = {}): RegisterWorldTest {
   Deno.test.afterAll(async () => {
     await world?.stop();
   });
-  return (name, fn, { only } = {}) => {
-    const skipped = only !== undefined && only.kind !== (Deno.env.get("K3SLB_WORLD") === "real" ? "real" : "memory");
+  return (name, fn, { only, skip } = {}) => {
+    const kind = Deno.env.get("K3SLB_WORLD") === "real" ? "real" : "memory";
+    const reason = only !== undefined && only.kind !== kind ? only.reason : skip;
     Deno.test({
-      name: skipped ? `${name} (skipped: ${only.reason})` : name,
-      ignore: skipped,
+      name: reason === undefined ? name : `${name} (skipped: ${reason})`,
+      ignore: reason !== undefined,
       // Kubelets' watches and the programs of the world live on from test to test.
       sanitizeOps: false,
       sanitizeResources: false,

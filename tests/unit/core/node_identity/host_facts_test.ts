@@ -55,3 +55,11 @@ for (const { name, files, kernelName, want } of CASES) {
     }
   });
 }
+
+Deno.test("readHostFacts: interfaces that a sandbox hides leave the addresses empty", async () => {
+  const interfaces = (): never => {
+    throw new Error("getifaddrs returned an error");
+  };
+  const facts = await readHostFacts({ root: "/nonexistent", hostName: () => "kernel", interfaces });
+  assert.deepEqual(facts, { hostName: "kernel", machineId: "", systemUuid: "", addresses: [] });
+});

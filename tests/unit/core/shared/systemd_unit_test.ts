@@ -25,7 +25,12 @@ const CASES: readonly Case[] = [
   {
     name: "the server has no rights",
     given: ["k3slb-server"],
-    want: { ExecStart: ["/usr/local/bin/k3slb server"], CapabilityBoundingSet: [""], StateDirectory: ["rancher"] },
+    want: {
+      ExecStart: ["/usr/local/bin/k3slb server"],
+      CapabilityBoundingSet: [""],
+      RestrictAddressFamilies: ["AF_UNIX AF_INET AF_INET6 AF_NETLINK"],
+      StateDirectory: ["rancher"],
+    },
   },
   {
     name: "a server with an agent has the agent's rights",
