@@ -133,7 +133,7 @@ function exitError(command: string, result: ExecResult, backend: Backend): K3slb
   }
   return new K3slbError(`Cannot program forwarding rules: "${command}" exits with ${result.code} (${words})`, {
     code: "iptables-failed",
-    hint: "Run `k3slb check` on this node; usually the kernel lacks a module or the process lacks CAP_NET_ADMIN",
+    hint: "Usually the program does not run as root (CAP_NET_ADMIN), or the kernel lacks a module",
     retriable: true,
     details,
   });
