@@ -9,7 +9,7 @@ import { runTool } from "./build/run_tool.ts";
 import { compressedSize, writeCompressed } from "./build/compressed_size.ts";
 import { bunPackage, hostTarget, type Target, TARGETS } from "./build/targets.ts";
 import { renderError } from "./cli/print_error.ts";
-import { K3slbError } from "./core/shared/errors.ts";
+import { errorMessage, K3slbError } from "./core/shared/errors.ts";
 import { renderSystemdUnit } from "./core/shared/systemd_unit.ts";
 import denoJson from "./deno.json" with { type: "json" };
 
@@ -85,21 +85,35 @@ function assertBudget(name: string, size: { readonly bytes: number; readonly com
 }
 
 function parseRequest(words: readonly string[]): BuildRequest {
-  const { values } = parseArgs({
-    args: [...words],
-    options: {
-      runtime: { type: "string", default: "bun" },
-      target: { type: "string", default: hostTarget() },
-      out: { type: "string", default: "dist" },
-      compress: { type: "boolean", default: false },
-    },
-  });
-  const { runtime, target, out, compress } = values;
+  const { runtime, target, out, compress } = parseWords(words);
   if (runtime !== "bun" && runtime !== "deno") throw usage(`Runtime "${runtime}" is not known`);
   if (target === "all") return { runtime, out, compress, targets: TARGETS };
   const known = TARGETS.find((candidate) => candidate === target);
   if (known === undefined) throw usage(`Target "${target}" is not known`);
   return { runtime, out, compress, targets: [known] };
+}
+
+interface BuildWords {
+  readonly runtime: string;
+  readonly target: string;
+  readonly out: string;
+  readonly compress: boolean;
+}
+
+function parseWords(words: readonly string[]): BuildWords {
+  try {
+    return parseArgs({
+      args: [...words],
+      options: {
+        runtime: { type: "string", default: "bun" },
+        target: { type: "string", default: hostTarget() },
+        out: { type: "string", default: "dist" },
+        compress: { type: "boolean", default: false },
+      },
+    }).values;
+  } catch (error) {
+    throw usage(errorMessage(error));
+  }
 }
 
 function usage(message: string): K3slbError {
