@@ -67,5 +67,26 @@ export function checkImage(value: string): string | undefined {
   return /^[\w][\w.\-/:@]*$/.test(value) ? undefined : "is not a name of a container image";
 }
 
+/** A folder. */
+export function checkFolder(value: string): string | undefined {
+  return value === "" ? "is no folder" : undefined;
+}
+
+/** `HOST`, `HOST:PORT`, with or without a path; empty means none. */
+export function checkRegistry(value: string): string | undefined {
+  return value === "" || /^(?:\[[0-9a-f:]+\]|[\w.-]+)(?::\d{1,5})?(?:\/[\w.-]+)*\/?$/i.test(value)
+    ? undefined
+    : "is not of the form HOST, HOST:PORT or HOST/PATH";
+}
+
+/** A value of `spec.loadBalancerClass`, as the API server takes it: a name with or without a DNS prefix. */
+export function checkLoadBalancerClass(value: string): string | undefined {
+  const slash = value.indexOf("/");
+  const prefix = slash < 0 ? undefined : value.slice(0, slash);
+  const isName = /^[a-z0-9](?:[\w.-]{0,61}[a-z0-9])?$/i.test(value.slice(slash + 1));
+  const isPrefix = prefix === undefined || (checkDnsSubdomain(prefix) === undefined && prefix === prefix.toLowerCase());
+  return isName && isPrefix ? undefined : "is not of the form NAME or example.com/NAME";
+}
+
 const DNS_LABEL_REGEXP = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
 const MAX_PORT = 65_535;

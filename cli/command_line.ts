@@ -49,7 +49,7 @@ export function readCommandLine(words: readonly string[], commands: readonly Com
   return invocation;
 }
 
-/** Rewrites what commander does not know: `-c=PATH`, `--switch=false`, `--version`, older names of flags. */
+/** Rewrites what commander does not know: `-c=PATH`, `--switch=false`, `--version`, `help COMMAND`, older names of flags. */
 export function normalizeWords(words: readonly string[], commands: readonly Command[]): readonly string[] {
   const flags = commands.flatMap((command) => command.flags);
   const switches = new Set(flags.filter((flag) => flag.type === "switch").map((flag) => flag.name));
@@ -71,6 +71,10 @@ export function normalizeWords(words: readonly string[], commands: readonly Comm
     return /^=(?:false|f|0|no|off)$/i.test(value) ? `--no-${name}` : word;
   });
   if (normalized[0] === "--version" || normalized[0] === "-v") normalized[0] = "version";
+  if (normalized[0] === "help") {
+    normalized.shift();
+    normalized.push("--help");
+  }
   return [...normalized, ...words.slice(known.length)];
 }
 
@@ -133,7 +137,7 @@ function invocationOf(node: ParserNode, ancestors: readonly ParserNode[], operan
   }
   const help = args.has("help");
   const base = { path, args, operands, help, ...(command === undefined ? {} : { command }) };
-  if (help) return base;
+  if (help && (command !== undefined || operands.length === 0)) return base;
   const min = command?.operands?.min ?? 0;
   const max = command?.operands?.max ?? 0;
   const name = ["k3slb", ...path].join(" ");
@@ -170,21 +174,7 @@ function usageError(error: CommanderError, words: readonly string[], nodes: read
   const node = nodeOfWords(words, nodes);
   const name = ["k3slb", ...(node?.path ?? [])].join(" ");
   const flag = named.split(/[ ,]+/).find((part) => part.startsWith("--")) ?? named;
-  if (error.code === "commander.unknownOption") {
-    const bare = flag.split("=")[0] ?? flag;
-    const known = (node?.parser.options ?? []).map((option) => option.long ?? "");
-    const near = nearestName(bare, known);
-    const owner = nodes.find((other) => other.parser.options.some((option) => option.long === bare && bare !== ""));
-    const elsewhere = owner === undefined ? undefined : ["k3slb", ...owner.path].join(" ");
-    return new K3slbError(`"${name}" has no flag "${bare}"`, {
-      code: "usage",
-      hint: near !== undefined
-        ? `Did you mean "${near}"?`
-        : elsewhere !== undefined
-        ? `"${bare}" is a flag of "${elsewhere}"`
-        : `Run "${name} --help" to see its flags`,
-    });
-  }
+  if (error.code === "commander.unknownOption") return unknownFlagError(flag, { name, node, nodes });
   if (error.code === "commander.optionMissingArgument") {
     return new K3slbError(`Flag "${flag}" needs a value`, {
       code: "usage",
@@ -195,6 +185,45 @@ function usageError(error: CommanderError, words: readonly string[], nodes: read
     code: "usage",
     hint: `Run "${name} --help" to see how it is called`,
   });
+}
+
+interface FlagPlace {
+  readonly name: string;
+  readonly node: ParserNode | undefined;
+  readonly nodes: readonly ParserNode[];
+}
+
+/** Commander knows no such flag at this place: it may be mistyped, another command's, too early, or have a value that it takes none of. */
+function unknownFlagError(flag: string, { name, node, nodes }: FlagPlace): K3slbError {
+  const [bare = flag] = flag.split("=");
+  const value = flag.includes("=") ? flag.slice(bare.length + 1) : undefined;
+  const fail = (message: string, hint: string): K3slbError => new K3slbError(message, { code: "usage", hint });
+  const options = node?.parser.options ?? [];
+  if (hasFlag(node, bare)) {
+    if (value === undefined) {
+      return fail(
+        `Flag "${bare}" stands before the command`,
+        `Write flags behind the whole command: "${name} ${bare}"`,
+      );
+    }
+    const other = bare.startsWith("--no-") ? `--${bare.slice("--no-".length)}` : `--no-${bare.slice(2)}`;
+    const wrong = bare.startsWith("--no-") ? "it takes no value" : `"${value}" is neither true nor false`;
+    return fail(`Cannot use flag ${bare}: ${wrong}`, `Write "${bare}" or "${other}"`);
+  }
+  const isRoot = node === undefined || node.path.length === 0;
+  const near = nearestName(bare, [...options.map((option) => option.long ?? ""), ...(isRoot ? ["--version"] : [])]);
+  if (near !== undefined) return fail(`"${name}" has no flag "${bare}"`, `Did you mean "${near}"?`);
+  const owner = nodes.find((other) => hasFlag(other, bare));
+  if (owner === undefined) return fail(`"${name}" has no flag "${bare}"`, `Run "${name} --help" to see its flags`);
+  const ownerName = ["k3slb", ...owner.path].join(" ");
+  const hint = isRoot
+    ? `Write it behind a command, such as "${ownerName} ${bare}"`
+    : `"${bare}" is a flag of "${ownerName}"`;
+  return fail(`"${name}" has no flag "${bare}"`, hint);
+}
+
+function hasFlag(node: ParserNode | undefined, flag: string): boolean {
+  return node?.parser.options.some(({ long, short }) => long === flag || short === flag) ?? false;
 }
 
 /** The command whose words the command line starts with. */

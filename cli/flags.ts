@@ -9,11 +9,14 @@ import {
   checkAddressAndPort,
   checkDnsLabel,
   checkDnsSubdomain,
+  checkFolder,
   checkHostEntry,
   checkImage,
   checkIp,
+  checkLoadBalancerClass,
   checkNameServer,
   checkPortRange,
+  checkRegistry,
 } from "./check_value.ts";
 import type { Flag } from "./flag.ts";
 
@@ -87,6 +90,7 @@ export const DATA_DIR_FLAG = {
   type: "text",
   default: "/var/lib/rancher/k3s",
   otherEnv: ["K3S_DATA_DIR"],
+  check: checkFolder,
   placeholder: "PATH",
   help: "Folder that holds server/manifests and server/static/charts",
 } as const satisfies Flag;
@@ -155,6 +159,7 @@ export const SERVER_FLAGS = [
     name: "system-default-registry",
     type: "text",
     default: "",
+    check: checkRegistry,
     placeholder: "HOST",
     help: "Registry put before the names of all packaged images",
   },
@@ -162,6 +167,7 @@ export const SERVER_FLAGS = [
     name: "lb-class",
     type: "text",
     default: DEFAULT_LB_CLASS,
+    check: checkLoadBalancerClass,
     placeholder: "NAME",
     help: "Value of spec.loadBalancerClass that is served",
   },

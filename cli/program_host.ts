@@ -1,6 +1,8 @@
 // What the program needs of the process it runs in, so that tests can stand in for it. The real one is `processHost`.
 import { readdir, readFile } from "node:fs/promises";
 import process from "node:process";
+import { errorMessage } from "../core/shared/errors.ts";
+import { EXIT_FAILURE } from "./command.ts";
 
 /** The process as commands see it. */
 export interface ProgramHost {
@@ -13,7 +15,7 @@ export interface ProgramHost {
   now(): number;
   /** Text of a file; `undefined` if there is none. */
   readTextFile(path: string): Promise<string | undefined>;
-  /** Names in a folder, in no order; empty if there is none. */
+  /** Names of the files in a folder, in no order; empty if there is none. */
   listFolder(path: string): Promise<readonly string[]>;
   /** Calls `handler` for each SIGTERM and SIGINT; the returned function stops that. */
   onTermination(handler: (signal: string) => void): () => void;
@@ -21,15 +23,21 @@ export interface ProgramHost {
   exit(code: number): never;
 }
 
-/** The process that this code runs in. */
+/** The process that this code runs in. Called once: it listens for failed writes. */
 export function processHost(): ProgramHost {
+  process.stdout.on("error", endAfterFailedWrite);
+  // A log that nobody reads any more, as when journald is started again, is no reason to stop forwarding.
+  process.stderr.on("error", () => {});
   return {
     env: process.env,
-    stdout: (text) => void process.stdout.write(text),
-    stderr: (text) => void process.stderr.write(text),
+    stdout: (text) => write(process.stdout, text, endAfterFailedWrite),
+    stderr: (text) => write(process.stderr, text, () => {}),
     now: () => Date.now(),
     readTextFile: (path) => orIfMissing(readFile(path, "utf8"), undefined),
-    listFolder: (path) => orIfMissing(readdir(path), []),
+    listFolder: async (path) => {
+      const entries = await orIfMissing(readdir(path, { withFileTypes: true }), []);
+      return entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name);
+    },
     onTermination: (handler) => {
       const signals = ["SIGTERM", "SIGINT"] as const;
       for (const signal of signals) process.on(signal, handler);
@@ -39,6 +47,22 @@ export function processHost(): ProgramHost {
     },
     exit: (code) => process.exit(code),
   };
+}
+
+/** Runtimes differ: one throws what another tells by an event. */
+function write(stream: NodeJS.WriteStream, text: string, onFailure: (error: unknown) => void): void {
+  try {
+    stream.write(text);
+  } catch (error) {
+    onFailure(error);
+  }
+}
+
+/** Whoever reads a pipe may stop when it has enough (`| head`), which is nothing to talk about; a full disk is. */
+function endAfterFailedWrite(error: unknown): void {
+  const isPipe = error instanceof Error && "code" in error && error.code === "EPIPE";
+  if (!isPipe) process.stderr.write(`error: Cannot write the result: ${errorMessage(error)}\n  code: output\n`);
+  process.exit(EXIT_FAILURE);
 }
 
 async function orIfMissing<T, U>(work: Promise<T>, other: U): Promise<T | U> {

@@ -33,7 +33,7 @@ export async function readConfig(path: string, options: ReadConfigOptions): Prom
   const { host, required, flags } = options;
   const main = await readFileOrFail(path, host);
   const folder = `${path}.d`;
-  const names = (await host.listFolder(folder)).filter((name) => /\.ya?ml$/.test(name)).sort();
+  const names = (await listFolderOrFail(folder, host)).filter((name) => /\.ya?ml$/i.test(name)).sort();
   if (main === undefined && required && names.length === 0) {
     throw new K3slbError(`Config file "${path}" does not exist`, {
       code: "config-missing",
@@ -81,7 +81,10 @@ export function parseConfig(
       } else if (K3S_KEYS.has(key)) {
         ignored.push(`"${key}" in ${position}`);
       } else {
-        const near = nearestName(key, [...known.keys()]);
+        const near = nearestName(
+          key,
+          [...known].filter(([, { commandLineOnly }]) => !commandLineOnly).map(([each]) => each),
+        );
         const hint = near === undefined
           ? 'Keys are the names of flags; "k3slb server --help" and "k3slb agent --help" list them'
           : `Did you mean "${near}"?`;
@@ -123,6 +126,18 @@ function parseDocuments(text: string, path: string): ReturnType<typeof parseYaml
     throw new K3slbError(`Cannot read config: ${cause.message}`, {
       code: "config-invalid",
       hint: cause.hint ?? "Correct the file; its lines are KEY: VALUE",
+      cause,
+    });
+  }
+}
+
+async function listFolderOrFail(path: string, host: ProgramHost): Promise<readonly string[]> {
+  try {
+    return await host.listFolder(path);
+  } catch (cause) {
+    throw new K3slbError(`Cannot read config folder "${path}": ${errorMessage(cause)}`, {
+      code: "config-invalid",
+      hint: "Check that it is a folder and that this user may read it",
       cause,
     });
   }

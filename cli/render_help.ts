@@ -2,6 +2,19 @@
 import type { Command } from "./command.ts";
 import { envNames, type Flag } from "./flag.ts";
 
+/** Help of a word that only stands before commands, such as `manifests`. */
+export function renderGroupHelp(path: readonly string[], commands: readonly Command[]): string {
+  const name = ["k3slb", ...path].join(" ");
+  return sections([
+    ["Usage", [`${name} COMMAND [FLAGS]`]],
+    [
+      "Commands",
+      alignRows(commands.map((command) => [["k3slb", ...command.path].join(" "), command.summary] as const)),
+    ],
+    ["", [`Run "${name} COMMAND --help" for flags, examples and pitfalls of a command.`]],
+  ]);
+}
+
 /** Help of the program: its commands, first steps and exit codes. */
 export function renderProgramHelp(commands: readonly Command[]): string {
   const rows = commands.map((command) => [command.path.join(" "), command.summary] as const);

@@ -8,7 +8,7 @@ import { type Invocation, readCommandLine } from "./command_line.ts";
 import { renderError } from "./print_error.ts";
 import type { ProgramHost } from "./program_host.ts";
 import { readConfig } from "./read_config.ts";
-import { renderCommandHelp, renderProgramHelp } from "./render_help.ts";
+import { renderCommandHelp, renderGroupHelp, renderProgramHelp } from "./render_help.ts";
 import { type ConfigEntry, resolveSettings } from "./resolve_settings.ts";
 
 /** Runs the program with the words after its name and returns its exit code. Never throws. */
@@ -83,9 +83,8 @@ async function runCommand(
 }
 
 function explainUsage(invocation: Invocation, host: ProgramHost): number {
-  const text = renderProgramHelp(
-    invocation.path.length === 0 ? COMMANDS : childrenOf(invocation.path),
-  );
+  const { path } = invocation;
+  const text = path.length === 0 ? renderProgramHelp(COMMANDS) : renderGroupHelp(path, childrenOf(path));
   if (invocation.help) {
     host.stdout(text);
     return EXIT_OK;

@@ -1,6 +1,6 @@
 // The program from outside: what it prints, where, and its exit code. Source and compiled binary run the same cases.
 import assert from "node:assert/strict";
-import { type ProgramInput, programKinds, type ProgramResult, runProgram } from "./program.ts";
+import { type ProgramInput, type ProgramKind, programKinds, type ProgramResult, runProgram } from "./program.ts";
 
 interface Case extends ProgramInput {
   readonly name: string;
@@ -22,6 +22,21 @@ const CASES: readonly Case[] = [
   },
   { name: "--version is version", args: ["--version"], want: { code: 0, stdout: /^version +\S+$/m } },
   { name: "version names the runtime", args: ["version"], want: { code: 0, stdout: /^runtime +(bun|deno) \d+\.\d+/m } },
+  {
+    name: "help COMMAND is COMMAND --help",
+    args: ["help", "images"],
+    want: { code: 0, stdout: /^ {2}k3slb images \[FLAGS\]$/m },
+  },
+  {
+    name: "--help of a group has its commands alone",
+    args: ["manifests", "--help"],
+    want: { code: 0, stdout: /^Usage:\n {2}k3slb manifests COMMAND \[FLAGS\]\n\nCommands:\n {2}k3slb manifests list / },
+  },
+  {
+    name: "help of an unknown command is no success",
+    args: ["srver", "--help"],
+    want: { code: 2, stderr: /^error: Unknown command "srver"$/m },
+  },
   {
     name: "a mistyped command is answered with the nearest one",
     args: ["srver"],
@@ -104,6 +119,24 @@ const CASES: readonly Case[] = [
     },
   },
   {
+    name: "a flag that is no config key is not offered as one",
+    args: ["images", "-c", "%/config.yaml"],
+    files: { "config.yaml": "output: json\n" },
+    want: { code: 2, stderr: /has the unknown key "output"\n {2}hint: Keys are the names of flags/ },
+  },
+  {
+    name: "folders among drop-in files are left alone, and endings in capitals count",
+    args: ["images", "-c", "%/config.yaml"],
+    files: { "config.yaml.d/old.yaml/a.yaml": "no: 1\n", "config.yaml.d/A.YAML": "disable: coredns,traefik\n" },
+    want: { code: 0, stdout: /^KIND.*\n.*pause.*\n.*klipper-helm.*\n$/ },
+  },
+  {
+    name: "a drop-in folder that is a file is a fault of the config",
+    args: ["images", "-c", "%/config.yaml"],
+    files: { "config.yaml": "", "config.yaml.d": "" },
+    want: { code: 2, stderr: /^error: Cannot read config folder "\S+config\.yaml\.d": ENOTDIR/ },
+  },
+  {
     name: "a config file that is no YAML names the line",
     args: ["agent", "-c", "%/config.yaml"],
     files: { "config.yaml": "log-level: info\nlog-format: [text\n" },
@@ -131,6 +164,24 @@ for (const kind of programKinds()) {
     });
   }
 
+  Deno.test(`program (${kind.name}): a reader that has gone is nothing to talk about`, async () => {
+    const folder = await Deno.makeTempDir();
+    try {
+      // A pipe that had a reader and has none now.
+      const script = 'mkfifo "$1" && exec 4<>"$1" 5>"$1" 4>&- && shift && "$@" >&5';
+      const result = await runProgram(inShell(kind, script, `${folder}/pipe`), { args: ["completion", "bash"] });
+      assert.deepEqual(result, { code: 1, stdout: "", stderr: "" });
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  });
+
+  Deno.test(`program (${kind.name}): a result that can't be written is a failure`, async () => {
+    const result = await runProgram(inShell(kind, '"$@" > /dev/full'), { args: ["version"] });
+    assert.equal(result.code, 1);
+    assert.match(result.stderr, /^error: Cannot write the result: .*no space left.*\n {2}code: output\n$/i);
+  });
+
   Deno.test(`program (${kind.name}): version prints the same as table, JSON and YAML`, async () => {
     const [table, json, yaml] = await Promise.all(
       ["table", "json", "yaml"].map((form) => runProgram(kind, { args: ["version", "-o", form] })),
@@ -142,6 +193,11 @@ for (const kind of programKinds()) {
       assert.ok(yaml?.stdout.includes(`${name}: ${JSON.stringify(value)}\n`));
     }
   });
+}
+
+/** `kind` started by a shell script that gets \`first\` and then the program's words. */
+function inShell(kind: ProgramKind, script: string, ...first: readonly string[]): ProgramKind {
+  return { name: kind.name, command: ["sh", "-c", script, "sh", ...first, ...kind.command] };
 }
 
 function checkResult(result: ProgramResult, want: Case["want"]): void {

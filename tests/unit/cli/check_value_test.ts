@@ -53,6 +53,17 @@ const CASES: Readonly<Record<keyof typeof checks, Case>> = {
     good: ["a", "rancher/klipper-lb:v0.4.17", "host:5000/a/b:1", `a@sha256:${"0".repeat(64)}`],
     bad: ["", " a", "a b", "-a", "https://host/a?b"],
   },
+  checkFolder: { check: checks.checkFolder, good: ["/var/lib", "a b", "."], bad: [""] },
+  checkRegistry: {
+    check: checks.checkRegistry,
+    good: ["", "registry.example.com", "localhost:5000", "10.0.0.1:5000/mirror/", "[fd00::1]:5000", "host/a/b-c"],
+    bad: ["http://host", "host:port", "a b", "host//a", "/a", "host?a"],
+  },
+  checkLoadBalancerClass: {
+    check: checks.checkLoadBalancerClass,
+    good: ["k3slb.io/node-addresses", "internal-vip", "Example_1"],
+    bad: ["", "a b", "a/b/c", "/a", "a/", "A.example/b", "-a", "a".repeat(64)],
+  },
 };
 
 for (const [name, { check, good, bad }] of Object.entries(CASES)) {

@@ -50,6 +50,12 @@ const CASES: readonly Case[] = [
     want: { path: "agent cleanup", args: { "iptables-mode": ["nft"] } },
   },
   { name: "help", given: ["agent", "cleanup", "-h"], want: { path: "agent cleanup", args: { help: ["true"] } } },
+  {
+    name: "help before a command",
+    given: ["help", "agent", "cleanup"],
+    want: { path: "agent cleanup", args: { help: ["true"] } },
+  },
+  { name: "help alone", given: ["help"], want: { path: "", args: { help: ["true"] } } },
   { name: "-v is version", given: ["-v"], want: { path: "version" } },
 ];
 
@@ -61,20 +67,57 @@ for (const { name, given, want } of CASES) {
   });
 }
 
-const FAULTS: readonly { readonly name: string; readonly given: readonly string[]; readonly want: RegExp }[] = [
-  { name: "a switch with a word that is neither", given: ["server", "--agent=maybe"], want: /agent/ },
+interface Fault {
+  readonly name: string;
+  readonly given: readonly string[];
+  readonly want: RegExp;
+  readonly hint?: string;
+}
+
+const FAULTS: readonly Fault[] = [
+  {
+    name: "a switch with a word that is neither",
+    given: ["server", "--agent=maybe"],
+    want: /^Cannot use flag --agent: "maybe" is neither true nor false$/,
+    hint: 'Write "--agent" or "--no-agent"',
+  },
+  {
+    name: "a negated switch with a value",
+    given: ["server", "--no-leader-elect=false"],
+    want: /^Cannot use flag --no-leader-elect: it takes no value$/,
+    hint: 'Write "--no-leader-elect" or "--leader-elect"',
+  },
   { name: "an unknown short flag", given: ["server", "-x"], want: /has no flag "-x"/ },
-  { name: "a flag before the command", given: ["--agent", "server"], want: /has no flag "--agent"/ },
+  {
+    name: "a switch before the command",
+    given: ["--debug", "server"],
+    want: /^Flag "--debug" stands before the command$/,
+    hint: 'Write flags behind the whole command: "k3slb server --debug"',
+  },
+  {
+    name: "a flag with a value before the command",
+    given: ["-c", "x", "agent"],
+    want: /^"k3slb" has no flag "-c"$/,
+    hint: 'Write it behind a command, such as "k3slb server -c"',
+  },
   {
     name: "a flag of the parent before the subcommand",
     given: ["agent", "--debug", "cleanup"],
     want: /before "cleanup"/,
   },
+  {
+    name: "a mistyped --version",
+    given: ["--versoin"],
+    want: /has no flag "--versoin"/,
+    hint: 'Did you mean "--version"?',
+  },
+  { name: "help of a command that is none", given: ["help", "agnet"], want: /^Unknown command "agnet"$/ },
 ];
 
-for (const { name, given, want } of FAULTS) {
+for (const { name, given, want, hint } of FAULTS) {
   Deno.test(`readCommandLine: refuses ${name}`, () => {
-    assert.throws(() => readCommandLine(given, COMMANDS), { code: "usage", message: want });
+    const expected = { code: "usage", message: want, ...(hint === undefined ? {} : { hint }) };
+    assert.throws(() => readCommandLine(given, COMMANDS), expected);
   });
 }
 
