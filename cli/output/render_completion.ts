@@ -18,42 +18,63 @@ export function renderCompletion(shell: Shell, commands: readonly Command[]): st
 }
 
 function renderBash(commands: readonly Command[]): string {
-  const cases = commands.map((command) => {
-    const words = [...childWords(command.path, commands), ...command.flags.flatMap(flagWords), "--help"];
-    return `    ${quote(command.path.join(" "))}) words=${quote(words.join(" "))} ;;`;
+  const places = placesOf(commands);
+  const cases = places.map(({ path, words, flags, takesPath }) => {
+    const rest = [...flags.flatMap(flagWords), ...(path.length === 0 ? ["--help", "--version"] : ["--help"])];
+    // A place for a path is left to the shell unless a flag has been begun.
+    const begun = takesPath ? "[[ $current != -* ]] || " : "";
+    return `    ${quote(path.join(" "))}) ${begun}words=${quote([...words, ...rest].join(" "))} ;;`;
   });
-  const choices = distinctFlags(commands).filter((flag) => flag.type === "choice").map((flag) =>
-    `    --${flag.name}) words=${quote(flag.values.join(" "))} ;;`
-  );
-  const paths = distinctFlags(commands).filter((flag) => flag.placeholder === "PATH").map((flag) => `--${flag.name}`);
+  const valued = distinctFlags(commands).filter((flag) => flag.type !== "switch");
+  const values = valued.map((flag) => {
+    const names = [`--${flag.name}`, ...(flag.short === undefined ? [] : [`-${flag.short}`])];
+    return `    ${names.join("|")}) words=${quote(flag.type === "choice" ? flag.values.join(" ") : "")} ;;`;
+  });
   return `_k3slb() {
-  local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} path= word words=
+  local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} path= word words= before=
+  # bash takes "=" for a word of its own, zsh does not.
+  if [[ $current == = ]]; then current=
+  elif [[ $previous == = ]]; then previous=\${COMP_WORDS[COMP_CWORD-2]}
+  elif [[ $current == --*=* ]]; then previous=\${current%%=*} before=\${current%%=*}= current=\${current#*=}
+  fi
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case "\${path:+$path }$word" in
-      ${commands.map((command) => quote(command.path.join(" "))).join("|")}) path="\${path:+$path }$word" ;;
+      ${wordsOf(places).map(quote).join("|")}) path="\${path:+$path }$word" ;;
     esac
   done
   case "$previous" in
-    ${paths.join("|")}) return ;;
-${choices.join("\n")}
-  esac
-  [ -n "$words" ] || case "$path" in
-    '') words=${quote([...childWords([], commands), "--help", "--version"].join(" "))} ;;
+${values.join("\n")}
+    *) case "$path" in
 ${cases.join("\n")}
+    esac ;;
   esac
-  COMPREPLY=($(compgen -W "$words" -- "$current"))
+  COMPREPLY=($(compgen -P "$before" -W "$words" -- "$current"))
 }
 `;
 }
 
 function renderFish(commands: readonly Command[]): string {
-  const lines = ["complete -c k3slb -f"];
-  for (const command of commands) {
-    const [name = "", sub] = command.path;
-    const seen = sub === undefined ? "__fish_use_subcommand" : `__fish_seen_subcommand_from ${name}`;
-    lines.push(`complete -c k3slb -n ${quote(seen)} -a ${sub ?? name} -d ${quote(command.summary)}`);
-    if (sub !== undefined) continue;
-    for (const flag of command.flags) {
+  const places = placesOf(commands);
+  const known = wordsOf(places).map((words) => quote(` ${words}`)).join(" ");
+  const lines = [
+    "function __k3slb_at",
+    "  set -l place ''",
+    "  for word in (commandline -opc)[2..]",
+    `    contains -- "$place $word" ${known}; and set place "$place $word"`,
+    "  end",
+    '  test "$place" = "$argv[1]"',
+    "end",
+    "complete -c k3slb -f",
+  ];
+  for (const { path, words, flags, takesPath } of places) {
+    const start = `complete -c k3slb -n ${quote(`__k3slb_at "${path.map((word) => ` ${word}`).join("")}"`)}`;
+    for (const word of words) {
+      const summary = commands.find((command) => command.path.join(" ") === [...path, word].join(" "))?.summary;
+      lines.push(`${start} -a ${word}${summary === undefined ? "" : ` -d ${quote(summary)}`}`);
+    }
+    if (takesPath) lines.push(`${start} -F`);
+    lines.push(`${start} -l help -s h -d ${quote("Show help")}`);
+    for (const flag of flags) {
       const value = flag.type === "choice"
         ? ` -x -a ${quote(flag.values.join(" "))}`
         : flag.placeholder === "PATH"
@@ -62,11 +83,39 @@ function renderFish(commands: readonly Command[]): string {
         ? ""
         : " -x";
       const short = flag.short === undefined ? "" : ` -s ${flag.short}`;
-      const condition = quote(`__fish_seen_subcommand_from ${name}`);
-      lines.push(`complete -c k3slb -n ${condition} -l ${flag.name}${short}${value} -d ${quote(flag.help)}`);
+      lines.push(`${start} -l ${flag.name}${short}${value} -d ${quote(flag.help)}`);
+      if (flag.type === "switch" && flag.default) {
+        lines.push(`${start} -l no-${flag.name} -d ${quote(`Off: ${flag.help}`)}`);
+      }
     }
   }
   return `${lines.join("\n")}\n`;
+}
+
+/** Where one can be on a command line: at the program, at a word that only stands before commands, or at a command. */
+interface Place {
+  readonly path: readonly string[];
+  /** Words that may come next: commands below, or what the command takes. */
+  readonly words: readonly string[];
+  readonly flags: readonly Flag[];
+  readonly takesPath: boolean;
+}
+
+function placesOf(commands: readonly Command[]): readonly Place[] {
+  const all = [[], ...commands.flatMap(({ path }) => path.map((_, index) => path.slice(0, index + 1)))];
+  const distinct = [...new Map(all.map((path) => [path.join(" "), path])).values()];
+  return distinct.map((path) => {
+    const command = commands.find((candidate) => candidate.path.join(" ") === path.join(" "));
+    const usage = command?.operands?.usage ?? "";
+    const operands = /^[a-z]+(?:\|[a-z]+)+$/.test(usage) ? usage.split("|") : [];
+    const words = [...childWords(path, commands), ...operands];
+    return { path, words, flags: command?.flags ?? [], takesPath: usage === "[PATH]" };
+  });
+}
+
+/** The words of all places that have some, such as `manifests list`. */
+function wordsOf(places: readonly Place[]): readonly string[] {
+  return places.map(({ path }) => path.join(" ")).filter((words) => words !== "");
 }
 
 /** Next words of the commands that start with `path`. */

@@ -1,6 +1,6 @@
 // What has to be brought along to a host without a way to the net follows the server's settings.
 import assert from "node:assert/strict";
-import { artifactsOf, type ArtifactSettings } from "../../../../core/packaged/images.ts";
+import { type ArtifactSettings, artifactsOf } from "../../../../core/packaged/images.ts";
 
 const SETTINGS: ArtifactSettings = {
   version: { major: 1, minor: 34, text: "v1.34.0", isK3s: false },
