@@ -84,7 +84,7 @@ export const MANIFESTS_VALIDATE_COMMAND = defineCommand({
         const place = line === undefined ? "" : `:${line}: document ${document}`;
         return `${file}${place}: ${message}\n`;
       });
-      return `${lines.join("")}${files.length} files, ${problems.length} problems\n`;
+      return `${lines.join("")}${counted(files.length, "file")}, ${counted(problems.length, "problem")}\n`;
     };
     context.host.stdout(render(problems, settings.output, table));
     return problems.length === 0 ? EXIT_OK : EXIT_FAILURE;
@@ -133,6 +133,10 @@ export const MANIFESTS_DIFF_COMMAND = defineCommand({
     }
   },
 });
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
 
 type LocalSettings = Settings<typeof LOCAL_FLAGS>;
 type ClusterSettings = Settings<typeof CLUSTER_FLAGS>;

@@ -40,16 +40,31 @@ export interface InspectedFile {
 }
 
 /**
- * Every manifest at `path`, a folder or a single file, sorted; files that are no manifests are left out.
+ * Every manifest at `path`, a folder or a single file, sorted; files in the folder that are no manifests are left out. What could not be
+ * looked into is listed as well, so that nobody takes it for empty.
  *
- * @throws {K3slbError} code "manifests-folder" if there is nothing at `path`
+ * @throws {K3slbError} code "manifests-folder" if there is nothing at `path`, or a file that is no manifest
  */
 export async function inspectManifests(path: string, disable: readonly string[]): Promise<readonly InspectedFile[]> {
-  const { folder, files } = await filesAt(path);
-  const inspected: InspectedFile[] = [];
+  const { folder, files, problems } = await filesAt(path);
+  const inspected = problems.map((message): InspectedFile => ({
+    path: ".",
+    source: folder,
+    state: "Unreadable",
+    addOn: "",
+    checksum: "",
+    objects: [],
+    problems: [{ message }],
+  }));
   const owners = new Map<string, string>();
   for (const { file, leftOut } of selectFiles(files, disable)) {
-    if (leftOut === "Hidden" || leftOut === "NotAManifest") continue;
+    if (leftOut === "Hidden" || leftOut === "NotAManifest") {
+      if (folder === path) continue;
+      throw new K3slbError(`"${path}" is no manifest`, {
+        code: "manifests-folder",
+        hint: "Names of manifests end in .yaml, .yml or .json and begin with no period; others are never deployed",
+      });
+    }
     const result = await inspectFile(join(folder, file.path), { file, leftOut });
     const owner = owners.get(result.addOn);
     if (leftOut !== undefined || result.addOn === "" || owner === undefined) {
@@ -123,12 +138,22 @@ export async function readAddOns(client: KubeClient, signal?: AbortSignal): Prom
   }
 }
 
-async function filesAt(path: string): Promise<{ readonly folder: string; readonly files: readonly SeenFile[] }> {
+interface FoundFiles {
+  readonly folder: string;
+  readonly files: readonly SeenFile[];
+  readonly problems: readonly string[];
+}
+
+async function filesAt(path: string): Promise<FoundFiles> {
   try {
     const info = await stat(path);
-    if (!info.isFile()) return { folder: path, files: (await scanFolder(path)).files };
+    if (info.isDirectory()) {
+      const { files, problems } = await scanFolder(path);
+      return { folder: path, files, problems };
+    }
+    if (!info.isFile()) throw new Error("it is neither a file nor a folder");
     const file = { path: basename(path), sizeBytes: info.size, modifiedMs: info.mtimeMs, viaSymlink: false };
-    return { folder: dirname(path), files: [file] };
+    return { folder: dirname(path), files: [file], problems: [] };
   } catch (error) {
     throw new K3slbError(`Cannot look at "${path}": ${errorMessage(error)}`, {
       code: "manifests-folder",

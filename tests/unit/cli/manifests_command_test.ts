@@ -1,11 +1,12 @@
 // `k3slb manifests`: what is printed and with which exit code. What the cluster says is tried against a real one.
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Command, CommandContext } from "../../../cli/command.ts";
 import { MANIFESTS_LIST_COMMAND, MANIFESTS_VALIDATE_COMMAND } from "../../../cli/manifests_command.ts";
 import type { ProgramHost } from "../../../cli/program_host.ts";
+import { inspectManifests } from "../../../core/manifests/inspect_manifests.ts";
 import { K3slbError } from "../../../core/shared/errors.ts";
 import { SILENT_LOGGER } from "../../../core/shared/log.ts";
 
@@ -81,7 +82,7 @@ Deno.test("manifests validate prints every problem with its place and fails", as
 
 Deno.test("manifests validate takes a single file and succeeds with it", async () => {
   const { code, stdout } = await run(MANIFESTS_VALIDATE_COMMAND, { operand: "good.yaml" });
-  assert.deepEqual([code, stdout], [0, "1 files, 0 problems\n"]);
+  assert.deepEqual([code, stdout], [0, "1 file, 0 problems\n"]);
 });
 
 for (const output of ["json", "yaml"]) {
@@ -100,4 +101,26 @@ Deno.test("manifests validate says which path it can't look at", async () => {
   await assert.rejects(run(MANIFESTS_VALIDATE_COMMAND, { operand: "missing" }), (error) => {
     return error instanceof K3slbError && error.code === "manifests-folder" && error.message.includes("missing");
   });
+});
+
+Deno.test("manifests validate does not call a file valid that is no manifest", async () => {
+  await assert.rejects(run(MANIFESTS_VALIDATE_COMMAND, { operand: "notes.txt" }), {
+    code: "manifests-folder",
+    message: /notes\.txt" is no manifest$/,
+  });
+  await assert.rejects(inspectManifests("/dev/null", []), { code: "manifests-folder" });
+});
+
+Deno.test("inspectManifests: what can't be looked at is not taken for empty", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "manifests-"));
+  try {
+    // Stands for a folder without rights, which root would be let into.
+    await symlink("loop.yaml", join(folder, "loop.yaml"));
+    const [found, ...more] = await inspectManifests(folder, []);
+    assert.deepEqual(more, []);
+    assert.equal(found?.state, "Unreadable");
+    assert.match(found.problems[0]?.message ?? "", /^Cannot look at ".*loop\.yaml": ELOOP/);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
