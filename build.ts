@@ -1,10 +1,11 @@
-// `deno task build`: sources to bundle to one binary with its checksum and unit files. Bun is inside by default, Deno on request.
+// `deno task build`: sources to bundle to one binary with its checksum, licence notices and unit files. Bun is inside by default, Deno on request.
 // Asserts that the binary fits its budgets. See build/ for the steps.
 import { parseArgs } from "node:util";
 import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { compileWithBun, compileWithDeno } from "./build/compile.ts";
 import { bundleProgram } from "./build/bundle.ts";
+import { renderNotices } from "./build/notices.ts";
 import { runTool } from "./build/run_tool.ts";
 import { compressedSize, writeCompressed } from "./build/compressed_size.ts";
 import { bunPackage, hostTarget, type Target, TARGETS } from "./build/targets.ts";
@@ -43,6 +44,8 @@ async function buildTarget(target: Target, options: BuildRequest & { readonly ro
   const bundle = await bundleProgram({ root, version: denoJson.version, commit: await commitOf(root), target });
   await Deno.writeFile(`${out}/k3slb.mjs`, bundle.code);
   await Deno.writeTextFile(`${out}/metafile.json`, JSON.stringify(bundle.metafile));
+  const notices = await renderNotices(Object.keys(bundle.metafile.inputs), { root: root.replace(/\/$/, ""), runtime });
+  await Deno.writeTextFile(`${out}/THIRD_PARTY_NOTICES.txt`, notices);
   const name = target === hostTarget() ? "k3slb" : `k3slb-${target}`;
   const compile = runtime === "bun" ? compileWithBun : compileWithDeno;
   // Under its own name only when it is whole: a binary that runs at this moment goes on running.
