@@ -3,8 +3,9 @@ import { isAbort, isK3slbError } from "../core/shared/errors.ts";
 import { createLogger, type LogFormat, type Logger, type LogLevel } from "../core/shared/log.ts";
 import { type Command, EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
-import { envNames, type Flag, type Settings } from "./flag.ts";
+import { envNames, type Flag, ownEnvName, type Settings } from "./flag.ts";
 import { type Invocation, readCommandLine } from "./command_line.ts";
+import { nearestName } from "./nearest_name.ts";
 import { renderError } from "./print_error.ts";
 import type { ProgramHost } from "./program_host.ts";
 import { readConfig } from "./read_config.ts";
@@ -56,6 +57,9 @@ async function runCommand(
   const { settings, ignored, config, invocation, host } = run;
   const log = loggerOf(settings, host);
   if (ignored.length > 0) log.warn("config keys of K3s that mean nothing here are ignored", { keys: ignored });
+  for (const [name, near] of mistypedVariables(host.env)) {
+    log.warn("environment variable is not known and ignored", { name, hint: `Did you mean ${near}?` });
+  }
   const ending = new AbortController();
   const stopListening = host.onTermination((signal) => {
     if (ending.signal.aborted) {
@@ -80,6 +84,19 @@ async function runCommand(
   } finally {
     stopListening();
   }
+}
+
+/** Variables that look like a mistyped one of ours, with that one. Others may be anybody's: a Service named k3slb makes some in pods. */
+function mistypedVariables(env: ProgramHost["env"]): readonly (readonly [string, string])[] {
+  const prefix = ownEnvName("");
+  const known = new Set(
+    COMMANDS.flatMap(({ flags }) => flags.map(({ name }) => ownEnvName(name).slice(prefix.length))),
+  );
+  const given = Object.keys(env).filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
+  return given.filter((name) => !known.has(name)).flatMap((name) => {
+    const near = nearestName(name, [...known]);
+    return near === undefined ? [] : [[`${prefix}${name}`, `${prefix}${near}`] as const];
+  });
 }
 
 function explainUsage(invocation: Invocation, host: ProgramHost): number {

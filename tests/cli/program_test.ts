@@ -99,6 +99,16 @@ const CASES: readonly Case[] = [
     },
   },
   {
+    name: "a mistyped variable is told, others are none of its business",
+    args: ["images", "--disable", "coredns,traefik"],
+    env: { K3SLB_LOG_LEVLE: "debug", K3SLB_SERVICE_HOST: "10.43.0.1", K3SLB_PORT: "tcp://10.43.0.1:80" },
+    want: {
+      code: 0,
+      stdout: /^KIND/,
+      stderr: /^\S+ WARN {2}[^\n]* name=K3SLB_LOG_LEVLE hint="Did you mean K3SLB_LOG_LEVEL\?"\n$/,
+    },
+  },
+  {
     name: "an operand too much is refused",
     args: ["version", "now"],
     want: { code: 2, stderr: /^error: "k3slb version" does not take "now"$/m },
