@@ -36,6 +36,7 @@ async function main(): Promise<void> {
   for (const name of ["k3slb-server", "k3slb-agent"] as const) {
     await Deno.writeTextFile(`${out}/${name}.service`, renderSystemdUnit(name));
   }
+  await Deno.copyFile(`${root}deploy/rbac.yaml`, `${out}/k3slb-rbac.yaml`);
 }
 
 async function buildTarget(target: Target, options: BuildRequest & { readonly root: string }): Promise<void> {

@@ -30,7 +30,7 @@ Deno.test("build: every target has its binary, checksum and machine, and starts 
     });
     assert.equal(built.status, 0, built.stderr);
     for (const target of TARGETS) checkBinary(target, out);
-    for (const file of ["k3slb-server.service", "k3slb-agent.service", "THIRD_PARTY_NOTICES.txt"]) {
+    for (const file of ["k3slb-server.service", "k3slb-agent.service", "k3slb-rbac.yaml", "THIRD_PARTY_NOTICES.txt"]) {
       assert.ok(existsSync(`${out}/${file}`), file);
     }
   } finally {

@@ -74,15 +74,15 @@ const FISH_CASES: readonly { readonly line: string; readonly want: readonly stri
 
 const HAS_FISH = spawnSync("fish", ["--version"]).status === 0;
 
-for (const { line, want } of FISH_CASES) {
-  Deno.test({
-    name: `renderCompletion: fish completes "${line}"${HAS_FISH ? "" : " (skipped: fish is not installed)"}`,
-    ignore: !HAS_FISH,
-    fn: () => {
+Deno.test({
+  name: `renderCompletion: fish completes as bash does${HAS_FISH ? "" : " (skipped: fish is not installed)"}`,
+  ignore: !HAS_FISH,
+  fn: () => {
+    for (const { line, want } of FISH_CASES) {
       const input = `${renderCompletion("fish", COMMANDS)}complete -C ${JSON.stringify(line)}\n`;
       const result = spawnSync("fish", ["--no-config"], { encoding: "utf8", input });
       assert.equal(result.stderr, "");
-      assert.deepEqual(result.stdout.trim().split("\n").map((found) => found.split("\t")[0]).sort(), want);
-    },
-  });
-}
+      assert.deepEqual(result.stdout.trim().split("\n").map((found) => found.split("\t")[0]).sort(), want, line);
+    }
+  },
+});
