@@ -13,7 +13,7 @@ import { ensureTools } from "../support/prerequisites.ts";
 import { runProgram } from "../support/programs.ts";
 import { type DemoFlags, parseFlags, USAGE } from "./flags.ts";
 import { keepLogs } from "./keep_logs.ts";
-import { type Page, renderToned } from "./render_text.ts";
+import { type Page, renderToned, wrapWords } from "./render_text.ts";
 import { NAMESPACE_FILE, type StageOrder, type Summary, SUMMARY_FILE } from "./stage_program.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -106,10 +106,11 @@ async function playInWorld(flags: DemoFlags, show: {
       return EXIT_INTERRUPTED;
     }
     const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
-    print(
-      renderToned("Shown:", "strong", page) + ` ${summary.scenes} scenes, ${summary.services} Services, ` +
-        `${summary.answers} answered connections, in ${seconds} s; no process, namespace or file is left.`,
-    );
+    const shown = `Shown: ${summary.scenes} scenes, ${summary.services} Services, ${summary.answers} answered ` +
+      `connections, in ${seconds} s; no process, namespace or file is left.`;
+    for (const line of wrapWords(shown, page.width)) {
+      print(line.replace(/^Shown:/, (word) => renderToned(word, "strong", page)));
+    }
     return 0;
   } finally {
     rmSync(dir, { recursive: true, force: true });

@@ -9,7 +9,7 @@ import type { Program } from "../support/programs.ts";
 import { startWorld, type World } from "../support/world.ts";
 import { TestNamespace } from "../support/world_objects.ts";
 import { renderPlayground } from "./playground.ts";
-import { type Page, renderBlocks, renderToned } from "./render_text.ts";
+import { type Page, renderBlocks, renderToned, wrapWords } from "./render_text.ts";
 import { SCENES } from "./scenes.ts";
 import type { Stage } from "./stage.ts";
 
@@ -53,7 +53,8 @@ async function play(order: StageOrder): Promise<void> {
   const manifestsDir = join(dir, server.name, "server", "manifests");
   const stage: Stage = { world, ns, manifestsDir, serviceNames: [], counts: { answers: 0 } };
   for (const [index, { title, play }] of SCENES.entries()) {
-    print(`\n${renderToned(`${index + 1}. ${title}`, "strong", page)}\n`);
+    const heading = wrapWords(`${index + 1}. ${title}`, page.width).map((line) => renderToned(line, "strong", page));
+    print(`\n${heading.join("\n")}\n`);
     for (const line of renderBlocks(await play(stage), page)) print(line);
   }
   const summary: Summary = {

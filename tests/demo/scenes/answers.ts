@@ -1,16 +1,6 @@
 // Scene: connections to every address of every Service, the pods that answered, the client address that each pod saw.
 import { expect, scene } from "../scene.ts";
-import {
-  ask,
-  describeTarget,
-  ingressIps,
-  listServices,
-  nodeOfPod,
-  type Stage,
-  type Target,
-  targetsOf,
-  whoIs,
-} from "../stage.ts";
+import { ask, ingressIps, listServices, nodeOfPod, type Stage, type Target, targetsOf, whoIs } from "../stage.ts";
 
 interface AnswerFacts {
   readonly service: string;
@@ -58,12 +48,12 @@ export const ANSWERS_SCENE = scene({
         const isSameTarget = isSameService && before?.target.ip === fact.target.ip;
         return [
           isSameService ? "" : { text: fact.service, tone: "strong" },
-          isSameTarget ? "" : describeTarget(fact.target),
+          isSameTarget ? "" : fact.target.ip,
           isSameTarget ? "" : fact.asked,
           fact.pod,
           String(fact.count),
           fact.seenIp,
-          fact.seenName === "client" ? { text: "the client", tone: "good" } : fact.seenName,
+          fact.seenName === "client" ? { text: "client", tone: "good" } : fact.seenName,
         ];
       }),
     },

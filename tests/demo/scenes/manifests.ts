@@ -102,7 +102,7 @@ export const MANIFESTS_SCENE = scene({
         { title: `saved in ${FILE}` },
         { title: "in the cluster", wraps: true },
         { title: "after", align: "right" },
-        { title: "the client has answers" },
+        { title: "the client has answers", wraps: true },
         { title: "its checksum" },
       ],
       rows: changes.map(({ saved, seen, seenMs, answers, checksum }) => [

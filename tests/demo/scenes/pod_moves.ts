@@ -69,7 +69,7 @@ export const POD_MOVES_SCENE = scene({
         { title: "old pod", align: "right" },
         { title: "new pod", align: "right" },
         { title: "failed", align: "right" },
-        { title: "only the new pod" },
+        { title: "only the new pod", wraps: true },
       ],
       rows: facts.map(({ asked, tries }) => {
         const count = (pod: string): number => tries.filter(({ result }) => result === pod).length;
