@@ -67,9 +67,10 @@ export async function scanFolder(folder: string): Promise<FolderScan> {
         continue;
       }
       const linked = entry.isSymbolicLink();
+      const told = problems.length;
       const info = await orGone(stat(join(folder, entryPath)), join(folder, entryPath), problems);
       if (info === undefined) {
-        if (linked && await isThere(join(folder, entryPath))) {
+        if (linked && problems.length === told && await isThere(join(folder, entryPath))) {
           problems.push(`Cannot look at "${join(folder, entryPath)}": what the symlink names is not there`);
         }
         continue;
