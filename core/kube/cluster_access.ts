@@ -35,7 +35,7 @@ export interface ClusterAccess {
   /**
    * The present credentials; files are read again when they changed, exec plugins run when their answer expired.
    *
-   * @throws {K3slbError} code `credentials-unreadable`, `credentials-exec` or `client-certificate-expired`
+   * @throws {K3slbError} code `credentials-unreadable`, `credentials-exec`, `client-certificate-expired` or `kubeconfig-invalid`
    */
   credentials(options?: CredentialOptions): Promise<Credentials>;
 }

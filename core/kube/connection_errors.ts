@@ -77,6 +77,15 @@ interface KnownCause {
 /** First match wins: the narrow causes stand before the wide ones. */
 const KNOWN_CAUSES: readonly KnownCause[] = [
   {
+    // Said by this host's TLS library before a byte is sent.
+    matches:
+      /NO_START_LINE|no start line|DECODE_ERROR|DECODER|KEY_VALUES_MISMATCH|key values mismatch|ERR_OSSL_|ERR_BORINGSSL|Invalid CA|ERR_INVALID_CHAR/,
+    code: "kube-credentials-unusable",
+    what: () => "the certificate, key, certificate authority or token of the kubeconfig cannot be used",
+    hint: () =>
+      "Check that each certificate and key is whole PEM, that the key belongs to the certificate, and that the token is one line",
+  },
+  {
     matches: /ENOTFOUND|EAI_AGAIN|EAI_NONAME|failed to lookup address/i,
     code: "kube-dns",
     what: (failure) => `the host name of ${failure.server} cannot be resolved`,

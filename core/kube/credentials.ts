@@ -1,6 +1,6 @@
 // The credentials of one kubeconfig user, as they are now: certificate, token, exec plugin, password.
 // Facts: client-go's clientcmd and rest: which of several credentials wins.
-import { X509Certificate } from "node:crypto";
+import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import type { Clock } from "../runtime/clock.ts";
 import { K3slbError } from "../shared/errors.ts";
 import type { CredentialOptions, Credentials } from "./cluster_access.ts";
@@ -45,18 +45,18 @@ export function credentialsOf(
       ...(ca === undefined ? {} : { "certificate-authority-data": Buffer.from(await ca.read()).toString("base64") }),
     }),
   });
-  const expiry = new CertificateExpiry(clock, userName);
+  const identity = new ClientIdentity(clock, userName);
   return async (request = {}) => {
     const plugin: ExecCredential = await exec?.(request) ?? {};
-    const [caText, certificateText, keyText, tokenText] = await Promise.all([
-      ca?.read(request),
-      certificate?.read(request),
-      key?.read(request),
-      token?.read(request),
-    ]);
-    const usedCertificate = certificateText ?? plugin.certificate;
-    const usedKey = keyText ?? plugin.key;
-    if (usedCertificate !== undefined) expiry.check(usedCertificate);
+    const [caText, tokenText] = await Promise.all([ca?.read(request), token?.read(request)]);
+    const readPair = async (how: CredentialOptions): Promise<[string | undefined, string | undefined]> => {
+      const [certificateText, keyText] = await Promise.all([certificate?.read(how), key?.read(how)]);
+      return [certificateText ?? plugin.certificate, keyText ?? plugin.key];
+    };
+    let [usedCertificate, usedKey] = await readPair(request);
+    // Two files, or one that was switched between two reads, are not rotated in one instant.
+    if (!identity.isPair(usedCertificate, usedKey)) [usedCertificate, usedKey] = await readPair({ refresh: true });
+    if (usedCertificate !== undefined) identity.check(usedCertificate, usedKey);
     return {
       ...(caText === undefined ? {} : { ca: caText }),
       ...(usedCertificate === undefined ? {} : { certificate: usedCertificate }),
@@ -73,20 +73,32 @@ function authorization(token: string | undefined, user: UserEntry): { readonly a
   return { authorization: `Basic ${pair}` };
 }
 
-/** Says that a client certificate is expired before a server says it in words that nobody understands. */
-class CertificateExpiry {
+/** Says what is wrong with a client certificate and its key before a TLS library or a server does, in words that nobody understands. */
+class ClientIdentity {
   readonly #clock: Clock;
   readonly #userName: string;
-  #checked: { readonly pem: string; readonly validToMs: number } | undefined;
+  #checked: { readonly pem: string; readonly certificate: X509Certificate } | undefined;
+  #pair: { readonly pem: string; readonly keyPem: string; readonly isPair: boolean } | undefined;
 
   constructor(clock: Clock, userName: string) {
     this.#clock = clock;
     this.#userName = userName;
   }
 
-  check(pem: string): void {
-    if (this.#checked?.pem !== pem) this.#checked = { pem, validToMs: this.#validTo(pem) };
-    const { validToMs } = this.#checked;
+  /** Whether the key belongs to the certificate; `true` if one of them is missing. */
+  isPair(pem: string | undefined, keyPem: string | undefined): boolean {
+    if (pem === undefined || keyPem === undefined) return true;
+    if (this.#pair?.pem !== pem || this.#pair.keyPem !== keyPem) {
+      this.#pair = { pem, keyPem, isPair: this.#certificate(pem).checkPrivateKey(this.#key(keyPem)) };
+    }
+    return this.#pair.isPair;
+  }
+
+  check(pem: string, keyPem: string | undefined): void {
+    if (!this.isPair(pem, keyPem)) {
+      throw this.#invalid("Client key", "does not belong to the client certificate", { retriable: true });
+    }
+    const validToMs = Date.parse(this.#certificate(pem).validTo);
     if (validToMs > this.#clock.now()) return;
     throw new K3slbError(
       `Client certificate of user "${this.#userName}" expired at ${new Date(validToMs).toISOString()}`,
@@ -98,18 +110,39 @@ class CertificateExpiry {
     );
   }
 
-  #validTo(pem: string): number {
+  #certificate(pem: string): X509Certificate {
+    if (this.#checked?.pem === pem) return this.#checked.certificate;
     try {
       // A file may hold the key too, and in front; not every runtime looks past it.
-      return Date.parse(new X509Certificate(CERTIFICATE_REGEXP.exec(pem)?.[0] ?? pem).validTo);
+      const certificate = new X509Certificate(CERTIFICATE_REGEXP.exec(pem)?.[0] ?? pem);
+      this.#checked = { pem, certificate };
+      return certificate;
     } catch (error) {
-      throw new K3slbError(`Client certificate of user "${this.#userName}" is not a certificate in PEM`, {
-        code: "kubeconfig-invalid",
-        hint: 'Check "client-certificate" or "client-certificate-data" of the user',
-        cause: error,
-      });
+      throw this.#invalid("Client certificate", "is not a certificate in PEM", { cause: error });
     }
+  }
+
+  #key(keyPem: string): KeyObject {
+    try {
+      return createPrivateKey(KEY_REGEXP.exec(keyPem)?.[0] ?? keyPem);
+    } catch (error) {
+      throw this.#invalid("Client key", "is not a private key in PEM without a password", { cause: error });
+    }
+  }
+
+  #invalid(
+    what: string,
+    problem: string,
+    more: { readonly cause?: unknown; readonly retriable?: boolean },
+  ): K3slbError {
+    const field = what.toLowerCase().replace(" ", "-");
+    return new K3slbError(`${what} of user "${this.#userName}" ${problem}`, {
+      code: "kubeconfig-invalid",
+      hint: `Check "${field}" or "${field}-data" of the user`,
+      ...more,
+    });
   }
 }
 
 const CERTIFICATE_REGEXP = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/;
+const KEY_REGEXP = /-----BEGIN ([A-Z ]*PRIVATE KEY)-----[^-]+-----END \1-----/;

@@ -55,11 +55,12 @@ export class Exchange {
   async start(start: ExchangeStart): Promise<void> {
     const { clock, connectTimeoutMs, timeoutMs, failure, signals } = this.#options;
     for (const signal of signals) signal.throwIfAborted();
+    // First of all, as it throws what is wrong with a key, a certificate or a header: nothing must be left behind then.
+    const request = this.#open(start);
+    this.#request = request;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#reject = reject;
     for (const signal of signals) signal.addEventListener("abort", this.#onAbort);
-    const request = (start.isTls ? https : http).request(start.options);
-    this.#request = request;
     request.on("response", (answer) => {
       this.#answer = answer;
       resolve();
@@ -172,6 +173,14 @@ export class Exchange {
       cancelSilence?.();
       this.#finish();
       if (!isEnded) this.#request?.destroy();
+    }
+  }
+
+  #open({ isTls, options }: ExchangeStart): http.ClientRequest {
+    try {
+      return (isTls ? https : http).request(options);
+    } catch (error) {
+      throw connectionError(error, this.#options.failure);
     }
   }
 

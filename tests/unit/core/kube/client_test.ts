@@ -228,6 +228,20 @@ Deno.test("client names a refused connection, an unknown host and a peer that is
   assert.equal(await codeOf("https://nowhere.invalid:6443"), "kube-dns");
 });
 
+Deno.test("client names credentials that cannot be sent, without their text, and leaves no listener behind", async () => {
+  await using api = await startLocalApi((_request, response) => sendJson(response, {}));
+  using client = openClient(accessTo(api.url, { authorization: "Bearer two\nlines" }));
+  const stop = new AbortController();
+  const error = await failureOf(client.raw("GET", "/x", { signal: stop.signal }));
+  assert.equal(error.code, "kube-credentials-unusable");
+  assert.match(error.hint ?? "", /token/);
+  assert.ok(!`${error.message} ${error.hint}`.includes("two"));
+  // A listener that is left would reject a promise that nobody waits for.
+  stop.abort();
+  client.close();
+  await new Promise((resolve) => setTimeout(resolve));
+});
+
 Deno.test("client over TLS works with a client certificate and names what is wrong with certificates", async () => {
   const dir = await mkdtemp(join(tmpdir(), "k3slb-client-"));
   try {

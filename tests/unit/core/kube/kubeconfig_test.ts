@@ -232,6 +232,38 @@ Deno.test("access.credentials takes key and certificate from one file, as kubele
     assert.deepEqual([certificate, key], [second.key + second.cert, second.key + second.cert]);
   }));
 
+Deno.test("access.credentials names a client key that is none or another's, and reads a half rotated pair again", () =>
+  inTempDir(async (dir) => {
+    const authority = await createCertificateAuthority(dir);
+    const first = await authority.issue({ file: "first", commonName: "me" });
+    const second = await authority.issue({ file: "second", commonName: "me" });
+    const clock = createFakeClock(Date.now());
+    const path = join(dir, "config");
+    for (const [key, want] of [["secret", /is not a private key in PEM/], [second.key, /does not belong/]] as const) {
+      const data = { "client-certificate-data": btoa(first.cert), "client-key-data": btoa(key) };
+      await writeFile(path, config({ user: data }));
+      const access = await load({ path, clock });
+      await assert.rejects(access.credentials(), (error) => {
+        assert.ok(error instanceof K3slbError && error.code === "kubeconfig-invalid", String(error));
+        assert.match(error.message, want);
+        assert.ok(!`${error.message} ${error.hint}`.includes("secret"));
+        assert.match(error.hint ?? "", /"client-key-data"/);
+        return true;
+      });
+    }
+    await writeFile(join(dir, "me.crt"), first.cert);
+    await writeFile(join(dir, "me.key"), first.key);
+    await writeFile(path, config({ user: { "client-certificate": "me.crt", "client-key": "me.key" } }));
+    const access = await load({ path, clock });
+    assert.equal((await access.credentials()).key, first.key);
+    await writeFile(join(dir, "me.crt"), second.cert);
+    await clock.advance(10_000);
+    await assert.rejects(access.credentials(), { code: "kubeconfig-invalid", retriable: true });
+    await writeFile(join(dir, "me.key"), second.key);
+    const { certificate, key } = await access.credentials();
+    assert.deepEqual([certificate, key], [second.cert, second.key]);
+  }));
+
 Deno.test("access.credentials runs an exec plugin until its answer expires, and again after a refusal", () =>
   inTempDir(async (dir) => {
     const clock = createFakeClock(Date.now());
