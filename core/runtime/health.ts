@@ -88,9 +88,10 @@ function answer(request: IncomingMessage, response: ServerResponse, options: Hea
     response.end(request.method === "HEAD" ? undefined : body);
   };
   if (request.method !== "GET" && request.method !== "HEAD") return send(405, "only GET is answered\n");
-  const url = new URL(request.url ?? "/", "http://localhost");
-  const isVerbose = url.searchParams.has("verbose");
-  switch (url.pathname) {
+  // Not a URL: what clients send as one may be none, such as `//`, and nobody would catch that here.
+  const [path = "", query = ""] = (request.url ?? "").split("?", 2);
+  const isVerbose = new URLSearchParams(query).has("verbose");
+  switch (path) {
     case "/healthz":
     case "/livez":
       return sendChecks(options.checks.filter((check) => check.kind === "live"), { send, isVerbose });
