@@ -31,22 +31,53 @@ export interface ExecCredentialsOptions {
   readonly clusterInfo: () => Promise<ExecClusterInfo>;
 }
 
-/** Gives a plugin's credentials; several callers at once share one run. */
+/** Gives a plugin's credentials; several callers at once share one run, which ends when none of them waits any longer. */
 export function createExecCredentials(
   options: ExecCredentialsOptions,
 ): (request?: CredentialOptions) => Promise<ExecCredential> {
   let cached: ExecCredential | undefined;
-  let running: Promise<ExecCredential> | undefined;
+  let run: PluginRun | undefined;
   return async (request = {}) => {
     const isValid = cached !== undefined &&
       (cached.expiresMs === undefined || cached.expiresMs > options.clock.now() + EXPIRY_MARGIN_MS);
     if (cached !== undefined && isValid && request.refresh !== true) return cached;
-    running ??= runPlugin(options).finally(() => {
-      running = undefined;
-    });
-    cached = await running;
+    if (run === undefined || run.isOver) run = new PluginRun(options);
+    cached = await run.wait(request.signal);
     return cached;
   };
+}
+
+/** One run of a plugin and those who wait for it. */
+class PluginRun {
+  /** Whether it has ended, or was given up. */
+  isOver = false;
+  readonly #giveUp = new AbortController();
+  readonly #result: Promise<ExecCredential>;
+  #waiting = 0;
+
+  constructor(options: ExecCredentialsOptions) {
+    this.#result = runPlugin(options, this.#giveUp.signal).finally(() => this.isOver = true);
+    // It may end when nobody waits any longer.
+    this.#result.catch(() => {});
+  }
+
+  /** @throws {DOMException} "AbortError" as soon as `signal` is aborted */
+  async wait(signal: AbortSignal | undefined): Promise<ExecCredential> {
+    const { promise: aborted, reject } = Promise.withResolvers<never>();
+    const stop = (): void => reject(new DOMException("The operation was aborted", "AbortError"));
+    if (signal?.aborted) stop();
+    signal?.addEventListener("abort", stop);
+    this.#waiting++;
+    try {
+      return await Promise.race([this.#result, aborted]);
+    } finally {
+      signal?.removeEventListener("abort", stop);
+      if (--this.#waiting === 0 && !this.isOver) {
+        this.isOver = true;
+        this.#giveUp.abort();
+      }
+    }
+  }
 }
 
 /**
@@ -84,7 +115,7 @@ export function parseExecCredential(output: string, apiVersion: string): ExecCre
   };
 }
 
-async function runPlugin(options: ExecCredentialsOptions): Promise<ExecCredential> {
+async function runPlugin(options: ExecCredentialsOptions, signal: AbortSignal): Promise<ExecCredential> {
   const { entry, user } = options;
   const info = {
     apiVersion: entry.apiVersion,
@@ -95,7 +126,8 @@ async function runPlugin(options: ExecCredentialsOptions): Promise<ExecCredentia
     },
   };
   try {
-    const output = await execute(entry, { ...options.env, ...entry.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) });
+    const env = { ...options.env, ...entry.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) };
+    const output = await execute(entry, { env, signal });
     return parseExecCredential(output, entry.apiVersion);
   } catch (error) {
     throw new K3slbError(`Credential plugin "${entry.command}" of user "${user}" failed: ${errorMessage(error)}`, {
@@ -108,16 +140,38 @@ async function runPlugin(options: ExecCredentialsOptions): Promise<ExecCredentia
   }
 }
 
-function execute(entry: ExecEntry, env: Readonly<Record<string, string | undefined>>): Promise<string> {
+function execute(
+  entry: ExecEntry,
+  { env, signal }: { readonly env: Readonly<Record<string, string | undefined>>; readonly signal: AbortSignal },
+): Promise<string> {
   return new Promise((resolve, reject) => {
-    const options = { env: { ...env }, timeout: PLUGIN_TIMEOUT_MS, maxBuffer: MAX_OUTPUT_BYTES };
+    const options = {
+      env: { ...env },
+      timeout: PLUGIN_TIMEOUT_MS,
+      // A plugin that does not listen to SIGTERM would hold up every request for ever.
+      killSignal: "SIGKILL" as const,
+      maxBuffer: MAX_OUTPUT_BYTES,
+    };
+    // Not execFile's own `signal`: some runtimes send SIGTERM then.
+    const giveUp = (): void => {
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+      child.kill("SIGKILL");
+    };
     const child = execFile(entry.command, [...entry.args], options, (error, output, problem) => {
+      signal.removeEventListener("abort", giveUp);
       if (error === null) return resolve(String(output));
       if (error.code === "ENOENT") return reject(new Error("the program is not there"));
+      if (typeof error.code === "string") return reject(new Error(`it cannot be run (${error.code})`));
       if (error.killed === true) return reject(new Error(`it did not end within ${PLUGIN_TIMEOUT_MS / 1000} s`));
       const said = String(problem).trim().replaceAll(/\s+/g, " ").slice(0, MAX_SAID);
-      reject(new Error(`exit code ${error.code ?? "unknown"}${said === "" ? "" : `: ${said}`}`));
+      const ending = error.code === null || error.code === undefined
+        ? `signal ${error.signal}`
+        : `exit code ${error.code}`;
+      reject(new Error(`${ending}${said === "" ? "" : `: ${said}`}`));
     });
+    signal.addEventListener("abort", giveUp, { once: true });
+    if (signal.aborted) giveUp();
     // Nobody is there to type a password: a plugin that asks gets an end of file.
     child.stdin?.on("error", () => {});
     child.stdin?.end();

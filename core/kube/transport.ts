@@ -146,7 +146,7 @@ class HttpTransport implements Transport {
         if (answer.status === 401 && !isRefreshed) {
           isRefreshed = true;
           if ("cancel" in answer) answer.cancel();
-          await this.#options.access.credentials({ refresh: true, ...signalOf(request) });
+          await this.#credentials(request, { refresh: true });
           continue;
         }
         if ((answer.status !== 429 && answer.status !== 503) || tries >= MAX_TRIES) return answer;
@@ -168,7 +168,7 @@ class HttpTransport implements Transport {
 
   async #open(request: TransportRequest, wholeAnswer: boolean): Promise<Exchange> {
     const { access, userAgent, clock } = this.#options;
-    const credentials = await access.credentials(signalOf(request));
+    const credentials = await this.#credentials(request);
     const { agent } = this.#connect(credentials);
     const body = request.body === undefined ? undefined : Buffer.from(request.body);
     const exchange = new Exchange({
@@ -205,6 +205,19 @@ class HttpTransport implements Transport {
       ...(body === undefined ? {} : { body }),
     });
     return exchange;
+  }
+
+  /** Credentials may take an exec plugin's time: the end of the request, or of this transport, ends the wait. */
+  async #credentials(request: TransportRequest, options: { readonly refresh?: boolean } = {}): Promise<Credentials> {
+    const ending = new AbortController();
+    const end = (): void => ending.abort();
+    const signals = request.signal === undefined ? [this.#closing.signal] : [request.signal, this.#closing.signal];
+    for (const signal of signals) signal.addEventListener("abort", end);
+    try {
+      return await this.#options.access.credentials({ ...options, signal: ending.signal });
+    } finally {
+      for (const signal of signals) signal.removeEventListener("abort", end);
+    }
   }
 
   /** One agent per client certificate and CA; requests under way on a former one finish there. */
@@ -244,10 +257,6 @@ interface TlsOptions {
 function isRetriedFailure(error: unknown, request: TransportRequest): boolean {
   return request.isIdempotent && isK3slbError(error) &&
     (error.code === "kube-unreachable" || error.code === "kube-answer-cut");
-}
-
-function signalOf(request: TransportRequest): { readonly signal?: AbortSignal } {
-  return request.signal === undefined ? {} : { signal: request.signal };
 }
 
 function retryAfterMs(headers: http.IncomingHttpHeaders): number | undefined {

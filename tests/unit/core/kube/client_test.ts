@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Credentials } from "../../../../core/kube/cluster_access.ts";
+import type { CredentialOptions, Credentials } from "../../../../core/kube/cluster_access.ts";
 import { CONFIG_MAPS, NODES, PODS, SERVICES } from "../../../../core/kube/resources.ts";
 import {
   isAlreadyExists,
@@ -240,6 +240,21 @@ Deno.test("client names credentials that cannot be sent, without their text, and
   stop.abort();
   client.close();
   await new Promise((resolve) => setTimeout(resolve));
+});
+
+Deno.test("client does not wait for credentials when it is closed or the caller gives up", async () => {
+  const hang = ({ signal }: CredentialOptions = {}): Promise<Credentials> =>
+    new Promise((_resolve, reject) =>
+      signal?.addEventListener("abort", () => reject(new DOMException("stop", "AbortError")))
+    );
+  using client = openClient(accessTo("http://127.0.0.1:1", {}, { credentials: hang }));
+  const stop = new AbortController();
+  const given = assert.rejects(client.raw("GET", "/x", { signal: stop.signal }), { name: "AbortError" });
+  const other = assert.rejects(client.raw("GET", "/x"), { name: "AbortError" });
+  stop.abort();
+  await given;
+  client.close();
+  await other;
 });
 
 Deno.test("client over TLS works with a client certificate and names what is wrong with certificates", async () => {

@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
-import { chmod, mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { chmod, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import type { ClusterAccess } from "../../../../core/kube/cluster_access.ts";
 import { loadKubeconfig, type LoadKubeconfigOptions } from "../../../../core/kube/kubeconfig.ts";
 import { K3slbError } from "../../../../core/shared/errors.ts";
 import { createCertificateAuthority } from "../../../support/certificates.ts";
 import { createFakeClock } from "../../../support/fake_clock.ts";
+import { waitUntil } from "../../../support/wait.ts";
 
 const CLOCK = createFakeClock();
 
@@ -308,6 +311,37 @@ echo '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","s
         return true;
       });
     }
+  }));
+
+Deno.test("access.credentials ends a hanging exec plugin when the last caller gives up, and runs it anew for the next", () =>
+  inTempDir(async (dir) => {
+    const plugin = join(dir, "plugin.sh");
+    const good = '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":"t"}}';
+    // It takes no notice of SIGTERM, and says when it has come so far.
+    await writeFile(
+      plugin,
+      `#!/bin/sh
+test -e "${dir}/pid" && { echo '${good}'; exit; }
+trap '' TERM
+echo $$ > "${dir}/new" && mv "${dir}/new" "${dir}/pid"
+while :; do sleep 0.1; done
+`,
+    );
+    await chmod(plugin, 0o755);
+    const exec = { apiVersion: "client.authentication.k8s.io/v1", command: plugin };
+    await writeFile(join(dir, "config"), config({ user: { exec } }));
+    const access = await load({ path: join(dir, "config"), env: { PATH: "/usr/bin:/bin" } });
+    const callers = [new AbortController(), new AbortController()];
+    const waiting = callers.map(({ signal }) => assert.rejects(access.credentials({ signal }), { name: "AbortError" }));
+    await waitUntil("the plugin to run", () => Promise.resolve(existsSync(join(dir, "pid"))));
+    const pid = Number(await readFile(join(dir, "pid"), "utf8"));
+    callers[0]?.abort();
+    await waiting[0];
+    process.kill(pid, 0);
+    callers[1]?.abort();
+    await waiting[1];
+    await waitUntil("the plugin to be ended", () => Promise.resolve(!existsSync(`/proc/${pid}/exe`)));
+    assert.deepEqual(await access.credentials(), { authorization: "Bearer t" });
   }));
 
 Deno.test("loadKubeconfig understands passwords, impersonation, TLS settings and servers in every spelling", () =>
