@@ -1,4 +1,4 @@
-// HTTP/1.1 to one API server through one keep-alive agent, with credentials that may change while the program runs.
+// HTTP/1.1 to one API server over kept-alive connections, with credentials that may change while the program runs.
 // What the answers mean is client.ts's business; what failed connections mean is in connection_errors.ts.
 import * as http from "node:http";
 import * as https from "node:https";
@@ -93,7 +93,7 @@ class HttpTransport implements Transport {
   readonly #options: TransportOptions;
   readonly #url: URL;
   readonly #closing = new AbortController();
-  #connected: { readonly agent: http.Agent; readonly credentials: Credentials } | undefined;
+  #connected: Connected | undefined;
 
   constructor(options: TransportOptions) {
     this.#options = options;
@@ -118,7 +118,8 @@ class HttpTransport implements Transport {
 
   close(): void {
     this.#closing.abort();
-    this.#connected?.agent.destroy();
+    this.#connected?.requests.destroy();
+    this.#connected?.streams.destroy();
     this.#connected = undefined;
   }
 
@@ -169,7 +170,7 @@ class HttpTransport implements Transport {
   async #open(request: TransportRequest, wholeAnswer: boolean): Promise<Exchange> {
     const { access, userAgent, clock } = this.#options;
     const credentials = await this.#credentials(request);
-    const { agent } = this.#connect(credentials);
+    const { requests, streams } = this.#connect(credentials);
     const body = request.body === undefined ? undefined : Buffer.from(request.body);
     const exchange = new Exchange({
       failure: {
@@ -187,7 +188,7 @@ class HttpTransport implements Transport {
     await exchange.start({
       isTls: this.#url.protocol === "https:",
       options: {
-        agent,
+        agent: wholeAnswer ? requests : streams,
         method: request.method,
         hostname: bareHost(this.#url.hostname),
         port: this.#url.port === "" ? (this.#url.protocol === "https:" ? 443 : 80) : Number(this.#url.port),
@@ -220,15 +221,21 @@ class HttpTransport implements Transport {
     }
   }
 
-  /** One agent per client certificate and CA; requests under way on a former one finish there. */
-  #connect(credentials: Credentials): { readonly agent: http.Agent } {
+  /** Two agents per client certificate and CA; requests under way on former ones finish there. */
+  #connect(credentials: Credentials): Connected {
     const connected = this.#connected;
     if (connected !== undefined && isSameIdentity(connected.credentials, credentials)) return connected;
-    // What the former agent still carries goes on; its idle sockets are closed by its own time limit.
-    const agent = this.#url.protocol === "https:"
-      ? new https.Agent({ ...AGENT_OPTIONS, ...this.#tlsOptions(credentials) })
-      : new http.Agent(AGENT_OPTIONS);
-    this.#connected = { agent, credentials };
+    // What a former agent still carries goes on; its idle sockets are closed by its own time limit.
+    const open = (options: http.AgentOptions): http.Agent =>
+      this.#url.protocol === "https:"
+        ? new https.Agent({ ...options, ...this.#tlsOptions(credentials) })
+        : new http.Agent(options);
+    // A watch holds its socket for minutes: in one pool with the requests, enough watches would leave none for them.
+    this.#connected = {
+      requests: open({ ...AGENT_OPTIONS, maxSockets: MAX_REQUEST_SOCKETS }),
+      streams: open(AGENT_OPTIONS),
+      credentials,
+    };
     return this.#connected;
   }
 
@@ -244,6 +251,12 @@ class HttpTransport implements Transport {
       ...(access.insecureSkipTlsVerify ? { rejectUnauthorized: false } : {}),
     };
   }
+}
+
+interface Connected {
+  readonly requests: http.Agent;
+  readonly streams: http.Agent;
+  readonly credentials: Credentials;
 }
 
 interface TlsOptions {
@@ -283,11 +296,11 @@ function bareHost(hostname: string): string {
 
 const AGENT_OPTIONS = {
   keepAlive: true,
-  maxSockets: 32,
   maxFreeSockets: 4,
   timeout: 60_000,
   scheduling: "lifo",
 } as const;
+const MAX_REQUEST_SOCKETS = 32;
 const CONNECT_TIMEOUT_MS = 10_000;
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
 const MAX_TRIES = 4;

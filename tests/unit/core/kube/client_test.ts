@@ -381,6 +381,27 @@ Deno.test("client.watch tries a busy server again, and frees the connections of 
   assert.equal(api.connections, 3);
 });
 
+Deno.test("client answers requests beside 40 open watches", async () => {
+  await using api = await startLocalApi(({ url }, response) => {
+    if (!url.includes("watch=true")) return sendJson(response, { ok: true });
+    response.writeHead(200);
+    response.write(JSON.stringify({ type: "ADDED", object: { metadata: { name: "a", resourceVersion: "1" } } }) + "\n");
+  });
+  using client = openClient(accessTo(api.url));
+  const stop = new AbortController();
+  const watches = Array.from({ length: 40 }, () => {
+    const opened = Promise.withResolvers<void>();
+    const ended = assert.rejects(async () => {
+      for await (const _event of client.watch(PODS, { resourceVersion: "0", signal: stop.signal })) opened.resolve();
+    }, { name: "AbortError" });
+    return { opened: opened.promise, ended };
+  });
+  await Promise.all(watches.map(({ opened }) => opened));
+  assert.deepEqual(await client.raw("GET", "/x"), { ok: true });
+  stop.abort();
+  await Promise.all(watches.map(({ ended }) => ended));
+});
+
 Deno.test("client.watch and requests end with an AbortError when the caller says so", async () => {
   await using api = await startLocalApi(({ url }, response) => {
     if (url.includes("watch")) response.writeHead(200).write('{"type":"BOOKMARK","object":{}}\n');
