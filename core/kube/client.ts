@@ -267,8 +267,7 @@ class TransportKubeClient implements KubeClient {
   ): Promise<unknown> {
     const lines: string[] = [];
     for await (const line of stream.lines) {
-      lines.push(line);
-      if (lines.length >= MAX_FAILURE_LINES) break;
+      if (lines.push(line) >= MAX_FAILURE_LINES) break;
     }
     const body = lines.join("\n");
     return statusError(parseStatus(body), { action: about, httpStatus: stream.status, body });

@@ -61,6 +61,8 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
   readonly #setSynced: () => void;
   #isSynced = false;
   #isConnected = false;
+  /** Whether the watch under way, or the last one, was accepted by the server. */
+  #isOpen = false;
   #lastError: Error | undefined;
   #streams: boolean;
   /** Where the next watch starts; `undefined`: list first. */
@@ -137,9 +139,18 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
   /** One watch from its start to its end, with a list before it if one is due. */
   async #listAndWatch(): Promise<void> {
     if (this.#resourceVersion === undefined && !this.#streams) await this.#listPages();
-    const startMs = this.#options.clock.monotonicMs();
-    const events = await this.#watch();
-    const livedMs = this.#options.clock.monotonicMs() - startMs;
+    const { clock } = this.#options;
+    const startMs = clock.monotonicMs();
+    this.#isOpen = false;
+    let events: number;
+    try {
+      events = await this.#watch();
+    } catch (error) {
+      // A proxy that cuts each silent connection makes every watch fail, but none of them makes the next one's trouble worse.
+      if (this.#isOpen && clock.monotonicMs() - startMs >= MIN_WATCH_MS) this.#failures = 0;
+      throw error;
+    }
+    const livedMs = clock.monotonicMs() - startMs;
     // A server or proxy that ends each watch at once would otherwise be asked without pause.
     if (events === 0 && livedMs < MIN_WATCH_MS) {
       throw new Error("The server ended the watch at once and without a word");
@@ -167,7 +178,6 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
     let cancelPatience: (() => void) | undefined;
     let isTooSlow = false;
     let events = 0;
-    let openedMs = Infinity;
     try {
       if (isStreamingList) {
         this.#store.startList();
@@ -182,11 +192,7 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
         timeoutSeconds,
         ...(isStreamingList
           ? { sendInitialEvents: true, resourceVersion: "" }
-          : { resourceVersion: this.#resourceVersion ?? "" }),
-        onOpen: () => {
-          openedMs = clock.monotonicMs();
-          if (!isStreamingList) this.#noteConnected();
-        },
+          : { resourceVersion: this.#resourceVersion ?? "", onOpen: () => this.#noteOpen() }),
       });
       for await (const event of watch) {
         events++;
@@ -210,9 +216,6 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
     } finally {
       cancelPatience?.();
       signal.removeEventListener("abort", stop);
-      this.#isConnected = false;
-      // What failed before a watch that lived is over.
-      if (clock.monotonicMs() - openedMs >= MIN_WATCH_MS) this.#failures = 0;
     }
   }
 
@@ -229,7 +232,7 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
       }
       if (metadata?.annotations?.[INITIAL_EVENTS_END] !== "true") return false;
       this.#finishList(version);
-      this.#noteConnected();
+      this.#noteOpen();
       return true;
     }
     if (isListing) {
@@ -237,6 +240,7 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
       else this.#store.addListed(event.object);
       return false;
     }
+    this.#noteOpen();
     if (event.type === "DELETED") this.#store.remove(event.object);
     else this.#store.set(event.object);
     if (version !== undefined) this.#resourceVersion = version;
@@ -249,9 +253,11 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
     this.#setSynced();
   }
 
-  #noteConnected(): void {
+  #noteOpen(): void {
+    this.#isOpen = true;
+    if (this.#isConnected) return;
     this.#isConnected = true;
-    if (this.#lastError !== undefined && this.#lastReported !== undefined) {
+    if (this.#lastReported !== undefined) {
       this.#options.logger.info("Watch is back", { kind: this.#options.type.kind });
     }
     this.#lastError = undefined;
@@ -262,10 +268,16 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
 
   #noteFailure(error: unknown): void {
     this.#failures++;
+    this.#isConnected = false;
     this.#lastError = error instanceof Error ? error : new Error(String(error));
     const { logger, type } = this.#options;
     if (isGone(error) || isAbort(error)) {
       logger.debug("Watch starts over with a list", { kind: type.kind, reason: errorMessage(error) });
+      return;
+    }
+    // Servers that restart and proxies end watches so. Worth a line for an operator is only that the next one can't be opened.
+    if (this.#failures === 1 && this.#isOpen && isK3slbError(error, "kube-answer-cut")) {
+      logger.debug("Watch was cut off; it is opened again", { kind: type.kind, reason: errorMessage(error) });
       return;
     }
     const cause = isK3slbError(error) ? error.code : errorMessage(error);

@@ -334,10 +334,10 @@ Deno.test("client.watch gives events from torn chunks and ends with the server",
     response.end();
   });
   using client = openClient(accessTo(api.url));
-  let opened = 0;
-  const options = { resourceVersion: "0", timeoutSeconds: 9, onOpen: () => opened++ };
-  assert.deepEqual(await collect(client.watch(PODS, options)), lines);
-  assert.equal(opened, 1);
+  const told: unknown[] = [];
+  const watch = client.watch(PODS, { resourceVersion: "0", timeoutSeconds: 9, onOpen: () => told.push("open") });
+  for await (const event of watch) told.push(event);
+  assert.deepEqual(told, ["open", ...lines]);
   assert.equal(
     api.seen[0]?.url,
     "/api/v1/pods?watch=true&allowWatchBookmarks=true&timeoutSeconds=9&resourceVersion=0",

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { KubeList, WatchEvent, WatchOptions } from "../../../../core/kube/contract.ts";
+import { answerError } from "../../../../core/kube/connection_errors.ts";
 import { statusError } from "../../../../core/kube/errors.ts";
 import { compareResourceVersions, ObjectStore } from "../../../../core/kube/object_store.ts";
 import { type Reflector, type ReflectorOptions, startReflector } from "../../../../core/kube/reflector.ts";
@@ -190,11 +191,14 @@ Deno.test("startReflector says that a watch is back only when the server has acc
     streamingList: false,
     lists: [{ items: [], resourceVersion: "1" }],
   });
+  await clock.advance(60_000);
+  watches[0]?.events.send("end");
   await clock.advance(0);
+  assert.equal(reflector.isConnected, true, "a watch that the server ends is no failure");
   refusals.push(...Array.from({ length: 4 }, () => failure(503)));
-  watches[0]?.events.send(failure(503));
+  watches[1]?.events.send(failure(503));
   await clock.advance(8_000);
-  assert.equal(watches.length, 5);
+  assert.equal(watches.length, 6);
   assert.equal(reflector.isConnected, false);
   assert.equal(log.length, 1, log.join("\n"));
   await clock.advance(8_000);
@@ -253,6 +257,25 @@ Deno.test("startReflector is not driven hot by a server that ends each watch at 
     await clock.advance(1000);
   }
   assert.ok(watches.length < 15, `${watches.length} watches in a minute`);
+  await stop();
+});
+
+Deno.test("startReflector opens a watch that a proxy cuts now and then again at once, however often, without a line", async () => {
+  const { reflector, clock, watches, log, stop } = start({
+    streamingList: false,
+    lists: [{ items: [], resourceVersion: "1" }],
+  });
+  await clock.advance(0);
+  for (let count = 1; count <= 20; count++) {
+    assert.equal(watches.length, count);
+    assert.equal(reflector.isConnected, true);
+    await clock.advance(35_000);
+    const cut = { action: { verb: "watch", resource: "configmaps" }, server: "https://proxy" };
+    watches.at(-1)?.events.send(answerError("cut", "the answer broke off", cut));
+    await clock.advance(500);
+  }
+  assert.equal(reflector.isConnected, true);
+  assert.deepEqual(log, []);
   await stop();
 });
 
