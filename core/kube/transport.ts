@@ -112,7 +112,9 @@ class HttpTransport implements Transport {
     return this.#withRetries(request, async () => {
       const exchange = await this.#open(request, false);
       const { status, headers } = exchange;
-      return { status, headers, lines: exchange.lines(silenceMs), cancel: () => exchange.cancel() };
+      // Only what was accepted may be silent for long; the words of a refusal must come like any answer.
+      const lines = exchange.lines(status === 200 ? silenceMs : () => request.timeoutMs);
+      return { status, headers, lines, cancel: () => exchange.cancel() };
     });
   }
 

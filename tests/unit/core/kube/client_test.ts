@@ -17,9 +17,10 @@ import {
   isNotFound,
   isUnauthorized,
 } from "../../../../core/kube/errors.ts";
+import type { Clock } from "../../../../core/runtime/clock.ts";
 import { K3slbError } from "../../../../core/shared/errors.ts";
 import { createCertificateAuthority } from "../../../support/certificates.ts";
-import { accessTo, openClient, sendJson, startLocalApi, statusBody } from "./_local_api.ts";
+import { accessTo, IMPATIENT_CLOCK, openClient, sendJson, startLocalApi, statusBody } from "./_local_api.ts";
 
 async function failureOf(work: Promise<unknown>): Promise<K3slbError> {
   try {
@@ -379,6 +380,19 @@ Deno.test("client.watch tries a busy server again, and frees the connections of 
   using client = openClient(accessTo(api.url));
   assert.equal((await collect(client.watch(PODS, {}))).length, 1);
   assert.equal(api.connections, 3);
+});
+
+Deno.test("client.watch does not wait for the rest of a refusal as long as for an event", async () => {
+  await using api = await startLocalApi((_request, response) => void response.writeHead(500).write("half"));
+  const fast: Clock = {
+    ...IMPATIENT_CLOCK,
+    monotonicMs: () => performance.now() * 100,
+    setTimer: (callback, delayMs) => IMPATIENT_CLOCK.setTimer(callback, delayMs / 100),
+  };
+  using client = openClient(accessTo(api.url), { clock: fast });
+  const error = await failureOf(collect(client.watch(PODS, { resourceVersion: "1" })));
+  assert.equal(error.code, "kube-answer-silent");
+  assert.match(error.message, /silent for 30 s/);
 });
 
 Deno.test("client answers requests beside 40 open watches", async () => {
