@@ -112,7 +112,7 @@ async function readKubeconfigIfPresent(path: string): Promise<Kubeconfig | undef
 function accessOf(config: Kubeconfig, options: LoadKubeconfigOptions): ClusterAccess {
   const { context, contextName, cluster, user } = chooseContext(config, options.context);
   refuseUnsupported(cluster, user, { contextName, userName: context.user, clusterName: context.cluster });
-  const url = parseServer(cluster, context.cluster);
+  const url = parseServer(cluster, user, context.cluster);
   return {
     source: `kubeconfig ${config.fileNames.map(quote).join(", ")} (context "${contextName}")`,
     server: `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/, "")}`,
@@ -193,8 +193,12 @@ function refuseUnsupported(
   }
 }
 
-function parseServer(cluster: ClusterEntry, clusterName: string): URL {
-  const written = cluster.server.includes("://") || cluster.server === "" ? cluster.server : `http://${cluster.server}`;
+function parseServer(cluster: ClusterEntry, user: UserEntry, clusterName: string): URL {
+  // As client-go: without a scheme it is https where anything speaks of TLS. A token must not travel in the clear by mistake.
+  const isTls = cluster.insecureSkipTlsVerify ||
+    [cluster.ca, user.certificate].some(({ file, data }) => file !== undefined || data !== undefined);
+  const scheme = cluster.server.includes("://") || cluster.server === "" ? "" : isTls ? "https://" : "http://";
+  const written = `${scheme}${cluster.server}`;
   const url = URL.canParse(written) ? new URL(written) : undefined;
   if (url === undefined || (url.protocol !== "https:" && url.protocol !== "http:")) {
     throw invalid(

@@ -201,6 +201,9 @@ class FieldReader {
   user(fields: Fields, place: string): UserEntry {
     const tokenFile = this.text(fields, "tokenFile", place);
     const impersonated = this.text(fields, "as", place);
+    const stray = ["as-uid", "as-groups", "as-user-extra"].find((name) => !isAbsent(fields[name]));
+    // As client-go: left out silently it would be another identity than the one that was meant.
+    if (impersonated === undefined && stray !== undefined) throw this.invalid(`${place} has "${stray}" without "as"`);
     const provider = fields["auth-provider"];
     return {
       fileName: this.#fileName,

@@ -87,6 +87,12 @@ const BAD_TABLE: readonly { name: string; given: string; code: string; want: Reg
     want: /"proxy-url"/,
   },
   {
+    name: "groups to impersonate without a user",
+    given: config({ user: { "as-groups": ["a"] } }),
+    code: "kubeconfig-invalid",
+    want: /"as-groups" without "as"/,
+  },
+  {
     name: "an auth-provider",
     given: config({ user: { "auth-provider": { name: "gcp" } } }),
     code: "kubeconfig-unsupported",
@@ -343,6 +349,34 @@ while :; do sleep 0.1; done
     await waitUntil("the plugin to be ended", () => Promise.resolve(!existsSync(`/proc/${pid}/exe`)));
     assert.deepEqual(await access.credentials(), { authorization: "Bearer t" });
   }));
+
+const SERVER_TABLE: readonly { name: string; cluster: object; user?: object; want: string }[] = [
+  { name: "no scheme", cluster: { server: "10.0.0.1:8080" }, want: "http://10.0.0.1:8080" },
+  {
+    name: "no scheme, but a CA",
+    cluster: { server: "10.0.0.1:6443", "certificate-authority-data": "Q0E=" },
+    want: "https://10.0.0.1:6443",
+  },
+  {
+    name: "no scheme, but a client certificate",
+    cluster: { server: "api" },
+    user: { "client-certificate": "me.crt" },
+    want: "https://api",
+  },
+  {
+    name: "no scheme, and no check of the certificate",
+    cluster: { server: "[fd00::1]:6443", "insecure-skip-tls-verify": true },
+    want: "https://[fd00::1]:6443",
+  },
+];
+
+for (const { name, cluster, user = {}, want } of SERVER_TABLE) {
+  Deno.test(`loadKubeconfig takes a server with ${name} as client-go does`, () =>
+    inTempDir(async (dir) => {
+      await writeFile(join(dir, "config"), config({ cluster, user }));
+      assert.equal((await load({ path: join(dir, "config") })).server, want);
+    }));
+}
 
 Deno.test("loadKubeconfig understands passwords, impersonation, TLS settings and servers in every spelling", () =>
   inTempDir(async (dir) => {
