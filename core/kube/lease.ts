@@ -77,14 +77,11 @@ class Candidate {
   async campaign(): Promise<boolean> {
     const { signal, clock } = this.#options;
     while (!signal.aborted) {
-      if (await this.#tryToHold(this.#renewDeadlineMs)) {
-        // Aborted in the middle of taking it: nobody will lead, so nobody must hold.
-        if (!signal.aborted) return true;
-        await this.#release();
-        return false;
-      }
+      if (await this.#tryToHold(this.#renewDeadlineMs) && !signal.aborted) return true;
       await clock.sleep(this.#delayMs(), signal).catch(ignoreAbort);
     }
+    // Aborted in the middle of taking it: nobody will lead, so nobody must hold.
+    await this.#release();
     return false;
   }
 
@@ -164,6 +161,8 @@ class Candidate {
   }
 
   #mustRead = true;
+  /** Whether a write may have arrived although its answer did not. */
+  #isUnsure = false;
 
   async #takeOrRenew(signal: AbortSignal): Promise<boolean> {
     const { client, namespace, name, identity, clock } = this.#options;
@@ -174,9 +173,12 @@ class Candidate {
         if (isNotFound(error)) return undefined;
         throw error;
       });
+      this.#isUnsure = false;
       if (seen === undefined) {
+        this.#isUnsure = true;
         this.#observe(await client.create(LEASES, this.#record(undefined), { signal }));
         this.#mustRead = false;
+        this.#isUnsure = false;
         return true;
       }
       this.#observe(seen);
@@ -188,41 +190,48 @@ class Candidate {
     }
     // Until the answer is here it is unknown which version the server has.
     this.#mustRead = true;
+    this.#isUnsure = true;
     const written = await client.update(LEASES, this.#record(this.#observed), { signal });
     this.#observedAtMs = clock.monotonicMs();
     this.#observe(written);
     this.#mustRead = false;
+    this.#isUnsure = false;
     return true;
   }
 
   /** Safe to call if the Lease is not ours: the version makes the write conditional. */
   async #release(): Promise<void> {
-    const { identity, logger, name } = this.#options;
-    if (this.#observed === undefined || this.#holder() !== identity) return;
+    const { identity, logger, name, clock } = this.#options;
+    const isOurs = this.#holder() === identity;
+    if (!isOurs && !this.#isUnsure) return;
+    // The end of the program does not wait for a server, or for an exec plugin, that hangs.
+    const limit = new AbortController();
+    const cancelLimit = clock.setTimer(() => limit.abort(), RELEASE_TIMEOUT_MS);
     try {
-      await this.#giveUp(this.#observed);
+      await this.#giveUp(isOurs ? this.#observed : undefined, limit.signal);
     } catch (error) {
       logger.debug("Lease was not released; it expires by itself", { lease: name, error: errorMessage(error) });
+    } finally {
+      cancelLimit();
     }
     this.#observed = undefined;
     this.#mustRead = true;
   }
 
-  async #giveUp(held: Lease): Promise<void> {
+  async #giveUp(held: Lease | undefined, signal: AbortSignal): Promise<void> {
     const { client, namespace, name, identity } = this.#options;
-    const options = { timeoutMs: RELEASE_TIMEOUT_MS };
     const released = (lease: Lease): Lease => {
       const record = this.#record(lease);
       return { ...record, spec: { ...record.spec, holderIdentity: "", leaseDurationSeconds: 1 } };
     };
     try {
-      await client.update(LEASES, released(held), options);
+      if (held !== undefined) return void await client.update(LEASES, released(held), { signal });
     } catch (error) {
       if (!isConflict(error)) throw error;
-      // A renewal that the end cut off may have arrived all the same.
-      const present = await client.get(LEASES, { namespace, name }, options);
-      if (present.spec?.holderIdentity === identity) await client.update(LEASES, released(present), options);
     }
+    // A write that the end cut off may have arrived all the same.
+    const present = await client.get(LEASES, { namespace, name }, { signal });
+    if (present.spec?.holderIdentity === identity) await client.update(LEASES, released(present), { signal });
   }
 
   #record(present: Lease | undefined): Lease {
@@ -292,4 +301,4 @@ function abortError(): DOMException {
 
 const RETRY_JITTER = 0.2;
 const EXPIRY_JITTER_MS = 500;
-const RELEASE_TIMEOUT_MS = 3000;
+const RELEASE_TIMEOUT_MS = 5000;

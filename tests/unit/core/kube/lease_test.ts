@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { CallOptions } from "../../../../core/kube/contract.ts";
 import { statusError } from "../../../../core/kube/errors.ts";
 import { runLeaderElection } from "../../../../core/kube/lease.ts";
 import type { Lease } from "../../../../core/kube/types.ts";
@@ -15,6 +16,8 @@ class LeaseServer {
   lease: Lease | undefined;
   writes = 0;
   readonly cutOff = new Set<string>();
+  /** Who gets no answer to a write, although it arrives. */
+  readonly unheard = new Set<string>();
   #version = 0;
 
   client(identity: string): ReturnType<typeof scriptedClient> {
@@ -26,21 +29,28 @@ class LeaseServer {
       this.lease = { ...lease, metadata: { ...lease.metadata, uid: "u", resourceVersion: String(++this.#version) } };
       return this.lease;
     };
+    const answer = (lease: Lease, signal?: AbortSignal): Promise<Lease> => {
+      const written = store(lease);
+      if (!this.unheard.has(identity)) return Promise.resolve(written);
+      return new Promise((_resolve, reject) =>
+        signal?.addEventListener("abort", () => reject(new DOMException("stop", "AbortError")))
+      );
+    };
     return scriptedClient({
       get: async () => {
         await Promise.resolve(reach());
         if (this.lease === undefined) throw failure(404, "NotFound");
         return this.lease;
       },
-      create: async (_type: unknown, lease: Lease) => {
+      create: async (_type: unknown, lease: Lease, { signal }: CallOptions) => {
         await Promise.resolve(reach());
         if (this.lease !== undefined) throw failure(409, "AlreadyExists");
-        return store(lease);
+        return await answer(lease, signal);
       },
-      update: async (_type: unknown, lease: Lease) => {
+      update: async (_type: unknown, lease: Lease, { signal }: CallOptions) => {
         await Promise.resolve(reach());
         if (lease.metadata?.resourceVersion !== this.lease?.metadata?.resourceVersion) throw failure(409, "Conflict");
-        return store(lease);
+        return await answer(lease, signal);
       },
     });
   }
@@ -119,6 +129,40 @@ Deno.test("runLeaderElection releases a lease whose last renewal arrived without
   await clock.advance(0);
   await a.done;
   assert.equal(server.lease?.spec?.holderIdentity, "");
+});
+
+for (const isNew of [true, false]) {
+  Deno.test(`runLeaderElection releases a lease that it ${isNew ? "made" : "took"} while it was stopped`, async () => {
+    const clock = createFakeClock();
+    const server = new LeaseServer();
+    if (!isNew) {
+      const former = join(server, clock, "former");
+      await clock.advance(100);
+      await stopAll(clock, former);
+    }
+    server.unheard.add("a");
+    const a = join(server, clock, "a");
+    await clock.advance(100);
+    assert.deepEqual([server.lease?.spec?.holderIdentity, a.isLeading], ["a", false]);
+    a.stop.abort();
+    server.unheard.clear();
+    await stopAll(clock, a);
+    assert.equal(server.lease?.spec?.holderIdentity, "");
+    assert.equal(a.terms, 0);
+  });
+}
+
+Deno.test("runLeaderElection ends soon although the server does not answer", async () => {
+  const clock = createFakeClock();
+  const server = new LeaseServer();
+  const a = join(server, clock, "a");
+  await clock.advance(1000);
+  assert.equal(a.isLeading, true);
+  server.unheard.add("a");
+  a.stop.abort();
+  await clock.advance(5000);
+  await a.done;
+  assert.equal(clock.timers, 0);
 });
 
 Deno.test("runLeaderElection leaves the lease to another process that took it", async () => {
