@@ -60,11 +60,13 @@ if (await enterWorld(import.meta.url)) {
     test(`${name}: the Service is served all the same`, async ({ world, ns }) => {
       const port = world.port();
       await ns.createApp({ name: "web", nodes: ["node1"] });
-      const end = world.api.addFault(fault);
+      let uses = 0;
+      const end = world.api.addFault({ ...fault, onUse: () => uses++ });
       try {
         await ns.createService({ name: "web", ports: [port] });
         await ns.waitForIngress("web", world.nodeIps, 40_000);
         await world.waitForAnswer(world.client, { protocol: "tcp", ip: world.node("node2").ip4, port });
+        ok(uses > 0, "no request met the fault");
       } finally {
         end();
       }

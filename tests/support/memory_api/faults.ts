@@ -34,6 +34,8 @@ export interface Fault {
   readonly resource?: string;
   /** How many requests; all until removed if absent. */
   readonly times?: number;
+  /** Called for each request that it hits. */
+  readonly onUse?: () => void;
 }
 
 interface Order extends Fault {
@@ -64,6 +66,7 @@ export class Faults {
     );
     if (order === undefined) return undefined;
     order.left--;
+    order.onUse?.();
     return order.effect;
   }
 }
