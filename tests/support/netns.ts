@@ -56,7 +56,7 @@ export async function enterWorld(moduleUrl: string): Promise<boolean> {
     name: obstacle === undefined ? name : `${name} (skipped: ${obstacle})`,
     ignore: obstacle !== undefined,
     fn: async () => {
-      const command = worldCommand([Deno.execPath(), "test", "-A", "--no-lock", ...Deno.args, file]);
+      const command = worldCommand([Deno.execPath(), "test", "-A", ...Deno.args, file]);
       const output = await new Deno.Command(command[0] ?? "", {
         args: [...command.slice(1)],
         stdout: "inherit",
