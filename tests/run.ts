@@ -34,7 +34,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
   source: suite(["tests/cluster"], {
     isolated: true,
     tools: ["namespaces"],
-    env: { K3SLB_WORLD: "memory", K3SLB_PROGRAM: `${Deno.execPath()} run -A --no-lock cli/main.ts` },
+    env: { K3SLB_WORLD: "memory", K3SLB_PROGRAM: `${Deno.execPath()} run -A cli/main.ts` },
   }),
   real: suite(["tests/cluster"], {
     isolated: true,
