@@ -252,7 +252,7 @@ class FieldReader {
     return {
       apiVersion: this.text(fields, "apiVersion", place) ?? "",
       // As client-go: a bare name is looked for in PATH, a relative path is relative to the file.
-      command: command.includes("/") ? this.#path(command) : command,
+      command: command.includes("/") ? asPath(this.#path(command)) : command,
       args: isAbsent(fields["args"]) ? [] : this.texts(fields, "args", place),
       env: Object.fromEntries(env),
       provideClusterInfo: this.flag(fields, "provideClusterInfo", place),
@@ -288,6 +288,11 @@ class FieldReader {
 
 function optional<N extends string, V>(name: N, value: V | undefined): Partial<Record<N, V>> {
   return value === undefined ? {} : { [name]: value } as Record<N, V>;
+}
+
+/** A path that is no bare name, which would be looked for in PATH: beside a kubeconfig "config" the plugin "./x" is not "x". */
+function asPath(path: string): string {
+  return path.includes("/") ? path : `./${path}`;
 }
 
 function isAbsent(value: unknown): boolean {

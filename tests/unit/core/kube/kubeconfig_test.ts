@@ -6,6 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import type { ClusterAccess } from "../../../../core/kube/cluster_access.ts";
 import { loadKubeconfig, type LoadKubeconfigOptions } from "../../../../core/kube/kubeconfig.ts";
+import { parseKubeconfig } from "../../../../core/kube/kubeconfig_file.ts";
 import { K3slbError } from "../../../../core/shared/errors.ts";
 import { createCertificateAuthority } from "../../../support/certificates.ts";
 import { createFakeClock } from "../../../support/fake_clock.ts";
@@ -318,6 +319,20 @@ echo '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","s
       });
     }
   }));
+
+Deno.test("parseKubeconfig takes a relative plugin from beside the kubeconfig, a bare name from PATH", () => {
+  const commandOf = (fileName: string, command: string): string | undefined => {
+    const text = config({ user: { exec: { apiVersion: "client.authentication.k8s.io/v1", command } } });
+    return parseKubeconfig(text, fileName).users.get("u")?.exec?.command;
+  };
+  assert.deepEqual([
+    commandOf("config", "./plugin"),
+    commandOf("dir/config", "./plugin"),
+    commandOf("/etc/config", "bin/plugin"),
+    commandOf("/etc/config", "/opt/plugin"),
+    commandOf("/etc/config", "plugin"),
+  ], ["./plugin", "dir/plugin", "/etc/bin/plugin", "/opt/plugin", "plugin"]);
+});
 
 Deno.test("access.credentials ends a hanging exec plugin when the last caller gives up, and runs it anew for the next", () =>
   inTempDir(async (dir) => {
