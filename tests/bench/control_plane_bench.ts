@@ -196,7 +196,7 @@ async function reactionFigures(
   const [one, two] = bench.world.nodes;
   if (!one || !two) throw new TypeError("Reactions need two nodes");
   const others = bench.world.nodeIps.filter((ip) => ip !== two.ip4);
-  const external = "203.0.113.7";
+  const external = "198.51.100.7";
   const label = (value: string | null): Readonly<Record<string, string | null>> => ({ [ENABLE_LABEL]: value });
   const changes: readonly {
     readonly what: string;

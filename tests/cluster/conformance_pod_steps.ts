@@ -134,7 +134,7 @@ export const NODE_RIGHTS: readonly Step[] = [
       apiVersion: "v1",
       kind: "Node",
       metadata: { name: "node-a", labels: { "kubernetes.io/hostname": "node-a" } },
-      status: { addresses: [{ type: "InternalIP", address: "192.0.2.11" }] },
+      status: { addresses: [{ type: "InternalIP", address: "198.51.100.11" }] },
     },
   },
   {

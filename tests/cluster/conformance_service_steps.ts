@@ -91,7 +91,7 @@ export const SERVICES: readonly Step[] = [
     method: "PATCH",
     patch: "merge",
     path: `${CORE}/services/lb/status?fieldManager=k3slb`,
-    body: { status: { loadBalancer: { ingress: [{ ip: "192.0.2.1" }] } } },
+    body: { status: { loadBalancer: { ingress: [{ ip: "198.51.100.1" }] } } },
   },
   {
     name: "status with a condition",
@@ -119,7 +119,7 @@ export const SERVICES: readonly Step[] = [
       apiVersion: "v1",
       kind: "Service",
       metadata: { name: "lb" },
-      status: { loadBalancer: { ingress: [{ ip: "192.0.2.2", ipMode: "Proxy" }] } },
+      status: { loadBalancer: { ingress: [{ ip: "198.51.100.2", ipMode: "Proxy" }] } },
     },
   },
   {
@@ -127,7 +127,7 @@ export const SERVICES: readonly Step[] = [
     method: "PATCH",
     patch: "merge",
     path: `${CORE}/services/lb?fieldManager=maker`,
-    body: { status: { loadBalancer: { ingress: [{ ip: "192.0.2.9" }] } } },
+    body: { status: { loadBalancer: { ingress: [{ ip: "198.51.100.9" }] } } },
   },
   {
     name: "finalizer by strategic patch",

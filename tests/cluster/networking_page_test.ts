@@ -88,10 +88,10 @@ if (await enterWorld(import.meta.url)) {
     await ns.createService({ name: "web", ports: [world.port()] });
     await ns.waitForIngress("web", world.nodeIps);
     try {
-      await world.node("node1").setExternalIps("203.0.113.1");
-      await ns.waitForIngress("web", ["203.0.113.1"]);
-      await world.node("node2").setExternalIps("203.0.113.2");
-      await ns.waitForIngress("web", ["203.0.113.1", "203.0.113.2"]);
+      await world.node("node1").setExternalIps("198.51.100.1");
+      await ns.waitForIngress("web", ["198.51.100.1"]);
+      await world.node("node2").setExternalIps("198.51.100.2");
+      await ns.waitForIngress("web", ["198.51.100.1", "198.51.100.2"]);
     } finally {
       await world.node("node1").setExternalIps();
       await world.node("node2").setExternalIps();

@@ -1,4 +1,5 @@
 // A local HTTP(S) server that answers as a test says, and a client for it whose waits between retries take no time.
+import assert from "node:assert/strict";
 import * as http from "node:http";
 import * as https from "node:https";
 import type { AddressInfo } from "node:net";
@@ -6,6 +7,7 @@ import { createKubeClient, type KubeClientOptions } from "../../../../core/kube/
 import type { ClusterAccess, Credentials } from "../../../../core/kube/cluster_access.ts";
 import type { KubeClient } from "../../../../core/kube/contract.ts";
 import { type Clock, SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
+import { K3slbError } from "../../../../core/shared/errors.ts";
 
 /** A request as the server saw it. */
 export interface SeenRequest {
@@ -103,4 +105,22 @@ export function openClient(
 ): KubeClient & Disposable {
   const client = createKubeClient({ access, clock: IMPATIENT_CLOCK, ...options });
   return Object.assign(client, { [Symbol.dispose]: () => client.close() });
+}
+
+/** What `work` fails with. */
+export async function failureOf(work: Promise<unknown>): Promise<K3slbError> {
+  try {
+    await work;
+  } catch (error) {
+    assert.ok(error instanceof K3slbError, String(error));
+    return error;
+  }
+  throw new assert.AssertionError({ message: "it did not fail" });
+}
+
+/** All items of a stream. */
+export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
 }
