@@ -12,6 +12,7 @@ import {
   HOW_TO_LEAVE_RELEASE,
   planDelete,
   planInstall,
+  planLeaving,
   type PlanSettings,
 } from "./chart_plan.ts";
 import type { ChartView } from "./chart_view.ts";
@@ -121,11 +122,15 @@ export class ChartPasses {
     const installJob = view.jobs.objects.get(`${namespace}/${jobName(name, "install")}`);
     const deleteJob = view.jobs.objects.get(`${namespace}/${jobName(name, "delete")}`);
     const job = action === "install" ? installJob : deleteJob;
-    // Its pods go first. Its end is a change that brings us back.
-    if (job?.metadata?.deletionTimestamp !== undefined) return undefined;
     const config: HelmChartConfig | undefined = view.configs.objects.get(key);
-    const release = await this.#release(chart, signal);
     const pods = [...view.pods.objects.values()];
+    const nowMs = this.#parts.clock.now();
+    if (job?.metadata?.deletionTimestamp !== undefined) {
+      // Its pods go first. Its end is a change that brings us back.
+      const leaving = planLeaving({ chart, job, pods, nowMs }, action);
+      return await this.#carryOut(leaving, { key, chart: claimed, action, signal });
+    }
+    const release = await this.#release(chart, signal);
     const isDone = job !== undefined && isComplete(job) &&
       (action === "install" ? release?.status === "deployed" : !release);
     const facts: ChartFacts = {
@@ -137,7 +142,7 @@ export class ChartPasses {
       deleteJob,
       pods,
       failure: isDone ? "" : await this.#failures.of(job, pods, signal),
-      nowMs: this.#parts.clock.now(),
+      nowMs,
     };
     const plan = action === "install" ? planInstall(facts, this.#settings) : planDelete(facts, this.#settings);
     if (action === "install") this.#warnings.say(chart, config);

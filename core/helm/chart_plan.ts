@@ -9,11 +9,13 @@ import { desiredJob, type JobFacts, type JobSettings } from "./desired_job.ts";
 import { desiredObjects, type SetObject } from "./desired_objects.ts";
 import { chartKey } from "./helm_chart.ts";
 import type { ChartState } from "./helm_status.ts";
+import { type JobLook, jobObstacle, type Obstacle, podsLeft } from "./job_obstacle.ts";
 import { attemptOf, hashOf, isComplete, isFailed, isHelmRunning, retryDelayMs } from "./job_state.ts";
 import { releasePolicy } from "./merge_config.ts";
-import { ATTEMPT_ANNOTATION, CONFIG_HASH_ANNOTATION, jobName } from "./names.ts";
+import { ATTEMPT_ANNOTATION, CONFIG_HASH_ANNOTATION, type JobAction, jobName } from "./names.ts";
 import type { Release } from "./release.ts";
 import { sourceDescription } from "./source_description.ts";
+import { missingSecrets } from "./values_files.ts";
 
 /** Settings of the planner. */
 export interface PlanSettings extends JobSettings {
@@ -101,12 +103,7 @@ export function planInstall(facts: ChartFacts, settings: PlanSettings): ChartPla
       const message = `Waiting for the running Job ${namespace}/${
         jobName(name, "install")
       } before the change is applied`;
-      return {
-        outcome: "unchanged",
-        job: NOTHING,
-        ...state({ phase: "waiting", reason: "WaitingForJob", message }),
-        againMs: LOOK_AGAIN_MS,
-      };
+      return { ...waitForPods(podsLeft(job, facts).obstacle, message), objects, againMs: LOOK_AGAIN_MS };
     }
     return apply(0);
   }
@@ -114,12 +111,14 @@ export function planInstall(facts: ChartFacts, settings: PlanSettings): ChartPla
   if (job.spec?.suspend === true && !isComplete(job)) return resume(job, { objects, state: applying });
   if (!isComplete(job)) {
     const problem = facts.failure === "" ? {} : { problem: facts.failure };
+    const { obstacle, againMs } = lookAt(job, facts, missingSecrets(facts));
     return {
       outcome: "unchanged",
       objects,
       job: NOTHING,
-      events: retrying(facts.failure),
-      state: { ...applying, ...problem },
+      events: obstacle === undefined ? retrying(facts.failure) : [warningOf(obstacle)],
+      state: { ...applying, ...problem, ...(obstacle === undefined ? {} : { obstacle }) },
+      ...(againMs === undefined ? {} : { againMs }),
     };
   }
   return afterComplete({ facts, job, objects, apply });
@@ -140,17 +139,19 @@ export function planDelete(facts: ChartFacts, settings: PlanSettings): ChartPlan
   }
   const objects = desiredObjects({ chart }, { action: "delete", clusterRole: settings.clusterRole });
   const uninstalling = { phase: "uninstalling", job: jobName(name, "delete") } as const;
-  const wait = (problem: string, againMs: number): ChartPlan => ({
+  const wait = (problem: string, againMs: number, obstacle?: Obstacle): ChartPlan => ({
     outcome: "unchanged",
     objects,
     job: NOTHING,
-    events: [],
-    state: problem === "" ? uninstalling : { ...uninstalling, problem },
+    events: obstacle === undefined ? [] : [warningOf(obstacle)],
+    state: { ...uninstalling, ...(problem === "" ? {} : { problem }), ...(obstacle === undefined ? {} : { obstacle }) },
     againMs,
   });
   if (installJob !== undefined && !isComplete(installJob) && !isFailed(installJob)) {
     const isLeaving = installJob.metadata?.deletionTimestamp !== undefined;
-    if (isLeaving || isHelmRunning(installJob, facts.pods)) return wait("", LOOK_AGAIN_MS);
+    if (isLeaving || isHelmRunning(installJob, facts.pods)) {
+      return wait("", LOOK_AGAIN_MS, podsLeft(installJob, facts).obstacle);
+    }
     // Its next try would find no release any more, and install the chart again after it is gone.
     return { ...wait("", LOOK_AGAIN_MS), outcome: "applied", job: { step: "remove", job: installJob } };
   }
@@ -182,7 +183,50 @@ export function planDelete(facts: ChartFacts, settings: PlanSettings): ChartPlan
   }
   if (job.spec?.suspend === true) return resume(job, { objects, state: uninstalling });
   if (hashOf(job) !== wanted.hash && !isHelmRunning(job, facts.pods)) return apply(0);
-  return { ...wait(facts.failure, LOOK_AGAIN_MS), events: retrying(facts.failure) };
+  const { obstacle } = lookAt(job, facts);
+  const waiting = wait(facts.failure, LOOK_AGAIN_MS, obstacle);
+  return obstacle === undefined ? { ...waiting, events: retrying(facts.failure) } : waiting;
+}
+
+/** What is said while a Job and its pods are waited for to go, so that another can follow. */
+export function planLeaving(
+  { chart, job, pods, nowMs }: Pick<ChartFacts, "chart" | "pods" | "nowMs"> & { readonly job: Job },
+  action: JobAction,
+): ChartPlan {
+  const { obstacle, againMs } = podsLeft(job, { pods, nowMs });
+  const again = againMs === undefined ? {} : { againMs };
+  const nothing: ChartPlan = {
+    outcome: "unchanged",
+    objects: [],
+    job: NOTHING,
+    events: [],
+    state: undefined,
+    ...again,
+  };
+  if (obstacle === undefined) return nothing;
+  if (action === "install") return { ...nothing, ...waitForPods(obstacle, "Waiting for the last Job's pods to go") };
+  const state: ChartState = { phase: "uninstalling", job: jobName(chartKey(chart).name, action), obstacle };
+  return { ...nothing, events: [warningOf(obstacle)], state };
+}
+
+function waitForPods(obstacle: Obstacle | undefined, what: string): Omit<ChartPlan, "objects"> {
+  const { reason, message } = obstacle ?? { reason: "WaitingForJob", message: "" };
+  const said = { reason, message: obstacle === undefined ? what : `${what}: ${message}` };
+  return {
+    outcome: "unchanged",
+    job: NOTHING,
+    events: obstacle === undefined ? [] : [warningOf(said)],
+    state: { phase: "waiting", ...said },
+  };
+}
+
+function lookAt(job: Job, { chart, pods, nowMs }: ChartFacts, missing: readonly string[] = []): JobLook {
+  const said = chart.status?.conditions?.find(({ type }) => type === "Deployed");
+  return jobObstacle(job, { pods, nowMs, missing, said });
+}
+
+function warningOf({ reason, message }: Obstacle): EventContent {
+  return { type: "Warning", reason, message };
 }
 
 function refuse({ chart, config }: ChartFacts): ChartPlan | undefined {

@@ -2,17 +2,29 @@
 // says whether the release is what the chart asks for, and if not, why, in helm's own words.
 import type { HelmChart, HelmChartCondition, HelmChartStatus } from "./helm_chart.ts";
 import { cutToLength } from "./job_failure.ts";
+import type { Obstacle } from "./job_obstacle.ts";
 
 /** Where a chart is on its way. */
 export type ChartState =
-  | { readonly phase: "applying"; readonly job: string; readonly namespace: string; readonly problem?: string }
+  | {
+    readonly phase: "applying";
+    readonly job: string;
+    readonly namespace: string;
+    readonly problem?: string;
+    readonly obstacle?: Obstacle | undefined;
+  }
   | { readonly phase: "waiting"; readonly reason: string; readonly message: string }
   | { readonly phase: "deployed"; readonly revision: number }
   | { readonly phase: "job-failed"; readonly message: string }
   | { readonly phase: "not-deployed"; readonly message: string; readonly isFinal: boolean }
   | { readonly phase: "unsupported" }
   | { readonly phase: "refused"; readonly message: string }
-  | { readonly phase: "uninstalling"; readonly job: string; readonly problem?: string };
+  | {
+    readonly phase: "uninstalling";
+    readonly job: string;
+    readonly problem?: string;
+    readonly obstacle?: Obstacle | undefined;
+  };
 
 const JOB_FAILED_MESSAGE = "Job has reached configured number of retries without succeeding";
 
@@ -24,7 +36,7 @@ export function helmStatus(chart: HelmChart, state: ChartState): HelmChartStatus
       return withConditions({ ...before, jobName: state.job }, [
         created(`Applying HelmChart using Job ${state.namespace}/${state.job}`),
         notFailed(),
-        state.problem === undefined ? deployed("False", "Applying", "") : deployed("False", "Retrying", state.problem),
+        progress(state),
       ]);
     case "waiting":
       return withConditions(before, [deployed("False", state.reason, state.message)]);
@@ -56,11 +68,24 @@ export function helmStatus(chart: HelmChart, state: ChartState): HelmChartStatus
     case "uninstalling":
       return withConditions(
         { ...before, jobName: state.job },
-        state.problem === undefined ? [] : [
-          failed("Uninstall failed", state.problem),
+        [
+          ...(state.problem === undefined ? [] : [failed("Uninstall failed", state.problem)]),
+          ...uninstallProgress(before, state.obstacle),
         ],
       );
   }
+}
+
+function progress({ problem, obstacle }: Extract<ChartState, { phase: "applying" }>): HelmChartCondition {
+  if (obstacle !== undefined) return deployed("False", obstacle.reason, obstacle.message);
+  return problem === undefined ? deployed("False", "Applying", "") : deployed("False", "Retrying", problem);
+}
+
+/** What keeps the uninstall, until nothing does. */
+function uninstallProgress(before: HelmChartStatus, obstacle: Obstacle | undefined): readonly HelmChartCondition[] {
+  if (obstacle !== undefined) return [deployed("False", obstacle.reason, obstacle.message)];
+  const isSaid = before.conditions?.some(({ type, status }) => type === "Deployed" && status === "False") ?? false;
+  return isSaid ? [deployed("False", "Uninstalling", "")] : [];
 }
 
 /** Whether writing `wanted` over `seen` changes something. */

@@ -23,7 +23,7 @@ export function cutToLength(text: string): string {
   return text.length <= MAX_MESSAGE_LENGTH ? text : `${text.slice(0, MAX_MESSAGE_LENGTH - 3)}...`;
 }
 
-/** Passwords inside URLs reach the log of the Job, and must not go further. */
-function hideCredentials(line: string): string {
+/** `line` without passwords inside URLs, which reach the log of the Job and must not go further. */
+export function hideCredentials(line: string): string {
   return line.replaceAll(/(\w+:\/\/)[^\s/]+@/g, "$1***@");
 }

@@ -61,6 +61,23 @@ export function mountedSecrets(
   });
 }
 
+/** Sentences about what the Job must mount and `secrets` lack; those that may be absent, or are not watched, are left out. */
+export function missingSecrets(
+  owners: ValuesOwners & {
+    readonly secrets: ReadonlyMap<string, { readonly data?: Readonly<Record<string, string>> }>;
+  },
+): readonly string[] {
+  const own = valuesSecretName(chartKey(owners.chart).name);
+  const missing = valuesSources(owners).filter(({ name, optional }) => name !== own && optional === false)
+    .flatMap(({ name, items }) => {
+      const secret = owners.secrets.get(name);
+      if (secret === undefined) return [`Secret "${name}" of valuesSecrets does not exist`];
+      return items.filter(({ key }) => secret.data?.[key] === undefined)
+        .map(({ key }) => `Secret "${name}" of valuesSecrets has no key "${key}"`);
+    });
+  return [...new Set(missing)];
+}
+
 function secretSources(
   refs: readonly ValuesSecretRef[] | undefined,
   { own, order, kind }: { readonly own: string; readonly order: number; readonly kind: string },

@@ -14,6 +14,8 @@ import {
   CONFIG_MAPS,
   EVENTS,
   JOBS,
+  NAMESPACES,
+  NODES,
   SECRETS,
   SERVICE_ACCOUNTS,
 } from "../../core/kube/resources.ts";
@@ -272,11 +274,34 @@ test("a bad timeout is refused by the API server, and other charts go on", async
   await assert.rejects(createChart("banana", { chartContent: testChart("banana"), timeout: "banana" }), /spec.timeout/);
 });
 
-function createChart(name: string, spec: HelmChartSpec): Promise<HelmChart> {
+test("a Job whose pod gets no node, or that gets no pod, says so until it can go on", async () => {
+  const { client } = world;
+  await client.create(NAMESPACES, { apiVersion: "v1", kind: "Namespace", metadata: { name: "full" } });
+  await client.raw("POST", "/api/v1/namespaces/full/resourcequotas", {
+    body: { apiVersion: "v1", kind: "ResourceQuota", metadata: { name: "none" }, spec: { hard: { pods: "0" } } },
+  });
+  await createChart("refused", { chartContent: testChart("refused") }, "full");
+  // Wants a node of the control plane, and there is none.
+  await createChart("unplaced", { chartContent: testChart("unplaced"), bootstrap: true });
+  const found = await waitForCondition("unplaced", "Deployed", "False", /gets no node: Unschedulable: 0\/1 nodes/);
+  assert.equal(found.reason, "Unschedulable");
+  await waitUntil("the quota to be spoken of", async () => {
+    const { status } = await client.get(HELM_CHARTS, { namespace: "full", name: "refused" });
+    return status?.conditions?.some(({ reason, message = "" }) => reason === "FailedCreate" && /quota/.test(message));
+  }, waiting());
+  const [node] = (await client.list(NODES)).items;
+  const labels = { "node-role.kubernetes.io/control-plane": "true" };
+  await client.patch(NODES, { name: node?.metadata?.name ?? "" }, { type: "merge", body: { metadata: { labels } } });
+  await waitForCondition("unplaced", "Deployed", "True");
+  const events = (await eventsOf("unplaced")).filter(({ reason }) => reason === "Unschedulable");
+  assert.equal(events.length, 1);
+});
+
+function createChart(name: string, spec: HelmChartSpec, namespace = "default"): Promise<HelmChart> {
   return world.client.create(HELM_CHARTS, {
     apiVersion: "helm.cattle.io/v1",
     kind: "HelmChart",
-    metadata: { name, namespace: "default" },
+    metadata: { name, namespace },
     spec,
   });
 }
