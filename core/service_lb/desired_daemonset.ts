@@ -1,6 +1,7 @@
 // The DaemonSet of a Service for either data plane, complete and in a stable order. Pure.
 // Facts: k3s `pkg/cloudprovider/servicelb.go` and klipper-lb `entry` (data plane `pods`: names, labels, env contract, sysctls);
 // the placeholders of data plane `agent` hold node ports for the scheduler and have no rights.
+import { createHash } from "node:crypto";
 import type { DaemonSet, Service, Toleration } from "../kube/types.ts";
 import { imageFrom } from "../shared/image.ts";
 import type { IpFamily } from "../shared/ip.ts";
@@ -17,7 +18,6 @@ import {
 import { daemonSetName } from "./names.ts";
 import { type NodeConstraint, schedulingTerms } from "./node_selection.ts";
 import type { ServiceSettings, SettingsProblem } from "./service_settings.ts";
-import { stableHash } from "./stable_hash.ts";
 
 /** What is the same for all DaemonSets. */
 export interface DaemonSetOptions {
@@ -65,9 +65,14 @@ export function desiredDaemonSet(
     ...serviceLabels,
     [DATAPLANE_LABEL]: options.dataplane,
   };
-  const annotations = { [APPLIED_HASH_ANNOTATION]: stableHash([labels, spec]) };
+  const annotations = { [APPLIED_HASH_ANNOTATION]: contentHash([labels, spec]) };
   const metadata = { name, namespace: options.namespace, labels, annotations };
   return { daemonSet: { apiVersion: "apps/v1", kind: "DaemonSet", metadata, spec } };
+}
+
+/** 64 bits as hexadecimal text; equal values built in the same order have equal ones. */
+function contentHash(value: unknown): string {
+  return createHash("sha256").update(JSON.stringify(value)).digest("hex").slice(0, 16);
 }
 
 /**
