@@ -54,6 +54,6 @@ export { createDataplane, type DataplaneHost, type DataplaneOptions } from "./no
 export * from "./node_agent/dataplane_contract.ts";
 export { desiredRuleSet } from "./node_agent/desired_ruleset.ts";
 export { type ForwardingDecision, forwardingDecision, type ForwardingFacts } from "./node_agent/forwarding_plan.ts";
-export { createHostPorts, type HostPorts } from "./node_agent/host_ports.ts";
+export { createHostPorts, type HostPorts, type HostPortsOptions } from "./node_agent/host_ports.ts";
 export { DEFAULT_MARK_BITS, parseMarkBits } from "./node_agent/parse_mark_bits.ts";
 export { renderRuleSet } from "./node_agent/render_restore.ts";

@@ -28,7 +28,7 @@ export const AGENT_COMMAND = defineCommand({
     { command: "k3slb agent cleanup", note: "remove all rules" },
   ],
   pitfalls: [
-    "A port that a process of the host listens on is not taken; the Service says PortInUse, with CAP_SYS_PTRACE whose it is.",
+    "A port that a process of the host listens on is not taken; the Service says PortInUse and whose it is.",
     "Stopping the agent does not stop traffic. Use k3slb agent cleanup for that.",
     "Needs CAP_NET_ADMIN and a readable kubeconfig; the unit file that comes with the program gives it both.",
   ],

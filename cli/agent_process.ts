@@ -45,7 +45,7 @@ export async function runAgentProcess(options: AgentOptions, parts: AgentProcess
     await runAgent(options, {
       client,
       dataplane,
-      hostPorts: createHostPorts(),
+      hostPorts: createHostPorts("/proc", { signal: running }),
       clock,
       logger,
       signal: running,

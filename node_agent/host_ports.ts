@@ -1,10 +1,12 @@
 // Reads which sockets listen on this host and whose they are. Parsing and judging is in `listening_sockets.ts`.
-// Another user's descriptors can't be read without rights: then the socket is known and its process is not.
+// Another user's descriptors can't be read without rights: then `socket_owners.ts` says the service, if that can be had.
 import { type FileHandle, open, readdir, readFile, readlink } from "node:fs/promises";
 import { Buffer } from "node:buffer";
 import { endianness } from "node:os";
 import type { Protocol } from "../core/shared/ip.ts";
+import { createExec, type Exec } from "./exec.ts";
 import { type ListeningSocket, parseSocketTable, type SocketEntry, type SocketTable } from "./listening_sockets.ts";
+import { readSocketOwners, type SocketOwnerOptions } from "./socket_owners.ts";
 
 /** Finds the sockets that listen on this host. */
 export interface HostPorts {
@@ -18,20 +20,28 @@ export interface WantedPort {
   readonly port: number;
 }
 
+/** How {@linkcode createHostPorts} asks for owners that can't be seen. */
+export interface HostPortsOptions {
+  /**
+   * Runs `ss`.
+   * @default programs of this machine
+   */
+  readonly exec?: Exec;
+  /** Ends a running `ss`. */
+  readonly signal?: AbortSignal;
+}
+
 /** The sockets under `procRoot`. */
-export function createHostPorts(procRoot = "/proc"): HostPorts {
-  const processes = new Map<string, ListeningSocket["process"]>();
+export function createHostPorts(procRoot = "/proc", options: HostPortsOptions = {}): HostPorts {
+  const search: HolderSearch = { procRoot, owners: { exec: createExec(), ...options }, holders: new Map() };
   return {
     listeners: async (ports) => {
       const wanted = new Set(ports.map((port) => `${port.protocol}/${port.port}`));
       if (wanted.size === 0) return [];
       const found = (await Promise.all(TABLES.map((table) => readTable(procRoot, table)))).flat()
         .filter((socket) => wanted.has(`${socket.protocol}/${socket.port}`));
-      await findProcesses(found, { procRoot, processes });
-      return found.map(({ inode, ...socket }) => {
-        const process = processes.get(inode);
-        return process ? { ...socket, process } : socket;
-      });
+      await findHolders(found, search);
+      return found.map(({ inode, ...socket }) => ({ ...socket, ...search.holders.get(inode) }));
     },
   };
 }
@@ -84,27 +94,52 @@ function endsWithListener(chunk: string): boolean {
   return last === undefined || last.trim().split(/\s+/)[3] === "0A";
 }
 
-interface ProcessSearch {
+/** Who has a socket: its process, else its service, else nothing is known. */
+type Holder = Pick<ListeningSocket, "process" | "owner">;
+
+interface HolderSearch {
   readonly procRoot: string;
-  /** Socket number -> process, of earlier searches; forgotten once its socket is gone. */
-  readonly processes: Map<string, ListeningSocket["process"]>;
+  readonly owners: SocketOwnerOptions;
+  /** Socket number -> holder, of earlier searches; forgotten once its socket is gone. */
+  readonly holders: Map<string, Holder>;
 }
 
-async function findProcesses(sockets: readonly SocketEntry[], { procRoot, processes }: ProcessSearch): Promise<void> {
+async function findHolders(
+  sockets: readonly SocketEntry[],
+  { procRoot, owners, holders }: HolderSearch,
+): Promise<void> {
   const present = new Set(sockets.map((socket) => socket.inode));
-  for (const inode of processes.keys()) if (!present.has(inode)) processes.delete(inode);
-  const missing = new Set([...present].filter((inode) => !processes.has(inode)));
+  for (const inode of holders.keys()) if (!present.has(inode)) holders.delete(inode);
+  const missing = new Set([...present].filter((inode) => !holders.has(inode)));
   if (missing.size === 0) return;
+  for (const [inode, process] of await findProcesses(missing, procRoot)) {
+    holders.set(inode, { process });
+    missing.delete(inode);
+  }
+  if (missing.size === 0) return;
+  const known = await readSocketOwners(owners);
+  for (const inode of missing) {
+    const owner = known.get(inode);
+    // A socket of nobody known is not looked for again while it lives.
+    holders.set(inode, owner === undefined ? {} : { owner });
+  }
+}
+
+/** Processes of the sockets `inodes`, as far as they can be seen. */
+async function findProcesses(
+  inodes: ReadonlySet<string>,
+  procRoot: string,
+): Promise<ReadonlyMap<string, NonNullable<ListeningSocket["process"]>>> {
+  const found = new Map<string, NonNullable<ListeningSocket["process"]>>();
   for (const pid of (await listFolder(procRoot)).filter((name) => /^\d+$/.test(name))) {
     for (const fd of await listFolder(`${procRoot}/${pid}/fd`)) {
       const inode = /^socket:\[(\d+)\]$/.exec(await readLinkOrEmpty(`${procRoot}/${pid}/fd/${fd}`))?.[1];
-      if (inode === undefined || !missing.delete(inode)) continue;
-      processes.set(inode, { pid: Number(pid), name: await processName(`${procRoot}/${pid}/comm`) });
-      if (missing.size === 0) return;
+      if (inode === undefined || !inodes.has(inode) || found.has(inode)) continue;
+      found.set(inode, { pid: Number(pid), name: await processName(`${procRoot}/${pid}/comm`) });
+      if (found.size === inodes.size) return found;
     }
   }
-  // A socket without a visible process is not looked for again while it lives.
-  for (const inode of missing) processes.set(inode, undefined);
+  return found;
 }
 
 /** Processes end while they are looked at, and those of other users can't be read: both are "not known". */

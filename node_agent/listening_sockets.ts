@@ -12,6 +12,8 @@ export interface ListeningSocket {
   readonly port: number;
   /** Its process, if that could be found out. */
   readonly process?: { readonly name: string; readonly pid: number };
+  /** Where its process can't be seen: what its control group is called, such as `nginx.service`. */
+  readonly owner?: string;
 }
 
 /** A socket with the number by which its process can be found. */
@@ -57,8 +59,8 @@ export function hasLoopbackListener(
 
 /** How a listener is called in messages. */
 export function renderListener(listener: ListeningSocket): string {
-  const { process } = listener;
-  return process ? `process "${process.name}" (pid ${process.pid}) on this node` : "a process on this node";
+  const { process, owner = "a process" } = listener;
+  return `${process ? `process "${process.name}" (pid ${process.pid})` : owner} on this node`;
 }
 
 /** TCP_LISTEN, and TCP_CLOSE as unconnected UDP sockets have it. */

@@ -89,8 +89,8 @@ const ENVIRONMENT_FILES: readonly string[] = [
 
 const AGENT_RIGHTS: readonly string[] = [
   "# root, because the kubelet's kubeconfig and keys are files of root with mode 0600; as their owner it needs no capability.",
-  "# NET_ADMIN and NET_RAW are for iptables and conntrack. To have the name of a process that holds a port in messages, add",
-  "# CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH in a drop-in; without them the port is named alone.",
+  "# NET_ADMIN and NET_RAW are for iptables and conntrack. Who holds a port is named by its service or container, which ss tells",
+  "# (iproute2 5.9 or later); for a process's name and pid add CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH in a drop-in.",
   "User=root",
   "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW",
   "AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW",

@@ -77,6 +77,19 @@ if (await enterWorld(import.meta.url)) {
         ok((await machine.read("/proc/mounts")).includes("cgroup2"), "the machine is not this one");
         equal((await machine.run(["test", "-d", "/var/lib/rancher/k3s/server/manifests"])).code, 0);
 
+        // The agent may not look into another process's descriptors: the kernel says whose they are.
+        const taken = world.port();
+        const listen = [Deno.execPath(), "eval", `await Deno.listen({ port: ${taken} }).accept();`];
+        equal((await machine.run(["systemd-run", "--unit=shop", "--", ...listen])).code, 0);
+        await waitUntil("the shop to listen", async () => {
+          return (await machine.run(["ss", "-Hltn", `sport = :${taken}`])).stdout !== "";
+        }, { explain });
+        await ns.createService({ name: "shop", app: "web", ports: [taken] });
+        const isRefused = ({ message }: { message?: string }): boolean =>
+          message?.includes(`TCP port ${taken} is in use by `) ?? false;
+        match((await ns.waitForCondition("shop", isRefused)).message ?? "", /in use by shop\.service on this node/);
+        await ns.deleteService("shop");
+
         await machine.systemctl("kill", "--signal=KILL", "k3slb-agent");
         await waitUntil("the agent to be started again", async () => {
           const { NRestarts, ActiveState } = await machine.show("k3slb-agent");

@@ -133,6 +133,12 @@ const VERDICT_CASES: readonly VerdictCase[] = [
     message: /in use by a process on this node/,
   },
   {
+    name: "a service listens whose process can't be seen",
+    given: { ...web(), listeners: [{ protocol: "TCP", ip: "::", port: 80, owner: "nginx.service" }] },
+    reasons: ["PortInUse"],
+    message: /TCP port 80 is in use by nginx\.service on this node/,
+  },
+  {
     name: "a process on loopback",
     given: { ...web(), listeners: [{ ...NGINX, ip: "127.0.0.1" }] },
     reasons: [],
