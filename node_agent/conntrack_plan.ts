@@ -41,9 +41,10 @@ export interface RulesChange {
 
 /** The entries that a change makes stale. UDP flows from before the rules are looked for where a port, or an address of it, is new. */
 export function planConntrackCleanup(change: RulesChange): ConntrackCleanup {
-  const { family, before, after } = change;
-  const old = before ? portsInUse(before, family) : new Map<string, PortInUse>();
-  const wanted = portsInUse(after, family);
+  const { family } = change;
+  const changed = changedPorts(change.before?.ports ?? [], change.after.ports);
+  const old = portsInUse(changed.before, family);
+  const wanted = portsInUse(changed.after, family);
   const filters = [...old].flatMap(([key, { port, endpoints }]) =>
     [...endpoints].filter(([name]) => !wanted.get(key)?.endpoints.has(name))
       .map(([, endpoint]) => filterOf({ port, family, endpoint }))
@@ -92,16 +93,31 @@ interface PortInUse {
   readonly places: Set<string>;
 }
 
+/** Without the ports that are the same in both: of thousands, a step changes a few. Several entries of one port stay together. */
+function changedPorts(
+  before: readonly ForwardedPort[],
+  after: readonly ForwardedPort[],
+): { readonly before: readonly ForwardedPort[]; readonly after: readonly ForwardedPort[] } {
+  const [old, wanted] = [Map.groupBy(before, keyOf), Map.groupBy(after, keyOf)];
+  const isChanged = (port: ForwardedPort): boolean =>
+    JSON.stringify(old.get(keyOf(port))) !== JSON.stringify(wanted.get(keyOf(port)));
+  return { before: before.filter(isChanged), after: after.filter(isChanged) };
+}
+
+function keyOf({ protocol, port }: ForwardedPort): string {
+  return `${protocol} ${port}`;
+}
+
 /** TCP and UDP ports with endpoints in `family`; other protocols are left alone. */
-function portsInUse(plan: ForwardingPlan, family: IpFamily): Map<string, PortInUse> {
+function portsInUse(ports: readonly ForwardedPort[], family: IpFamily): Map<string, PortInUse> {
   const byPort = new Map<string, PortInUse>();
-  for (const port of plan.ports) {
+  for (const port of ports) {
     const used = port.endpoints.filter((endpoint) =>
       ipFamilyOf(endpoint.ip) === family && (endpoint.local || port.trafficPolicy === "Cluster")
     );
     const isTracked = port.protocol === "TCP" || port.protocol === "UDP";
     if (used.length === 0 || !isTracked || !port.families.includes(family)) continue;
-    const key = `${port.protocol} ${port.port}`;
+    const key = keyOf(port);
     const found = byPort.get(key) ?? { port, endpoints: new Map(), places: new Set() };
     for (const endpoint of used) found.endpoints.set(socketName(endpoint), endpoint);
     for (const place of port.matchAddresses ?? [""]) found.places.add(place);

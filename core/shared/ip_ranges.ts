@@ -39,7 +39,10 @@ export function renderIpRange(range: IpRange): string {
 
 /** Canonical form of an address, so that equal addresses have equal texts; `undefined` if `text` is no address. */
 export function canonicalIp(text: string): string | undefined {
-  const range = text.includes("/") ? undefined : parseIpRange(text);
+  const address = text.trim();
+  // IPv4 has one form only, and is asked for by the thousand.
+  if (isIPv4(address)) return address;
+  const range = address.includes("/") ? undefined : parseIpRange(address);
   return range && renderAddress(range);
 }
 
