@@ -13,6 +13,7 @@ import {
   ensureManifestsFolder,
   FolderWatches,
   manifestsFolder,
+  pathBelow,
   readManifest,
   removeManifest,
   scanFolder,
@@ -21,9 +22,6 @@ import { ManifestDeployer } from "./manifest_deployer.ts";
 import type { ManifestsOptions, RunningManifests } from "./manifests_options.ts";
 import { writePackagedFiles } from "./packaged_files.ts";
 import { type FileChoice, isDisabled, isSameChoice, selectFiles } from "./select_files.ts";
-
-export type { ManifestSettings, ManifestsOptions, RunningManifests } from "./manifests_options.ts";
-export type { PackagedFile } from "./packaged_files.ts";
 
 /** Starts the deployer. Only the leader may run it. */
 export function startManifests(options: ManifestsOptions): RunningManifests {
@@ -66,6 +64,8 @@ class ManifestController {
   readonly #forced = new Set<string>();
   /** AddOns whose objects are to be compared with the file although the file is unchanged. */
   readonly #repairDue = new Set<string>();
+  /** AddOns that wait for another file to take over what left theirs. */
+  readonly #moving = new Set<string>();
   readonly #said = new Set<string>();
   readonly #changes: ChangeSignal;
 
@@ -122,8 +122,9 @@ class ManifestController {
         work: (addOn) => this.#work(addOn),
         onFailure: (addOn, error) => {
           // What moves from one file to another is no fault, and in place a moment later.
-          const level = isK3slbError(error, "manifest-moving") ? "info" : "warn";
-          this.#options.logger[level](errorMessage(error), { addOn });
+          const isMoving = isK3slbError(error, "manifest-moving");
+          if (isMoving) this.#moving.add(addOn);
+          this.#options.logger[isMoving ? "info" : "warn"](errorMessage(error), { addOn });
         },
       });
       await Promise.all([working, this.#scanLoop(watches)]);
@@ -139,7 +140,7 @@ class ManifestController {
       try {
         await this.#deployer.ensureAddOnKind(this.#signal);
         for (const addOn of await this.#deployer.listAddOns(this.#signal)) {
-          const path = this.#pathBelow(addOn.spec?.source);
+          const path = pathBelow(this.#folder, addOn.spec?.source);
           const { name } = addOn.metadata ?? {};
           if (path === undefined || name === undefined) continue;
           this.#recorded.set(name, addOn);
@@ -220,7 +221,7 @@ class ManifestController {
   async #owner(addOn: string, deployed: readonly FileChoice[]): Promise<FileChoice> {
     const handled = this.#handled.get(addOn)?.path;
     const seen = await this.#deployer.readAddOn(addOn, this.#signal);
-    const source = handled ?? this.#pathBelow(seen?.spec?.source);
+    const source = handled ?? pathBelow(this.#folder, seen?.spec?.source);
     const owner = deployed.find(({ file }) => file.path === source) ?? deployed[0];
     if (owner === undefined) throw new RangeError("No file to choose from");
     for (const { file } of deployed) {
@@ -274,6 +275,8 @@ class ManifestController {
       this.#forced.add(addOn);
       this.#handled.set(addOn, { ...seen, state: "Applied" });
       if (outcome.unblocksOthers) this.#retryFailed(addOn);
+      for (const other of this.#moving) this.#queue.add(other);
+      this.#moving.clear();
     } catch (error) {
       if (!isK3slbError(error, "yaml-invalid") && !isK3slbError(error, "manifest-invalid")) throw error;
       if (ageMs >= 0 && ageMs < FORGIVING_MS) return FORGIVING_RETRY_MS;
@@ -314,7 +317,7 @@ class ManifestController {
     const disabled = choices.filter(({ leftOut }) => leftOut === "Disabled");
     const handled = this.#handled.get(addOn);
     const seen = this.#recorded.get(addOn);
-    const source = handled?.path ?? this.#pathBelow(seen?.spec?.source);
+    const source = handled?.path ?? pathBelow(this.#folder, seen?.spec?.source);
     const { disable, pruneDeletedManifests, server, rescanIntervalMs = RESCAN_INTERVAL_MS } = this.#options.options;
     if (disabled.length > 0 || (source !== undefined && isDisabled(source, disable))) {
       await this.#deployer.remove(addOn, {
@@ -335,11 +338,6 @@ class ManifestController {
     this.#recorded.delete(addOn);
     this.#handled.delete(addOn);
     this.#forced.delete(addOn);
-  }
-
-  #pathBelow(source: string | undefined): string | undefined {
-    const prefix = `${this.#folder}/`;
-    return source?.startsWith(prefix) ? source.slice(prefix.length) : undefined;
   }
 
   #sayOnce(key: string, message: string): void {

@@ -30,6 +30,11 @@ export function manifestsFolder(dataDir: string): string {
   return join(dataDir, "server", "manifests");
 }
 
+/** The part of `source` below `folder`; `undefined` if it is not below. */
+export function pathBelow(folder: string, source: string | undefined): string | undefined {
+  return source?.startsWith(`${folder}/`) ? source.slice(folder.length + 1) : undefined;
+}
+
 /** Makes `folder`, readable for its owner only, if it is missing. */
 export async function ensureManifestsFolder(folder: string): Promise<void> {
   try {

@@ -2,12 +2,10 @@
 import { mkdir, mkdtemp, rm, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import {
-  type ManifestSettings,
-  type PackagedFile,
-  startManifests,
-} from "../../../../core/manifests/manifest_controller.ts";
-import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
+import { startManifests } from "../../../../core/manifests/manifest_controller.ts";
+import type { ManifestSettings } from "../../../../core/manifests/manifests_options.ts";
+import type { PackagedFile } from "../../../../core/manifests/packaged_files.ts";
+import { type Clock, SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { waitUntil } from "../../../support/wait.ts";
 import { FakeCluster, FakeEvents } from "./_fake_cluster.ts";
@@ -20,7 +18,13 @@ export interface Setup {
   readonly dataDir: string;
   write(path: string, content: string): Promise<void>;
   remove(path: string): Promise<void>;
-  run(options?: Partial<ManifestSettings>, packagedFiles?: readonly PackagedFile[]): Run;
+  run(options?: Partial<ManifestSettings>, more?: RunParts): Run;
+}
+
+/** What a run may have instead of the usual. */
+export interface RunParts {
+  readonly packagedFiles?: readonly PackagedFile[];
+  readonly clock?: Clock;
 }
 
 /** A running deployer. */
@@ -48,11 +52,11 @@ export async function withFolder(test: (setup: Setup) => Promise<void>): Promise
         await writeFile(join(folder, path), content);
       },
       remove: (path) => unlink(join(folder, path)),
-      run: (options = {}, packagedFiles = []) => {
+      run: (options = {}, { packagedFiles = [], clock = SYSTEM_CLOCK } = {}) => {
         const ending = new AbortController();
         const { done } = startManifests({
           client: cluster.client(),
-          clock: SYSTEM_CLOCK,
+          clock,
           logger: SILENT_LOGGER,
           events,
           signal: ending.signal,

@@ -55,7 +55,7 @@ for (const state of ["missing", "empty"]) {
       await first.stop();
       await rm(folder, { recursive: true });
       if (state === "empty") await mkdir(folder);
-      run(PRUNING, [{ path: "packaged.yaml", content: configMap("packaged") }]);
+      run(PRUNING, { packagedFiles: [{ path: "packaged.yaml", content: configMap("packaged") }] });
       await untilApplied(cluster, "packaged");
       await write("probe.yaml", configMap("probe"));
       await untilApplied(cluster, "probe");

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { mkdir, rename, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { PackagedFile } from "../../../../core/manifests/manifest_controller.ts";
+import type { PackagedFile } from "../../../../core/manifests/packaged_files.ts";
 import { K3slbError } from "../../../../core/shared/errors.ts";
 import { waitUntil } from "../../../support/wait.ts";
 import { configMap, serverOf, untilApplied, withFolder } from "./_manifest_folder.ts";
@@ -159,7 +159,7 @@ Deno.test("startManifests removes what is disabled: objects, file and AddOn", ()
         variables: { CLUSTER_DNS: "10.43.0.10" },
       },
     ];
-    run({ disable: ["traefik", "sub"] }, packaged);
+    run({ disable: ["traefik", "sub"] }, { packagedFiles: packaged });
     await waitUntil(
       "AddOns gone",
       () => cluster.get("Addon", "traefik") === undefined && cluster.get("Addon", "inner") === undefined,
