@@ -14,8 +14,10 @@ interface Suite {
   readonly isolated: boolean;
   readonly needsBinary: boolean;
   readonly env: Readonly<Record<string, string>>;
-  /** Test files side by side. */
+  /** Test files side by side, in one process. */
   readonly parallel: boolean;
+  /** Isolated files that run at a time; what each prints is shown at its end if there are several. */
+  readonly atOnce: number;
 }
 
 const SUITES: Readonly<Record<string, Suite>> = {
@@ -28,6 +30,8 @@ const SUITES: Readonly<Record<string, Suite>> = {
     isolated: true,
     needsBinary: true,
     tools: ["namespaces"],
+    // They wait more than they work.
+    atOnce: 2,
     env: { K3SLB_WORLD: "memory" },
   }),
   // The same suite on the sources: a fault of one runtime shows as a difference.
@@ -45,7 +49,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
 };
 
 function suite(paths: readonly string[], options: Partial<Omit<Suite, "paths">>): Suite {
-  return { paths, tools: [], isolated: false, needsBinary: false, env: {}, parallel: false, ...options };
+  return { paths, tools: [], isolated: false, needsBinary: false, env: {}, parallel: false, atOnce: 1, ...options };
 }
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -84,17 +88,26 @@ async function main(names: readonly string[]): Promise<number> {
 
 async function runSuite(one: Suite): Promise<Counts> {
   const total: Counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const paths of one.isolated ? one.paths.flatMap(testFiles).map((file) => [file]) : [one.paths]) {
-    const test = ["deno", "test", "-A", "--quiet", ...(one.parallel ? ["--parallel"] : []), ...paths];
-    const { code, output } = await run(one.isolated ? worldCommand(test) : test, { ...one.env, DENO_JOBS: "2" });
-    const match = COUNTS_REGEXP.exec(output);
-    const failed = Number(match?.[2] ?? 0);
-    total.passed += Number(match?.[1] ?? 0);
-    // A run that fails without a failed test (a module that does not load, a leaked process) is a failure too.
-    total.failed += (code !== 0 || !match) && failed === 0 ? 1 : failed;
-    total.skipped += Number(match?.[3] ?? 0);
-  }
+  const waiting = one.isolated ? one.paths.flatMap(testFiles).map((file) => [file]) : [one.paths];
+  const worker = async (): Promise<void> => {
+    for (let paths = waiting.shift(); paths !== undefined; paths = waiting.shift()) {
+      const test = ["deno", "test", "-A", "--quiet", ...(one.parallel ? ["--parallel"] : []), ...paths];
+      const command = one.isolated ? worldCommand(test) : test;
+      const result = await run(command, { ...one.env, DENO_JOBS: "2" }, { showsAtEnd: one.atOnce > 1 });
+      count(result, total);
+    }
+  };
+  await Promise.all(Array.from({ length: one.atOnce }, worker));
   return total;
+}
+
+function count({ code, output }: { readonly code: number; readonly output: string }, total: Counts): void {
+  const match = COUNTS_REGEXP.exec(output);
+  const failed = Number(match?.[2] ?? 0);
+  total.passed += Number(match?.[1] ?? 0);
+  // A run that fails without a failed test (a module that does not load, a leaked process) is a failure too.
+  total.failed += (code !== 0 || !match) && failed === 0 ? 1 : failed;
+  total.skipped += Number(match?.[3] ?? 0);
 }
 
 function testFiles(folder: string): string[] {
@@ -108,10 +121,11 @@ async function must(what: string, command: readonly string[]): Promise<void> {
   if (code !== 0) throw new Error(`Cannot ${what}: "${command.join(" ")}" exits with ${code}`);
 }
 
-/** Runs a command with its output shown as it comes, and kept. `deno` means the one that runs this. */
+/** Runs a command with its output kept and shown, as it comes or at the end. `deno` means the one that runs this. */
 function run(
   command: readonly string[],
   env: Readonly<Record<string, string>>,
+  { showsAtEnd = false }: { readonly showsAtEnd?: boolean } = {},
 ): Promise<{ code: number; output: string }> {
   const [program = "", ...args] = command.map((word) => word === "deno" ? Deno.execPath() : word);
   return new Promise((resolve, reject) => {
@@ -126,11 +140,14 @@ function run(
       stream.setEncoding("utf8");
       stream.on("data", (text: string) => {
         output += text;
-        process.stdout.write(text);
+        if (!showsAtEnd) process.stdout.write(text);
       });
     }
     child.on("error", reject);
-    child.on("close", (code) => resolve({ code: code ?? 1, output }));
+    child.on("close", (code) => {
+      if (showsAtEnd) process.stdout.write(output);
+      resolve({ code: code ?? 1, output });
+    });
   });
 }
 

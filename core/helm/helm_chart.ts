@@ -36,6 +36,7 @@ export const HELM_CHARTS: ResourceType<HelmChart> = {
   kind: "HelmChart",
   plural: "helmcharts",
   namespaced: true,
+  keepsIntegers: true,
 };
 
 export const HELM_CHART_CONFIGS: ResourceType<HelmChartConfig> = {
@@ -44,6 +45,7 @@ export const HELM_CHART_CONFIGS: ResourceType<HelmChartConfig> = {
   kind: "HelmChartConfig",
   plural: "helmchartconfigs",
   namespaced: true,
+  keepsIntegers: true,
 };
 
 /** The chart's name and namespace. */

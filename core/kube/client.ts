@@ -74,7 +74,8 @@ class TransportKubeClient implements KubeClient {
   }
 
   get<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, options: CallOptions = {}): Promise<T> {
-    return this.#call<T>({ method: "GET", action: action("get", type, key), path: objectPath(type, key), options });
+    const about = { action: action("get", type, key), type, path: objectPath(type, key) };
+    return this.#call<T>({ method: "GET", ...about, options });
   }
 
   async list<T extends KubeObject>(type: ResourceType<T>, options: ListOptions = {}): Promise<KubeList<T>> {
@@ -91,6 +92,7 @@ class TransportKubeClient implements KubeClient {
       const page = await this.#call<ListAnswer<T>>({
         method: "GET",
         action: action("list", type, { namespace }),
+        type,
         // A continue token carries the point in time; giving both is an error.
         path: objectPath(type, { namespace }, {
           query: token === undefined ? query : { ...query, resourceVersion: undefined, continue: token },
@@ -135,7 +137,7 @@ class TransportKubeClient implements KubeClient {
     options.onOpen?.();
     for await (const line of stream.lines) {
       if (line.trim() === "") continue;
-      const event = this.#parse<WatchLine<T>>(line, about);
+      const event = this.#parse<WatchLine<T>>(line, { action: about, type });
       if (event.type === "ERROR") {
         throw statusError(event.object as KubeStatus, { action: about, httpStatus: 500 });
       }
@@ -149,6 +151,7 @@ class TransportKubeClient implements KubeClient {
     return this.#call<T>({
       method: "POST",
       action: action("create", type, { namespace, name }),
+      type,
       path: objectPath(type, { namespace }, { query: writeQuery(options) }),
       body: withType(object, type),
       options,
@@ -160,6 +163,7 @@ class TransportKubeClient implements KubeClient {
     return this.#call<T>({
       method: "PUT",
       action: action("update", type, key, options.subresource),
+      type,
       path: objectPath(type, key, { subresource: options.subresource, query: writeQuery(options) }),
       body: withType(object, type),
       options,
@@ -171,6 +175,7 @@ class TransportKubeClient implements KubeClient {
     return this.#call<T>({
       method: "PATCH",
       action: action("patch", type, key, options.subresource),
+      type,
       path: objectPath(type, key, {
         subresource: options.subresource,
         query: { ...writeQuery(options), force: String(options.force ?? true) },
@@ -192,6 +197,7 @@ class TransportKubeClient implements KubeClient {
     return this.#call<T>({
       method: "PATCH",
       action: action("patch", type, key, options.subresource),
+      type,
       path: objectPath(type, key, { subresource: options.subresource, query: writeQuery(options) }),
       contentType: PATCH_CONTENT_TYPES[patch.type],
       body: patch.body,
@@ -256,7 +262,7 @@ class TransportKubeClient implements KubeClient {
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
     if (answer.status >= 200 && answer.status < 300) {
-      return call.isText ? answer.body as A : this.#parse<A>(answer.body, action);
+      return call.isText ? answer.body as A : this.#parse<A>(answer.body, call);
     }
     throw statusError(parseStatus(answer.body), { action, httpStatus: answer.status, body: answer.body });
   }
@@ -273,12 +279,12 @@ class TransportKubeClient implements KubeClient {
     return statusError(parseStatus(body), { action: about, httpStatus: stream.status, body });
   }
 
-  #parse<A>(text: string, about: RequestAction): A {
+  #parse<A>(text: string, { action, type }: Pick<Call, "action" | "type">): A {
     try {
-      return parseJson(text) as A;
+      return (type?.keepsIntegers ? parseJson(text) : JSON.parse(text)) as A;
     } catch {
       throw answerError("garbage", `the answer is not JSON; it starts with ${JSON.stringify(text.slice(0, 60))}`, {
-        action: about,
+        action,
         server: this.#transport.server,
       });
     }
@@ -288,6 +294,8 @@ class TransportKubeClient implements KubeClient {
 interface Call {
   readonly method: string;
   readonly action: RequestAction;
+  /** Of the answer, where that is known. */
+  readonly type?: ResourceType<KubeObject>;
   readonly path: string;
   readonly body?: object;
   readonly contentType?: string;

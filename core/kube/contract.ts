@@ -20,6 +20,8 @@ export interface ResourceType<T extends KubeObject = UnknownObject> {
   readonly namespaced: boolean;
   /** Verbs the server says it has; absent for types that are known beforehand. */
   readonly verbs?: readonly string[];
+  /** Its objects hold values of the user's own: integers that a number can't hold keep their digits. */
+  readonly keepsIntegers?: true;
   readonly _object?: T;
 }
 

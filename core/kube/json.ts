@@ -1,5 +1,6 @@
 // JSON as the API server writes it. Pure.
 // `JSON.parse` rounds integers beyond 2^53, which the API keeps: an id of 18 digits inside a HelmChart's values would reach helm as another one.
+// Only for kinds that can hold such: looking through each text costs more than reading it where the engine interprets.
 import { integerValue } from "../shared/yaml_scalar.ts";
 
 /** Cheap to look for; a text without one has nothing that could be rounded. */

@@ -58,6 +58,20 @@ Deno.test("client.list asks for metadata alone where that is enough", async () =
   ]);
 });
 
+Deno.test("client keeps the digits of large integers in objects of kinds that may have them", async () => {
+  const text = '{"metadata":{"name":"a"},"spec":{"id":9007199254740993}}';
+  await using api = await startLocalApi(({ url }, response) => {
+    if (url.includes("watch")) response.end(`{"type":"ADDED","object":${text}}\n`);
+    else response.end(url.endsWith("/a") ? text : `{"items":[${text}]}`);
+  });
+  using client = openClient(accessTo(api.url));
+  const type = { ...CONFIG_MAPS, keepsIntegers: true } as const;
+  const seen: unknown[] = [await client.get(type, { name: "a" }), ...(await client.list(type)).items];
+  for await (const { object } of client.watch(type, {})) seen.push(object);
+  assert.equal(seen.length, 3);
+  for (const object of seen) assert.match(JSON.stringify(object), /"id":9007199254740993\b/);
+});
+
 Deno.test("client.list puts pages together and gives items their type", async () => {
   await using api = await startLocalApi(({ url }, response) => {
     const isSecond = url.includes("continue=more");
