@@ -226,6 +226,8 @@ class ForwardingLoop {
       this.#warnings = warnings;
       this.#trigger();
     }
+    // Whoever took rules away may do so again in a moment, and writing them anew says nothing of what a look costs.
+    if (repairs.length > 0) return intervalMs;
     return Math.max(intervalMs, Math.min(tookMs * REPAIR_SHARE, MAX_REPAIR_INTERVAL_MS));
   }
 
@@ -294,7 +296,7 @@ const HOST_INTERVAL_MS = 10_000;
 const REPAIR_INTERVAL_MS = 5000;
 /** On a slow or large node the check takes long: it then comes less often, so that it takes no more than a fiftieth of the time. */
 const REPAIR_SHARE = 50;
-const MAX_REPAIR_INTERVAL_MS = 30_000;
+const MAX_REPAIR_INTERVAL_MS = 15_000;
 const CALM_FAILURES = 2;
 
 function programmedKeys(decision: ForwardingDecision, report: ApplyReport): ReadonlySet<string> {

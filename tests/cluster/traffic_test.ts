@@ -9,6 +9,8 @@ import { worldSuite, type WorldTest } from "../support/world_suite.ts";
 
 const FAMILIES = ["IPv4", "IPv6"] as const;
 const PROTOCOLS = ["TCP", "UDP"] as const;
+/** On a slow node the agent looks at its rules less often, every 15 s at least. */
+const LONG_LOOK = { deadlineMs: 30_000 };
 /** After an outage the cluster's own controllers and kubelets wait up to half a minute before they ask again. */
 const CLUSTER_RETURNS = { deadlineMs: 90_000 };
 
@@ -232,7 +234,11 @@ if (await enterWorld(import.meta.url)) {
       try {
         equal((await world.client.ns.request(request)).outcome, "answer");
         await flushRules(world, "node1");
-        await world.waitForAnswer(world.client, request);
+        await waitUntil(
+          "the rules to be there again",
+          async () => (await world.client.ns.request(request)).outcome === "answer",
+          { ...LONG_LOOK, explain: () => world.logs() },
+        );
       } finally {
         await repairApi();
       }

@@ -19,6 +19,8 @@ export class FakeDataplane implements Dataplane {
   applies = 0;
   /** Told each plan that the kernel now has. */
   onApply: ((plan: ForwardingPlan) => void) | undefined;
+  /** Called while rules that were lost are put back. */
+  onMend: (() => void) | undefined;
   #busy = false;
 
   async apply(plan: ForwardingPlan): Promise<ApplyReport> {
@@ -41,6 +43,7 @@ export class FakeDataplane implements Dataplane {
   async repair(): Promise<RepairReport> {
     await this.#alone();
     const repairs = this.flushed ? ["Put back the jump from PREROUTING"] : [];
+    if (this.flushed) this.onMend?.();
     this.flushed = false;
     return { repairs, warnings: this.warnings };
   }

@@ -45,6 +45,11 @@ export class ManualClock implements Clock {
     });
   }
 
+  /** Time that work takes: timers that were due meanwhile come later. */
+  work(durationMs: number): void {
+    this.#elapsedMs += durationMs;
+  }
+
   /** Moves time on, timer by timer, and lets what each of them starts run. */
   async advance(durationMs: number): Promise<void> {
     const endMs = this.#elapsedMs + durationMs;

@@ -90,6 +90,20 @@ const CASES: readonly LoopCase[] = [
     },
   },
   {
+    name: "rules that are flushed again are mended as soon, however long it took to write them",
+    test: async (bench) => {
+      putWeb(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      bench.dataplane.onMend = () => bench.clock.work(2000);
+      for (let i = 0; i < 3; i++) {
+        bench.dataplane.flushed = true;
+        await bench.clock.advance(7000);
+        assert.equal(bench.dataplane.flushed, false, `flush ${i + 1}`);
+      }
+    },
+  },
+  {
     name: "rules of one family that are written late open the gate as soon as they are there",
     test: async (bench) => {
       putWeb(bench);
