@@ -51,8 +51,24 @@ export async function ensureManifestsFolder(folder: string): Promise<void> {
 /**
  * Every file below `folder`. Of symlinked folders only those at the top are followed, as in K3s. What vanishes during the
  * scan is left out; a missing `folder` counts as empty.
+ *
+ * Where something goes, or is replaced, between two looks at it, all is looked at again: what a lost mount had would not be seen, and
+ * nothing would say why.
  */
 export async function scanFolder(folder: string): Promise<FolderScan> {
+  for (let tries = 1;; tries++) {
+    const { isSteady, ...scan } = await scanOnce(folder);
+    if (isSteady) return scan;
+    if (tries >= MAX_SCANS) {
+      return { ...scan, problems: [...scan.problems, `Cannot look at "${folder}": its folders change without end`] };
+    }
+  }
+}
+
+const MAX_SCANS = 5;
+
+async function scanOnce(folder: string): Promise<FolderScan & { readonly isSteady: boolean }> {
+  let isSteady = true;
   const files: SeenFile[] = [];
   const folders = new Map<string, string>();
   const problems: string[] = [];
@@ -60,10 +76,14 @@ export async function scanFolder(folder: string): Promise<FolderScan> {
   for (let current = pending.pop(); current !== undefined; current = pending.pop()) {
     const { path, viaSymlink } = current;
     const absolute = join(folder, path);
+    const told = problems.length;
     const place = await orGone(stat(absolute), absolute, problems);
     const entries = await orGone(readdir(absolute, { withFileTypes: true }), absolute, problems);
-    if (place === undefined || entries === undefined) continue;
-    folders.set(absolute, `${place.dev}:${place.ino}`);
+    if (place === undefined || entries === undefined) {
+      if (problems.length === told && path !== "") isSteady = false;
+      continue;
+    }
+    folders.set(absolute, identityOf(place));
     for (const entry of entries) {
       const entryPath = path === "" ? entry.name : `${path}/${entry.name}`;
       if (entry.name.startsWith(".")) continue;
@@ -72,12 +92,13 @@ export async function scanFolder(folder: string): Promise<FolderScan> {
         continue;
       }
       const linked = entry.isSymbolicLink();
-      const told = problems.length;
+      const toldBefore = problems.length;
       const info = await orGone(stat(join(folder, entryPath)), join(folder, entryPath), problems);
       if (info === undefined) {
-        if (linked && problems.length === told && await isThere(join(folder, entryPath))) {
+        if (linked && problems.length === toldBefore && await isThere(join(folder, entryPath))) {
           problems.push(`Cannot look at "${join(folder, entryPath)}": what the symlink names is not there`);
         }
+        if (problems.length === toldBefore) isSteady = false;
         continue;
       }
       if (info.isDirectory()) {
@@ -93,7 +114,15 @@ export async function scanFolder(folder: string): Promise<FolderScan> {
       });
     }
   }
-  return { files, folders, problems };
+  for (const [path, identity] of folders) {
+    const now = await orUndefined(stat(path));
+    if (now === undefined || identityOf(now) !== identity) isSteady = false;
+  }
+  return { files, folders, problems, isSteady };
+}
+
+function identityOf({ dev, ino }: { readonly dev: number; readonly ino: number }): string {
+  return `${dev}:${ino}`;
 }
 
 async function isThere(path: string): Promise<boolean> {

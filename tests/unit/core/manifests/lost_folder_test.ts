@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { scanFolder } from "../../../../core/manifests/manifest_dir.ts";
 import { waitUntil } from "../../../support/wait.ts";
 import { configMap, untilApplied, withFolder } from "./_manifest_folder.ts";
 
@@ -44,6 +45,27 @@ Deno.test("startManifests keeps the objects of files behind a symlink that leads
     await rename(join(dataDir, "away"), join(dataDir, "mount"));
     await waitUntil("the deleted file's object to go", () => cluster.get("ConfigMap", "gone") === undefined);
     assert.deepEqual(["app", "one"].map((name) => cluster.get("ConfigMap", name) !== undefined), [true, true]);
+  }));
+
+Deno.test("scanFolder sees what is behind a symlink or says that it can't, however often that goes and comes", () =>
+  withFolder(async ({ dataDir, folder }) => {
+    const [here, away] = [join(dataDir, "mount"), join(dataDir, "away")];
+    await mkdir(join(here, "apps/sub"), { recursive: true });
+    await writeFile(join(here, "apps/sub/app.yaml"), configMap("app"));
+    await symlink(join(here, "apps"), join(folder, "apps"));
+    let isDone = false;
+    const moving = (async () => {
+      while (!isDone) {
+        await rename(here, away);
+        await rename(away, here);
+      }
+    })();
+    for (let i = 0; i < 500; i++) {
+      const { files, problems } = await scanFolder(folder);
+      assert.ok(files.length === 1 || problems.length > 0, `scan ${i}`);
+    }
+    isDone = true;
+    await moving;
   }));
 
 for (const state of ["missing", "empty"]) {
