@@ -47,13 +47,17 @@ export * from "./core/kube/contract.ts";
 export { isConflict, isForbidden, isNotFound } from "./core/kube/errors.ts";
 export { loadKubeconfig, type LoadKubeconfigOptions } from "./core/kube/kubeconfig.ts";
 
-export { type AgentParts, type AgentPass, runAgent } from "./node_agent/agent.ts";
+export { type AgentParts, runAgent } from "./node_agent/loop/agent.ts";
 export { type AgentOptions } from "./node_agent/agent_options.ts";
-export { cleanUp, type CleanUpOptions, type CleanUpReport } from "./node_agent/cleanup.ts";
-export { createDataplane, type DataplaneHost, type DataplaneOptions } from "./node_agent/dataplane.ts";
+export { cleanUp, type CleanUpOptions, type CleanUpReport } from "./node_agent/rules/cleanup.ts";
+export { createDataplane, type DataplaneHost, type DataplaneOptions } from "./node_agent/rules/dataplane.ts";
 export * from "./node_agent/dataplane_contract.ts";
-export { desiredRuleSet } from "./node_agent/desired_ruleset.ts";
-export { type ForwardingDecision, forwardingDecision, type ForwardingFacts } from "./node_agent/forwarding_plan.ts";
-export { createHostPorts, type HostPorts, type HostPortsOptions } from "./node_agent/host_ports.ts";
-export { DEFAULT_MARK_BITS, parseMarkBits } from "./node_agent/parse_mark_bits.ts";
-export { renderRuleSet } from "./node_agent/render_restore.ts";
+export { desiredRuleSet } from "./node_agent/rules/desired_ruleset.ts";
+export {
+  type ForwardingDecision,
+  forwardingDecision,
+  type ForwardingFacts,
+} from "./node_agent/loop/forwarding_plan.ts";
+export { createHostPorts, type HostPorts, type HostPortsOptions } from "./node_agent/host/host_ports.ts";
+export { DEFAULT_MARK_BITS, parseMarkBits } from "./node_agent/rules/parse_mark_bits.ts";
+export { renderRuleSet } from "./node_agent/rules/render_restore.ts";

@@ -2,11 +2,12 @@
 import type { KubeClient } from "../core/kube/contract.ts";
 import { SYSTEM_CLOCK } from "../core/runtime/clock.ts";
 import { errorMessage } from "../core/shared/errors.ts";
-import { cleanUp, type CleanUpOptions } from "../node_agent/cleanup.ts";
-import { createDataplane } from "../node_agent/dataplane.ts";
+import { cleanUp, type CleanUpOptions } from "../node_agent/rules/cleanup.ts";
+import { createDataplane } from "../node_agent/rules/dataplane.ts";
 import { agentNodeName, connectAgent } from "./agent_process.ts";
 import { buildInfo } from "./build_info.ts";
-import { type CommandContext, defineCommand, EXIT_OK } from "./command.ts";
+import { type CommandContext, defineCommand } from "./command.ts";
+import { EXIT_OK } from "./exit_codes.ts";
 import { CONFIG_FLAG, DATAPLANE_FLAGS, KUBECONFIG_FLAG, LOG_FLAGS, NODE_NAME_FLAG } from "./flags.ts";
 import { type GivenIdentity, givenIdentity } from "./given_identity.ts";
 

@@ -9,10 +9,10 @@ import { readHostFacts } from "../core/node_identity/host_facts.ts";
 import type { Clock } from "../core/runtime/clock.ts";
 import { isAbort } from "../core/shared/errors.ts";
 import type { Logger } from "../core/shared/log.ts";
-import { runAgent } from "../node_agent/agent.ts";
+import { runAgent } from "../node_agent/loop/agent.ts";
 import type { AgentOptions } from "../node_agent/agent_options.ts";
-import { createDataplane } from "../node_agent/dataplane.ts";
-import { createHostPorts } from "../node_agent/host_ports.ts";
+import { createDataplane } from "../node_agent/rules/dataplane.ts";
+import { createHostPorts } from "../node_agent/host/host_ports.ts";
 
 /** The agent's surroundings. */
 export interface AgentProcessParts {

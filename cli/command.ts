@@ -43,10 +43,3 @@ export interface Command<Flags extends readonly Flag[] = readonly Flag[]> {
 export function defineCommand<const Flags extends readonly Flag[]>(command: Command<Flags>): Command {
   return command;
 }
-
-/** Everything went well. */
-export const EXIT_OK = 0;
-/** Something failed while running. */
-export const EXIT_FAILURE = 1;
-/** The command was called in a wrong way. */
-export const EXIT_USAGE = 2;

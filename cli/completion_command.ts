@@ -1,6 +1,7 @@
 // `k3slb completion`.
 import { K3slbError } from "../core/shared/errors.ts";
-import { type Command, defineCommand, EXIT_OK } from "./command.ts";
+import { type Command, defineCommand } from "./command.ts";
+import { EXIT_OK } from "./exit_codes.ts";
 import { nearestName } from "./nearest_name.ts";
 import { renderCompletion, SHELLS } from "./output/render_completion.ts";
 

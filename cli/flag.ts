@@ -1,5 +1,5 @@
 // What a flag is: one value that a command can be told by flag, environment variable or config file, and the type of its result.
-// The flags themselves are in flags.ts; how sources are put in order is in resolve_settings.ts.
+// The flags themselves are in flags.ts; how sources are put in order is in resolve_settings.ts. Pure.
 
 interface FlagBase {
   /** Name in kebab-case; also the key in config files, and `K3SLB_` plus this name in capitals is its environment variable. */

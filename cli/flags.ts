@@ -4,7 +4,7 @@
 import { KLIPPER_HELM_IMAGE, KLIPPER_LB_IMAGE, PAUSE_IMAGE } from "../core/packaged/versions.ts";
 import { DEFAULT_LB_CLASS, DEFAULT_SERVICELB_NAMESPACE } from "../core/service_lb/labels.ts";
 import { LOG_LEVELS } from "../core/shared/log.ts";
-import { DEFAULT_MARK_BITS } from "../node_agent/parse_mark_bits.ts";
+import { DEFAULT_MARK_BITS } from "../node_agent/rules/parse_mark_bits.ts";
 import {
   checkAddressAndPort,
   checkDnsLabel,

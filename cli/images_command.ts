@@ -2,7 +2,8 @@
 import { type ClusterVersion, parseClusterVersion } from "../core/packaged/cluster_version.ts";
 import { artifactsOf } from "../core/packaged/images.ts";
 import { stringifyYaml } from "../core/shared/yaml.ts";
-import { defineCommand, EXIT_OK } from "./command.ts";
+import { defineCommand } from "./command.ts";
+import { EXIT_OK } from "./exit_codes.ts";
 import type { Flag } from "./flag.ts";
 import { CONFIG_FLAG, LOG_FLAGS, OUTPUT_FLAG, SERVER_FLAGS } from "./flags.ts";
 import { renderRows } from "./output/render_rows.ts";

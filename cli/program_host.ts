@@ -2,7 +2,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import process from "node:process";
 import { errorMessage } from "../core/shared/errors.ts";
-import { EXIT_FAILURE } from "./command.ts";
+import { EXIT_FAILURE } from "./exit_codes.ts";
 
 /** The process as commands see it. */
 export interface ProgramHost {

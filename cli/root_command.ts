@@ -1,7 +1,8 @@
 // From the command line to an exit code: finds the command, resolves its settings, runs it, prints what failed.
 import { isAbort, isK3slbError } from "../core/shared/errors.ts";
 import { createLogger, type LogFormat, type Logger, type LogLevel } from "../core/shared/log.ts";
-import { type Command, EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./command.ts";
+import type { Command } from "./command.ts";
+import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./exit_codes.ts";
 import { COMMANDS } from "./commands.ts";
 import { envNames, type Flag, ownEnvName, type Settings } from "./flag.ts";
 import { type Invocation, readCommandLine } from "./command_line.ts";

@@ -1,6 +1,7 @@
 // `k3slb version`.
 import { versionInfo } from "./build_info.ts";
-import { defineCommand, EXIT_OK } from "./command.ts";
+import { defineCommand } from "./command.ts";
+import { EXIT_OK } from "./exit_codes.ts";
 import { OUTPUT_FLAG } from "./flags.ts";
 import { renderRecord } from "./output/render_record.ts";
 

@@ -16,13 +16,13 @@ import {
   type PlanSettings,
 } from "./chart_plan.ts";
 import type { ChartView } from "./chart_view.ts";
-import { whyIgnored } from "./check_chart.ts";
-import { marked } from "./desired_objects.ts";
+import { whyIgnored } from "./releases/check_chart.ts";
+import { marked } from "./jobs/desired_objects.ts";
 import { chartKey, HELM_CHARTS, type HelmChart, type HelmChartConfig } from "./helm_chart.ts";
 import type { HelmOptions } from "./helm_options.ts";
-import { type ChartState, helmStatus, isSameStatus } from "./helm_status.ts";
-import { JobFailures } from "./job_log.ts";
-import { attemptOf, hashOf, isComplete, resumePatch } from "./job_state.ts";
+import { type ChartState, helmStatus, isSameStatus } from "./releases/helm_status.ts";
+import { JobFailures } from "./jobs/job_log.ts";
+import { attemptOf, hashOf, isComplete, resumePatch } from "./jobs/job_state.ts";
 import {
   ATTEMPT_ANNOTATION,
   bindingName,
@@ -35,12 +35,12 @@ import {
   serviceAccountName,
   valuesSecretName,
 } from "./names.ts";
-import { latestRelease, type Release, releaseSelector } from "./release.ts";
+import { latestRelease, type Release, releaseSelector } from "./releases/release.ts";
 import type { SecretWatches } from "./secret_watches.ts";
-import { removeObject, SetWriter } from "./set_writer.ts";
-import { StaticCharts } from "./static_charts.ts";
-import { mountedSecrets } from "./values_files.ts";
-import { ValuesWarnings } from "./values_warnings.ts";
+import { removeObject, SetWriter } from "./values/set_writer.ts";
+import { StaticCharts } from "./releases/static_charts.ts";
+import { mountedSecrets } from "./values/values_files.ts";
+import { ValuesWarnings } from "./values/values_warnings.ts";
 
 /** Longest release name in a label. */
 const MAX_LABEL_LENGTH = 63;

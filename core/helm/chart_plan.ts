@@ -3,19 +3,19 @@
 // has the list. A decision depends on the configuration's hash, the Job and the release alone, so each pass can be the first one.
 import type { EventContent } from "../kube/events.ts";
 import type { Job, Pod } from "../kube/types.ts";
-import { chartProblems } from "./check_chart.ts";
-import { releaseHash } from "./config_hash.ts";
-import { desiredJob, type JobFacts, type JobSettings } from "./desired_job.ts";
-import { desiredObjects, type SetObject } from "./desired_objects.ts";
+import { chartProblems } from "./releases/check_chart.ts";
+import { releaseHash } from "./values/config_hash.ts";
+import { desiredJob, type JobFacts, type JobSettings } from "./jobs/desired_job.ts";
+import { desiredObjects, type SetObject } from "./jobs/desired_objects.ts";
 import { chartKey } from "./helm_chart.ts";
-import type { ChartState } from "./helm_status.ts";
-import { type JobLook, jobObstacle, type Obstacle, podsLeft } from "./job_obstacle.ts";
-import { attemptOf, hashOf, isComplete, isFailed, isHelmRunning, retryDelayMs } from "./job_state.ts";
-import { releasePolicy } from "./merge_config.ts";
+import type { ChartState } from "./releases/helm_status.ts";
+import { type JobLook, jobObstacle, type Obstacle, podsLeft } from "./jobs/job_obstacle.ts";
+import { attemptOf, hashOf, isComplete, isFailed, isHelmRunning, retryDelayMs } from "./jobs/job_state.ts";
+import { releasePolicy } from "./values/merge_config.ts";
 import { ATTEMPT_ANNOTATION, CONFIG_HASH_ANNOTATION, type JobAction, jobName } from "./names.ts";
-import type { Release } from "./release.ts";
-import { sourceDescription } from "./source_description.ts";
-import { missingSecrets } from "./values_files.ts";
+import type { Release } from "./releases/release.ts";
+import { sourceDescription } from "./releases/source_description.ts";
+import { missingSecrets } from "./values/values_files.ts";
 
 /** Settings of the planner. */
 export interface PlanSettings extends JobSettings {

@@ -1,5 +1,5 @@
 // What the rest of the program needs of a Kubernetes API server: one small interface, implemented once over HTTPS.
-// Semantics are those of the API itself (https://kubernetes.io/docs/reference/using-api/api-concepts/).
+// Semantics are those of the API itself (https://kubernetes.io/docs/reference/using-api/api-concepts/). Pure.
 import type { KubeObject, UnknownObject } from "./types.ts";
 
 /** The name under which this program owns fields in server-side apply and in updates. */

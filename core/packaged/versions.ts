@@ -1,4 +1,4 @@
-// Every version that this program brings along: images and charts, and for which Kubernetes. Nothing else pins any.
+// Every version that this program brings along: images and charts, and for which Kubernetes. Nothing else pins any. Pure.
 // Chart and CRD chart of one line were published together (releases of traefik/traefik-helm-chart: 40.0.0 with CRDs 1.18.0);
 // images are the ones that K3s ships with the same chart. Chart 22 and later need Kubernetes 1.22.
 

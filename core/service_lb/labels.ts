@@ -1,5 +1,5 @@
 // Every name that the load balancer puts on, or reads from, Kubernetes objects. Labels, annotations and Events that K3s has
-// keep K3s's names (k3s `pkg/cloudprovider/servicelb.go`); names under `k3slb.io/` are this program's own.
+// keep K3s's names (k3s `pkg/cloudprovider/servicelb.go`); names under `k3slb.io/` are this program's own. Pure.
 
 /** On pods and DaemonSets: the Service they serve. */
 export const SERVICE_NAME_LABEL = "svccontroller.k3s.cattle.io/svcname";

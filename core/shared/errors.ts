@@ -1,5 +1,5 @@
 // The one error class for everything an operator can see. Programmer mistakes use TypeError and RangeError.
-// Style of messages: upper-case start, no final period, quoted values, what failed and why; the hint says what to do.
+// Style of messages: upper-case start, no final period, quoted values, what failed and why; the hint says what to do. Pure.
 
 /** What a {@linkcode K3slbError} is made of. */
 export interface K3slbErrorOptions {

@@ -1,10 +1,10 @@
 // What it takes to bring rules into the kernel, as the agent does it: a plan goes into `Dataplane.apply`, and it is in the kernel when that
 // resolves. Every Service has 10 endpoints, half of them on the node.
 import { readFileSync, rmSync } from "node:fs";
-import { createDataplane } from "../../node_agent/dataplane.ts";
+import { createDataplane } from "../../node_agent/rules/dataplane.ts";
 import type { Dataplane, ForwardedPort, ForwardingPlan } from "../../node_agent/dataplane_contract.ts";
-import { createExec } from "../../node_agent/exec.ts";
-import { DEFAULT_MARK_BITS } from "../../node_agent/parse_mark_bits.ts";
+import { createExec } from "../../node_agent/host/exec.ts";
+import { DEFAULT_MARK_BITS } from "../../node_agent/rules/parse_mark_bits.ts";
 import { SILENT_LOGGER } from "../../core/shared/log.ts";
 import { Netns } from "../support/netns.ts";
 import { portOf } from "../support/netns_dataplane.ts";

@@ -5,7 +5,7 @@ import { SERVED_CONDITION } from "../../core/service_lb/labels.ts";
 import type { PeerAnswer } from "../support/netns.ts";
 import type { World } from "../support/world.ts";
 import type { TestNamespace } from "../support/world_objects.ts";
-import { expect } from "./scene.ts";
+import { expect } from "./story.ts";
 
 /** The stage; numbers for the closing line are counted on it. */
 export interface Stage {

@@ -2,7 +2,7 @@
 // restore is all or nothing per table, a jump to a missing chain and the deletion of a used one fail, as the kernel has it.
 import { K3slbError } from "../../core/shared/errors.ts";
 import type { IpFamily } from "../../core/shared/ip.ts";
-import type { Iptables, IptablesProgram } from "../../node_agent/iptables.ts";
+import type { Iptables, IptablesProgram } from "../../node_agent/host/iptables.ts";
 
 const BUILTIN: Readonly<Record<string, readonly string[]>> = {
   nat: ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"],

@@ -1,9 +1,9 @@
 // The data plane of a node made of a namespace: its tools run inside it.
-import { createDataplane } from "../../node_agent/dataplane.ts";
-import type { DataplaneHost, DataplaneOptions } from "../../node_agent/dataplane.ts";
+import { createDataplane } from "../../node_agent/rules/dataplane.ts";
+import type { DataplaneHost, DataplaneOptions } from "../../node_agent/rules/dataplane.ts";
 import type { Dataplane, ForwardedPort } from "../../node_agent/dataplane_contract.ts";
-import { createExec } from "../../node_agent/exec.ts";
-import { DEFAULT_MARK_BITS } from "../../node_agent/parse_mark_bits.ts";
+import { createExec } from "../../node_agent/host/exec.ts";
+import { DEFAULT_MARK_BITS } from "../../node_agent/rules/parse_mark_bits.ts";
 import { SILENT_LOGGER } from "../../core/shared/log.ts";
 import type { Netns } from "./netns.ts";
 

@@ -2,9 +2,9 @@
 // A rule that it does not know makes it throw, so no rule is overlooked. Chance and affinity have more than one outcome: all are returned.
 import type { IpFamily, Protocol } from "../../core/shared/ip.ts";
 import { ipRangeContains, parseIpRange } from "../../core/shared/ip_ranges.ts";
-import { parseSave } from "../../node_agent/parse_save.ts";
-import { CHANCE_UNITS } from "../../node_agent/render_rule.ts";
-import type { MarkBits, Match, Rule } from "../../node_agent/ruleset.ts";
+import { parseSave } from "./parse_save.ts";
+import { CHANCE_UNITS } from "../../node_agent/rules/render_rule.ts";
+import type { MarkBits, Match, Rule } from "../../node_agent/rules/ruleset.ts";
 
 /** A first packet to an address of the node. */
 export interface Packet {

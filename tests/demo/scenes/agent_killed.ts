@@ -2,7 +2,8 @@
 import { NODES } from "../../../core/kube/resources.ts";
 import { FORWARDING_CONDITION } from "../../../core/service_lb/labels.ts";
 import { waitUntil } from "../../support/wait.ts";
-import { expect, scene } from "../scene.ts";
+import { scene } from "../scene.ts";
+import { expect } from "../story.ts";
 import { ask, describeTarget, LOOK, milliseconds, type Stage, targetsOf } from "../stage.ts";
 
 interface KillFacts {

@@ -1,5 +1,6 @@
 // Scene: connections to every address of every Service, the pods that answered, the client address that each pod saw.
-import { expect, scene } from "../scene.ts";
+import { scene } from "../scene.ts";
+import { expect } from "../story.ts";
 import { ask, ingressIps, listServices, nodeOfPod, type Stage, type Target, targetsOf, whoIs } from "../stage.ts";
 
 interface AnswerFacts {

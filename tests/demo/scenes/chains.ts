@@ -1,6 +1,7 @@
 // Scene: what a node's kernel has for one Service, as iptables-save prints it. What each chain is for: ARCHITECTURE.md, "The life of a packet".
 import type { Cell } from "../render_text.ts";
-import { expect, scene } from "../scene.ts";
+import { scene } from "../scene.ts";
+import { expect } from "../story.ts";
 import { targetsOf } from "../stage.ts";
 
 interface RuleGroup {

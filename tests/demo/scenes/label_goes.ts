@@ -1,7 +1,8 @@
 // Scene: a node loses the label of a Service's pool, and gets it back.
 import { POOL_LABEL } from "../../../core/service_lb/labels.ts";
 import { waitUntil } from "../../support/wait.ts";
-import { expect, scene } from "../scene.ts";
+import { scene } from "../scene.ts";
+import { expect } from "../story.ts";
 import { ask, ingressIps, LOOK, milliseconds, type Stage, type Target, targetsOf, tryToAsk } from "../stage.ts";
 import { POOL, POOLED_SERVICE } from "./services.ts";
 

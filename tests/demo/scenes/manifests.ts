@@ -7,7 +7,8 @@ import { CONFIG_MAPS } from "../../../core/kube/resources.ts";
 import type { Service } from "../../../core/kube/types.ts";
 import { ADD_ON_NAMESPACE, ADD_ONS, addOnNameOf, KINDS_ANNOTATION, parseKinds } from "../../../core/manifests/addon.ts";
 import { waitUntil } from "../../support/wait.ts";
-import { expect, scene } from "../scene.ts";
+import { scene } from "../scene.ts";
+import { expect } from "../story.ts";
 import { ask, ingressIps, LOOK, milliseconds, type Stage, targetsOf, tryToAsk } from "../stage.ts";
 
 interface FileFacts {

@@ -5,7 +5,8 @@ import { CHART_LABEL, jobName } from "../../../core/helm/names.ts";
 import { CONFIG_MAPS, DEPLOYMENTS, JOBS, PODS, SERVICES } from "../../../core/kube/resources.ts";
 import { COREDNS_CONFIG_MAP, NODE_HOSTS_KEY } from "../../../core/packaged/coredns.ts";
 import { waitUntil } from "../../support/wait.ts";
-import { expect, scene } from "../scene.ts";
+import { scene } from "../scene.ts";
+import { expect } from "../story.ts";
 import type { Stage } from "../stage.ts";
 
 interface PackagedFacts {

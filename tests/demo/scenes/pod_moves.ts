@@ -1,6 +1,7 @@
 // Scene: a Service's only pod is replaced by one on another node while the client goes on connecting.
 import { waitUntil } from "../../support/wait.ts";
-import { expect, scene } from "../scene.ts";
+import { scene } from "../scene.ts";
+import { expect } from "../story.ts";
 import { milliseconds, type Target, targetsOf, tryToAsk } from "../stage.ts";
 import { RIVALS, STOP_AFTER_MS } from "./services.ts";
 

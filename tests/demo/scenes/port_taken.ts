@@ -1,6 +1,7 @@
 // Scene: a Service whose port an older one has: why it is Pending, and what happens when the older one goes.
 import { waitUntil } from "../../support/wait.ts";
-import { expect, scene } from "../scene.ts";
+import { scene } from "../scene.ts";
+import { expect } from "../story.ts";
 import { ask, ingressIps, LOOK, milliseconds, servedCondition, targetsOf } from "../stage.ts";
 import { RIVALS } from "./services.ts";
 

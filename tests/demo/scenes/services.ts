@@ -3,7 +3,8 @@ import type { Service } from "../../../core/kube/types.ts";
 import { POOL_LABEL } from "../../../core/service_lb/labels.ts";
 import { waitUntil } from "../../support/wait.ts";
 import type { ServiceWish } from "../../support/world_objects.ts";
-import { expect, scene } from "../scene.ts";
+import { scene } from "../scene.ts";
+import { expect } from "../story.ts";
 import {
   ingressIps,
   listServices,

@@ -5,8 +5,8 @@ import {
   MATCH_INTERFACES_ANNOTATION,
   SOURCE_RANGES_ANNOTATION,
 } from "../../../core/service_lb/labels.ts";
-import { forwardingDecision, type ForwardingFacts } from "../../../node_agent/forwarding_plan.ts";
-import { parseReservedPorts } from "../../../node_agent/reserved_ports.ts";
+import { forwardingDecision, type ForwardingFacts } from "../../../node_agent/loop/forwarding_plan.ts";
+import { parseReservedPorts } from "../../../node_agent/loop/reserved_ports.ts";
 import { CLOSED, EMPTY, frozen, web } from "./_facts.ts";
 import { endpoint, NODE, pod, port, service, slice } from "./_objects.ts";
 

@@ -1,14 +1,14 @@
 // Faults of helm-controller v0.17.9 and klipper-helm that a plan must not have, each by what went wrong there.
 import assert from "node:assert/strict";
 import { type ChartPlan, planDelete, planInstall } from "../../../../core/helm/chart_plan.ts";
-import { chartProblems, chartWarnings, whyIgnored } from "../../../../core/helm/check_chart.ts";
-import { releaseHash } from "../../../../core/helm/config_hash.ts";
-import { desiredJob } from "../../../../core/helm/desired_job.ts";
-import { helmStatus, isSameStatus } from "../../../../core/helm/helm_status.ts";
-import { hashOf, isHelmRunning, latestFailure } from "../../../../core/helm/job_state.ts";
-import { releasePolicy } from "../../../../core/helm/merge_config.ts";
+import { chartProblems, chartWarnings, whyIgnored } from "../../../../core/helm/releases/check_chart.ts";
+import { releaseHash } from "../../../../core/helm/values/config_hash.ts";
+import { desiredJob } from "../../../../core/helm/jobs/desired_job.ts";
+import { helmStatus, isSameStatus } from "../../../../core/helm/releases/helm_status.ts";
+import { hashOf, isHelmRunning, latestFailure } from "../../../../core/helm/jobs/job_state.ts";
+import { releasePolicy } from "../../../../core/helm/values/merge_config.ts";
 import { bindingName } from "../../../../core/helm/names.ts";
-import type { Release } from "../../../../core/helm/release.ts";
+import type { Release } from "../../../../core/helm/releases/release.ts";
 import type { Job, Pod } from "../../../../core/kube/types.ts";
 import { chartWith, factsWith, jobAfter, podIn, SETTINGS } from "./fixtures.ts";
 

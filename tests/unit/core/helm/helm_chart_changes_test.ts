@@ -1,8 +1,8 @@
 // What the controller makes of changes beside the chart: its HelmChartConfig, Secrets with values, releases of both drivers.
 import assert from "node:assert/strict";
-import { releaseHash } from "../../../../core/helm/config_hash.ts";
+import { releaseHash } from "../../../../core/helm/values/config_hash.ts";
 import { HELM_CHART_CONFIGS } from "../../../../core/helm/helm_chart.ts";
-import { hashOf } from "../../../../core/helm/job_state.ts";
+import { hashOf } from "../../../../core/helm/jobs/job_state.ts";
 import { CONFIG_MAPS, SECRETS } from "../../../../core/kube/resources.ts";
 import type { Job } from "../../../../core/kube/types.ts";
 import { testChart } from "../../../support/helm_charts.ts";

@@ -1,14 +1,14 @@
 // The small pure rules of the Helm controller: set, durations, YAML, log lines, archives, unknown values, generated types.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { chartFiles } from "../../../../core/helm/chart_archive.ts";
+import { chartFiles } from "../../../../core/helm/releases/chart_archive.ts";
 import { HELM_CHART_CONFIG_CRD, HELM_CHART_CRD } from "../../../../core/helm/crds.ts";
-import { formatGoDuration, parseGoDuration } from "../../../../core/helm/go_duration.ts";
-import { failureLine } from "../../../../core/helm/job_failure.ts";
-import { latestRelease } from "../../../../core/helm/release.ts";
-import { setArguments } from "../../../../core/helm/set_values.ts";
-import { sourceDescription } from "../../../../core/helm/source_description.ts";
-import { compareKeys, renderValuesYaml } from "../../../../core/helm/values_yaml.ts";
+import { formatGoDuration, parseGoDuration } from "../../../../core/helm/jobs/go_duration.ts";
+import { failureLine } from "../../../../core/helm/jobs/job_failure.ts";
+import { latestRelease } from "../../../../core/helm/releases/release.ts";
+import { setArguments } from "../../../../core/helm/values/set_values.ts";
+import { sourceDescription } from "../../../../core/helm/releases/source_description.ts";
+import { compareKeys, renderValuesYaml } from "../../../../core/helm/values/values_yaml.ts";
 import { parseJson } from "../../../../core/kube/json.ts";
 import { parseYaml } from "../../../../core/shared/yaml.ts";
 import { testChart } from "../../../support/helm_charts.ts";

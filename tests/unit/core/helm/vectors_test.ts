@@ -1,12 +1,12 @@
 // The plans against what helm-controller v0.17.9 does with the same input. What differs is listed with its reason, and must differ.
 import assert from "node:assert/strict";
 import { type ChartPlan, planDelete, planInstall } from "../../../../core/helm/chart_plan.ts";
-import { whyIgnored } from "../../../../core/helm/check_chart.ts";
+import { whyIgnored } from "../../../../core/helm/releases/check_chart.ts";
 import type { HelmChart, HelmChartConfig } from "../../../../core/helm/helm_chart.ts";
-import { helmStatus, isSameStatus } from "../../../../core/helm/helm_status.ts";
-import { resumePatch } from "../../../../core/helm/job_state.ts";
+import { helmStatus, isSameStatus } from "../../../../core/helm/releases/helm_status.ts";
+import { resumePatch } from "../../../../core/helm/jobs/job_state.ts";
 import { MANAGED_BY_ANNOTATION, RELEASE_SECRET_TYPE } from "../../../../core/helm/names.ts";
-import { latestRelease } from "../../../../core/helm/release.ts";
+import { latestRelease } from "../../../../core/helm/releases/release.ts";
 import type { Job, KubeObject, Secret } from "../../../../core/kube/types.ts";
 import { parseYamlDocuments } from "../../../../core/shared/yaml.ts";
 import { NOW_MS, SETTINGS } from "./fixtures.ts";

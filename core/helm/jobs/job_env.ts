@@ -1,0 +1,75 @@
+// The environment of the Job's container, in the order of the original, which counts for the hash. Pure.
+// Facts: helm-controller v0.17.9 `job`, `setProxyEnv`.
+import { formatGoDuration, parseGoDuration } from "./go_duration.ts";
+import { chartKey, type HelmChart, type HelmChartConfig } from "../helm_chart.ts";
+import { releasePolicy } from "../values/merge_config.ts";
+import type { JobAction } from "../names.ts";
+
+/** One variable. */
+export interface EnvEntry {
+  readonly name: string;
+  readonly value: string;
+}
+
+const PROXY_NAMES = [
+  "all_proxy",
+  "ALL_PROXY",
+  "http_proxy",
+  "HTTP_PROXY",
+  "https_proxy",
+  "HTTPS_PROXY",
+  "no_proxy",
+  "NO_PROXY",
+] as const;
+
+/** What {@linkcode jobEnvironment} takes. */
+export interface JobEnvironmentOptions {
+  readonly action: JobAction;
+  readonly config?: HelmChartConfig | undefined;
+  /** Environment of the controller, for its proxy variables. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Port of the API server on the nodes that run it. */
+  readonly apiPort: number;
+}
+
+/** Every variable that counts for the hash; the release's state is added by {@linkcode releaseEnvironment}. */
+export function jobEnvironment(chart: HelmChart, options: JobEnvironmentOptions): readonly EnvEntry[] {
+  const spec = chart.spec ?? {};
+  const { namespace, name } = chartKey(chart);
+  const policy = releasePolicy(chart, options);
+  const timeoutNs = spec.timeout === undefined ? undefined : parseGoDuration(spec.timeout);
+  return [
+    entry("NAME", name),
+    entry("VERSION", spec.version),
+    entry("REPO", spec.repo),
+    entry("HELM_DRIVER", spec.driver || "secret"),
+    entry("CHART_NAMESPACE", namespace),
+    entry("CHART", spec.repo ? `${name}/${spec.chart ?? ""}` : spec.chart),
+    entry("HELM_VERSION", spec.helmVersion),
+    entry("TARGET_NAMESPACE", spec.targetNamespace || namespace),
+    entry("AUTH_PASS_CREDENTIALS", String(spec.authPassCredentials ?? false)),
+    entry("INSECURE_SKIP_TLS_VERIFY", String(spec.insecureSkipTLSVerify ?? false)),
+    entry("PLAIN_HTTP", String(spec.plainHTTP ?? false)),
+    ...(timeoutNs === undefined ? [] : [entry("TIMEOUT", formatGoDuration(timeoutNs))]),
+    ...(spec.bootstrap
+      ? [
+        entry("KUBERNETES_SERVICE_HOST", "127.0.0.1"),
+        entry("KUBERNETES_SERVICE_PORT", String(options.apiPort)),
+        entry("BOOTSTRAP", "true"),
+      ]
+      : []),
+    ...PROXY_NAMES.filter((proxy) => options.env[proxy]).map((proxy) => entry(proxy, options.env[proxy])),
+    entry("FAILURE_POLICY", policy.failurePolicy),
+    entry("SERVER_SIDE", policy.serverSide),
+    entry("FORCE_CONFLICTS", String(policy.forceConflicts)),
+  ];
+}
+
+/** What the Job must know of the release; not part of the hash. */
+export function releaseEnvironment(revision: number, releaseHash: string): readonly EnvEntry[] {
+  return [entry("EXPECTED_RELEASE_REVISION", String(revision)), entry("CONFIG_HASH", releaseHash)];
+}
+
+function entry(name: string, value: string | undefined): EnvEntry {
+  return { name, value: value ?? "" };
+}

@@ -1,0 +1,80 @@
+// What makes a chart impossible to install, so that it is said instead of being refused later without a word. Pure.
+// Facts: limits of names and labels in Kubernetes and of release names in helm; helm-controller stops for all charts at a bad
+// `timeout` or at an integer of `set` beyond 32 bits, so each chart is looked at alone.
+import { parseGoDuration } from "../jobs/go_duration.ts";
+import { chartKey, type HelmChart, type HelmChartConfig } from "../helm_chart.ts";
+import { MANAGED_BY_ANNOTATION, MAX_CHART_NAME_LENGTH, UNMANAGED_ANNOTATION } from "../names.ts";
+import { MAX_SECRET_KEYS } from "../values/values_files.ts";
+
+const MAX_INT32 = 2 ** 31 - 1;
+
+/** Everything that is wrong, as sentences without a period; empty if nothing is. */
+export function chartProblems(chart: HelmChart, config: HelmChartConfig | undefined): readonly string[] {
+  const { backOffLimit, set = {}, timeout } = chart.spec ?? {};
+  const { name } = chartKey(chart);
+  const problems: string[] = [];
+  if (name.length > MAX_CHART_NAME_LENGTH) {
+    problems.push(
+      `The name has ${name.length} characters; its Job "helm-install-NAME" allows at most ${MAX_CHART_NAME_LENGTH}`,
+    );
+  }
+  if (timeout !== undefined && parseGoDuration(timeout) === undefined) {
+    problems.push(`spec.timeout "${timeout}" is no duration such as "5m" or "300s"`);
+  }
+  if (backOffLimit !== undefined && (backOffLimit < 0 || backOffLimit > MAX_INT32 || !Number.isInteger(backOffLimit))) {
+    problems.push(`spec.backOffLimit ${backOffLimit} is not a whole number from 0 to ${MAX_INT32}`);
+  }
+  for (const [path, value] of Object.entries(set)) {
+    if (typeof value === "string") continue;
+    if (typeof value !== "number" || !Number.isInteger(value) || value > MAX_INT32 || value < -MAX_INT32 - 1) {
+      problems.push(`spec.set "${path}" must be a string or a 32-bit whole number; put quotes around other numbers`);
+    }
+  }
+  for (
+    const [kind, refs] of [["HelmChart", chart.spec?.valuesSecrets], [
+      "HelmChartConfig",
+      config?.spec?.valuesSecrets,
+    ]] as const
+  ) {
+    const keys = (refs ?? []).reduce((sum, ref) => sum + (ref.keys?.length ?? 0), 0);
+    if (keys > MAX_SECRET_KEYS) {
+      problems.push(`spec.valuesSecrets of the ${kind} has ${keys} keys, at most ${MAX_SECRET_KEYS} sort rightly`);
+    }
+  }
+  return problems;
+}
+
+/** What can't work as it is written and is passed over; worth a Warning. */
+export function chartWarnings(chart: HelmChart, config: HelmChartConfig | undefined): readonly string[] {
+  const warnings: string[] = [];
+  const serverSide = config?.spec?.serverSide ?? chart.spec?.serverSide;
+  const forceConflicts = config?.spec?.forceConflicts ?? chart.spec?.forceConflicts;
+  if (serverSide === "false" && forceConflicts) {
+    warnings.push('forceConflicts has no effect with serverSide "false", helm refuses the pair');
+  }
+  for (
+    const [kind, refs] of [["HelmChart", chart.spec?.valuesSecrets], [
+      "HelmChartConfig",
+      config?.spec?.valuesSecrets,
+    ]] as const
+  ) {
+    for (const { name, keys = [] } of refs ?? []) {
+      if (keys.length === 0) {
+        warnings.push(`valuesSecrets entry "${name ?? ""}" of the ${kind} names no keys and has no effect`);
+      }
+    }
+  }
+  return warnings;
+}
+
+/** Why the controller leaves the chart alone; `undefined` if it is its own. */
+export function whyIgnored(
+  chart: HelmChart,
+  controllerName: string,
+): "NoChart" | "Unmanaged" | "OtherController" | undefined {
+  const annotations = chart.metadata?.annotations ?? {};
+  if (!chart.spec?.chart && !chart.spec?.chartContent) return "NoChart";
+  if (UNMANAGED_ANNOTATION in annotations) return "Unmanaged";
+  const manager = annotations[MANAGED_BY_ANNOTATION];
+  return manager === undefined || manager === "" || manager === controllerName ? undefined : "OtherController";
+}

@@ -1,0 +1,51 @@
+// Charts in `server/static/charts` of the data folder: a reference to the API server's static files is answered from there, as only
+// K3s's own API server serves them. The chart then travels inline.
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { HelmChart } from "../helm_chart.ts";
+import { CHART_URL_ANNOTATION } from "../names.ts";
+
+const REFERENCE_REGEXP = /^https?:\/\/%\{KUBERNETES_API\}%\/static\/charts\/([A-Za-z0-9._+-]+\.tgz)$/;
+
+interface CachedChart {
+  readonly stamp: string;
+  readonly content: string;
+}
+
+/** Reads charts, each file once for each change of it. */
+export class StaticCharts {
+  readonly #folder: string;
+  readonly #cache = new Map<string, CachedChart>();
+
+  constructor(dataDir: string) {
+    this.#folder = join(dataDir, "server", "static", "charts");
+  }
+
+  /** The chart with its archive inside, or as it is if it names no static file or the file is not there. */
+  async resolve(chart: HelmChart): Promise<HelmChart> {
+    const url = chart.spec?.chart ?? "";
+    const name = chart.spec?.chartContent ? undefined : REFERENCE_REGEXP.exec(url)?.[1];
+    if (name === undefined) return chart;
+    const chartContent = await this.#read(name);
+    if (chartContent === undefined) return chart;
+    const { metadata } = chart;
+    const annotations = { ...metadata?.annotations, [CHART_URL_ANNOTATION]: url };
+    return { ...chart, metadata: { ...metadata, annotations }, spec: { ...chart.spec, chartContent } };
+  }
+
+  async #read(name: string): Promise<string | undefined> {
+    const path = join(this.#folder, name);
+    try {
+      const { size, mtimeMs } = await stat(path);
+      const stamp = `${size} ${mtimeMs}`;
+      const cached = this.#cache.get(name);
+      if (cached?.stamp === stamp) return cached.content;
+      const content = (await readFile(path)).toString("base64");
+      this.#cache.set(name, { stamp, content });
+      return content;
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+      throw error;
+    }
+  }
+}

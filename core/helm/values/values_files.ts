@@ -1,0 +1,117 @@
+// The values of a chart as files in the Job: which keys the chart's own Secret has, and which files come from which Secret.
+// Helm reads the files in the order of their names, so the names carry the precedence. Pure.
+// Facts: helm-controller v0.17.9 `valuesSecret`, `setValuesSecret`.
+import { Buffer } from "node:buffer";
+import { chartKey, type HelmChart, type HelmChartConfig, type ValuesSecretRef } from "../helm_chart.ts";
+import { valuesSecretName } from "../names.ts";
+import { renderValuesYaml } from "./values_yaml.ts";
+
+/** A key of a Secret and the name of its file. */
+export interface ValuesItem {
+  readonly key: string;
+  readonly path: string;
+}
+
+/** One Secret as a source of files. */
+export interface ValuesSource {
+  readonly name: string;
+  readonly items: readonly ValuesItem[];
+  /** Absent for the chart's own Secret. */
+  readonly optional?: boolean;
+}
+
+/** Chart and config, from which values come. */
+export interface ValuesOwners {
+  readonly chart: HelmChart;
+  readonly config?: HelmChartConfig | undefined;
+}
+
+interface OwnFile extends ValuesItem {
+  readonly text: string;
+}
+
+/** More would sort wrongly: `0-1000` stands before `0-999`. */
+export const MAX_SECRET_KEYS = 998;
+
+/** The data of the chart's own Secret, in base64, by key. */
+export function valuesData(owners: ValuesOwners): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    ownFiles(owners).map(({ key, text }) => [key, Buffer.from(text, "utf8").toString("base64")]),
+  );
+}
+
+/** Every Secret that is mounted, the chart's own first. */
+export function valuesSources(owners: ValuesOwners): readonly ValuesSource[] {
+  const own = valuesSecretName(chartKey(owners.chart).name);
+  return [
+    { name: own, items: ownFiles(owners).map(({ key, path }) => ({ key, path })) },
+    ...secretSources(owners.chart.spec?.valuesSecrets, { own, order: 0, kind: "HelmChart" }),
+    ...secretSources(owners.config?.spec?.valuesSecrets, { own, order: 1, kind: "HelmChartConfig" }),
+  ];
+}
+
+/** Entries that are mounted: those with keys, other than the chart's own Secret. */
+export function mountedSecrets(
+  refs: readonly ValuesSecretRef[] | undefined,
+  own: string,
+): readonly (ValuesSecretRef & { readonly name: string; readonly keys: readonly string[] })[] {
+  return (refs ?? []).flatMap((ref) => {
+    const { name, keys = [] } = ref;
+    return name === undefined || name === "" || name === own || keys.length === 0 ? [] : [{ ...ref, name, keys }];
+  });
+}
+
+/** Sentences about what the Job must mount and `secrets` lack; those that may be absent, or are not watched, are left out. */
+export function missingSecrets(
+  owners: ValuesOwners & {
+    readonly secrets: ReadonlyMap<string, { readonly data?: Readonly<Record<string, string>> }>;
+  },
+): readonly string[] {
+  const own = valuesSecretName(chartKey(owners.chart).name);
+  const missing = valuesSources(owners).filter(({ name, optional }) => name !== own && optional === false)
+    .flatMap(({ name, items }) => {
+      const secret = owners.secrets.get(name);
+      if (secret === undefined) return [`Secret "${name}" of valuesSecrets does not exist`];
+      return items.filter(({ key }) => secret.data?.[key] === undefined)
+        .map(({ key }) => `Secret "${name}" of valuesSecrets has no key "${key}"`);
+    });
+  return [...new Set(missing)];
+}
+
+function secretSources(
+  refs: readonly ValuesSecretRef[] | undefined,
+  { own, order, kind }: { readonly own: string; readonly order: number; readonly kind: string },
+): readonly ValuesSource[] {
+  let number = 2;
+  return mountedSecrets(refs, own).map(({ name, keys, ignoreUpdates }) => ({
+    name,
+    items: keys.map((key) => ({
+      key,
+      path: `values-${order}-${String(number++).padStart(3, "0")}-${kind}-ValuesSecret.yaml`,
+    })),
+    optional: ignoreUpdates ?? false,
+  }));
+}
+
+function ownFiles({ chart, config }: ValuesOwners): readonly OwnFile[] {
+  const files = [
+    file("HelmChartValuesContent", "values-0-000-HelmChart-ValuesContent.yaml", chart.spec?.valuesContent),
+    file("HelmChartValues", "values-0-001-HelmChart-Values.yaml", yamlOf(chart.spec?.values)),
+    file("RepoCA", "ca-file.pem", chart.spec?.repoCA),
+    file(
+      "HelmChartConfigValuesContent",
+      "values-1-000-HelmChartConfig-ValuesContent.yaml",
+      config?.spec?.valuesContent,
+    ),
+    file("HelmChartConfigValues", "values-1-001-HelmChartConfig-Values.yaml", yamlOf(config?.spec?.values)),
+  ];
+  return files.filter(({ text }) => text !== "");
+}
+
+function file(key: string, path: string, text: string | undefined): OwnFile {
+  return { key, path, text: text ?? "" };
+}
+
+function yamlOf(values: Readonly<Record<string, unknown>> | null | undefined): string {
+  return values === undefined || values === null ? "" : renderValuesYaml(values);
+}

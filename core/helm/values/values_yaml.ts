@@ -1,0 +1,255 @@
+// JSON values as YAML text, byte for byte as gopkg.in/yaml.v2 writes them: the text is part of the hash that tells whether a release
+// is up to date, so a cluster that comes from K3s is not upgraded for a different line break. Pure.
+// Facts: yaml.v2 `encode.go`, `sorter.go`, `emitterc.go`.
+import { Buffer } from "node:buffer";
+import { isRawNumber, resolvePlainScalar } from "../../shared/yaml_scalar.ts";
+
+/** Column after which a blank becomes a line break. */
+const BEST_WIDTH = 80;
+
+/** Longest key in bytes that stands before its colon; a longer one gets a line of its own, after a question mark. */
+const MAX_SIMPLE_KEY_BYTES = 128;
+
+/** `value`, which is what JSON can hold with integers of any size, as YAML. */
+export function renderValuesYaml(value: unknown): string {
+  const text = new ValuesWriter().write(value);
+  return text.endsWith("\n") ? text : `${text}\n`;
+}
+
+/** Less than, equal to or greater than 0, in the order of keys: digits by their number, letters after all else. */
+export function compareKeys(a: string, b: string): number {
+  const x = [...a];
+  const y = [...b];
+  for (let i = 0; i < Math.min(x.length, y.length); i++) {
+    const [p = "", q = ""] = [x[i], y[i]];
+    if (p === q) continue;
+    const [isLetterP, isLetterQ] = [LETTER_REGEXP.test(p), LETTER_REGEXP.test(q)];
+    if (isLetterP !== isLetterQ) return isLetterQ ? -1 : 1;
+    if (isLetterP) return codePoint(p) - codePoint(q);
+    const start = (p === "0" || q === "0") && followsNumber(x, i) ? "1" : "";
+    const [m, n] = [digitsAt(x, i), digitsAt(y, i)];
+    const [numberM, numberN] = [Number(`${start}${m}` || "0"), Number(`${start}${n}` || "0")];
+    if (numberM !== numberN) return numberM - numberN;
+    if (m.length !== n.length) return m.length - n.length;
+    return codePoint(p) - codePoint(q);
+  }
+  return x.length - y.length;
+}
+
+const LETTER_REGEXP = /^\p{L}$/u;
+const BASE60_REGEXP = /^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$/;
+/** Go's layouts: RFC 3339 with numbers of one digit, the same with a blank and without a zone, and a day alone. */
+const TIMESTAMP_REGEXP =
+  /^(\d{4})-(\d{1,2})-(\d{1,2})(?:(?:[Tt](?=.*(?:Z|[-+]\d\d:\d\d)$)| (?=[^Z+-]*$))(\d{1,2}):(\d{1,2}):(\d{1,2})(?:[.,]\d+)?(?:Z|[-+]\d\d:\d\d)?)?$/;
+const BREAK_REGEXP = /[\n\r\u0085\u2028\u2029]/;
+const SPECIAL_REGEXP = /[^\n\x20-\x7e\u00a0-\ud7ff\ue000-\ufefe\uff00-\ufffd]/u;
+
+function codePoint(character: string): number {
+  return character.codePointAt(0) ?? 0;
+}
+
+function digitsAt(characters: readonly string[], from: number): string {
+  let end = from;
+  while (end < characters.length && /^[0-9]$/.test(characters[end] ?? "")) end++;
+  return characters.slice(from, end).join("");
+}
+
+function followsNumber(characters: readonly string[], at: number): boolean {
+  for (let i = at - 1; i >= 0 && /^[0-9]$/.test(characters[i] ?? ""); i--) if (characters[i] !== "0") return true;
+  return false;
+}
+
+function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !isRawNumber(value);
+}
+
+function isSimpleKey(key: string): boolean {
+  return !BREAK_REGEXP.test(key) && Buffer.byteLength(key) <= MAX_SIMPLE_KEY_BYTES;
+}
+
+/** One text under way: the column decides where lines are folded. */
+class ValuesWriter {
+  #out = "";
+
+  write(value: unknown): string {
+    if (isMapping(value) && Object.keys(value).length > 0) this.#mapping(value, 0);
+    else if (Array.isArray(value) && value.length > 0) this.#sequence(value, 0);
+    else this.#scalar(value, 0);
+    return this.#out;
+  }
+
+  get #column(): number {
+    return [...this.#out.slice(this.#out.lastIndexOf("\n") + 1)].length;
+  }
+
+  /** Starts on the present line, so that a mapping can follow `- `. */
+  #mapping(mapping: Readonly<Record<string, unknown>>, indent: number): void {
+    for (const [index, key] of Object.keys(mapping).toSorted(compareKeys).entries()) {
+      if (index > 0) this.#newLine(indent);
+      const isSimple = isSimpleKey(key);
+      if (!isSimple) this.#out += "? ";
+      this.#text(key, { indent: isSimple ? indent : indent + 2, isKey: isSimple });
+      if (!isSimple) this.#newLine(indent);
+      this.#out += ":";
+      const value = mapping[key];
+      if (isMapping(value) && Object.keys(value).length > 0) {
+        if (isSimple) this.#newLine(indent + 2);
+        else this.#out += " ";
+        this.#mapping(value, indent + 2);
+      } else if (Array.isArray(value) && value.length > 0) {
+        if (isSimple) this.#newLine(indent);
+        else this.#out += " ";
+        this.#sequence(value, isSimple ? indent : indent + 2);
+      } else {
+        this.#out += " ";
+        this.#scalar(value, indent + 2);
+      }
+    }
+  }
+
+  #sequence(items: readonly unknown[], indent: number): void {
+    for (const [index, item] of items.entries()) {
+      if (index > 0) this.#newLine(indent);
+      this.#out += "- ";
+      if (isMapping(item) && Object.keys(item).length > 0) this.#mapping(item, indent + 2);
+      else if (Array.isArray(item) && item.length > 0) this.#sequence(item, indent + 2);
+      else this.#scalar(item, indent + 2);
+    }
+  }
+
+  /** Not twice: a literal block that keeps its last line break has ended its line. */
+  #newLine(indent: number): void {
+    if (!this.#out.endsWith("\n")) this.#out += "\n";
+    this.#out += " ".repeat(indent);
+  }
+
+  #scalar(value: unknown, indent: number): void {
+    if (typeof value === "string") return this.#text(value, { indent, isKey: false });
+    if (isMapping(value)) this.#out += "{}";
+    else if (Array.isArray(value)) this.#out += "[]";
+    else if (typeof value === "number") this.#out += formatNumber(value);
+    else if (isRawNumber(value)) this.#out += formatInteger(BigInt(value.rawJSON));
+    else this.#out += String(value ?? null);
+  }
+
+  #text(text: string, place: { readonly indent: number; readonly isKey: boolean }): void {
+    const style = styleOf(text, place.isKey);
+    if (style === "literal") return this.#literal(text, place.indent);
+    if (style === "plain") return this.#folded(text, place);
+    if (style === "double") return this.#doubleQuoted(text, place);
+    this.#out += "'";
+    this.#folded(text.replaceAll("'", "''"), place, true);
+    this.#out += "'";
+  }
+
+  #folded(text: string, { indent, isKey }: { readonly indent: number; readonly isKey: boolean }, quoted = false): void {
+    const characters = [...text];
+    for (const [i, character] of characters.entries()) {
+      const isInside = !quoted || (i > 0 && i < characters.length - 1);
+      const isAlone = characters[i - 1] !== " " && characters[i + 1] !== " ";
+      if (character === " " && !isKey && isInside && isAlone && this.#column > BEST_WIDTH) this.#newLine(indent);
+      else this.#out += character;
+    }
+  }
+
+  #doubleQuoted(text: string, { indent, isKey }: { readonly indent: number; readonly isKey: boolean }): void {
+    this.#out += '"';
+    const characters = [...text];
+    let wasSpace = false;
+    for (const [i, character] of characters.entries()) {
+      const isInside = i > 0 && i < characters.length - 1;
+      if (character === " " && !isKey && !wasSpace && this.#column > BEST_WIDTH && isInside) {
+        this.#newLine(indent);
+        if (characters[i + 1] === " ") this.#out += "\\";
+      } else {
+        this.#out += escapeCharacter(character);
+      }
+      wasSpace = character === " ";
+    }
+    this.#out += '"';
+  }
+
+  #literal(text: string, indent: number): void {
+    const hint = /^[ \n]/.test(text) ? "2" : "";
+    const chomp = !text.endsWith("\n") ? "-" : text === "\n" || text.endsWith("\n\n") ? "+" : "";
+    this.#out += `|${hint}${chomp}\n`;
+    const lines = (text.endsWith("\n") ? text.slice(0, -1) : text).split("\n");
+    this.#out += lines.map((line) => line === "" ? "" : " ".repeat(Math.max(indent, 2)) + line).join("\n");
+    if (text.endsWith("\n")) this.#out += "\n";
+  }
+}
+
+type Style = "plain" | "single" | "double" | "literal";
+
+function styleOf(text: string, isKey: boolean): Style {
+  const hasSpecial = SPECIAL_REGEXP.test(text);
+  if (text.includes("\n")) {
+    const isLiteral = !isKey && !hasSpecial && !/ $/.test(text) && !/ [\n\r\u0085\u2028\u2029]/.test(text);
+    return isLiteral ? "literal" : "double";
+  }
+  if (hasSpecial || BREAK_REGEXP.test(text)) return "double";
+  const isAmbiguous = resolvePlainScalar(text).kind !== "string" || text === "<<" || BASE60_REGEXP.test(text) ||
+    isTimestamp(text);
+  if (isAmbiguous) return "double";
+  const needsQuotes = /^(---|\.\.\.)/.test(text) || /^[#,[\]{}&*!|>'"%@`]/.test(text) || /^[?:-]([ \t]|$)/.test(text) ||
+    /.:([ \t]|$)/.test(text) || /[ \t]#/.test(text) || /^ | $/.test(text);
+  return needsQuotes ? "single" : "plain";
+}
+
+function isTimestamp(text: string): boolean {
+  const numbers = TIMESTAMP_REGEXP.exec(text)?.slice(1).map((part) => Number(part ?? 0));
+  if (numbers === undefined) return false;
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = numbers;
+  const lastDay = new Date(Date.UTC(year, month, 0)).getUTCDate();
+  return month >= 1 && month <= 12 && day >= 1 && day <= lastDay && hour < 24 && minute < 60 && second < 60;
+}
+
+const ESCAPES: Readonly<Record<string, string>> = {
+  "\0": "\\0",
+  "\x07": "\\a",
+  "\b": "\\b",
+  "\t": "\\t",
+  "\n": "\\n",
+  "\v": "\\v",
+  "\f": "\\f",
+  "\r": "\\r",
+  "\x1b": "\\e",
+  '"': '\\"',
+  "\\": "\\\\",
+  "\u0085": "\\N",
+  "\u00a0": "\\_",
+  "\u2028": "\\L",
+  "\u2029": "\\P",
+};
+
+function escapeCharacter(character: string): string {
+  const known = ESCAPES[character];
+  if (known !== undefined && character !== "\u00a0") return known;
+  if (!SPECIAL_REGEXP.test(character)) return character;
+  const code = codePoint(character);
+  const hex = code.toString(16).toUpperCase();
+  return code <= 0xff
+    ? `\\x${hex.padStart(2, "0")}`
+    : code <= 0xffff
+    ? `\\u${hex.padStart(4, "0")}`
+    : `\\U${hex.padStart(8, "0")}`;
+}
+
+/** Integers in full, others in Go's shortest form with an exponent below 1e-4 and from 1e6 on. */
+function formatNumber(value: number): string {
+  if (Number.isInteger(value) && isInteger64(BigInt(value))) return BigInt(value).toString();
+  const [digits = "", exponent = "0"] = value.toExponential().split("e");
+  const size = Number(exponent);
+  if (size >= -4 && size < 6) return String(value);
+  return `${digits}e${size < 0 ? "-" : "+"}${String(Math.abs(size)).padStart(2, "0")}`;
+}
+
+/** What no 64 bits hold is a float to Go. */
+function formatInteger(value: bigint): string {
+  return isInteger64(value) ? value.toString() : formatNumber(Number(value));
+}
+
+/** Whether it fits 64 bits, with or without a sign. */
+function isInteger64(value: bigint): boolean {
+  return BigInt.asIntN(64, value) === value || BigInt.asUintN(64, value) === value;
+}

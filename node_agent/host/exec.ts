@@ -1,0 +1,125 @@
+// Running other programs: the one place that starts processes for the data plane. Output is collected, time is limited, the process is
+// killed when time is up or the caller stops.
+import { spawn } from "node:child_process";
+import process from "node:process";
+import { K3slbError } from "../../core/shared/errors.ts";
+
+/** Options of one run. */
+export interface ExecOptions {
+  readonly stdin?: string;
+  /** Time in milliseconds after which the program is killed. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
+/** What a program left when it ended by itself. */
+export interface ExecResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs programs. */
+export interface Exec {
+  /**
+   * Runs `command`; any exit code is an answer.
+   * @throws {K3slbError} code "command-missing", "command-failed" (it can't be started, or a signal ended it) or "command-timeout"
+   * @throws {DOMException} "AbortError" when `options.signal` is aborted
+   */
+  run(command: string, args: readonly string[], options: ExecOptions): Promise<ExecResult>;
+}
+
+/** Runs programs of this machine. `prefix` is put in front of every command, for example to enter a network namespace. */
+export function createExec(options: { readonly prefix?: readonly string[]; readonly path?: string } = {}): Exec {
+  return {
+    run: (command, args, runOptions) => {
+      const [program = command, ...rest] = [...(options.prefix ?? []), command, ...args];
+      return runProgram({ program, args: rest, path: options.path }, runOptions);
+    },
+  };
+}
+
+interface Program {
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly path: string | undefined;
+}
+
+function runProgram(program: Program, options: ExecOptions): Promise<ExecResult> {
+  return new Promise((resolve, reject) => {
+    if (options.signal?.aborted) return reject(abortError());
+    const child = spawn(program.program, [...program.args], { env: environment(program.path), stdio: "pipe" });
+    const text = { stdout: "", stderr: "" };
+    let failure: Error | undefined;
+    const kill = (error: Error): void => {
+      failure ??= error;
+      child.kill("SIGKILL");
+      // A grandchild may hold the pipes open; the caller must not wait for it.
+      child.stdout.destroy();
+      child.stderr.destroy();
+    };
+    const timer = setTimeout(() => kill(timeoutError(program, options.timeoutMs)), options.timeoutMs);
+    const onAbort = (): void => kill(abortError());
+    options.signal?.addEventListener("abort", onAbort, { once: true });
+    const finish = (): void => {
+      clearTimeout(timer);
+      options.signal?.removeEventListener("abort", onAbort);
+    };
+    for (const name of ["stdout", "stderr"] as const) {
+      child[name].setEncoding("utf8");
+      child[name].on("data", (chunk: string) => text[name] += chunk);
+    }
+    child.on("error", (error: NodeJS.ErrnoException) => {
+      finish();
+      reject(failure ?? startError(program, error));
+    });
+    child.on("close", (code, signal) => {
+      finish();
+      if (failure) reject(failure);
+      else if (code === null) reject(signalError(program, String(signal)));
+      else resolve({ code, ...text });
+    });
+    // A program may end without reading all of its input; its exit code says whether that is an error.
+    child.stdin.on("error", () => {});
+    child.stdin.end(options.stdin ?? "");
+  });
+}
+
+/** The tools' own language must not depend on the machine's, and service managers often leave the sbin folders out. */
+function environment(path: string | undefined): NodeJS.ProcessEnv {
+  const own = path ?? `${process.env["PATH"] ?? "/usr/bin:/bin"}:/usr/sbin:/sbin`;
+  return { ...process.env, PATH: own, LC_ALL: "C" };
+}
+
+function startError(program: Program, error: NodeJS.ErrnoException): K3slbError {
+  const missing = error.code === "ENOENT";
+  return new K3slbError(`Cannot start "${program.program}": ${missing ? "there is no such program" : error.message}`, {
+    code: missing ? "command-missing" : "command-failed",
+    hint: `Install "${program.program}" or put its folder into PATH`,
+    cause: error,
+  });
+}
+
+function timeoutError(program: Program, timeoutMs: number): K3slbError {
+  return new K3slbError(`"${commandLine(program)}" did not end within ${timeoutMs} ms and was killed`, {
+    code: "command-timeout",
+    hint: "See whether the machine is overloaded or another program holds the firewall's lock",
+    retriable: true,
+  });
+}
+
+function signalError(program: Program, signal: string): K3slbError {
+  return new K3slbError(`"${commandLine(program)}" was ended by ${signal}`, {
+    code: "command-failed",
+    hint: "See the system's log for who ended it, for example for lack of memory",
+    retriable: true,
+  });
+}
+
+function commandLine(program: Program): string {
+  return [program.program, ...program.args].join(" ");
+}
+
+function abortError(): DOMException {
+  return new DOMException("The operation was aborted", "AbortError");
+}

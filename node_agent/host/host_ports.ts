@@ -1,0 +1,157 @@
+// Reads which sockets listen on this host and whose they are. Parsing and judging is in `listening_sockets.ts`.
+// Another user's descriptors can't be read without rights: then `socket_owners.ts` says the service, if that can be had.
+import { type FileHandle, open, readdir, readFile, readlink } from "node:fs/promises";
+import { Buffer } from "node:buffer";
+import { endianness } from "node:os";
+import type { Protocol } from "../../core/shared/ip.ts";
+import { createExec, type Exec } from "./exec.ts";
+import { type ListeningSocket, parseSocketTable, type SocketEntry, type SocketTable } from "./listening_sockets.ts";
+import { readSocketOwners, type SocketOwnerOptions } from "./socket_owners.ts";
+
+/** Finds the sockets that listen on this host. */
+export interface HostPorts {
+  /** Sockets that listen on one of `ports`. Never throws: a table that can't be read has no sockets. */
+  listeners(ports: readonly WantedPort[]): Promise<readonly ListeningSocket[]>;
+}
+
+/** A port that somebody wants to know about. */
+export interface WantedPort {
+  readonly protocol: Protocol;
+  readonly port: number;
+}
+
+/** How {@linkcode createHostPorts} asks for owners that can't be seen. */
+export interface HostPortsOptions {
+  /**
+   * Runs `ss`.
+   * @default programs of this machine
+   */
+  readonly exec?: Exec;
+  /** Ends a running `ss`. */
+  readonly signal?: AbortSignal;
+}
+
+/** The sockets under `procRoot`. */
+export function createHostPorts(procRoot = "/proc", options: HostPortsOptions = {}): HostPorts {
+  const search: HolderSearch = { procRoot, owners: { exec: createExec(), ...options }, holders: new Map() };
+  return {
+    listeners: async (ports) => {
+      const wanted = new Set(ports.map((port) => `${port.protocol}/${port.port}`));
+      if (wanted.size === 0) return [];
+      const found = (await Promise.all(TABLES.map((table) => readTable(procRoot, table)))).flat()
+        .filter((socket) => wanted.has(`${socket.protocol}/${socket.port}`));
+      await findHolders(found, search);
+      return found.map(({ inode, ...socket }) => ({ ...socket, ...search.holders.get(inode) }));
+    },
+  };
+}
+
+interface TableFile extends Omit<SocketTable, "littleEndian"> {
+  readonly file: string;
+}
+
+const TABLES: readonly TableFile[] = [
+  { file: "tcp", family: "IPv4", protocol: "TCP" },
+  { file: "tcp6", family: "IPv6", protocol: "TCP" },
+  { file: "udp", family: "IPv4", protocol: "UDP" },
+  { file: "udp6", family: "IPv6", protocol: "UDP" },
+];
+
+async function readTable(procRoot: string, table: TableFile): Promise<readonly SocketEntry[]> {
+  const text = await readListenPart(`${procRoot}/net/${table.file}`, table.protocol === "TCP");
+  return parseSocketTable(text, { ...table, littleEndian: endianness() === "LE" });
+}
+
+/**
+ * The table's text; of TCP only as far as sockets listen. The kernel lists those first, and a busy node has tens of thousands
+ * of others behind them.
+ */
+async function readListenPart(path: string, listenersFirst: boolean): Promise<string> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, "r");
+    const chunks: Buffer[] = [];
+    while (true) {
+      const { bytesRead, buffer } = await handle.read(Buffer.alloc(CHUNK_BYTES), 0, CHUNK_BYTES, null);
+      if (bytesRead === 0) break;
+      chunks.push(buffer.subarray(0, bytesRead));
+      if (listenersFirst && !endsWithListener(buffer.subarray(0, bytesRead).toString("latin1"))) break;
+    }
+    return Buffer.concat(chunks).toString("latin1");
+  } catch {
+    // No such family in this kernel, or no /proc: nothing listens there as far as anyone can know.
+    return "";
+  } finally {
+    await handle?.close();
+  }
+}
+
+const CHUNK_BYTES = 16_384;
+
+/** Whether the last whole line of a chunk is a listener; so it is if there is no whole line. */
+function endsWithListener(chunk: string): boolean {
+  const last = chunk.split("\n").slice(0, -1).filter((line) => /^\s*\d+: /.test(line)).at(-1);
+  return last === undefined || last.trim().split(/\s+/)[3] === "0A";
+}
+
+/** Who has a socket: its process, else its service, else nothing is known. */
+type Holder = Pick<ListeningSocket, "process" | "owner">;
+
+interface HolderSearch {
+  readonly procRoot: string;
+  readonly owners: SocketOwnerOptions;
+  /** Socket number -> holder, of earlier searches; forgotten once its socket is gone. */
+  readonly holders: Map<string, Holder>;
+}
+
+async function findHolders(
+  sockets: readonly SocketEntry[],
+  { procRoot, owners, holders }: HolderSearch,
+): Promise<void> {
+  const present = new Set(sockets.map((socket) => socket.inode));
+  for (const inode of holders.keys()) if (!present.has(inode)) holders.delete(inode);
+  const missing = new Set([...present].filter((inode) => !holders.has(inode)));
+  if (missing.size === 0) return;
+  for (const [inode, process] of await findProcesses(missing, procRoot)) {
+    holders.set(inode, { process });
+    missing.delete(inode);
+  }
+  if (missing.size === 0) return;
+  const known = await readSocketOwners(owners);
+  for (const inode of missing) {
+    const owner = known.get(inode);
+    // A socket of nobody known is not looked for again while it lives.
+    holders.set(inode, owner === undefined ? {} : { owner });
+  }
+}
+
+/** Processes of the sockets `inodes`, as far as they can be seen. */
+async function findProcesses(
+  inodes: ReadonlySet<string>,
+  procRoot: string,
+): Promise<ReadonlyMap<string, NonNullable<ListeningSocket["process"]>>> {
+  const found = new Map<string, NonNullable<ListeningSocket["process"]>>();
+  for (const pid of (await listFolder(procRoot)).filter((name) => /^\d+$/.test(name))) {
+    for (const fd of await listFolder(`${procRoot}/${pid}/fd`)) {
+      const inode = /^socket:\[(\d+)\]$/.exec(await readLinkOrEmpty(`${procRoot}/${pid}/fd/${fd}`))?.[1];
+      if (inode === undefined || !inodes.has(inode) || found.has(inode)) continue;
+      found.set(inode, { pid: Number(pid), name: await processName(`${procRoot}/${pid}/comm`) });
+      if (found.size === inodes.size) return found;
+    }
+  }
+  return found;
+}
+
+/** Processes end while they are looked at, and those of other users can't be read: both are "not known". */
+async function listFolder(path: string): Promise<readonly string[]> {
+  return await readdir(path).catch(() => []);
+}
+
+async function readLinkOrEmpty(path: string): Promise<string> {
+  return await readlink(path).catch(() => "");
+}
+
+async function processName(path: string): Promise<string> {
+  const text = await readFile(path, "utf8").catch(() => "");
+  return text.trim() || "unknown";
+}

@@ -1,0 +1,299 @@
+// The agent's loop: cluster and host facts -> forwarding plan -> kernel -> readiness gates and heartbeat. It decides nothing:
+// `forwarding_plan.ts`, `desired_gate.ts` and `heartbeat.ts` do. Rules outlive this program and the API server.
+import type { KubeClient } from "../../core/kube/contract.ts";
+import { isForbidden } from "../../core/kube/errors.ts";
+import { type HostInterface, readHostInterfaces } from "../../core/node_identity/host_facts.ts";
+import type { Clock } from "../../core/runtime/clock.ts";
+import { createWorkQueue, type WorkQueue } from "../../core/runtime/work_queue.ts";
+import { errorMessage, isAbort, isK3slbError } from "../../core/shared/errors.ts";
+import type { Logger } from "../../core/shared/log.ts";
+import { type AgentCaches, startAgentCaches } from "./agent_caches.ts";
+import { type AgentMetrics, startAgentMetrics } from "./agent_metrics.ts";
+import type { AgentOptions } from "../agent_options.ts";
+import type { ApplyReport, Dataplane } from "../dataplane_contract.ts";
+import { type ApplyOutcome, desiredGate, failureReason } from "./desired_gate.ts";
+import { type ForwardingDecision, forwardingDecision, portKey } from "./forwarding_plan.ts";
+import { createGateWriter, type GateWriter } from "./gate_writer.ts";
+import { createHeartbeatWriter, type HeartbeatWriter } from "./heartbeat_writer.ts";
+import type { HostPorts, WantedPort } from "../host/host_ports.ts";
+import type { ListeningSocket } from "../host/listening_sockets.ts";
+import { parseReservedPorts, type ReservedRange } from "./reserved_ports.ts";
+import { SERVICE_GRACE_MS, ServiceGrace } from "./service_grace.ts";
+import { listPorts, servedBefore } from "./service_ports.ts";
+
+/** The agent's surroundings, so that tests can replace each. */
+export interface AgentParts {
+  readonly client: KubeClient;
+  readonly dataplane: Dataplane;
+  readonly hostPorts: HostPorts;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Ends the agent. Its rules stay. */
+  readonly signal: AbortSignal;
+  readonly nodeName: string;
+  /** Different for each run of the program. */
+  readonly instanceId: string;
+  readonly version: string;
+  /** Called once, after the first pass. */
+  readonly notifyReady?: () => void;
+  /** @default the machine's own interfaces */
+  readonly interfaces?: () => readonly HostInterface[];
+  /**
+   * Milliseconds between two cheap checks of the kernel's state.
+   * @default {5000}
+   */
+  readonly repairIntervalMs?: number;
+}
+
+/**
+ * Runs the agent until `parts.signal` is aborted, then resolves with the rules in place.
+ *
+ * Touches no rule before all caches are filled: those of the previous run serve until then.
+ *
+ * @throws {K3slbError} code "usage" if an option has no meaning
+ */
+export async function runAgent(options: AgentOptions, parts: AgentParts): Promise<void> {
+  await new ForwardingLoop(options, parts).run();
+}
+
+class ForwardingLoop {
+  readonly #parts: AgentParts;
+  readonly #options: AgentOptions;
+  readonly #reserved: readonly ReservedRange[];
+  readonly #queue: WorkQueue;
+  readonly #heartbeat: HeartbeatWriter;
+  readonly #grace = new ServiceGrace();
+  #metrics: AgentMetrics | undefined;
+  #caches: AgentCaches | undefined;
+  #gates: GateWriter | undefined;
+  #programmed: ReadonlySet<string> | undefined;
+  #listeners: readonly ListeningSocket[] = [];
+  /** The ports whose listeners are known. */
+  #watchedPorts: readonly WantedPort[] = [];
+  #warnings: readonly string[] = [];
+  /** When the next pass may begin. */
+  #nextPassMs = -Infinity;
+  #isReady = false;
+  #lastFailure = "";
+
+  constructor(options: AgentOptions, parts: AgentParts) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#reserved = parseReservedPorts(options.reservedPorts);
+    this.#queue = createWorkQueue({ clock: parts.clock });
+    this.#heartbeat = createHeartbeatWriter({
+      ...parts,
+      signature: { version: parts.version, backend: parts.dataplane.backend, instanceId: parts.instanceId },
+      node: () => this.#caches?.nodes.objects.get(parts.nodeName),
+    });
+  }
+
+  async run(): Promise<void> {
+    const { signal, logger, nodeName, instanceId } = this.#parts;
+    const heartbeats = this.#heartbeat.run();
+    this.#metrics = await startAgentMetrics({ address: this.#options.metricsAddress, logger, signal });
+    try {
+      logger.info("Agent starts", { node: nodeName, instance: instanceId });
+      this.#caches = await startAgentCaches({
+        ...this.#parts,
+        onChange: () => this.#trigger(),
+        onBlocked: (error) => this.#reportBlocked(error),
+      });
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      await Promise.all([heartbeats, this.#metrics.done]);
+      return;
+    }
+    this.#gates = createGateWriter({ ...this.#parts, pods: this.#caches.pods });
+    for (const key of ["program", "host", "repair"]) this.#queue.add(key);
+    await Promise.all([
+      heartbeats,
+      this.#metrics.done,
+      this.#gates.run(),
+      this.#caches.done,
+      this.#queue.run({
+        signal,
+        work: (key) => this.#work(key),
+        onFailure: (key, error) => this.#reportFailure(key, error),
+      }),
+    ]);
+    logger.info("Agent stops; the rules stay", { node: nodeName });
+  }
+
+  /** Something may have changed: the first pass is at once, later ones are apart, so that a burst of changes costs few. */
+  #trigger(): void {
+    this.#heartbeat.notice();
+    this.#queue.addAfter("program", this.#nextPassMs - this.#parts.clock.monotonicMs());
+  }
+
+  /** One worker does all work on the kernel, one thing at a time. */
+  async #work(key: string): Promise<number | void> {
+    if (key === "program") return await this.#program();
+    if (key === "repair") return await this.#repair();
+    if (await this.#readListeners(this.#watchedPorts)) this.#trigger();
+    // Addresses of the host change without an event: what depends on them is looked at again with the listeners.
+    else if (this.#interfacesChanged()) this.#trigger();
+    return HOST_INTERVAL_MS;
+  }
+
+  async #program(): Promise<void> {
+    const { dataplane, clock, signal } = this.#parts;
+    const startMs = clock.monotonicMs();
+    this.#nextPassMs = startMs + PASS_INTERVAL_MS;
+    const decision = await this.#decide();
+    let outcome: ApplyOutcome;
+    try {
+      const report = await dataplane.apply(decision.plan, signal);
+      this.#programmed = programmedKeys(decision, report);
+      outcome = { report };
+      this.#lastFailure = "";
+      this.#heartbeat.report({ plan: decision.plan, report });
+    } catch (error) {
+      if (isAbort(error) && signal.aborted) throw error;
+      outcome = { error, programmed: this.#programmed ?? new Set() };
+      this.#observe(startMs, decision, outcome);
+      // A tool that waited for a lock in vain is asked again before anybody is alarmed.
+      const isAlarming = !(isK3slbError(error) && error.retriable) || this.#queue.failures("program") >= CALM_FAILURES;
+      if (isAlarming) this.#publish(decision, outcome);
+      throw error;
+    }
+    this.#observe(startMs, decision, outcome);
+    this.#publish(decision, outcome);
+    this.#setReady();
+  }
+
+  async #decide(): Promise<ForwardingDecision> {
+    const caches = this.#caches;
+    if (!caches) throw new TypeError("The caches are not filled yet");
+    const { nodeName } = this.#parts;
+    const pods = caches.knownPods();
+    const services = [...caches.services.objects.values()];
+    const wanted = listPorts(pods, services);
+    if (!samePorts(wanted, this.#watchedPorts)) await this.#readListeners(wanted);
+    const node = caches.nodes.objects.get(nodeName);
+    this.#interfacesChanged();
+    return forwardingDecision({
+      nodeName,
+      pods,
+      departed: caches.departedPods(),
+      services,
+      slices: [...caches.slices.objects.values()],
+      ...(node ? { node } : {}),
+      interfaces: this.#interfaces,
+      listeners: this.#listeners,
+      reserved: this.#reserved,
+      allowPortOverride: this.#options.allowPortOverride,
+      programmed: this.#programmed ?? servedBefore(pods, services),
+    });
+  }
+
+  #publish(decision: ForwardingDecision, outcome: ApplyOutcome): void {
+    if ("error" in outcome) {
+      const message = errorMessage(outcome.error);
+      this.#heartbeat.report({ reason: failureReason(outcome.error), message });
+      this.#setReady();
+    }
+    const { ripe, waits } = this.#grace.ripe(decision.verdicts, this.#parts.clock.monotonicMs());
+    if (waits) this.#queue.addAfter("program", SERVICE_GRACE_MS);
+    this.#gates?.publish(ripe.map((verdict) => {
+      const state = desiredGate({ ...verdict, notes: [...verdict.notes, ...this.#warnings] }, outcome);
+      return { pod: verdict.pod, state };
+    }));
+  }
+
+  async #repair(): Promise<number> {
+    const { clock, dataplane, signal, repairIntervalMs: intervalMs = REPAIR_INTERVAL_MS } = this.#parts;
+    if (!this.#programmed) return intervalMs;
+    const startMs = clock.monotonicMs();
+    const { repairs, warnings } = await dataplane.repair(signal);
+    const tookMs = clock.monotonicMs() - startMs;
+    this.#metrics?.countRepairs(repairs.length);
+    for (const repair of repairs) this.#parts.logger.warn("Mended the kernel's rules", { what: repair });
+    // Gates may still say that a pass could not write what is there now.
+    if (repairs.length > 0) this.#trigger();
+    if (warnings.join("\n") !== this.#warnings.join("\n")) {
+      for (const warning of warnings) this.#parts.logger.warn("Forwarding may be blocked", { why: warning });
+      this.#warnings = warnings;
+      this.#trigger();
+    }
+    // Whoever took rules away may do so again in a moment, and writing them anew says nothing of what a look costs.
+    if (repairs.length > 0) return intervalMs;
+    return Math.max(intervalMs, Math.min(tookMs * REPAIR_SHARE, MAX_REPAIR_INTERVAL_MS));
+  }
+
+  #interfaces: readonly HostInterface[] = [];
+
+  #interfacesChanged(): boolean {
+    const interfaces = (this.#parts.interfaces ?? readHostInterfaces)();
+    const isChanged = JSON.stringify(interfaces) !== JSON.stringify(this.#interfaces);
+    this.#interfaces = interfaces;
+    return isChanged;
+  }
+
+  /** Whether the listeners of `ports` are others than before. */
+  async #readListeners(ports: readonly WantedPort[]): Promise<boolean> {
+    const before = JSON.stringify(this.#listeners);
+    this.#watchedPorts = ports;
+    this.#listeners = await this.#parts.hostPorts.listeners(ports);
+    return JSON.stringify(this.#listeners) !== before;
+  }
+
+  #setReady(): void {
+    if (this.#isReady) return;
+    this.#isReady = true;
+    this.#parts.notifyReady?.();
+  }
+
+  #observe(startMs: number, decision: ForwardingDecision, outcome: ApplyOutcome): void {
+    const { clock, logger } = this.#parts;
+    const durationMs = clock.monotonicMs() - startMs;
+    this.#nextPassMs = startMs + Math.min(Math.max(PASS_INTERVAL_MS, durationMs * PASS_SHARE), MAX_PASS_INTERVAL_MS);
+    const counts = { ports: decision.plan.ports.length, pods: decision.verdicts.length };
+    if ("report" in outcome && outcome.report.chainsWritten > 0) {
+      logger.info("Rules written", { ...counts, chains: outcome.report.chainsWritten, ms: Math.round(durationMs) });
+    }
+    const ending = "report" in outcome ? { report: outcome.report } : { error: outcome.error };
+    this.#metrics?.observe({ durationMs, ...counts, ...ending });
+  }
+
+  #reportBlocked(error: unknown): void {
+    const reason = isForbidden(error) ? "EndpointSlicesForbidden" : failureReason(error);
+    this.#heartbeat.report({ reason, message: errorMessage(error) });
+  }
+
+  #reportFailure(key: string, error: unknown): void {
+    const message = errorMessage(error);
+    const level = message === this.#lastFailure ? "debug" : "error";
+    this.#lastFailure = message;
+    const hint = isK3slbError(error) ? error.hint : undefined;
+    this.#parts.logger[level](`Cannot ${FAILED_WORK[key] ?? key}; it is tried again`, { error: message, hint });
+    // The rules may be in any state now: bring them to the plan as a whole.
+    if (key === "repair") this.#trigger();
+  }
+}
+
+const FAILED_WORK: Readonly<Record<string, string>> = {
+  program: "program the kernel's rules",
+  repair: "check the kernel's rules",
+  host: "read the host's sockets",
+};
+
+/** From the beginning of one pass to the next; longer where passes take long, so that they take no more than a third of the time. */
+const PASS_INTERVAL_MS = 100;
+const PASS_SHARE = 3;
+const MAX_PASS_INTERVAL_MS = 1000;
+const HOST_INTERVAL_MS = 10_000;
+const REPAIR_INTERVAL_MS = 5000;
+/** On a slow or large node the check takes long: it then comes less often, so that it takes no more than a fiftieth of the time. */
+const REPAIR_SHARE = 50;
+const MAX_REPAIR_INTERVAL_MS = 15_000;
+const CALM_FAILURES = 2;
+
+function programmedKeys(decision: ForwardingDecision, report: ApplyReport): ReadonlySet<string> {
+  const failed = new Set(report.failures.map((one) => portKey(one.port)));
+  return new Set(decision.plan.ports.map(portKey).filter((key) => !failed.has(key)));
+}
+
+function samePorts(a: readonly WantedPort[], b: readonly WantedPort[]): boolean {
+  return a.length === b.length && a.every((port, i) => port.port === b[i]?.port && port.protocol === b[i]?.protocol);
+}

@@ -1,0 +1,88 @@
+// The agent's numbers in Prometheus' format, and whether it is ready. Fed by the loop, served by `core/runtime/health.ts`.
+import { startHealthServer } from "../../core/runtime/health.ts";
+import { createMetricRegistry } from "../../core/runtime/metrics.ts";
+import { errorMessage, isK3slbError } from "../../core/shared/errors.ts";
+import { IP_FAMILIES } from "../../core/shared/ip.ts";
+import type { Logger } from "../../core/shared/log.ts";
+import type { ApplyReport } from "../dataplane_contract.ts";
+
+/** One pass of the loop, as metrics see it. */
+export interface AgentPass {
+  readonly durationMs: number;
+  readonly ports: number;
+  readonly pods: number;
+  readonly report?: ApplyReport;
+  /** Absent: the kernel has the plan. */
+  readonly error?: unknown;
+}
+
+/** Where the loop reports to. */
+export interface AgentMetrics {
+  observe(pass: AgentPass): void;
+  /** Counts one thing that was mended in the kernel. */
+  countRepairs(repairs: number): void;
+  /** Resolves when the server is closed; at once if there is none. */
+  readonly done: Promise<void>;
+}
+
+/** What {@linkcode startAgentMetrics} takes. */
+export interface AgentMetricsOptions {
+  /** Address and port to listen on; empty: nobody can ask. */
+  readonly address: string;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** Starts to count, and listens on `options.address`. Forwarding matters more: an address in use is logged, not thrown. */
+export async function startAgentMetrics({ address, logger, signal }: AgentMetricsOptions): Promise<AgentMetrics> {
+  const registry = createMetricRegistry();
+  const ports = registry.gauge({ name: "k3slb_agent_ports", help: "Service ports that this node forwards" });
+  const pods = registry.gauge({ name: "k3slb_agent_pods", help: "Load balancer pods on this node" });
+  const rules = registry.gauge({ name: "k3slb_agent_rules", help: "Rules in the kernel by address family" });
+  const chains = registry.counter({ name: "k3slb_agent_chains_written_total", help: "Chains written to the kernel" });
+  const repairs = registry.counter({
+    name: "k3slb_agent_repairs_total",
+    help: "Things mended that someone else had changed",
+  });
+  const passes = registry.histogram({
+    name: "k3slb_agent_pass_duration_seconds",
+    help: "Time from the facts to the kernel having the rules",
+  });
+  const errors = registry.counter({
+    name: "k3slb_agent_pass_errors_total",
+    help: "Passes that the kernel's tools refused",
+  });
+  let problem: string | undefined = "no pass has ended yet";
+  let done = Promise.resolve();
+  if (address !== "") {
+    try {
+      const checks = [{ name: "kernel-rules", kind: "ready", problem: () => problem }] as const;
+      const server = await startHealthServer({ address, checks, renderMetrics: () => registry.render(), signal });
+      done = server.done;
+    } catch (error) {
+      const hint = isK3slbError(error) ? error.hint : undefined;
+      logger.error("Health and metrics can't be served; forwarding goes on", { error: errorMessage(error), hint });
+    }
+  }
+  return {
+    done,
+    countRepairs: (count) => repairs.add({}, count),
+    observe: (pass) => {
+      passes.observe(pass.durationMs / 1000);
+      ports.set(pass.ports);
+      pods.set(pass.pods);
+      if (pass.error !== undefined) {
+        problem = errorMessage(pass.error);
+        errors.add({ code: isK3slbError(pass.error) ? pass.error.code : "unknown" });
+        return;
+      }
+      problem = undefined;
+      chains.add({}, pass.report?.chainsWritten ?? 0);
+      for (const family of IP_FAMILIES) {
+        const count = pass.report?.ruleCounts[family];
+        if (count === undefined) rules.remove({ family });
+        else rules.set(count, { family });
+      }
+    },
+  };
+}

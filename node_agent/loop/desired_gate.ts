@@ -1,0 +1,102 @@
+// Verdict on a pod + what the kernel has -> the pod's readiness gate, and the patch that writes it only when it changes. Pure.
+// True means: the kernel has the rules for every port. The message is the operator's answer to "why not on this node".
+import type { Patch } from "../../core/kube/contract.ts";
+import type { Condition, Pod } from "../../core/kube/types.ts";
+import { PROGRAMMED_CONDITION } from "../../core/service_lb/labels.ts";
+import { errorMessage, isK3slbError } from "../../core/shared/errors.ts";
+import type { ApplyReport, ForwardedPort } from "../dataplane_contract.ts";
+import { type PodVerdict, portKey } from "./forwarding_plan.ts";
+import { portLabel } from "./port_claims.ts";
+
+/** Status, reason and message of a condition. */
+export interface ConditionState {
+  readonly status: "True" | "False";
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** How the last apply of the plan ended. */
+export type ApplyOutcome =
+  | { readonly report: ApplyReport }
+  | {
+    readonly error: unknown;
+    /** {@linkcode portKey} of the ports that the kernel still has from an earlier apply. */
+    readonly programmed: ReadonlySet<string>;
+  };
+
+/** The gate that `verdict` deserves. */
+export function desiredGate(verdict: PodVerdict, outcome: ApplyOutcome): ConditionState {
+  const [first] = verdict.refusals;
+  if (first) return no(first.reason, verdict.refusals.map((one) => one.message).join("; "));
+  if ("error" in outcome) {
+    // Rules that an earlier apply wrote go on serving: one failed update must not take a working node out.
+    const missing = verdict.ports.filter((port) => !outcome.programmed.has(portKey(port)));
+    if (missing.length === 0) return yes(verdict);
+    return no(failureReason(outcome.error), `Rules are not in the kernel: ${errorMessage(outcome.error)}`);
+  }
+  return reportedGate(verdict, outcome.report);
+}
+
+/** The patch of `pods/status` that makes the gate `state`; `undefined` if the pod has no such gate or it already says so. */
+export function gatePatch(pod: Pod, state: ConditionState, now: string): Patch | undefined {
+  const gates = pod.spec?.readinessGates ?? [];
+  if (!gates.some((gate) => gate.conditionType === PROGRAMMED_CONDITION)) return undefined;
+  const before = gateOf(pod);
+  if (before?.status === state.status && before.reason === state.reason && before.message === state.message) {
+    return undefined;
+  }
+  const lastTransitionTime = before?.status === state.status ? before.lastTransitionTime ?? now : now;
+  const uid = pod.metadata?.uid;
+  return {
+    type: "strategic",
+    body: {
+      // A pod that was made anew under the same name must not inherit its predecessor's gate.
+      ...(uid === undefined ? {} : { metadata: { uid } }),
+      status: { conditions: [{ type: PROGRAMMED_CONDITION, ...state, lastTransitionTime }] },
+    },
+  };
+}
+
+/** The pod's gate condition, if it has one. */
+export function gateOf(pod: Pod): Condition | undefined {
+  return (pod.status?.conditions ?? []).find((one) => one.type === PROGRAMMED_CONDITION) as Condition | undefined;
+}
+
+/** CamelCase reason for a failure: `iptables-locked` is `IptablesLocked`. */
+export function failureReason(error: unknown): string {
+  if (!isK3slbError(error)) return "ProgrammingFailed";
+  return error.code.replaceAll(/(?:^|-)([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function reportedGate(verdict: PodVerdict, report: ApplyReport): ConditionState {
+  const keys = new Set(verdict.ports.map(portKey));
+  const failures = report.failures.filter((one) => keys.has(portKey(one.port)));
+  if (failures.length > 0) {
+    const words = failures.map((one) => `${portLabel(one.port)}, ${one.family}: ${one.reason}`);
+    return no("ProgrammingFailed", `Rules are not in the kernel: ${words.join("; ")}`);
+  }
+  const homeless = verdict.ports.find((port) => !port.families.some((family) => report.families.includes(family)));
+  if (homeless) {
+    return no(
+      "FamilyMissing",
+      `${homeless.families.join(" and ") || "No family of the Service"} can't be forwarded by this node's kernel`,
+    );
+  }
+  const missing = [...new Set(verdict.ports.flatMap((port) => port.families))]
+    .filter((family) => !report.families.includes(family));
+  return yes(verdict, missing.length > 0 ? [`${missing.join(" and ")} is missing on this node`] : []);
+}
+
+function yes(verdict: PodVerdict, notes: readonly string[] = []): ConditionState {
+  const ports = verdict.ports.map((port: ForwardedPort) => `${port.protocol} ${port.port}`).join(", ");
+  const sentences = [
+    `The kernel forwards ${ports === "" ? "nothing: the Service has no ports" : ports}`,
+    ...verdict.notes,
+    ...notes,
+  ];
+  return { status: "True", reason: "Programmed", message: sentences.join("; ") };
+}
+
+function no(reason: string, message: string): ConditionState {
+  return { status: "False", reason, message };
+}

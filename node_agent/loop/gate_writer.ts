@@ -1,0 +1,94 @@
+// Writes readiness gates: only those that change, a few at a time, again and again until the API takes them.
+import type { KubeClient } from "../../core/kube/contract.ts";
+import { isConflict, isNotFound } from "../../core/kube/errors.ts";
+import { objectKey } from "../../core/kube/object_store.ts";
+import type { Reflector } from "../../core/kube/reflector.ts";
+import { PODS } from "../../core/kube/resources.ts";
+import type { Pod } from "../../core/kube/types.ts";
+import type { Clock } from "../../core/runtime/clock.ts";
+import { createWorkQueue } from "../../core/runtime/work_queue.ts";
+import { errorMessage } from "../../core/shared/errors.ts";
+import type { Logger } from "../../core/shared/log.ts";
+import { type ConditionState, gatePatch } from "./desired_gate.ts";
+
+/** What {@linkcode createGateWriter} takes. */
+export interface GateWriterOptions {
+  readonly client: KubeClient;
+  readonly pods: Reflector<Pod>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** A pod and what its gate shall say. */
+export interface GateWish {
+  readonly pod: Pod;
+  readonly state: ConditionState;
+}
+
+/** Brings the pods' gates to what was last published. */
+export interface GateWriter {
+  /** Replaces all wishes. */
+  publish(wishes: readonly GateWish[]): void;
+  /** Writes until the signal is aborted. Never rejects. */
+  run(): Promise<void>;
+}
+
+/** A writer without wishes. */
+export function createGateWriter(options: GateWriterOptions): GateWriter {
+  const { client, pods, clock, logger, signal } = options;
+  const queue = createWorkQueue({ clock, maxBackoffMs: MAX_BACKOFF_MS });
+  const wishes = new Map<string, GateWish>();
+  const patchFor = (key: string): ReturnType<typeof gatePatch> => {
+    const [pod, wish] = [pods.objects.get(key), wishes.get(key)];
+    return pod && wish && gatePatch(pod, wish.state, apiTime(clock.now()));
+  };
+  return {
+    publish: (list) => {
+      wishes.clear();
+      for (const wish of list) {
+        const key = objectKey(wish.pod);
+        wishes.set(key, wish);
+        if (patchFor(key)) queue.add(key);
+      }
+    },
+    run: () =>
+      queue.run({
+        signal,
+        workers: GATE_WRITERS,
+        work: async (key) => {
+          const patch = patchFor(key);
+          const wish = wishes.get(key);
+          if (!patch || !wish) return;
+          const { namespace = "", name = "" } = wish.pod.metadata ?? {};
+          try {
+            const written = await client.patch(PODS, { namespace, name }, patch, { subresource: "status", signal });
+            pods.merge([written]);
+          } catch (error) {
+            // The pod is gone, or another one has its name: the watch will say so.
+            if (isNotFound(error) || isConflict(error)) return;
+            throw error;
+          }
+          const level = wish.state.status === "True" ? "info" : "warn";
+          logger[level](`Pod gate is ${wish.state.status}`, {
+            pod: key,
+            reason: wish.state.reason,
+            message: wish.state.message,
+          });
+        },
+        onFailure: (key, error, failures) => {
+          const level = failures === 1 ? "warn" : "debug";
+          logger[level]("Cannot write a pod's gate; it is tried again", { pod: key, error: errorMessage(error) });
+        },
+      }),
+  };
+}
+
+/** Time as objects carry it: RFC 3339 in whole seconds. */
+export function apiTime(timeMs: number): string {
+  return new Date(timeMs).toISOString().replace(/\.\d+Z$/, "Z");
+}
+
+const GATE_WRITERS = 8;
+/** A node's address waits for its gates. */
+const MAX_BACKOFF_MS = 10_000;

@@ -1,0 +1,72 @@
+// The agent's heartbeat: a condition on its own Node, as node-problem-detector does it (the one thing a node's identity may
+// write without further rights). What it says, when it is due, and whether another live agent writes it too. Pure.
+import type { Patch } from "../../core/kube/contract.ts";
+import type { Condition, Node } from "../../core/kube/types.ts";
+import { FORWARDING_CONDITION } from "../../core/service_lb/labels.ts";
+import { IP_FAMILIES } from "../../core/shared/ip.ts";
+import type { ApplyReport, ForwardingPlan } from "../dataplane_contract.ts";
+import type { ConditionState } from "./desired_gate.ts";
+
+/** Milliseconds between two heartbeats while nothing changes. */
+export const HEARTBEAT_INTERVAL_MS = 60_000;
+
+/** Who writes the heartbeat. */
+export interface AgentSignature {
+  readonly version: string;
+  readonly backend: string;
+  /** Different for each run of the program. */
+  readonly instanceId: string;
+}
+
+/** What the agent is able to do at present. */
+export type ForwardingHealth =
+  | { readonly plan: ForwardingPlan; readonly report: ApplyReport }
+  | { readonly reason: string; readonly message: string };
+
+/** The condition for `health`; `rivalId` is the instance of another agent that lives under the same node name. */
+export function heartbeatState(
+  health: ForwardingHealth,
+  signature: AgentSignature,
+  rivalId?: string,
+): ConditionState {
+  const rival = rivalId === undefined ? "" : `another agent (instance ${rivalId}) runs under this node name; `;
+  const by = `agent ${signature.version}, ${signature.backend}, instance ${signature.instanceId}`;
+  if ("reason" in health) {
+    return { status: "False", reason: health.reason, message: `${health.message}; ${rival}${by}` };
+  }
+  const services = new Set(health.plan.ports.map((port) => `${port.namespace}/${port.service}`)).size;
+  const rules = IP_FAMILIES.filter((family) => health.report.ruleCounts[family] !== undefined)
+    .map((family) => `${health.report.ruleCounts[family]} ${family} rules`);
+  const what = [`${health.plan.ports.length} ports of ${services} Services`, ...rules].join(", ");
+  return { status: "True", reason: "Forwarding", message: `${what}; ${rival}${by}` };
+}
+
+/** The patch of `nodes/status` that writes `state`. */
+export function heartbeatPatch(node: Node | undefined, state: ConditionState, now: string): Patch {
+  const before = heartbeatOf(node);
+  const lastTransitionTime = before?.status === state.status ? before.lastTransitionTime ?? now : now;
+  const condition = { type: FORWARDING_CONDITION, ...state, lastHeartbeatTime: now, lastTransitionTime };
+  return { type: "strategic", body: { status: { conditions: [condition] } } };
+}
+
+/** The patch of `nodes/status` that takes the heartbeat away. */
+export function heartbeatRemovalPatch(): Patch {
+  return { type: "strategic", body: { status: { conditions: [{ $patch: "delete", type: FORWARDING_CONDITION }] } } };
+}
+
+/** The heartbeat on `node`, if there is one. */
+export function heartbeatOf(node: Node | undefined): Condition | undefined {
+  return (node?.status?.conditions ?? []).find((one) => one.type === FORWARDING_CONDITION) as Condition | undefined;
+}
+
+/**
+ * Instance of another agent that wrote the heartbeat of `node` after `sinceMs`, when this one had written its first:
+ * the predecessor of a restarted agent is older and does not count.
+ */
+export function rivalInstance(node: Node | undefined, instanceId: string, sinceMs: number): string | undefined {
+  const heartbeat = heartbeatOf(node);
+  const writer = /instance (\S+)$/.exec(heartbeat?.message ?? "")?.[1];
+  const writtenMs = Date.parse(heartbeat?.lastHeartbeatTime ?? "");
+  // The API keeps whole seconds.
+  return writer !== undefined && writer !== instanceId && writtenMs >= sinceMs + 1000 ? writer : undefined;
+}

@@ -1,0 +1,100 @@
+// Writes the heartbeat to the agent's own Node: at once when its state changes, else every minute.
+// Also notices another live agent that signs the same Node's heartbeat.
+import type { KubeClient } from "../../core/kube/contract.ts";
+import { NODES } from "../../core/kube/resources.ts";
+import type { Node } from "../../core/kube/types.ts";
+import type { Clock } from "../../core/runtime/clock.ts";
+import { createWorkQueue } from "../../core/runtime/work_queue.ts";
+import { errorMessage } from "../../core/shared/errors.ts";
+import type { Logger } from "../../core/shared/log.ts";
+import { apiTime } from "./gate_writer.ts";
+import {
+  type AgentSignature,
+  type ForwardingHealth,
+  HEARTBEAT_INTERVAL_MS,
+  heartbeatPatch,
+  heartbeatState,
+  rivalInstance,
+} from "./heartbeat.ts";
+
+/** What {@linkcode createHeartbeatWriter} takes. */
+export interface HeartbeatWriterOptions {
+  readonly client: KubeClient;
+  readonly nodeName: string;
+  readonly signature: AgentSignature;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** The Node as last seen. */
+  readonly node: () => Node | undefined;
+}
+
+/** Keeps the heartbeat fresh. */
+export interface HeartbeatWriter {
+  /** Sets what the heartbeat says; written at once if status or reason change. Nothing is written before the first call. */
+  report(health: ForwardingHealth): void;
+  /** The Node may have changed: looks who wrote its heartbeat. */
+  notice(): void;
+  /** Writes until the signal is aborted. Never rejects. */
+  run(): Promise<void>;
+}
+
+/** A writer that has nothing to say yet. */
+export function createHeartbeatWriter(options: HeartbeatWriterOptions): HeartbeatWriter {
+  const { client, nodeName, signature, clock, logger, signal, node } = options;
+  const queue = createWorkQueue({ clock, maxBackoffMs: MAX_BACKOFF_MS });
+  let health: ForwardingHealth | undefined;
+  let rivalId: string | undefined;
+  let rivalSeenMs = -Infinity;
+  let firstWrittenMs: number | undefined;
+  return {
+    report: (next) => {
+      const isNews = health === undefined || reasonOf(health) !== reasonOf(next);
+      health = next;
+      if (isNews) queue.add("heartbeat");
+    },
+    notice: () => {
+      if (firstWrittenMs === undefined) return;
+      const found = rivalInstance(node(), signature.instanceId, firstWrittenMs);
+      if (found === undefined) return;
+      rivalSeenMs = clock.monotonicMs();
+      if (found === rivalId) return;
+      rivalId = found;
+      logger.warn("Another agent runs under this node's name", {
+        node: nodeName,
+        instance: found,
+        hint: "Give each machine its own name with --node-name, or stop one of the agents",
+      });
+      queue.add("heartbeat");
+    },
+    run: () =>
+      queue.run({
+        signal,
+        work: async () => {
+          if (!health) return;
+          if (rivalId !== undefined && clock.monotonicMs() - rivalSeenMs > RIVAL_MEMORY_MS) {
+            logger.info("The other agent under this node's name is gone", { node: nodeName, instance: rivalId });
+            rivalId = undefined;
+          }
+          const nowMs = clock.now();
+          const patch = heartbeatPatch(node(), heartbeatState(health, signature, rivalId), apiTime(nowMs));
+          await client.patch(NODES, { name: nodeName }, patch, { subresource: "status", signal });
+          firstWrittenMs ??= nowMs;
+          return HEARTBEAT_INTERVAL_MS;
+        },
+        onFailure: (_, error, failures) => {
+          const level = failures === 1 ? "warn" : "debug";
+          logger[level]("Cannot write the node's heartbeat; it is tried again", { error: errorMessage(error) });
+        },
+      }),
+  };
+}
+
+/** After an outage servers hear of this agent before they count it as silent. */
+const MAX_BACKOFF_MS = 10_000;
+/** A live agent signs every minute; one that was stopped is not spoken of for ever. */
+const RIVAL_MEMORY_MS = 3 * HEARTBEAT_INTERVAL_MS;
+
+function reasonOf(health: ForwardingHealth): string {
+  return "reason" in health ? health.reason : "";
+}

@@ -1,0 +1,92 @@
+// Which Services' EndpointSlices the agent keeps: those of Services that it forwards for. The slices of a Service that becomes wanted were
+// dropped when the watch brought them, so they are listed once; all Services that wait for it in one request.
+import type { KubeClient } from "../../core/kube/contract.ts";
+import { ENDPOINT_SLICES } from "../../core/kube/resources.ts";
+import type { EndpointSlice } from "../../core/kube/types.ts";
+import type { Clock } from "../../core/runtime/clock.ts";
+import { createWorkQueue, type WorkQueue } from "../../core/runtime/work_queue.ts";
+import { errorMessage } from "../../core/shared/errors.ts";
+import type { Logger } from "../../core/shared/log.ts";
+import { SLICE_SERVICE_LABEL } from "./trim_objects.ts";
+
+/** What {@linkcode WantedSlices} takes. */
+export interface WantedSlicesOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** Takes slices of Services that have become wanted, before `onListed`. */
+  readonly merge: (slices: readonly EndpointSlice[]) => void;
+  readonly onListed: () => void;
+}
+
+/** The wanted Services, by `NAMESPACE/NAME`, and which of them are still to be listed. */
+export class WantedSlices {
+  readonly #options: WantedSlicesOptions;
+  readonly #queue: WorkQueue;
+  #wanted: ReadonlySet<string> = new Set();
+  /** Services to be listed -> in which turn they became wanted: a list that was under way by then does not count. */
+  readonly #pending = new Map<string, number>();
+  #turn = 0;
+
+  constructor(options: WantedSlicesOptions) {
+    this.#options = options;
+    this.#queue = createWorkQueue({ clock: options.clock });
+  }
+
+  /** Whether slices of this Service are kept. */
+  has(service: string): boolean {
+    return this.#wanted.has(service);
+  }
+
+  /** Whether all slices of this Service are known. */
+  isComplete(service: string): boolean {
+    return !this.#pending.has(service);
+  }
+
+  /** Replaces the wanted Services; those that are new are listed if `mustList`. */
+  replace(wanted: ReadonlySet<string>, mustList: boolean): void {
+    this.#turn++;
+    for (const key of this.#pending.keys()) if (!wanted.has(key)) this.#pending.delete(key);
+    if (mustList) {
+      for (const key of wanted) if (!this.#wanted.has(key)) this.#pending.set(key, this.#turn);
+    }
+    this.#wanted = wanted;
+    if (this.#pending.size > 0) this.#queue.add(LIST);
+  }
+
+  /** Lists until the signal is aborted. Never rejects. */
+  run(): Promise<void> {
+    const { signal, logger } = this.#options;
+    return this.#queue.run({
+      signal,
+      work: () => this.#list(),
+      onFailure: (_key, error) => {
+        const services = [...this.#pending.keys()].join(" ");
+        logger.warn("Cannot list the endpoints of Services", { services, error: errorMessage(error) });
+      },
+    });
+  }
+
+  async #list(): Promise<void> {
+    const { client, signal, merge, onListed } = this.#options;
+    const batch = [...this.#pending].slice(0, MAX_BATCH);
+    if (batch.length === 0) return;
+    const namespaces = new Set(batch.map(([key]) => key.slice(0, key.indexOf("/"))));
+    const names = new Set(batch.map(([key]) => key.slice(key.indexOf("/") + 1)));
+    const [namespace] = namespaces;
+    const list = await client.list(ENDPOINT_SLICES, {
+      ...(namespaces.size === 1 && namespace !== undefined ? { namespace } : {}),
+      labelSelector: `${SLICE_SERVICE_LABEL} in (${[...names].join(",")})`,
+      signal,
+    });
+    merge(list.items);
+    for (const [key, turn] of batch) if (this.#pending.get(key) === turn) this.#pending.delete(key);
+    if (this.#pending.size > 0) this.#queue.add(LIST);
+    onListed();
+  }
+}
+
+const LIST = "list";
+/** Names of 63 characters each fit into a URL that every proxy takes. */
+const MAX_BATCH = 100;

@@ -1,0 +1,96 @@
+// `k3slb agent cleanup`: takes away everything that the agent ever made, from the kernel first and then, if the API answers,
+// from the node's objects. Safe to run twice.
+import type { KubeClient } from "../../core/kube/contract.ts";
+import { isConflict, isNotFound } from "../../core/kube/errors.ts";
+import { NODES, PODS } from "../../core/kube/resources.ts";
+import type { Clock } from "../../core/runtime/clock.ts";
+import { SERVICE_NAME_LABEL } from "../../core/service_lb/labels.ts";
+import { errorMessage, isAbort } from "../../core/shared/errors.ts";
+import type { Dataplane } from "../dataplane_contract.ts";
+import { gateOf, gatePatch } from "../loop/desired_gate.ts";
+import { apiTime } from "../loop/gate_writer.ts";
+import { heartbeatOf, heartbeatRemovalPatch } from "../loop/heartbeat.ts";
+
+/** What {@linkcode cleanUp} takes. */
+export interface CleanUpOptions {
+  readonly dataplane: Dataplane;
+  /** Absent: only the kernel is cleaned. */
+  readonly cluster?: { readonly client: KubeClient; readonly nodeName: string };
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** What was done, one sentence each. */
+export interface CleanUpReport {
+  readonly removed: readonly string[];
+  /** What could not be removed from the cluster; the kernel is clean nevertheless. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Removes the rules, sets the gates of this node's pods to False and takes the heartbeat away.
+ *
+ * @throws {K3slbError} as {@linkcode Dataplane.remove}, after everything else was done
+ */
+export async function cleanUp(options: CleanUpOptions): Promise<CleanUpReport> {
+  const [removal] = await Promise.allSettled([options.dataplane.remove(options.signal)]);
+  options.signal.throwIfAborted();
+  // Chains that can't go are empty by now: the node serves nothing any more, and its gates must not say that it does.
+  const { removed, warnings } = await cleanUpCluster(options);
+  if (removal.status === "rejected") throw removal.reason;
+  return { removed: [...removal.value, ...removed], warnings };
+}
+
+async function cleanUpCluster(options: CleanUpOptions): Promise<CleanUpReport> {
+  const removed: string[] = [];
+  const warnings: string[] = [];
+  const { cluster } = options;
+  if (!cluster) return { removed, warnings };
+  for (const step of [closeGates, removeHeartbeat]) {
+    try {
+      removed.push(...await step({ ...options, ...cluster }));
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      warnings.push(errorMessage(error));
+    }
+  }
+  return { removed, warnings };
+}
+
+interface Step {
+  readonly client: KubeClient;
+  readonly nodeName: string;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+async function closeGates({ client, nodeName, clock, signal }: Step): Promise<readonly string[]> {
+  const fieldSelector = `spec.nodeName=${nodeName}`;
+  const { items } = await client.list(PODS, { fieldSelector, labelSelector: SERVICE_NAME_LABEL, signal });
+  const done: string[] = [];
+  for (const pod of items.filter((one) => gateOf(one)?.status === "True")) {
+    const state = {
+      status: "False",
+      reason: "CleanedUp",
+      message: "The agent's rules were removed from this node",
+    } as const;
+    const patch = gatePatch(pod, state, apiTime(clock.now()));
+    if (!patch) continue;
+    const { namespace = "", name = "" } = pod.metadata ?? {};
+    try {
+      await client.patch(PODS, { namespace, name }, patch, { subresource: "status", signal });
+      done.push(`Set the gate of pod ${namespace}/${name} to False`);
+    } catch (error) {
+      // The pod is gone, or another one has its name and no gate of ours yet.
+      if (!isNotFound(error) && !isConflict(error)) throw error;
+    }
+  }
+  return done;
+}
+
+async function removeHeartbeat({ client, nodeName, signal }: Step): Promise<readonly string[]> {
+  const { items: [node] } = await client.list(NODES, { fieldSelector: `metadata.name=${nodeName}`, signal });
+  if (!heartbeatOf(node)) return [];
+  await client.patch(NODES, { name: nodeName }, heartbeatRemovalPatch(), { subresource: "status", signal });
+  return [`Removed the heartbeat from Node ${nodeName}`];
+}

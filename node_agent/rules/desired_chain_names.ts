@@ -1,0 +1,64 @@
+// Names of our chains and address lists. iptables takes at most 28 characters (XT_EXTENSION_MAXNAMELEN less the end mark).
+// A name depends only on what the chain is for, so that a restart finds and replaces what an earlier run made. Pure.
+import { createHash } from "node:crypto";
+import type { ForwardedPort } from "../dataplane_contract.ts";
+
+/** Every chain of ours begins with this, and no other program's does. */
+export const CHAIN_PREFIX = "K3SLB-";
+
+/** Longest chain name that iptables takes. */
+export const MAX_CHAIN_NAME_LENGTH = 28;
+
+export const SERVICES_CHAIN = "K3SLB-SERVICES";
+export const MARK_CHAIN = "K3SLB-MARK";
+export const DROP_CHAIN = "K3SLB-DROP";
+export const REJECT_CHAIN = "K3SLB-REJECT";
+export const POSTROUTING_CHAIN = "K3SLB-POSTROUTING";
+export const FORWARD_CHAIN = "K3SLB-FORWARD";
+export const INPUT_CHAIN = "K3SLB-INPUT";
+
+/** Chain into which kube-router puts NetworkPolicy; accepting above it would bypass the policy. */
+export const KUBE_ROUTER_FORWARD_CHAIN = "KUBE-ROUTER-FORWARD";
+
+/**
+ * Calico's chain for a built-in one. In FORWARD it holds NetworkPolicy. Calico puts its jumps back to the first place of every chain it
+ * uses, as does this program: each would move the other's for ever.
+ */
+export function calicoChainName(builtin: string): string {
+  return `cali-${builtin}`;
+}
+
+/** The three chains that one port of one Service may have. */
+export interface PortChainNames {
+  /** Admits the source ranges. */
+  readonly ranges: string;
+  /** Chooses an endpoint. */
+  readonly service: string;
+  /** Chooses among the endpoints of other nodes. */
+  readonly remote: string;
+}
+
+/** Names of the chains of `port`. */
+export function portChainNames(port: ForwardedPort): PortChainNames {
+  return chainNamesOfId(portId(port));
+}
+
+/** Names of all chains that share a port's `id`, whether or not they exist. */
+export function chainNamesOfId(id: string): PortChainNames {
+  return { ranges: `${CHAIN_PREFIX}F-${id}`, service: `${CHAIN_PREFIX}S-${id}`, remote: `${CHAIN_PREFIX}R-${id}` };
+}
+
+/** Twelve hex digits that stand for a port of a Service. */
+export function portId(port: ForwardedPort): string {
+  const addresses = [...(port.matchAddresses ?? [])].sort().join(",");
+  return shortHash(`${port.namespace}/${port.service}/${port.portName}/${port.protocol}/${port.port}/${addresses}`, 12);
+}
+
+/** Name of the list of clients that stay with an endpoint of `port`. */
+export function affinityListName(port: ForwardedPort, ip: string, endpointPort: number): string {
+  return `${CHAIN_PREFIX}${portId(port)}-${shortHash(`${ip} ${endpointPort}`, 12)}`;
+}
+
+function shortHash(text: string, length: number): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, length).toUpperCase();
+}

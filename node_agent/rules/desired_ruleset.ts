@@ -1,0 +1,188 @@
+// The whole rule set that a forwarding plan means, one address family at a time. Pure.
+// Life of a packet: PREROUTING or OUTPUT, SERVICES (by port), the port's chains (ranges, endpoint, DNAT), then FORWARD accepts by mark or
+// INPUT drops or rejects by mark, then POSTROUTING masquerades by mark. nat chains see only the first packet of a connection.
+import type { ForwardedPort, ForwardingPlan } from "../dataplane_contract.ts";
+import { type IpFamily, PROTOCOLS } from "../../core/shared/ip.ts";
+import { parseIpRange, renderIpRange } from "../../core/shared/ip_ranges.ts";
+import {
+  calicoChainName,
+  DROP_CHAIN,
+  FORWARD_CHAIN,
+  INPUT_CHAIN,
+  KUBE_ROUTER_FORWARD_CHAIN,
+  MARK_CHAIN,
+  POSTROUTING_CHAIN,
+  REJECT_CHAIN,
+  SERVICES_CHAIN,
+} from "./desired_chain_names.ts";
+import { desiredDispatch } from "./desired_dispatch.ts";
+import { desiredServiceChains, endpointObstacle, type ServiceChains } from "./desired_service_chains.ts";
+import type { Chain, Jump, MarkBits, Rule, RuleSet } from "./ruleset.ts";
+
+/** What the kernel and the tools of one family can do, as far as rules depend on it. */
+export interface RuleFeatures {
+  /** Whether MASQUERADE can choose source ports at random, which avoids clashes under load (Linux 3.14, iptables 1.6.2). */
+  readonly randomFully: boolean;
+  readonly sctp: boolean;
+  /** Whether the `recent` match is there, for session affinity. */
+  readonly recent: boolean;
+  /** Whether this node's processes may reach 127.0.0.1 ports through us (`route_localnet`, which kube-proxy sets together with its guard). */
+  readonly routeLocalnet: boolean;
+}
+
+/** What {@linkcode desiredRuleSet} depends on beside the plan. */
+export interface RuleSetOptions {
+  readonly marks: MarkBits;
+  readonly features: RuleFeatures;
+  /** Keeps {@linkcode PortRules} from one call to the next; only for calls that differ in nothing but the plan and `routeLocalnet`. */
+  readonly remember?: (port: ForwardedPort, compute: () => PortRules) => PortRules;
+}
+
+/** What one port comes to in one family. */
+export interface PortRules {
+  /** Absent: the port gets no rules. */
+  readonly service?: ServiceChains;
+  /** Why it has no rules, or not all that it asks for. */
+  readonly failure?: string;
+}
+
+/** A port that has no rules, or not all that it asks for. */
+export interface PortFailure {
+  readonly port: ForwardedPort;
+  readonly family: IpFamily;
+  readonly reason: string;
+}
+
+/** The rules of `plan` in `family`, and the ports that could not be served as asked. Independent of the order of the plan's lists. */
+export function desiredRuleSet(
+  plan: ForwardingPlan,
+  family: IpFamily,
+  options: RuleSetOptions,
+): { readonly ruleSet: RuleSet; readonly failures: readonly PortFailure[] } {
+  const ports = plan.ports.filter((port) => port.families.includes(family));
+  const failures: PortFailure[] = [];
+  const { remember = (_port, compute): PortRules => compute() } = options;
+  const entries = ports.flatMap((port) => {
+    const { service, failure } = remember(port, () => portRules(port, family, options));
+    if (failure !== undefined) failures.push({ port, family, reason: failure });
+    return service === undefined ? [] : [{ port, service }];
+  });
+  const dispatch = desiredDispatch(
+    entries.map(({ port, service }) => ({
+      protocol: port.protocol,
+      port: port.port,
+      ...(port.matchAddresses === undefined ? {} : { matchAddresses: port.matchAddresses }),
+      ...(port.exceptLoopback ? { exceptLoopback: true } : {}),
+      chain: service.entry,
+      comment: service.comment,
+    })),
+    family,
+  );
+  const serviceChains = entries.flatMap(({ service }) => service.chains).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const nat = [...dispatch, ...verdictChains(plan.podCidrs, family, options), ...serviceChains];
+  const ruleSet = {
+    family,
+    tables: { nat, filter: filterChains(options.marks) },
+    jumps: desiredJumps(family, options.features),
+  };
+  return { ruleSet, failures };
+}
+
+/** The rules of ours in built-in chains. */
+export function desiredJumps(family: IpFamily, features: Pick<RuleFeatures, "routeLocalnet">): readonly Jump[] {
+  // Without route_localnet a packet to 127.0.0.1 can't leave the loopback interface: taking it would only break the listener there.
+  const notLoopback = { destination: { cidr: family === "IPv4" ? "127.0.0.0/8" : "::1/128", negated: true } } as const;
+  const outputMatch = family === "IPv4" && features.routeLocalnet ? {} : notLoopback;
+  const toServices = (match: Rule["match"]): Rule => ({
+    match: { ...match, localDestination: true },
+    target: { kind: "jump", chain: SERVICES_CHAIN },
+  });
+  const to = (chain: string): Rule => ({ match: {}, target: { kind: "jump", chain } });
+  const jumps: readonly Omit<Jump, "below">[] = [
+    { table: "nat", chain: "PREROUTING", rule: toServices(notLoopback) },
+    { table: "nat", chain: "OUTPUT", rule: toServices(outputMatch) },
+    { table: "nat", chain: "POSTROUTING", rule: to(POSTROUTING_CHAIN) },
+    { table: "filter", chain: "INPUT", rule: to(INPUT_CHAIN) },
+    { table: "filter", chain: "FORWARD", rule: to(FORWARD_CHAIN) },
+  ];
+  return jumps.map((jump) => {
+    const policy = jump.chain === "FORWARD" ? [KUBE_ROUTER_FORWARD_CHAIN] : [];
+    return { ...jump, below: [...policy, calicoChainName(jump.chain)] };
+  });
+}
+
+function verdictChains(podCidrs: readonly string[], family: IpFamily, options: RuleSetOptions): readonly Chain[] {
+  const { marks, features } = options;
+  const mark = (bits: number, match: Rule["match"] = {}): Rule => ({ match, target: { kind: "set-mark", bits } });
+  const accept: Rule = { match: {}, target: { kind: "accept" } };
+  // A pod that reaches itself or a neighbour on its bridge must see the answer come back through the node.
+  const pods = podCidrs.map(parseIpRange)
+    .flatMap((range) => range?.family === family ? [renderIpRange(range)] : [])
+    .sort().map((cidr) => mark(marks.masquerade, { source: { cidr } }));
+  return [
+    { name: MARK_CHAIN, rules: [mark(marks.ours), ...pods, mark(marks.masquerade, { localSource: true })] },
+    // ACCEPT ends the nat table: no rule behind ours may send the packet elsewhere. INPUT then reads the mark.
+    { name: DROP_CHAIN, rules: [mark(marks.drop), accept] },
+    { name: REJECT_CHAIN, rules: [mark(marks.reject), accept] },
+    {
+      name: POSTROUTING_CHAIN,
+      rules: [
+        { match: { mark: { bit: marks.masquerade, negated: true } }, target: { kind: "return" } },
+        // A packet that is wrapped (VXLAN) keeps its mark and would be masqueraded once more on its way out.
+        { match: {}, target: { kind: "clear-mark", bits: marks.ours + marks.masquerade } },
+        { match: {}, target: { kind: "masquerade", randomFully: features.randomFully } },
+      ],
+    },
+  ];
+}
+
+function filterChains(marks: MarkBits): readonly Chain[] {
+  return [
+    {
+      name: FORWARD_CHAIN,
+      rules: [
+        { match: { mark: { bit: marks.ours } }, target: { kind: "accept" } },
+        { match: { established: true }, target: { kind: "accept" } },
+        // Only the first packet of a flow is marked, and a UDP flow that nobody answers (syslog) is never established.
+        { match: { admitted: true }, target: { kind: "accept" } },
+      ],
+    },
+    {
+      name: INPUT_CHAIN,
+      rules: [
+        { match: { mark: { bit: marks.drop } }, target: { kind: "drop" } },
+        { match: { protocol: "TCP", mark: { bit: marks.reject } }, target: { kind: "reset" } },
+        { match: { mark: { bit: marks.reject } }, target: { kind: "reject" } },
+      ],
+    },
+  ];
+}
+
+function portRules(port: ForwardedPort, family: IpFamily, { marks, features }: RuleSetOptions): PortRules {
+  const failure = failureOf(port, features);
+  if (failure?.fatal) return { failure: failure.reason };
+  const served = failure?.withoutAffinity ? withoutAffinity(port) : port;
+  const service = desiredServiceChains(served, family, marks);
+  return failure === undefined ? { service } : { service, failure: failure.reason };
+}
+
+function failureOf(
+  port: ForwardedPort,
+  features: RuleFeatures,
+): { readonly reason: string; readonly fatal?: true; readonly withoutAffinity?: true } | undefined {
+  // One rule that iptables refuses would keep all others out of the kernel.
+  if (!PROTOCOLS.includes(port.protocol)) {
+    return { reason: `Protocol "${port.protocol}" cannot be forwarded`, fatal: true };
+  }
+  if (port.protocol === "SCTP" && !features.sctp) return { reason: "The kernel cannot forward SCTP", fatal: true };
+  if (port.affinitySeconds !== undefined && !features.recent) {
+    return { reason: 'The kernel lacks the "recent" match: session affinity is not kept', withoutAffinity: true };
+  }
+  const obstacles = port.endpoints.map(endpointObstacle).filter((obstacle) => obstacle !== undefined);
+  return obstacles.length === 0 ? undefined : { reason: `Endpoint ${obstacles.join(", ")}` };
+}
+
+function withoutAffinity(port: ForwardedPort): ForwardedPort {
+  const { affinitySeconds: _, ...rest } = port;
+  return rest;
+}

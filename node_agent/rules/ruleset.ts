@@ -1,0 +1,98 @@
+// The firewall rules that this program makes, as values. Types only: what the values mean is said by render_rule.ts, which writes them
+// the way `iptables -S` prints them, and which of them are wanted by desired_ruleset.ts.
+import type { IpFamily, Protocol } from "../../core/shared/ip.ts";
+
+/** The tables that hold rules of ours. */
+export type TableName = "nat" | "filter";
+
+/** The built-in chains that get a jump into ours. */
+export type BuiltinChain = "PREROUTING" | "OUTPUT" | "POSTROUTING" | "INPUT" | "FORWARD";
+
+/** The packet mark bits; each is a single bit of 32 and differs from the others. */
+export interface MarkBits {
+  /** The packet is for a port of ours and may be forwarded. */
+  readonly ours: number;
+  /** The packet leaves with this node's address. */
+  readonly masquerade: number;
+  readonly drop: number;
+  readonly reject: number;
+}
+
+/** What a packet must be like for a rule. All that are given must hold. */
+export interface Match {
+  /** Range in canonical form; negated if it must not match. */
+  readonly source?: { readonly cidr: string; readonly negated?: true };
+  readonly destination?: { readonly cidr: string; readonly negated?: true };
+  readonly protocol?: Protocol;
+  /** First and last port, inclusive. Needs a protocol. */
+  readonly destinationPorts?: { readonly from: number; readonly to: number };
+  readonly localSource?: true;
+  readonly localDestination?: true;
+  readonly mark?: { readonly bit: number; readonly negated?: true };
+  /** The packet belongs to a connection that was seen in both directions, or to one related to it. */
+  readonly established?: true;
+  /** The packet belongs to a translated connection whose first packet got through, whether or not anybody has answered. */
+  readonly admitted?: true;
+  /** Chance in units of 2^-31, the kernel's own. */
+  readonly chance?: number;
+  /** A list of client addresses. `set` always matches. */
+  readonly recent?: {
+    readonly list: string;
+    readonly action: "set" | "check" | "update";
+    /** Age in seconds that an entry may have for `check` and `update`. */
+    readonly seconds?: number;
+  };
+}
+
+/** What happens to a packet that matches. */
+export type Target =
+  | { readonly kind: "jump"; readonly chain: string }
+  | { readonly kind: "accept" | "return" | "drop" | "reset" | "reject" }
+  | { readonly kind: "set-mark" | "clear-mark"; readonly bits: number }
+  | { readonly kind: "dnat"; readonly ip: string; readonly port: number }
+  | { readonly kind: "masquerade"; readonly randomFully: boolean };
+
+/** One rule of a chain. */
+export interface Rule {
+  readonly match: Match;
+  readonly comment?: string;
+  readonly target: Target;
+}
+
+/** A chain of ours. */
+export interface Chain {
+  readonly name: string;
+  readonly rules: readonly Rule[];
+}
+
+/** A rule of ours in a chain that everybody uses. */
+export interface Jump {
+  readonly table: TableName;
+  readonly chain: BuiltinChain;
+  readonly rule: Rule;
+  /** Chains whose jumps stand before ours; where there is none of them, ours is the first rule. */
+  readonly below: readonly string[];
+}
+
+/** Everything of ours in one address family. Chain names are unique in a table. */
+export interface RuleSet {
+  readonly family: IpFamily;
+  readonly tables: Readonly<Record<TableName, readonly Chain[]>>;
+  readonly jumps: readonly Jump[];
+}
+
+/** What is to be written into one table with one transaction. */
+export interface TableChange {
+  readonly table: TableName;
+  /** Chains to create or to replace, whole. */
+  readonly written: readonly Chain[];
+  /** Names of chains to delete; they need not exist. */
+  readonly deleted: readonly string[];
+  /** Single rules to take out of or put into built-in chains, in this order. */
+  readonly edits: readonly JumpEdit[];
+}
+
+/** One change of a built-in chain. */
+export type JumpEdit =
+  | { readonly kind: "delete"; readonly chain: BuiltinChain; readonly spec: string }
+  | { readonly kind: "insert"; readonly chain: BuiltinChain; readonly position: number; readonly spec: string };

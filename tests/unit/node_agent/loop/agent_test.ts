@@ -1,0 +1,177 @@
+// The agent's loop against a cluster, a kernel and a host that have state: what the world looks like after each event.
+import assert from "node:assert/strict";
+import { AgentBench, heartbeat, type LoopCase, putWeb } from "../_agent_bench.ts";
+import { endpoint, pod, service, slice } from "../_objects.ts";
+
+const CASES: readonly LoopCase[] = [
+  {
+    name: "a bound pod's Service is in the kernel, then its gate is True",
+    test: async (bench) => {
+      putWeb(bench);
+      bench.start();
+      await bench.clock.advance(200);
+      assert.deepEqual(bench.dataplane.plan?.ports.map((one) => [one.service, one.port, one.endpoints]), [
+        ["web", 80, [{ ip: "10.42.1.5", port: 8080, local: true }]],
+      ]);
+      assert.equal(bench.gate("svclb-web-x")?.status, "True");
+      assert.equal(bench.readyCalls, 1);
+    },
+  },
+  {
+    name: "no rule is touched before all caches are filled",
+    test: async (bench) => {
+      putWeb(bench);
+      bench.cluster.failures.set("watch services", { left: Infinity, httpStatus: 500 });
+      bench.start();
+      await bench.clock.advance(60_000);
+      assert.equal(bench.dataplane.applies, 0);
+      assert.equal(bench.readyCalls, 0);
+      bench.cluster.failures.clear();
+      await bench.clock.advance(60_000);
+      assert.equal(bench.gate("svclb-web-x")?.status, "True");
+    },
+  },
+  {
+    name: "EndpointSlices that are forbidden are waited for, and the heartbeat says so",
+    test: async (bench) => {
+      putWeb(bench);
+      bench.cluster.failures.set("list endpointslices", { left: Infinity, httpStatus: 403 });
+      bench.start();
+      await bench.clock.advance(10_000);
+      assert.deepEqual([heartbeat(bench).status, heartbeat(bench).reason], ["False", "EndpointSlicesForbidden"]);
+      assert.equal(bench.dataplane.applies, 0);
+      assert.equal(bench.lines.filter((line) => line.includes("Cannot read EndpointSlices")).length, 1);
+      bench.cluster.failures.clear();
+      await bench.clock.advance(5000);
+      assert.equal(heartbeat(bench).status, "True");
+      assert.equal(bench.gate("svclb-web-x")?.status, "True");
+    },
+  },
+  {
+    name: "endpoints of a Service that becomes wanted later are listed, and followed",
+    test: async (bench) => {
+      bench.cluster.put("services", service("web"));
+      bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.5")]));
+      bench.start();
+      await bench.clock.advance(1000);
+      bench.cluster.put("pods", pod("web"));
+      await bench.clock.advance(1000);
+      assert.equal(bench.dataplane.plan?.ports[0]?.endpoints.length, 1);
+      bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.5"), endpoint("10.42.1.6")]));
+      await bench.clock.advance(1000);
+      assert.equal(bench.dataplane.plan?.ports[0]?.endpoints.length, 2);
+      bench.cluster.remove("endpointslices", "default/web-abc");
+      await bench.clock.advance(1000);
+      assert.equal(bench.dataplane.plan?.ports[0]?.endpoints.length, 0);
+    },
+  },
+  {
+    name: "a pod whose Service's endpoints can't be listed is not judged",
+    test: async (bench) => {
+      bench.cluster.put("services", service("web"));
+      bench.start();
+      await bench.clock.advance(1000);
+      bench.cluster.failures.set("list endpointslices", { left: 2, httpStatus: 500 });
+      bench.cluster.put("pods", pod("web"));
+      await bench.clock.advance(200);
+      assert.equal(bench.gate("svclb-web-x"), undefined);
+      assert.equal(bench.dataplane.plan?.ports.length, 0);
+      await bench.clock.advance(5000);
+      assert.equal(bench.gate("svclb-web-x")?.status, "True");
+    },
+  },
+  {
+    name: "a pod that is seen before its Service is not told so at once",
+    test: async (bench) => {
+      bench.start();
+      await bench.clock.advance(1000);
+      bench.cluster.put("pods", pod("web"));
+      await bench.clock.advance(1500);
+      assert.equal(bench.gate("svclb-web-x"), undefined);
+      bench.cluster.put("services", service("web"));
+      await bench.clock.advance(500);
+      assert.equal(bench.gate("svclb-web-x")?.status, "True");
+      assert.equal(bench.writes("pods"), 1);
+    },
+  },
+  {
+    name: "a pod that stays without its Service is told so",
+    test: async (bench) => {
+      bench.cluster.put("pods", pod("web"));
+      bench.start();
+      await bench.clock.advance(5000);
+      assert.equal(bench.gate("svclb-web-x")?.reason, "NoSuchService");
+      bench.cluster.put("services", service("web"));
+      await bench.clock.advance(500);
+      assert.equal(bench.gate("svclb-web-x")?.status, "True");
+      bench.cluster.remove("services", "default/web");
+      await bench.clock.advance(5000);
+      assert.equal(bench.gate("svclb-web-x")?.reason, "NoSuchService");
+      assert.deepEqual(bench.dataplane.plan?.ports, []);
+    },
+  },
+  {
+    name: "a pod that is replaced leaves no gap",
+    test: async (bench) => {
+      putWeb(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      const seen = new Set<number | undefined>();
+      bench.dataplane.onApply = (plan) => seen.add(plan.ports[0]?.endpoints.length);
+      bench.cluster.remove("pods", "kube-system/svclb-web-x");
+      await bench.clock.advance(2000);
+      bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.7"), endpoint("10.42.1.8")]));
+      await bench.clock.advance(500);
+      bench.cluster.put("pods", pod("web", { name: "svclb-web-y" }));
+      await bench.clock.advance(10_000);
+      assert.deepEqual([...seen].filter((count) => count !== 1), [2], "served all the time, and up to date");
+      assert.equal(bench.gate("svclb-web-y")?.status, "True");
+    },
+  },
+  {
+    name: "a pod that leaves for good is unprogrammed after a while",
+    test: async (bench) => {
+      putWeb(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      bench.cluster.remove("pods", "kube-system/svclb-web-x");
+      await bench.clock.advance(20_000);
+      assert.deepEqual(bench.dataplane.plan?.ports, []);
+    },
+  },
+  {
+    name: "changes come together: the first at once, the others 100 ms later as one",
+    test: async (bench) => {
+      putWeb(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      const before = bench.dataplane.applies;
+      bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.6")]));
+      await bench.clock.advance(0);
+      assert.equal(bench.dataplane.applies, before + 1);
+      assert.equal(bench.dataplane.plan?.ports[0]?.endpoints[0]?.ip, "10.42.1.6");
+      for (const last of [7, 8, 9]) bench.cluster.put("endpointslices", slice("web", [endpoint(`10.42.1.${last}`)]));
+      await bench.clock.advance(90);
+      assert.equal(bench.dataplane.applies, before + 1);
+      await bench.clock.advance(20);
+      assert.equal(bench.dataplane.applies, before + 2);
+      assert.equal(bench.dataplane.plan?.ports[0]?.endpoints[0]?.ip, "10.42.1.9");
+    },
+  },
+  {
+    name: "nothing is written while nothing changes, heartbeats apart",
+    test: async (bench) => {
+      putWeb(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      const gates = bench.writes("pods");
+      const beats = bench.writes("nodes");
+      await bench.clock.advance(600_000);
+      assert.equal(bench.writes("pods"), gates);
+      assert.equal(bench.writes("nodes"), beats + 10);
+      assert.equal(heartbeat(bench).lastHeartbeatTime, "2026-11-23T00:10:00Z");
+    },
+  },
+];
+
+for (const { name, test } of CASES) Deno.test(`runAgent: ${name}`, () => AgentBench.run(test));

@@ -1,0 +1,82 @@
+// What the heartbeat says, and whose it is.
+import assert from "node:assert/strict";
+import { FORWARDING_CONDITION } from "../../../../core/service_lb/labels.ts";
+import type { Node } from "../../../../core/kube/types.ts";
+import { heartbeatPatch, heartbeatState, rivalInstance } from "../../../../node_agent/loop/heartbeat.ts";
+
+const SIGNATURE = { version: "0.1.0", backend: "nft", instanceId: "one" };
+const HEALTHY = {
+  plan: { ports: [], podCidrs: [] },
+  report: { families: ["IPv4", "IPv6"] as const, failures: [], ruleCounts: { IPv4: 7, IPv6: 8 }, chainsWritten: 0 },
+};
+
+Deno.test("heartbeatState: counts, version, backend and instance of a healthy agent", () => {
+  assert.deepEqual(heartbeatState(HEALTHY, SIGNATURE), {
+    status: "True",
+    reason: "Forwarding",
+    message: "0 ports of 0 Services, 7 IPv4 rules, 8 IPv6 rules; agent 0.1.0, nft, instance one",
+  });
+});
+
+Deno.test("heartbeatState: reason of an agent that can't, and its rival", () => {
+  const state = heartbeatState({ reason: "IptablesFailed", message: "no such table" }, SIGNATURE, "two");
+  assert.deepEqual([state.status, state.reason], ["False", "IptablesFailed"]);
+  assert.match(state.message, /^no such table; another agent \(instance two\) .*instance one$/);
+});
+
+Deno.test("heartbeatPatch: the transition time moves with the status only", () => {
+  const before = nodeWith("instance one", "2026-11-23T00:00:00Z");
+  const state = heartbeatState(HEALTHY, SIGNATURE);
+  const condition = (node: Node | undefined): unknown =>
+    (heartbeatPatch(node, state, "2026-11-23T00:01:00Z").body as { status: { conditions: unknown[] } }).status
+      .conditions[0];
+  const common = { type: FORWARDING_CONDITION, ...state, lastHeartbeatTime: "2026-11-23T00:01:00Z" };
+  assert.deepEqual(condition(before), { ...common, lastTransitionTime: "2026-11-22T00:00:00Z" });
+  assert.deepEqual(condition(undefined), { ...common, lastTransitionTime: "2026-11-23T00:01:00Z" });
+});
+
+interface RivalCase {
+  readonly name: string;
+  readonly message: string;
+  readonly time: string;
+  readonly want: string | undefined;
+}
+
+const SINCE_MS = Date.parse("2026-11-23T00:00:00Z");
+const RIVAL_CASES: readonly RivalCase[] = [
+  {
+    name: "our own heartbeat",
+    message: "x; agent 1, nft, instance one",
+    time: "2026-11-23T00:01:00Z",
+    want: undefined,
+  },
+  {
+    name: "another one that is newer",
+    message: "x; agent 1, nft, instance two",
+    time: "2026-11-23T00:01:00Z",
+    want: "two",
+  },
+  {
+    name: "the predecessor's last one",
+    message: "x; agent 1, nft, instance two",
+    time: "2026-11-22T23:59:59Z",
+    want: undefined,
+  },
+  { name: "a message without a signature", message: "fine", time: "2026-11-23T00:01:00Z", want: undefined },
+  { name: "a heartbeat without a time", message: "instance two", time: "", want: undefined },
+];
+
+for (const { name, message, time, want } of RIVAL_CASES) {
+  Deno.test(`rivalInstance: ${name}`, () => {
+    assert.equal(rivalInstance(nodeWith(message, time), "one", SINCE_MS), want);
+  });
+}
+
+function nodeWith(message: string, lastHeartbeatTime: string): Node {
+  const lastTransitionTime = "2026-11-22T00:00:00Z";
+  return {
+    status: {
+      conditions: [{ type: FORWARDING_CONDITION, status: "True", message, lastHeartbeatTime, lastTransitionTime }],
+    },
+  };
+}
