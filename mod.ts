@@ -22,7 +22,7 @@
  *     }],
  *   },
  *   "IPv4",
- *   { marks: parseMarkBits(DEFAULT_MARK_BITS), features: { randomFully: true, sctp: true, recent: true, routeLocalnet: false } },
+ *   { marks: parseMarkBits(DEFAULT_MARK_BITS), features: { randomFully: true, sctp: true, recent: true } },
  * );
  * console.log(renderRuleSet(ruleSet));
  * ```

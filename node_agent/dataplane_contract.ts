@@ -27,10 +27,8 @@ export interface ForwardedPort {
   readonly trafficPolicy: "Cluster" | "Local";
   /** Clients that may connect; absent means everyone. A family without a range of its own admits no one. */
   readonly sourceRanges?: readonly string[];
-  /** Only packets to these addresses or ranges; absent means every local address. */
+  /** Only packets to these addresses or ranges; absent means every local address. Loopback is never one. */
   readonly matchAddresses?: readonly string[];
-  /** A process of this node listens at this port of 127.0.0.0/8 only: the node's own packets to that range are left to it. */
-  readonly exceptLoopback?: true;
   /** Session affinity ClientIP: seconds for which a client keeps its endpoint. */
   readonly affinitySeconds?: number;
   /** Endpoints that take new connections, of all families. */

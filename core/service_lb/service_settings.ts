@@ -3,7 +3,7 @@
 import type { Service, Toleration } from "../kube/types.ts";
 import { errorMessage } from "../shared/errors.ts";
 import type { IpFamily } from "../shared/ip.ts";
-import { type IpRange, parseIpRange, renderIpRange } from "../shared/ip_ranges.ts";
+import { type IpRange, isLoopback, parseIpRange, renderIpRange } from "../shared/ip_ranges.ts";
 import { parseYaml } from "../shared/yaml.ts";
 import {
   IP_MODE_ANNOTATION,
@@ -56,7 +56,7 @@ export function serviceSettings(service: Service): ServiceSettings {
   const sourceRanges = readSourceRanges(service, { families, errors, warnings });
   const resources = readYaml(annotations, RESOURCES_ANNOTATION, { check: asResources, errors });
   const ipMode = readIpMode(annotations, warnings);
-  const matchAddresses = readMatchAddresses(annotations, warnings);
+  const matchAddresses = readMatchAddresses(annotations, { errors, warnings });
   const priorityClassName = annotations[PRIORITY_CLASS_ANNOTATION];
   return {
     families,
@@ -116,20 +116,24 @@ function readIpMode(annotations: Annotations, warnings: SettingsProblem[]): IpMo
   return undefined;
 }
 
-function readMatchAddresses(annotations: Annotations, warnings: SettingsProblem[]): readonly IpRange[] | undefined {
+function readMatchAddresses(
+  annotations: Annotations,
+  { errors, warnings }: Pick<RangeContext, "errors" | "warnings">,
+): readonly IpRange[] | undefined {
   const text = annotations[MATCH_ADDRESSES_ANNOTATION];
   if (text === undefined || text.trim() === "") return undefined;
   const ranges: IpRange[] = [];
   for (const part of splitList(text)) {
     const range = parseIpRange(part);
-    if (range !== undefined) ranges.push(range);
-    else {
+    const what = `"${part}" in annotation "${MATCH_ADDRESSES_ANNOTATION}"`;
+    if (range === undefined) {
       warnings.push({
         reason: "InvalidAnnotation",
-        message:
-          `"${part}" in annotation "${MATCH_ADDRESSES_ANNOTATION}" is neither an IP address nor a range; it has no effect`,
+        message: `${what} is neither an IP address nor a range; it has no effect`,
       });
-    }
+    } else if (isLoopback(range)) {
+      errors.push({ reason: "InvalidMatchAddress", message: `${what} is loopback, which is never served` });
+    } else ranges.push(range);
   }
   return ranges;
 }

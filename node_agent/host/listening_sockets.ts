@@ -1,7 +1,7 @@
 // Sockets that listen on this host, as the kernel lists them in /proc/net/{tcp,tcp6,udp,udp6} (proc_net_tcp.rst), and which of
 // them a forwarded port would cut off. Pure; `host_ports.ts` reads the files.
 import type { IpFamily, Protocol } from "../../core/shared/ip.ts";
-import { canonicalIp, type IpRange, ipRangeContains, parseIpRange } from "../../core/shared/ip_ranges.ts";
+import { canonicalIp, ipRangeContains, isLoopback, parseIpRange } from "../../core/shared/ip_ranges.ts";
 import type { ForwardedPort } from "../dataplane_contract.ts";
 
 /** One socket that takes connections or datagrams. */
@@ -47,16 +47,6 @@ export function portListener(listeners: readonly ListeningSocket[], port: Forwar
   );
 }
 
-/** Whether a process listens at `port` of a loopback address, where only this node's own processes reach it. */
-export function hasLoopbackListener(
-  listeners: readonly ListeningSocket[],
-  port: Pick<ForwardedPort, "protocol" | "port">,
-): boolean {
-  return listeners.some((one) =>
-    one.port === port.port && one.protocol === port.protocol && isIn(one.ip, LOOPBACK_RANGES[0])
-  );
-}
-
 /** How a listener is called in messages. */
 export function renderListener(listener: ListeningSocket): string {
   const { process, owner = "a process" } = listener;
@@ -72,19 +62,13 @@ function listenerMeets(ip: string, port: ForwardedPort): boolean {
   const address = parseIpRange(ip);
   if (!address || !port.families.includes(address.family)) return false;
   if (ip === "0.0.0.0") return true;
-  if (LOOPBACK_RANGES.some((range) => isIn(ip, range))) return false;
+  // No packet of a loopback address is taken, so nothing that listens there loses any.
+  if (isLoopback(address)) return false;
   if (!port.matchAddresses) return true;
   return port.matchAddresses.some((text) => {
     const range = parseIpRange(text);
     return range !== undefined && ipRangeContains(range, address);
   });
-}
-
-const LOOPBACK_RANGES = [parseIpRange("127.0.0.0/8"), parseIpRange("::1")] as const;
-
-function isIn(ip: string, range: IpRange | undefined): boolean {
-  const address = parseIpRange(ip);
-  return address !== undefined && range !== undefined && ipRangeContains(range, address);
 }
 
 function readAddress(hex: string, table: SocketTable): string {

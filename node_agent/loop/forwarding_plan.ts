@@ -6,7 +6,7 @@ import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service_
 import type { Protocol } from "../../core/shared/ip.ts";
 import { type IpRange, ipRangeContains, parseIpRange } from "../../core/shared/ip_ranges.ts";
 import type { ForwardedPort, ForwardEndpoint, ForwardingPlan } from "../dataplane_contract.ts";
-import { hasLoopbackListener, type ListeningSocket, portListener, renderListener } from "../host/listening_sockets.ts";
+import { type ListeningSocket, portListener, renderListener } from "../host/listening_sockets.ts";
 import { claimPorts, portLabel } from "./port_claims.ts";
 import { findReservedRange, type ReservedRange } from "./reserved_ports.ts";
 import { allEndpoints, serviceEndpoints } from "./service_endpoints.ts";
@@ -129,9 +129,7 @@ function decideService(service: Service, context: ServiceContext): ServiceDecisi
   if ("refusal" in match) return refused(match.refusal);
   const decisions = (service.spec?.ports ?? []).map((port) => {
     const forwarded = forwardedPort(service, { port, match: match.value, ranges: ranges.value, context });
-    // With route_localnet 127.0.0.1 is served too: a database that listens only there must not be swapped for one of the cluster.
-    const isShared = !match.value.addresses && hasLoopbackListener(context.facts.listeners, forwarded);
-    return decidePort(isShared ? { ...forwarded, exceptLoopback: true } : forwarded, context);
+    return decidePort(forwarded, context);
   });
   return {
     ports: decisions.flatMap((one) => one.ports),

@@ -3,7 +3,7 @@
 import type { Service } from "../../core/kube/types.ts";
 import type { HostInterface } from "../../core/node_identity/host_facts.ts";
 import type { IpFamily } from "../../core/shared/ip.ts";
-import { type IpRange, ipRangeContains, parseIpRange, renderIpRange } from "../../core/shared/ip_ranges.ts";
+import { type IpRange, ipRangeContains, isLoopback, parseIpRange, renderIpRange } from "../../core/shared/ip_ranges.ts";
 import {
   MATCH_ADDRESSES_ANNOTATION,
   MATCH_INTERFACES_ANNOTATION,
@@ -62,8 +62,12 @@ export function addressMatch(service: Service, interfaces: readonly HostInterfac
   if (bad !== undefined) {
     return refuse("InvalidMatchAddress", `"${bad}" in ${MATCH_ADDRESSES_ANNOTATION} is no address and no range`);
   }
+  const looped = texts.find(isLoopbackText);
+  if (looped !== undefined) return refuseLoopback(`"${looped}" in ${MATCH_ADDRESSES_ANNOTATION}`);
   if (texts.length > 0 || names.length > 0) return matchListed(families, { texts, names, interfaces });
-  const wish = parseIpRange(service.spec?.loadBalancerIP ?? "");
+  const wishText = service.spec?.loadBalancerIP ?? "";
+  if (isLoopbackText(wishText)) return refuseLoopback(`"${wishText}" in spec.loadBalancerIP`);
+  const wish = parseIpRange(wishText);
   if (wish && localRanges(interfaces).some((own) => ipRangeContains(wish, own))) {
     return { value: { addresses: [renderMatch(wish)], families: families.filter((one) => one === wish.family) } };
   }
@@ -92,6 +96,8 @@ interface Listed {
 
 function matchListed(families: readonly IpFamily[], listed: Listed): Decision<AddressMatch> {
   const named = listed.interfaces.filter((one) => listed.names.includes(one.name));
+  const looped = named.find((one) => one.addresses.length > 0 && one.addresses.every(isLoopbackText));
+  if (looped) return refuseLoopback(`Interface "${looped.name}" in ${MATCH_INTERFACES_ANNOTATION}`);
   const ranges = [...listed.texts.flatMap((text) => parseIpRange(text) ?? []), ...localRanges(named)]
     .filter((range) => families.includes(range.family));
   const wanted = [...listed.texts, ...listed.names].join(", ");
@@ -107,9 +113,20 @@ function matchListed(families: readonly IpFamily[], listed: Listed): Decision<Ad
   return { value: here ? value : { ...value, absent: { reason: "NoMatchingAddress", message } } };
 }
 
-/** Link-local addresses with a zone can't be matched without their interface and are left out. */
+/** Link-local addresses with a zone can't be matched without their interface, and loopback is never matched: both are left out. */
 function localRanges(interfaces: readonly HostInterface[]): readonly IpRange[] {
-  return interfaces.flatMap((one) => one.addresses.flatMap((address) => parseIpRange(address) ?? []));
+  return interfaces.flatMap((one) => one.addresses.flatMap((address) => parseIpRange(address) ?? []))
+    .filter((range) => !isLoopback(range));
+}
+
+function isLoopbackText(text: string): boolean {
+  const range = parseIpRange(text);
+  return range !== undefined && isLoopback(range);
+}
+
+/** The node's own programs talk to each other there: its resolver, the API server's local balancer, databases. */
+function refuseLoopback(what: string): { readonly refusal: Refusal } {
+  return refuse("InvalidMatchAddress", `${what} is loopback, which is never served`);
 }
 
 function canonicalRanges(texts: readonly string[]): readonly string[] {

@@ -169,7 +169,6 @@ class KernelDataplane implements Dataplane {
   }
 
   async #apply(plan: ForwardingPlan, signal: AbortSignal | undefined): Promise<ApplyReport> {
-    const routeLocalnet = (await this.#options.host.readSysctl("net/ipv4/conf/all/route_localnet"))?.trim() === "1";
     const families: IpFamily[] = [];
     const failures: PortFailure[] = [];
     const ruleCounts: Partial<Record<IpFamily, number>> = {};
@@ -178,11 +177,10 @@ class KernelDataplane implements Dataplane {
     let firstError: unknown;
     let isWritten = false;
     for (const { family, capabilities, writer, memo } of this.#families) {
-      const features = { ...capabilities, routeLocalnet };
       memo.startPass();
       const wanted = desiredRuleSet(plan, family, {
         marks: this.#options.marks,
-        features,
+        features: capabilities,
         remember: (port, compute) => memo.get(port, compute),
       });
       try {

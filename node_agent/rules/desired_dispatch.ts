@@ -17,8 +17,6 @@ export interface DispatchEntry {
   readonly port: number;
   /** Absent means every local address. */
   readonly matchAddresses?: readonly string[];
-  /** Leave out 127.0.0.0/8, which is a local address where route_localnet is set. */
-  readonly exceptLoopback?: true;
   readonly chain: string;
   readonly comment: string;
 }
@@ -78,12 +76,9 @@ function splitRange(
 }
 
 function entryRules(entry: DispatchEntry, family: IpFamily): readonly Rule[] {
-  const everywhere = entry.exceptLoopback && family === "IPv4"
-    ? { cidr: "127.0.0.0/8", negated: true as const }
-    : undefined;
   const toRule = (cidr: string | undefined): Rule => ({
     match: {
-      ...(cidr !== undefined ? { destination: { cidr } } : everywhere ? { destination: everywhere } : {}),
+      ...(cidr === undefined ? {} : { destination: { cidr } }),
       protocol: entry.protocol,
       destinationPorts: { from: entry.port, to: entry.port },
     },

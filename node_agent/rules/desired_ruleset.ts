@@ -26,15 +26,13 @@ export interface RuleFeatures {
   readonly sctp: boolean;
   /** Whether the `recent` match is there, for session affinity. */
   readonly recent: boolean;
-  /** Whether this node's processes may reach 127.0.0.1 ports through us (`route_localnet`, which kube-proxy sets together with its guard). */
-  readonly routeLocalnet: boolean;
 }
 
 /** What {@linkcode desiredRuleSet} depends on beside the plan. */
 export interface RuleSetOptions {
   readonly marks: MarkBits;
   readonly features: RuleFeatures;
-  /** Keeps {@linkcode PortRules} from one call to the next; only for calls that differ in nothing but the plan and `routeLocalnet`. */
+  /** Keeps {@linkcode PortRules} from one call to the next; only for calls that differ in nothing but the plan. */
   readonly remember?: (port: ForwardedPort, compute: () => PortRules) => PortRules;
 }
 
@@ -72,7 +70,6 @@ export function desiredRuleSet(
       protocol: port.protocol,
       port: port.port,
       ...(port.matchAddresses === undefined ? {} : { matchAddresses: port.matchAddresses }),
-      ...(port.exceptLoopback ? { exceptLoopback: true } : {}),
       chain: service.entry,
       comment: service.comment,
     })),
@@ -83,24 +80,24 @@ export function desiredRuleSet(
   const ruleSet = {
     family,
     tables: { nat, filter: filterChains(options.marks) },
-    jumps: desiredJumps(family, options.features),
+    jumps: desiredJumps(family),
   };
   return { ruleSet, failures };
 }
 
 /** The rules of ours in built-in chains. */
-export function desiredJumps(family: IpFamily, features: Pick<RuleFeatures, "routeLocalnet">): readonly Jump[] {
-  // Without route_localnet a packet to 127.0.0.1 can't leave the loopback interface: taking it would only break the listener there.
-  const notLoopback = { destination: { cidr: family === "IPv4" ? "127.0.0.0/8" : "::1/128", negated: true } } as const;
-  const outputMatch = family === "IPv4" && features.routeLocalnet ? {} : notLoopback;
-  const toServices = (match: Rule["match"]): Rule => ({
-    match: { ...match, localDestination: true },
+export function desiredJumps(family: IpFamily): readonly Jump[] {
+  // Where route_localnet is set (kube-proxy does) a rule could send packets of 127.0.0.1 elsewhere: the node's resolver, or a database that
+  // listens only there, would be swapped for a tenant's pod.
+  const loopback = { cidr: family === "IPv4" ? "127.0.0.0/8" : "::1/128", negated: true } as const;
+  const toServices: Rule = {
+    match: { destination: loopback, localDestination: true },
     target: { kind: "jump", chain: SERVICES_CHAIN },
-  });
+  };
   const to = (chain: string): Rule => ({ match: {}, target: { kind: "jump", chain } });
   const jumps: readonly Omit<Jump, "below">[] = [
-    { table: "nat", chain: "PREROUTING", rule: toServices(notLoopback) },
-    { table: "nat", chain: "OUTPUT", rule: toServices(outputMatch) },
+    { table: "nat", chain: "PREROUTING", rule: toServices },
+    { table: "nat", chain: "OUTPUT", rule: toServices },
     { table: "nat", chain: "POSTROUTING", rule: to(POSTROUTING_CHAIN) },
     { table: "filter", chain: "INPUT", rule: to(INPUT_CHAIN) },
     { table: "filter", chain: "FORWARD", rule: to(FORWARD_CHAIN) },

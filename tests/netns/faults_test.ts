@@ -11,7 +11,6 @@ import { DEFAULT_MARK_BITS, parseMarkBits } from "../../node_agent/rules/parse_m
 import { renderRestore, renderRuleSet } from "../../node_agent/rules/render_restore.ts";
 import { RuleSetWriter } from "../../node_agent/rules/ruleset_writer.ts";
 import { SILENT_LOGGER } from "../../core/shared/log.ts";
-import { createTopology } from "../support/net_topology.ts";
 import { dataplaneOf, hostOf, portOf } from "../support/netns_dataplane.ts";
 import { enterWorld, Netns } from "../support/netns.ts";
 import { EVERY_KIND } from "../support/plans.ts";
@@ -197,7 +196,7 @@ if (await enterWorld(import.meta.url)) {
     Deno.test(`what iptables prints is what was written, rule by rule (${backend})`, async () => {
       await using ns = await Netns.create("node");
       for (const family of ["IPv4", "IPv6"] as const) {
-        const features = { randomFully: true, sctp: true, recent: true, routeLocalnet: false };
+        const features = { randomFully: true, sctp: true, recent: true };
         const { ruleSet } = desiredRuleSet(EVERY_KIND, family, { marks: parseMarkBits(DEFAULT_MARK_BITS), features });
         const name = `${family === "IPv4" ? "iptables" : "ip6tables"}-${backend}`;
         await new RuleSetWriter(createIptables(hostOf(ns).exec, { family, backend, name }), SILENT_LOGGER).write(
@@ -211,34 +210,4 @@ if (await enterWorld(import.meta.url)) {
       }
     });
   }
-
-  Deno.test("apply serves 127.0.0.1 to the node's own processes where route_localnet is set, and leaves it alone elsewhere", async () => {
-    await using topology = await createTopology({ nodes: 1 });
-    const node = topology.nodes[0];
-    const pod = node?.pods[0];
-    assert.ok(node && pod);
-    await pod.ns.listen({ protocol: "tcp", port: 8080, name: "pod" });
-    await node.ns.listen({ protocol: "tcp", port: 80, name: "listener", ip: "127.0.0.1" });
-    const dataplane = await dataplaneOf(node.ns);
-    const plan = {
-      podCidrs: node.podCidrs,
-      ports: [portOf({ endpoints: [{ ip: pod.ip4, port: 8080, local: true }] })],
-    };
-    const server = async (): Promise<string> => {
-      const answer = await node.ns.request({ protocol: "tcp", ip: "127.0.0.1", port: 80 });
-      return answer.outcome === "answer" ? answer.server : answer.outcome;
-    };
-    await dataplane.apply(plan);
-    assert.equal(await server(), "listener");
-    await node.ns.setSysctl("net.ipv4.conf.all.route_localnet", 1);
-    await dataplane.apply(plan);
-    assert.equal(await server(), "pod");
-    assert.deepEqual((await dataplane.repair()).repairs, []);
-    await dataplane.apply({ ...plan, ports: plan.ports.map((port) => ({ ...port, exceptLoopback: true })) });
-    assert.equal(await server(), "listener");
-    assert.deepEqual((await dataplane.repair()).repairs, []);
-    await node.ns.setSysctl("net.ipv4.conf.all.route_localnet", 0);
-    await dataplane.apply(plan);
-    assert.equal(await server(), "listener");
-  });
 }

@@ -51,6 +51,30 @@ const VERDICT_CASES: readonly VerdictCase[] = [
     reasons: ["InvalidMatchAddress"],
     ports: [],
   },
+  ...["127.0.0.53", "127.0.0.1/32, 192.0.2.1", "::1", "::ffff:127.0.0.1"].map((asked): VerdictCase => ({
+    name: `a loopback address to match: ${asked}`,
+    given: web({ annotations: { [MATCH_ADDRESSES_ANNOTATION]: asked } }),
+    reasons: ["InvalidMatchAddress"],
+    message: /is loopback, which is never served$/,
+    ports: [],
+  })),
+  {
+    name: "the loopback interface to match",
+    given: {
+      ...web({ annotations: { [MATCH_INTERFACES_ANNOTATION]: "lo,eth0" } }),
+      interfaces: [{ name: "lo", addresses: ["127.0.0.1", "::1"] }, ...EMPTY.interfaces],
+    },
+    reasons: ["InvalidMatchAddress"],
+    message: /^Interface "lo" in .* is loopback/,
+    ports: [],
+  },
+  {
+    name: "a loopback address as spec.loadBalancerIP",
+    given: web({ spec: { loadBalancerIP: "127.0.0.1" } }),
+    reasons: ["InvalidMatchAddress"],
+    message: /"127.0.0.1" in spec.loadBalancerIP is loopback/,
+    ports: [],
+  },
   {
     name: "an interface that isn't here",
     given: web({ annotations: { [MATCH_INTERFACES_ANNOTATION]: "wg0" } }),

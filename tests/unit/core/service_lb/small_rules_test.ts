@@ -18,6 +18,11 @@ const INVALID: readonly {
   readonly annotations: Readonly<Record<string, string>>;
   readonly words: RegExp;
 }[] = [
+  ...["127.0.0.53", "10.0.0.1,127.0.0.0/8", "::1", "::ffff:127.0.0.1"].map((asked) => ({
+    name: `loopback to match: ${asked}`,
+    annotations: { "k3slb.io/match-addresses": asked },
+    words: /is loopback, which is never served/,
+  })),
   { name: "broken YAML", annotations: { [TOLERATIONS]: "- {" }, words: /Cannot parse/ },
   {
     name: "an unknown operator",

@@ -52,29 +52,6 @@ const PLAN_CASES: readonly PlanCase[] = [
     }],
   },
   {
-    name: "a process that listens on a loopback address keeps it",
-    given: {
-      ...web({ spec: { ports: [port(80), port(81, { name: "b" }), port(82, { name: "c" })] } }),
-      listeners: [{ protocol: "TCP", ip: "127.0.0.1", port: 80 }, { protocol: "UDP", ip: "127.0.0.1", port: 81 }, {
-        protocol: "TCP",
-        ip: "::1",
-        port: 82,
-      }],
-    },
-    want: [{ port: 80, exceptLoopback: true }, { port: 81, exceptLoopback: undefined }, {
-      port: 82,
-      exceptLoopback: undefined,
-    }],
-  },
-  {
-    name: "a process that listens on a loopback address, where only another address is served",
-    given: {
-      ...web({ annotations: { [MATCH_ADDRESSES_ANNOTATION]: "192.0.2.1" } }),
-      listeners: [{ protocol: "TCP", ip: "127.0.0.1", port: 80 }],
-    },
-    want: [{ port: 80, exceptLoopback: undefined }],
-  },
-  {
     name: "a pod that was here a moment ago",
     given: { ...web(), pods: [], departed: [pod("web")] },
     want: [{ port: 80 }],
@@ -171,6 +148,14 @@ const PLAN_CASES: readonly PlanCase[] = [
     name: "loadBalancerIP of another node matches everything",
     given: web({ spec: { loadBalancerIP: "203.0.113.1" } }),
     want: [{ port: 80, matchAddresses: undefined }],
+  },
+  {
+    name: "an address on the loopback interface that others can reach",
+    given: {
+      ...web({ annotations: { [MATCH_INTERFACES_ANNOTATION]: "lo" } }),
+      interfaces: [{ name: "lo", addresses: ["127.0.0.1", "203.0.113.8", "::1"] }],
+    },
+    want: [{ matchAddresses: ["203.0.113.8"] }],
   },
   {
     name: "a floating address is programmed before it comes",

@@ -14,7 +14,7 @@ import { tracePacket } from "../../../support/tracer.ts";
 import type { Packet } from "../../../support/tracer.ts";
 
 const MARKS = parseMarkBits(DEFAULT_MARK_BITS);
-const FEATURES = { randomFully: true, sctp: true, recent: true, routeLocalnet: false };
+const FEATURES = { randomFully: true, sctp: true, recent: true };
 
 function textOf(plan: ForwardingPlan, family: IpFamily, features = FEATURES): string {
   return renderRuleSet(desiredRuleSet(plan, family, { marks: MARKS, features }).ruleSet);
@@ -23,7 +23,7 @@ function textOf(plan: ForwardingPlan, family: IpFamily, features = FEATURES): st
 for (const family of IP_FAMILIES) {
   Deno.test(`renderRuleSet writes the ${family} rules as they always were (UPDATE_GOLDEN=1 rewrites)`, () => {
     const path = new URL(`../../../golden/ruleset_${family.toLowerCase()}.txt`, import.meta.url);
-    const jumps = desiredJumps(family, FEATURES).map((jump) =>
+    const jumps = desiredJumps(family).map((jump) =>
       `# ${jump.table} ${jump.chain}: ${renderRule(jump.rule, family)}\n`
     );
     const text = textOf(EVERY_KIND, family) + jumps.join("");
@@ -252,13 +252,12 @@ Deno.test("desiredRuleSet says which ports it can't serve, and why, and serves t
   );
 });
 
-Deno.test("desiredJumps takes packets of 127.0.0.1 only where route_localnet lets them leave", () => {
-  const specs = (routeLocalnet: boolean, family: IpFamily): string[] =>
-    desiredJumps(family, { routeLocalnet }).slice(0, 2).map((jump) => renderRule(jump.rule, family));
+Deno.test("desiredJumps takes no packet of a loopback address", () => {
+  const specs = (family: IpFamily): string[] =>
+    desiredJumps(family).slice(0, 2).map((jump) => renderRule(jump.rule, family));
   const local = "-m addrtype --dst-type LOCAL -j K3SLB-SERVICES";
-  assert.deepEqual(specs(false, "IPv4"), [`! -d 127.0.0.0/8 ${local}`, `! -d 127.0.0.0/8 ${local}`]);
-  assert.deepEqual(specs(true, "IPv4"), [`! -d 127.0.0.0/8 ${local}`, local]);
-  assert.deepEqual(specs(true, "IPv6"), [`! -d ::1/128 ${local}`, `! -d ::1/128 ${local}`]);
+  assert.deepEqual(specs("IPv4"), [`! -d 127.0.0.0/8 ${local}`, `! -d 127.0.0.0/8 ${local}`]);
+  assert.deepEqual(specs("IPv6"), [`! -d ::1/128 ${local}`, `! -d ::1/128 ${local}`]);
 });
 
 function manyPorts(count: number): readonly ForwardedPort[] {

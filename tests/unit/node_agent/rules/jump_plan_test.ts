@@ -4,7 +4,7 @@ import { desiredJumps } from "../../../../node_agent/rules/desired_ruleset.ts";
 import { planJump, planUnhook } from "../../../../node_agent/rules/jump_plan.ts";
 import type { JumpEdit } from "../../../../node_agent/rules/ruleset.ts";
 
-const [PREROUTING, , , , FORWARD] = desiredJumps("IPv4", { routeLocalnet: false });
+const [PREROUTING, , , , FORWARD] = desiredJumps("IPv4");
 const NAT = "! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j K3SLB-SERVICES";
 
 const CASES: readonly {
