@@ -15,6 +15,7 @@ import { createKindCatalog } from "../core/manifests/kind_catalog.ts";
 import { manifestsFolder } from "../core/manifests/manifest_dir.ts";
 import { SYSTEM_CLOCK } from "../core/runtime/clock.ts";
 import { errorMessage } from "../core/shared/errors.ts";
+import { visibleLine } from "../core/shared/visible_text.ts";
 import { stringifyYaml } from "../core/shared/yaml.ts";
 import { type CommandContext, defineCommand } from "./command.ts";
 import { EXIT_FAILURE, EXIT_OK } from "./exit_codes.ts";
@@ -83,7 +84,7 @@ export const MANIFESTS_VALIDATE_COMMAND = defineCommand({
     const table = (): string => {
       const lines = problems.map(({ file, document, line, message }) => {
         const place = line === undefined ? "" : `:${line}: document ${document}`;
-        return `${file}${place}: ${message}\n`;
+        return `${visibleLine(`${file}${place}: ${message}`)}\n`;
       });
       return `${lines.join("")}${counted(files.length, "file")}, ${counted(problems.length, "problem")}\n`;
     };
@@ -166,15 +167,20 @@ function renderDiff(result: {
   readonly objects: readonly ObjectDifference[];
 }): string {
   const problems = result.problems.map(({ message, document, line }) =>
-    `! ${line === undefined ? "" : `document ${document}, line ${line}: `}${message}\n`
+    `! ${line === undefined ? "" : `document ${document}, line ${line}: `}${visibleLine(message)}\n`
   );
   const objects = result.objects.filter(({ action }) => action !== "unchanged").map((object) => {
     const name = object.namespace === "" ? object.name : `${object.namespace}/${object.name}`;
     const message = object.message === undefined ? "" : `: ${object.message}`;
-    const fields = object.fields.map(({ path, before, after }) => `    ${path}: ${show(before)} -> ${show(after)}\n`);
-    return `${MARKS[object.action]} ${object.action} ${object.kind} ${name}${message}\n${fields.join("")}`;
+    const fields = object.fields.map(({ path, before, after }) =>
+      `    ${visibleLine(path)}: ${show(before)} -> ${show(after)}\n`
+    );
+    const what = visibleLine(`${object.action} ${object.kind} ${name}${message}`);
+    return `${MARKS[object.action]} ${what}\n${fields.join("")}`;
   });
-  return problems.length + objects.length === 0 ? "" : `${result.file}\n${[...problems, ...objects].join("")}`;
+  return problems.length + objects.length === 0
+    ? ""
+    : `${visibleLine(result.file)}\n${[...problems, ...objects].join("")}`;
 }
 
 const MAX_SHOWN_LENGTH = 200;

@@ -2,14 +2,15 @@
 import { readdir, readFile } from "node:fs/promises";
 import process from "node:process";
 import { errorMessage } from "../core/shared/errors.ts";
+import { visibleText } from "../core/shared/visible_text.ts";
 import { EXIT_FAILURE } from "./exit_codes.ts";
 
 /** The process as commands see it. */
 export interface ProgramHost {
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Writes to standard output as it is. */
+  /** Writes to standard output; control characters are shown instead of sent. */
   stdout(text: string): void;
-  /** Writes to standard error as it is. */
+  /** Writes to standard error, likewise. */
   stderr(text: string): void;
   /** Current time in milliseconds since 1970. */
   now(): number;
@@ -52,7 +53,7 @@ export function processHost(): ProgramHost {
 /** Runtimes differ: one throws what another tells by an event. */
 function write(stream: NodeJS.WriteStream, text: string, onFailure: (error: unknown) => void): void {
   try {
-    stream.write(text);
+    stream.write(visibleText(text));
   } catch (error) {
     onFailure(error);
   }
@@ -61,7 +62,9 @@ function write(stream: NodeJS.WriteStream, text: string, onFailure: (error: unkn
 /** Whoever reads a pipe may stop when it has enough (`| head`), which is nothing to talk about; a full disk is. */
 function endAfterFailedWrite(error: unknown): void {
   const isPipe = error instanceof Error && "code" in error && error.code === "EPIPE";
-  if (!isPipe) process.stderr.write(`error: Cannot write the result: ${errorMessage(error)}\n  code: output\n`);
+  if (!isPipe) {
+    process.stderr.write(`error: Cannot write the result: ${visibleText(errorMessage(error))}\n  code: output\n`);
+  }
   process.exit(EXIT_FAILURE);
 }
 

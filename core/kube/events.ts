@@ -3,6 +3,7 @@
 import type { Clock } from "../runtime/clock.ts";
 import { errorMessage } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+import { visibleLine } from "../shared/visible_text.ts";
 import type { KubeClient } from "./contract.ts";
 import { isForbidden, isNamespaceTerminating, isNotFound } from "./errors.ts";
 import { EVENTS } from "./resources.ts";
@@ -24,7 +25,7 @@ export interface EventContent {
   readonly type: "Normal" | "Warning";
   /** Stable name in CamelCase. */
   readonly reason: string;
-  /** Cut at 1024 bytes. */
+  /** Written as one line, control characters shown, cut at 1024 bytes. */
   readonly message: string;
   readonly annotations?: Readonly<Record<string, string>>;
 }
@@ -107,7 +108,10 @@ class QueuedEventRecorder implements EventRecorder {
     this.#options = options;
   }
 
-  record(reference: ObjectReference, content: EventContent): void {
+  record(reference: ObjectReference, given: EventContent): void {
+    // Bounded before it is kept: foreign words may be as large as the object that they come from.
+    const message = cutToBytes(visibleLine(given.message.slice(0, 2 * MAX_MESSAGE_BYTES)), MAX_MESSAGE_BYTES);
+    const content = { ...given, message };
     const nowMs = this.#options.clock.now();
     const object = `${reference.kind}/${reference.namespace ?? ""}/${reference.name}/${reference.uid ?? ""}`;
     const key = `${object}/${content.type}/${content.reason}/${content.message}`;
@@ -190,7 +194,7 @@ class QueuedEventRecorder implements EventRecorder {
       involvedObject: { ...reference },
       type: content.type,
       reason: content.reason,
-      message: cutToBytes(content.message, MAX_MESSAGE_BYTES),
+      message: content.message,
       count: series.count,
       firstTimestamp: secondTime(series.firstMs),
       lastTimestamp: secondTime(series.lastMs),

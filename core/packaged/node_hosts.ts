@@ -1,9 +1,11 @@
 // The hosts file of CoreDNS from the cluster's Nodes. Pure. Form as K3s writes it (k3s `pkg/node/controller.go`): one line an
 // address, `IP NAME[ HOSTNAME]`, one InternalIP a family and node, in the order of the addresses.
+// A node speaks for itself alone: whoever has its credentials could otherwise answer for any name that pods ask for.
 // Lines that users added stay; a record of the nodes that were written tells them from nodes that are gone.
 import type { Node } from "../kube/types.ts";
 import { type IpFamily } from "../shared/ip.ts";
 import { ipFamilyOf, parseIpRange } from "../shared/ip_ranges.ts";
+import { isDnsSubdomain } from "../shared/names.ts";
 
 /** What the text is made from. */
 export interface NodeHostsInput {
@@ -35,9 +37,11 @@ interface Line {
 export function desiredNodeHosts(input: NodeHostsInput): NodeHosts {
   const lines: Line[] = [];
   const nodeNames: string[] = [];
-  for (const node of input.nodes) {
+  const nodes = [...input.nodes];
+  const taken = takenNames(nodes);
+  for (const node of nodes) {
     const { name = "" } = node.metadata ?? {};
-    const ofNode = linesOf(name, node.status?.addresses ?? []);
+    const ofNode = linesOf(name, node.status?.addresses ?? [], taken);
     if (ofNode.length > 0) nodeNames.push(name);
     lines.push(...ofNode);
   }
@@ -51,9 +55,10 @@ export function desiredNodeHosts(input: NodeHostsInput): NodeHosts {
 function linesOf(
   name: string,
   addresses: readonly { readonly type: string; readonly address: string }[],
+  taken: ReadonlySet<string>,
 ): readonly Line[] {
-  const hostname = addresses.find(({ type }) => type === "Hostname")?.address ?? "";
-  const names = hostname === "" || hostname === name ? [name] : [name, hostname];
+  const hostname = hostnameIn(addresses);
+  const names = !taken.has(hostname) && isOwnHostname(hostname, name) ? [name, hostname] : [name];
   const seen = new Set<IpFamily>();
   return addresses.flatMap(({ type, address }) => {
     const line = type === "InternalIP" ? lineOf(address, names) : undefined;
@@ -62,6 +67,28 @@ function linesOf(
     seen.add(family);
     return [line];
   });
+}
+
+/** Names of nodes, and host names that several nodes call themselves by. */
+function takenNames(nodes: readonly Pick<Node, "metadata" | "status">[]): ReadonlySet<string> {
+  const taken = new Set(nodes.map(({ metadata }) => metadata?.name ?? ""));
+  const seen = new Set<string>();
+  for (const { status } of nodes) {
+    const hostname = hostnameIn(status?.addresses ?? []);
+    if (seen.has(hostname)) taken.add(hostname);
+    seen.add(hostname);
+  }
+  return taken;
+}
+
+function hostnameIn(addresses: readonly { readonly type: string; readonly address: string }[]): string {
+  return addresses.find(({ type }) => type === "Hostname")?.address ?? "";
+}
+
+/** Without a domain, or the node's name with one: names with a domain of their own belong to somebody else. */
+function isOwnHostname(hostname: string, name: string): boolean {
+  if (!isDnsSubdomain(hostname) || hostname === "localhost") return false;
+  return !hostname.includes(".") || hostname.startsWith(`${name}.`);
 }
 
 function parseHosts(text: string): { readonly lines: readonly Line[]; readonly faulty: readonly string[] } {

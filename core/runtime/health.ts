@@ -2,6 +2,7 @@
 // Paths and texts are as Kubernetes' own components have them, so that probes and people know them.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { errorMessage, K3slbError } from "../shared/errors.ts";
+import { visibleLine } from "../shared/visible_text.ts";
 import { METRICS_CONTENT_TYPE } from "./metrics.ts";
 
 /** One thing that can be well or not. */
@@ -112,7 +113,7 @@ function sendChecks(
   const isWell = results.every(({ problem }) => problem === undefined);
   if (isWell && !options.isVerbose) return options.send(200, "ok");
   const lines = results.map(({ name, problem }) =>
-    problem === undefined ? `[+]${name} ok` : `[-]${name} failed: ${problem}`
+    problem === undefined ? `[+]${name} ok` : `[-]${name} failed: ${visibleLine(problem)}`
   );
   options.send(isWell ? 200 : 503, `${lines.join("\n")}\ncheck ${isWell ? "passed" : "failed"}\n`);
 }

@@ -3,6 +3,7 @@
 import { execFile } from "node:child_process";
 import { errorMessage } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+import { visibleLine } from "../shared/visible_text.ts";
 
 /** What {@linkcode createSystemdNotifier} takes. */
 export interface SystemdNotifierOptions {
@@ -58,7 +59,7 @@ export function createSystemdNotifier(options: SystemdNotifierOptions): SystemdN
 }
 
 function statusMessage(status: string): string {
-  return `STATUS=${status.replaceAll(/\s+/g, " ")}`;
+  return `STATUS=${visibleLine(status)}`;
 }
 
 function runSystemdNotify(

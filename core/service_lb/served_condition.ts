@@ -1,5 +1,6 @@
 // The condition `k3slb.io/Served` and the words of Events: who serves a Service, who does not and why, in bounded length. Pure.
 // No times and no counters inside, so that the text stays the same while the state does.
+import { visibleLine } from "../shared/visible_text.ts";
 import type { NodeVerdict, VerdictReason } from "./node_verdicts.ts";
 import type { SettingsProblem } from "./service_settings.ts";
 
@@ -86,7 +87,7 @@ function bounded(message: string): string {
 }
 
 function cut(text: string, length: number): string {
-  const line = text.replaceAll(/\s+/g, " ").trim();
+  const line = visibleLine(text);
   return line.length <= length ? line : `${line.slice(0, length - 3)}...`;
 }
 

@@ -1,4 +1,5 @@
 // The log: one line per event, as text or JSON. Where lines go and what time it is are given by the caller.
+import { hasControls, visibleLine, visibleText } from "./visible_text.ts";
 
 /** How important a line is; lines below the chosen level are not written. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
@@ -58,24 +59,21 @@ export const SILENT_LOGGER: Logger = createLogger({
 });
 
 function renderJsonLine(timeMs: number, level: LogLevel, message: string, fields: LogFields): string {
-  return JSON.stringify({ time: new Date(timeMs).toISOString(), level, message, ...fields });
+  // JSON escapes some control characters, not those from U+007F on.
+  return visibleText(JSON.stringify({ time: new Date(timeMs).toISOString(), level, message, ...fields }));
 }
 
 function renderTextLine(timeMs: number, level: LogLevel, message: string, fields: LogFields): string {
   const pairs = Object.entries(fields)
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => ` ${key}=${renderValue(value)}`);
-  return `${new Date(timeMs).toISOString()} ${level.toUpperCase().padEnd(5)} ${oneLine(message)}${pairs.join("")}`;
+  return `${new Date(timeMs).toISOString()} ${level.toUpperCase().padEnd(5)} ${visibleLine(message)}${pairs.join("")}`;
 }
 
 /** Values with blanks, quotes, `=` or control characters are quoted as JSON, so that a line stays one line. */
 function renderValue(value: LogFields[string]): string {
   const text = Array.isArray(value) ? value.join(",") : String(value);
-  return text !== "" && PLAIN_VALUE_REGEXP.test(text) ? text : JSON.stringify(text);
+  return PLAIN_VALUE_REGEXP.test(text) && !hasControls(text) ? text : visibleText(JSON.stringify(text));
 }
 
-function oneLine(message: string): string {
-  return message.replaceAll(/[\r\n]+/g, " ");
-}
-
-const PLAIN_VALUE_REGEXP = /^[^\s"=\p{Cc}]+$/u;
+const PLAIN_VALUE_REGEXP = /^[^\s"=]+$/;

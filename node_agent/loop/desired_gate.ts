@@ -4,6 +4,7 @@ import type { Patch } from "../../core/kube/contract.ts";
 import type { Condition, Pod } from "../../core/kube/types.ts";
 import { PROGRAMMED_CONDITION } from "../../core/service_lb/labels.ts";
 import { errorMessage, isK3slbError } from "../../core/shared/errors.ts";
+import { visibleLine } from "../../core/shared/visible_text.ts";
 import type { ApplyReport, ForwardedPort } from "../dataplane_contract.ts";
 import { type PodVerdict, portKey } from "./forwarding_plan.ts";
 import { portLabel } from "./port_claims.ts";
@@ -98,5 +99,6 @@ function yes(verdict: PodVerdict, notes: readonly string[] = []): ConditionState
 }
 
 function no(reason: string, message: string): ConditionState {
-  return { status: "False", reason, message };
+  // Processes of the host name themselves as they like.
+  return { status: "False", reason, message: visibleLine(message) };
 }

@@ -64,6 +64,11 @@ if (await enterWorld(import.meta.url)) {
         equal(await processField(machine, server["MainPID"] ?? "", "CapEff"), "0000000000000000");
         // CAP_NET_ADMIN is bit 12, CAP_NET_RAW bit 13 (capability.h).
         equal(await processField(machine, agent["MainPID"] ?? "", "CapEff"), "0000000000003000");
+        for (const { MainPID = "" } of [server, agent]) {
+          // Mode 2 is a filter (seccomp(2)).
+          equal(await processField(machine, MainPID, "Seccomp"), "2");
+          equal(await processField(machine, MainPID, "Umask"), "0077");
+        }
 
         const request = { protocol: "tcp", ip: node.ip4, port: world.port() } as const;
         const answers = (): Promise<unknown> =>

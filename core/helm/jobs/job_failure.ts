@@ -1,5 +1,6 @@
 // What a failed helm said: the line of its log that names the cause. Pure.
 // Facts: helm prints `Error: …` as its last word; klipper-helm's `entry` runs with `set -x`, whose lines start with `+`.
+import { visibleLine } from "../../shared/visible_text.ts";
 
 const MAX_MESSAGE_LENGTH = 512;
 const ERROR_REGEXP = /^(?:error|fatal)\b/i;
@@ -18,8 +19,9 @@ export function failureLine(log: string): string {
   return cutToLength(hideCredentials(said.join(" ")));
 }
 
-/** `text`, cut to what a condition can hold. */
-export function cutToLength(text: string): string {
+/** `words` as one line, cut to what a condition can hold. */
+export function cutToLength(words: string): string {
+  const text = visibleLine(words);
   return text.length <= MAX_MESSAGE_LENGTH ? text : `${text.slice(0, MAX_MESSAGE_LENGTH - 3)}...`;
 }
 

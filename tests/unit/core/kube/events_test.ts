@@ -162,3 +162,12 @@ Deno.test("referenceTo takes what an Event needs", () => {
   const object = { apiVersion: "v1", kind: "Service", metadata: { name: "web", namespace: "ns", uid: "u1" }, spec: {} };
   assert.deepEqual(referenceTo(object), SERVICE);
 });
+
+Deno.test("recorder.record writes one line that steers no terminal, and keeps no more of it than it writes", async () => {
+  const { recorder, created } = start();
+  recorder.record(SERVICE, { type: "Warning", reason: "R", message: `a\x1b[2J\n\x9bb${"ß".repeat(1_000_000)}` });
+  await recorder.flush();
+  const { message = "" } = created[0] ?? {};
+  assert.match(message, /^a\\u001b\[2J \\u009bbß+\.\.\.$/);
+  assert.ok(new TextEncoder().encode(message).length <= 1024);
+});

@@ -27,8 +27,21 @@ const CASES: readonly {
     nodes: [
       node("a", { InternalIP: ["10.0.0.1"], Hostname: ["a"] }),
       node("b", { InternalIP: ["10.0.0.2"], Hostname: ["b.lan"] }),
+      node("c", { InternalIP: ["10.0.0.3"], Hostname: ["pi4"] }),
     ],
-    want: "10.0.0.1 a\n10.0.0.2 b b.lan\n",
+    want: "10.0.0.1 a\n10.0.0.2 b b.lan\n10.0.0.3 c pi4\n",
+  },
+  {
+    name: "a node answers for no name of somebody else",
+    nodes: [
+      node("a", { InternalIP: ["10.0.0.1"], Hostname: ["b"] }),
+      node("b", { InternalIP: ["10.0.0.2"], Hostname: ["registry.example.com"] }),
+      node("c", { InternalIP: ["10.0.0.3"], Hostname: ["x\n10.0.0.3 www.example.com"] }),
+      node("d", { InternalIP: ["10.0.0.4"], Hostname: ["localhost"] }),
+      node("e", { InternalIP: ["10.0.0.5"], Hostname: ["pi4"] }),
+      node("f", { InternalIP: ["10.0.0.6"], Hostname: ["pi4"] }),
+    ],
+    want: "10.0.0.1 a\n10.0.0.2 b\n10.0.0.3 c\n10.0.0.4 d\n10.0.0.5 e\n10.0.0.6 f\n",
   },
   {
     name: "one InternalIP a family, no external ones",
