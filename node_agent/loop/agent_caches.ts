@@ -10,7 +10,7 @@ import { SERVICE_NAME_LABEL } from "../../core/service_lb/labels.ts";
 import { errorMessage, isAbort } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import { DepartedPods } from "./departed_pods.ts";
-import { podHolds, podServiceKey, sliceServiceKey } from "./forwarding_plan.ts";
+import { podHolds, podServiceKey, sliceServiceKey, statusLists } from "./forwarding_plan.ts";
 import { SLICE_SERVICE_LABEL, trimEndpointSlice, trimNode, trimPod, trimService } from "./trim_objects.ts";
 import { WantedSlices } from "./wanted_slices.ts";
 
@@ -35,7 +35,7 @@ export interface AgentCaches {
   readonly nodes: Reflector<Node>;
   /** Pods whose Service's EndpointSlices are complete; the others are not to be judged yet. */
   readonly knownPods: () => readonly Pod[];
-  /** Pods that went a moment ago and whose Service has no other pod here yet. */
+  /** Pods that ended or went, whose Service has no other pod here yet and is still to be served. */
   readonly departedPods: () => readonly Pod[];
   /** Resolves when all watches have ended. */
   readonly done: Promise<unknown>;
@@ -58,6 +58,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
   const departed = new DepartedPods({
     clock,
     signal,
+    isCountedOn: (pod) => statusLists(services.objects.get(podServiceKey(pod) ?? ""), nodes.objects.get(nodeName)),
     onExpire: () => {
       refreshWanted();
       onChange();
@@ -76,7 +77,8 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     selection: { fieldSelector: `spec.nodeName=${nodeName}`, labelSelector: SERVICE_NAME_LABEL },
     keep: trimPod,
     onChange: ({ before, after }) => {
-      if (after !== undefined) departed.replaceBy(after);
+      // A pod ends before it goes, and one that the kubelet refuses never held anything.
+      if (after !== undefined && podHolds(after, nodeName)) departed.replaceBy(after);
       else if (before !== undefined && podHolds(before, nodeName)) departed.add(before);
       if (serviceOf(before) !== serviceOf(after)) refreshWanted();
       onChange();

@@ -1,5 +1,6 @@
-// Pods of load balancers that went a moment ago. Their Services are served on until another pod of them comes or the time is up,
-// so that a rollout of a DaemonSet, which takes each node's pod away for a moment, refuses no connection.
+// Pods of load balancers that ended or went. Their Services are served on until another pod of them comes, or until the time is up and
+// the server's status does not list this node either: a rollout, an eviction or a drain takes the node's pod away for a while, and
+// refuses no connection.
 import type { Pod } from "../../core/kube/types.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
 import { podServiceKey } from "./forwarding_plan.ts";
@@ -9,7 +10,9 @@ export interface DepartedPodsOptions {
   readonly clock: Clock;
   /** Forgets everything when it is aborted. */
   readonly signal: AbortSignal;
-  /** Told when the time of a pod is up. */
+  /** Whether the cluster still counts on this node for the pod's Service; asked when the time of a pod is up, which then begins anew. */
+  readonly isCountedOn: (pod: Pod) => boolean;
+  /** Told when the time of a pod is up for good. */
   readonly onExpire: () => void;
 }
 
@@ -36,6 +39,7 @@ export class DepartedPods {
     if (key === undefined || this.#options.signal.aborted) return;
     this.#remove(key);
     const cancel = this.#options.clock.setTimer(() => {
+      if (this.#options.isCountedOn(pod)) return this.add(pod);
       this.#remove(key);
       this.#options.onExpire();
     }, LINGER_MS);
@@ -54,4 +58,4 @@ export class DepartedPods {
 }
 
 /** Well above the time in which a DaemonSet's next pod is bound. */
-const LINGER_MS = 5000;
+const LINGER_MS = 8000;

@@ -2,15 +2,19 @@
 // A pod that is bound to this node is what counts: the scheduler has reserved its ports. The order of the facts means nothing.
 import type { EndpointSlice, Node, Pod, Service } from "../../core/kube/types.ts";
 import type { HostInterface } from "../../core/node_identity/host_facts.ts";
-import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service_lb/labels.ts";
+import {
+  PUBLISHED_ADDRESSES_ANNOTATION,
+  SERVICE_NAME_LABEL,
+  SERVICE_NAMESPACE_LABEL,
+} from "../../core/service_lb/labels.ts";
 import type { Protocol } from "../../core/shared/ip.ts";
-import { type IpRange, ipRangeContains, parseIpRange } from "../../core/shared/ip_ranges.ts";
+import { canonicalIp, type IpRange, ipRangeContains, parseIpRange } from "../../core/shared/ip_ranges.ts";
 import type { ForwardedPort, ForwardEndpoint, ForwardingPlan } from "../dataplane_contract.ts";
 import { type ListeningSocket, portListener, renderListener } from "../host/listening_sockets.ts";
 import { claimPorts, portLabel } from "./port_claims.ts";
 import { findReservedRange, type ReservedRange } from "./reserved_ports.ts";
 import { allEndpoints, serviceEndpoints } from "./service_endpoints.ts";
-import { type AddressMatch, addressMatch, type Refusal, sourceRanges } from "./service_filters.ts";
+import { type AddressMatch, addressMatch, type Refusal, sourceRanges, splitList } from "./service_filters.ts";
 import { SLICE_SERVICE_LABEL } from "./trim_objects.ts";
 
 /** Everything that decides what this node forwards. */
@@ -19,8 +23,8 @@ export interface ForwardingFacts {
   /** Pods of load balancers; those of other nodes and ended ones are passed over. */
   readonly pods: readonly Pod[];
   /**
-   * Pods that were here a moment ago. Their Service is served on until another pod of it comes, so that a rollout of its DaemonSet
-   * (a new port, a new image) refuses no connection. A Service with a pod has its ports before one without.
+   * Pods that ended or went. Their Service is served on until another pod of it comes, so that a rollout of its DaemonSet (a new port,
+   * a new image) or an eviction refuses no connection. A Service with a pod has its ports before one without.
    */
   readonly departed?: readonly Pod[];
   readonly services: readonly Service[];
@@ -96,6 +100,15 @@ export function portKey(port: ForwardedPort): string {
  */
 export function podHolds(pod: Pod, nodeName: string): boolean {
   return pod.spec?.nodeName === nodeName && pod.status?.phase !== "Failed" && pod.status?.phase !== "Succeeded";
+}
+
+/** Whether a Service's status has an address of `node`: the server counts on this node, with or without a pod. */
+export function statusLists(service: Service | undefined, node: Node | undefined): boolean {
+  const published = splitList(node?.metadata?.annotations?.[PUBLISHED_ADDRESSES_ANNOTATION]);
+  const own = [...published, ...(node?.status?.addresses ?? []).map(({ address }) => address)].map(canonicalIp);
+  return (service?.status?.loadBalancer?.ingress ?? []).some(({ ip }) =>
+    ip !== undefined && own.includes(canonicalIp(ip))
+  );
 }
 
 /** `NAMESPACE/NAME` of the Service that a pod forwards for; `undefined` if its labels don't say. */

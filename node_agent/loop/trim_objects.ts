@@ -6,6 +6,7 @@ import {
   MATCH_ADDRESSES_ANNOTATION,
   MATCH_INTERFACES_ANNOTATION,
   PROGRAMMED_CONDITION,
+  PUBLISHED_ADDRESSES_ANNOTATION,
   SERVICE_NAME_LABEL,
   SERVICE_NAMESPACE_LABEL,
   SOURCE_RANGES_ANNOTATION,
@@ -47,6 +48,7 @@ export function trimService(service: Service): Service {
       "loadBalancerSourceRanges",
       "loadBalancerIP",
     ]),
+    status: pick(service.status, ["loadBalancer"]),
   };
 }
 
@@ -66,7 +68,7 @@ export function trimEndpointSlice(slice: EndpointSlice): EndpointSlice {
 /** A Node without what the agent doesn't read. */
 export function trimNode(node: Node): Node {
   return {
-    metadata: trimMetadata(node.metadata, {}),
+    metadata: trimMetadata(node.metadata, { annotations: [PUBLISHED_ADDRESSES_ANNOTATION] }),
     spec: pick(node.spec, ["podCIDR", "podCIDRs"]),
     status: {
       ...pick(node.status, ["addresses"]),

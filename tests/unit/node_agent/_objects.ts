@@ -81,5 +81,9 @@ export function endpoint(
 
 /** The agent's own Node. */
 export function node(): Node {
-  return { metadata: { name: NODE }, spec: { podCIDRs: ["10.42.1.0/24"] }, status: { conditions: [] } };
+  return {
+    metadata: { name: NODE },
+    spec: { podCIDRs: ["10.42.1.0/24"] },
+    status: { addresses: [{ type: "InternalIP", address: "192.0.2.1" }], conditions: [] },
+  };
 }

@@ -1,7 +1,10 @@
 // The agent's loop against a cluster, a kernel and a host that have state: what the world looks like after each event.
 import assert from "node:assert/strict";
 import { AgentBench, heartbeat, type LoopCase, putWeb } from "../_agent_bench.ts";
+import type { Pod, Service } from "../../../../core/kube/types.ts";
 import { endpoint, pod, service, slice } from "../_objects.ts";
+
+const ended = (before: Pod, phase: string): Pod => ({ ...before, status: { ...before.status, phase } });
 
 const CASES: readonly LoopCase[] = [
   {
@@ -126,6 +129,48 @@ const CASES: readonly LoopCase[] = [
       await bench.clock.advance(10_000);
       assert.deepEqual([...seen].filter((count) => count !== 1), [2], "served all the time, and up to date");
       assert.equal(bench.gate("svclb-web-y")?.status, "True");
+    },
+  },
+  {
+    name: "a pod that ends before it goes, as a kubelet has it, leaves no gap",
+    test: async (bench) => {
+      putWeb(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      const seen = new Set<number>();
+      bench.dataplane.onApply = (plan) => seen.add(plan.ports.length);
+      for (const phase of ["Failed", "Succeeded"]) {
+        const name = phase === "Failed" ? "svclb-web-x" : "svclb-web-y";
+        const before = bench.cluster.get<Pod>("pods", `kube-system/${name}`) ?? pod("web", { name });
+        bench.cluster.put("pods", ended(before, phase));
+        await bench.clock.advance(2000);
+        bench.cluster.remove("pods", `kube-system/${name}`);
+        await bench.clock.advance(3000);
+        bench.cluster.put("pods", pod("web", { name: phase === "Failed" ? "svclb-web-y" : "svclb-web-z" }));
+        await bench.clock.advance(1000);
+      }
+      // A pod that is refused by the kubelet must not end the time of the one that went before.
+      bench.cluster.remove("pods", "kube-system/svclb-web-z");
+      bench.cluster.put("pods", ended(pod("web", { name: "svclb-web-refused" }), "Failed"));
+      await bench.clock.advance(5000);
+      assert.deepEqual([...seen], [1]);
+    },
+  },
+  {
+    name: "a Service whose pod went is served for as long as its status lists this node",
+    test: async (bench) => {
+      putWeb(bench);
+      const listed = (ip: string): Service => ({ ...service("web"), status: { loadBalancer: { ingress: [{ ip }] } } });
+      bench.cluster.put("services", listed("192.0.2.1"));
+      bench.start();
+      await bench.clock.advance(1000);
+      bench.cluster.put("pods", ended(pod("web"), "Failed"));
+      bench.cluster.remove("pods", "kube-system/svclb-web-x");
+      await bench.clock.advance(600_000);
+      assert.equal(bench.dataplane.plan?.ports.length, 1);
+      bench.cluster.put("services", listed("192.0.2.2"));
+      await bench.clock.advance(20_000);
+      assert.deepEqual(bench.dataplane.plan?.ports, []);
     },
   },
   {
