@@ -48,17 +48,18 @@ export function chainNamesOfId(id: string): PortChainNames {
   return { ranges: `${CHAIN_PREFIX}F-${id}`, service: `${CHAIN_PREFIX}S-${id}`, remote: `${CHAIN_PREFIX}R-${id}` };
 }
 
-/** Twelve hex digits that stand for a port of a Service. */
+/** Sixteen characters, 80 bits, that stand for a port of a Service: so many that nobody can find two Services that share them. */
 export function portId(port: ForwardedPort): string {
   const addresses = [...(port.matchAddresses ?? [])].sort().join(",");
-  return shortHash(`${port.namespace}/${port.service}/${port.portName}/${port.protocol}/${port.port}/${addresses}`, 12);
+  return shortHash(`${port.namespace}/${port.service}/${port.portName}/${port.protocol}/${port.port}/${addresses}`);
 }
 
 /** Name of the list of clients that stay with an endpoint of `port`. */
 export function affinityListName(port: ForwardedPort, ip: string, endpointPort: number): string {
-  return `${CHAIN_PREFIX}${portId(port)}-${shortHash(`${ip} ${endpointPort}`, 12)}`;
+  return `${CHAIN_PREFIX}${portId(port)}-${shortHash(`${ip} ${endpointPort}`)}`;
 }
 
-function shortHash(text: string, length: number): string {
-  return createHash("sha256").update(text).digest("hex").slice(0, length).toUpperCase();
+function shortHash(text: string): string {
+  const bits = createHash("sha256").update(text).digest("hex").slice(0, 20);
+  return BigInt(`0x${bits}`).toString(32).padStart(16, "0").toUpperCase();
 }

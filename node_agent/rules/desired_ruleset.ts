@@ -60,10 +60,19 @@ export function desiredRuleSet(
   const ports = plan.ports.filter((port) => port.families.includes(family));
   const failures: PortFailure[] = [];
   const { remember = (_port, compute): PortRules => compute() } = options;
+  const named = new Map<string, ForwardedPort>();
   const entries = ports.flatMap((port) => {
     const { service, failure } = remember(port, () => portRules(port, family, options));
     if (failure !== undefined) failures.push({ port, family, reason: failure });
-    return service === undefined ? [] : [{ port, service }];
+    if (service === undefined) return [];
+    // Two ports with chains of one name would get each other's traffic.
+    const owner = service.chains.map(({ name }) => named.get(name)).find((one) => one !== undefined);
+    if (owner) {
+      failures.push({ port, family, reason: `Its chains have the names of those of ${describePort(owner)}` });
+      return [];
+    }
+    for (const { name } of service.chains) named.set(name, port);
+    return [{ port, service }];
   });
   const dispatch = desiredDispatch(
     entries.map(({ port, service }) => ({
@@ -177,6 +186,10 @@ function failureOf(
   }
   const obstacles = port.endpoints.map(endpointObstacle).filter((obstacle) => obstacle !== undefined);
   return obstacles.length === 0 ? undefined : { reason: `Endpoint ${obstacles.join(", ")}` };
+}
+
+function describePort({ namespace, service, protocol, port }: ForwardedPort): string {
+  return `${namespace}/${service} ${protocol} ${port}`;
 }
 
 function withoutAffinity(port: ForwardedPort): ForwardedPort {

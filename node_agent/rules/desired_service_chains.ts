@@ -1,7 +1,7 @@
 // The chains of one port of one Service in one family: which clients may come, which endpoint a new connection gets, and whether the
 // endpoint sees the client's address. Pure. The measurements behind the layout are in docs/decisions.
 import type { ForwardedPort, ForwardEndpoint } from "../dataplane_contract.ts";
-import { ipFamilyOf, parseIpRange, renderIpRange } from "../../core/shared/ip_ranges.ts";
+import { ipFamilyOf, type IpRange, ipRangeContains, parseIpRange, renderIpRange } from "../../core/shared/ip_ranges.ts";
 import type { IpFamily } from "../../core/shared/ip.ts";
 import { affinityListName, DROP_CHAIN, MARK_CHAIN, portChainNames, REJECT_CHAIN } from "./desired_chain_names.ts";
 import { chanceOf } from "./render_rule.ts";
@@ -48,12 +48,18 @@ export function desiredServiceChains(port: ForwardedPort, family: IpFamily, mark
 export function endpointObstacle(endpoint: ForwardEndpoint): string | undefined {
   const range = parseIpRange(endpoint.ip);
   if (!range || endpoint.ip.includes("/")) return `"${endpoint.ip}" is not an IP address`;
-  const first = Number(range.value >> (range.family === "IPv4" ? 24n : 112n));
-  const isUnusable = range.family === "IPv4"
-    ? first === 0 || first === 127 || first >= 224
-    : range.value <= 1n || first >= 0xff00 || (first & 0xffc0) === 0xfe80;
+  const isUnusable = UNREACHABLE_RANGES.some((one) => ipRangeContains(one, range));
   return isUnusable ? `"${endpoint.ip}" is not an address that other hosts can reach` : undefined;
 }
+
+/**
+ * This host, loopback, link-local (where clouds answer with a node's credentials), multicast and what is reserved; in IPv6 also
+ * IPv4 addresses in its spelling, which mean these once more (RFC 4291, RFC 3927, RFC 1112).
+ */
+const UNREACHABLE_RANGES: readonly IpRange[] = [
+  ...["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"],
+  ...["::/96", "::ffff:0:0/96", "fe80::/10", "ff00::/8"],
+].flatMap((text) => parseIpRange(text) ?? []);
 
 function usableEndpoints(
   port: ForwardedPort,

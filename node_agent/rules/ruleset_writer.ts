@@ -222,7 +222,7 @@ export class RuleSetWriter {
     for (let name = dispatch.pop(); name !== undefined; name = dispatch.pop()) {
       for (const line of await this.#iptables.listChain("nat", name, signal) ?? []) {
         const target = / -j (\S+)/.exec(line)?.[1] ?? "";
-        const id = new RegExp(`^${CHAIN_PREFIX}[FSR]-([0-9A-F]{12})$`).exec(target)?.[1];
+        const id = new RegExp(`^${CHAIN_PREFIX}[FSR]-([0-9A-V]+)$`).exec(target)?.[1];
         if (id !== undefined) { for (const chain of Object.values(chainNamesOfId(id))) found.add(chain); }
         else if (target.startsWith(`${CHAIN_PREFIX}B-`) && !found.has(target)) {
           found.add(target);

@@ -4,7 +4,11 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { IP_FAMILIES, PROTOCOLS } from "../../../../core/shared/ip.ts";
 import type { IpFamily, Protocol } from "../../../../core/shared/ip.ts";
 import type { ForwardedPort, ForwardingPlan } from "../../../../node_agent/dataplane_contract.ts";
-import { affinityListName, MAX_CHAIN_NAME_LENGTH } from "../../../../node_agent/rules/desired_chain_names.ts";
+import {
+  affinityListName,
+  MAX_CHAIN_NAME_LENGTH,
+  portChainNames,
+} from "../../../../node_agent/rules/desired_chain_names.ts";
 import { desiredJumps, desiredRuleSet } from "../../../../node_agent/rules/desired_ruleset.ts";
 import { DEFAULT_MARK_BITS, parseMarkBits } from "../../../../node_agent/rules/parse_mark_bits.ts";
 import { renderRuleSet } from "../../../../node_agent/rules/render_restore.ts";
@@ -250,6 +254,43 @@ Deno.test("desiredRuleSet says which ports it can't serve, and why, and serves t
   assert.ok(
     text.includes("--dport 4 ") && text.includes("--dport 2 ") && !/recent|sctp|dccp/.test(text),
   );
+});
+
+Deno.test("desiredRuleSet refuses a second port whose chains have the names of another's", () => {
+  const first = portWith({ endpoints: [{ ip: "10.42.1.10", port: 1, local: true }] });
+  const again = portWith({ endpoints: [{ ip: "10.42.1.11", port: 1, local: true }], sourceRanges: ["10.0.0.0/8"] });
+  const { ruleSet, failures } = desiredRuleSet({ podCidrs: [], ports: [first, again] }, "IPv4", {
+    marks: MARKS,
+    features: FEATURES,
+  });
+  assert.deepEqual(failures.map(({ port, reason }) => ({ port, reason })), [
+    { port: again, reason: "Its chains have the names of those of default/web TCP 80" },
+  ]);
+  const names = ruleSet.tables.nat.map(({ name }) => name);
+  assert.equal(new Set(names).size, names.length);
+  assert.ok(renderRuleSet(ruleSet).includes("10.42.1.10") && !renderRuleSet(ruleSet).includes("10.42.1.11"));
+});
+
+Deno.test("portChainNames tells ports apart whose names were made to share 48 bits", () => {
+  const made = [{ service: "c3c832c7", port: 7778 }, { service: "c1f2b75c", port: 7777 }].map((one) =>
+    portChainNames(portWith({ ...one, namespace: "tenant", portName: "" }))
+  );
+  assert.notDeepEqual(made[0], made[1]);
+  for (const { service } of made) assert.match(service, /^K3SLB-S-[0-9A-V]{16}$/);
+});
+
+Deno.test("desiredRuleSet leaves out endpoints that mean this host, whatever their spelling", () => {
+  const unreachable = [
+    ...["0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.255", "169.254.169.254", "169.254.0.1", "224.0.0.251"],
+    ...["239.1.1.1", "240.0.0.1", "255.255.255.255", "::", "::1", "::127.0.0.1", "::ffff:127.0.0.1", "::ffff:7f00:1"],
+    ...["0:0:0:0:0:FFFF:A9FE:A9FE", "::ffff:10.0.0.1", "fe80::1", "febf::1", "ff02::1", "fe80::1%eth0", "10.0.0.1/8"],
+    ...["010.0.0.1", "10.0.0.1 ", "10.0.0.1\n-j ACCEPT", "", "localhost"],
+  ];
+  for (const ip of unreachable) {
+    const port = portWith({ endpoints: [{ ip, port: 1, local: true }] });
+    assert.match(textOf({ podCidrs: [], ports: [port] }, "IPv4"), /--dport 80 .* -j K3SLB-REJECT/, ip);
+    assert.match(textOf({ podCidrs: [], ports: [port] }, "IPv6"), /--dport 80 .* -j K3SLB-REJECT/, ip);
+  }
 });
 
 Deno.test("desiredJumps takes no packet of a loopback address", () => {
