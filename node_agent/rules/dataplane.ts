@@ -115,6 +115,7 @@ class KernelDataplane implements Dataplane {
   readonly #conntrack: ConntrackCleaner;
   /** The plan of each family's rules in the kernel, whose flows may be in connection tracking. */
   readonly #plans = new Map<IpFamily, ForwardingPlan>();
+  #triedOtherBackend = false;
   #sweptOtherBackend = false;
   #repairs = 0;
   #foreignDrops: readonly string[] = [];
@@ -205,7 +206,7 @@ class KernelDataplane implements Dataplane {
       }
     }
     if (!isWritten) throw firstError ?? noFamily();
-    if (!this.#sweptOtherBackend) await this.#sweepOtherBackend(signal);
+    if (!this.#triedOtherBackend) await this.#sweepOtherBackend(signal);
     return { families, failures: [...failures, ...this.#missingFamilies(plan)], ruleCounts, chainsWritten };
   }
 
@@ -221,6 +222,7 @@ class KernelDataplane implements Dataplane {
       }
     }
     if (this.#repairs++ % REPAIRS_PER_FOREIGN_LOOK === 0) {
+      if (this.#plans.size > 0) await this.#sweepOtherBackend(signal);
       this.#foreignDrops = await findForeignDrops(this.#options.host.exec, signal);
     }
     warnings.push(...this.#foreignDrops, ...await this.#forwardingOff());
@@ -256,17 +258,19 @@ class KernelDataplane implements Dataplane {
       );
   }
 
-  /** Rules that an earlier run made with the other backend would still be in force beside ours. */
+  /** Rules that an earlier run made with the other backend would still be in force beside ours. Tried until it succeeds. */
   async #sweepOtherBackend(signal: AbortSignal | undefined): Promise<void> {
-    this.#sweptOtherBackend = true;
+    if (this.#sweptOtherBackend) return;
+    this.#triedOtherBackend = true;
     try {
       const removed = await this.#removeFromOtherBackend(signal);
+      this.#sweptOtherBackend = true;
       for (const what of removed) {
         this.#options.log.info("Removed what an earlier run left in the other backend", { what });
       }
     } catch (error) {
       if (!isK3slbError(error)) throw error;
-      this.#options.log.warn("Cannot look for rules in the other backend", { error: error.message });
+      this.#options.log.warn("Cannot look for rules in the other backend; it is tried again", { error: error.message });
     }
   }
 

@@ -192,6 +192,25 @@ if (await enterWorld(import.meta.url)) {
     );
   });
 
+  Deno.test("what an earlier run left in the other backend is looked for until the look succeeds", async () => {
+    await using ns = await Netns.create("node");
+    await (await dataplaneOf(ns, { iptablesMode: "legacy" })).apply(PLAN);
+    const flag = "/run/k3slb-sweep-fails";
+    await Deno.writeTextFile(flag, "");
+    const folder = await toolsWith({
+      "iptables-legacy-save": `if [ -e ${flag} ]; then kill -9 $$; fi; exec /usr/sbin/iptables-legacy-save "$@"`,
+    });
+    const dataplane = await dataplaneOf(ns, { host: faultyHost(ns, folder), iptablesMode: "nft" });
+    await dataplane.apply(PLAN);
+    const left = async (): Promise<boolean> => (await ns.run("iptables-legacy-save")).includes("K3SLB-SERVICES");
+    assert.ok(await left());
+    await Deno.remove(flag);
+    await waitUntil("the other backend to be clean", async () => {
+      await dataplane.repair();
+      return !await left();
+    });
+  });
+
   for (const backend of ["nft", "legacy"] as const) {
     Deno.test(`what iptables prints is what was written, rule by rule (${backend})`, async () => {
       await using ns = await Netns.create("node");
