@@ -23,6 +23,7 @@ import {
 import { discoverResources, discoverVersions } from "./discovery.ts";
 import { type KubeStatus, parseStatus, type RequestAction, statusError } from "./errors.ts";
 import { parseJson } from "./json.ts";
+import { type ListPage, listPages } from "./list_pages.ts";
 import { action, objectPath, type PathQuery } from "./request_path.ts";
 import { apiVersionOf } from "./resources.ts";
 import { createTransport, type RequestObservation, type Transport } from "./transport.ts";
@@ -43,7 +44,7 @@ export interface KubeClientOptions {
   readonly connectTimeoutMs?: number;
   /**
    * Largest answer and largest line of a watch, in bytes.
-   * @default {268435456}
+   * @default {33554432}
    */
   readonly maxAnswerBytes?: number;
   /**
@@ -79,33 +80,22 @@ class TransportKubeClient implements KubeClient {
   }
 
   async list<T extends KubeObject>(type: ResourceType<T>, options: ListOptions = {}): Promise<KubeList<T>> {
-    const { namespace, pageSize = DEFAULT_PAGE_SIZE } = options;
-    const query: PathQuery = {
-      labelSelector: options.labelSelector,
-      fieldSelector: options.fieldSelector,
-      resourceVersion: options.resourceVersion,
-      limit: pageSize === 0 ? undefined : String(pageSize),
-    };
+    const { namespace, each } = options;
     const items: T[] = [];
-    let token: string | undefined;
-    for (;;) {
-      const page = await this.#call<ListAnswer<T>>({
+    const ask = (query: PathQuery): Promise<ListPage<T>> =>
+      this.#call({
         method: "GET",
         action: action("list", type, { namespace }),
         type,
-        // A continue token carries the point in time; giving both is an error.
-        path: objectPath(type, { namespace }, {
-          query: token === undefined ? query : { ...query, resourceVersion: undefined, continue: token },
-        }),
+        path: objectPath(type, { namespace }, { query }),
         ...(options.isMetadataOnly === true ? { headers: { accept: METADATA_LIST } } : {}),
         options,
       });
-      for (const item of page.items ?? []) items.push(withType(item, type));
-      token = page.metadata?.continue;
-      if (token === undefined || token === "") {
-        return { items, resourceVersion: page.metadata?.resourceVersion ?? "" };
-      }
-    }
+    const take = (item: T): void => {
+      if (each === undefined) items.push(withType(item, type));
+      else each(withType(item, type));
+    };
+    return { resourceVersion: await listPages(ask, options, take), items };
   }
 
   async *watch<T extends KubeObject>(
@@ -307,11 +297,6 @@ interface Call {
   readonly options: CallOptions;
 }
 
-interface ListAnswer<T> {
-  readonly items?: readonly T[] | null;
-  readonly metadata?: { readonly resourceVersion?: string; readonly continue?: string };
-}
-
 type WatchLine<T> =
   | { readonly type: "ERROR"; readonly object: KubeStatus }
   | { readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK"; readonly object: T };
@@ -343,7 +328,6 @@ const PATCH_CONTENT_TYPES = {
 
 const METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 const DEFAULT_TIMEOUT_MS = 30_000;
-const DEFAULT_PAGE_SIZE = 500;
 const DEFAULT_WATCH_SECONDS = 300;
 const WATCH_MARGIN_MS = 30_000;
 const MAX_FAILURE_LINES = 100;

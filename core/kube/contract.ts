@@ -52,14 +52,16 @@ export interface Selection {
 /** What a list takes. */
 export interface ListOptions extends CallOptions, Selection {
   /**
-   * Objects per page; the pages are put together. `0` asks for one page.
+   * Objects per page; the pages are put together. Pages that are too large to be read are asked for in smaller parts.
    * @default {500}
    */
   readonly pageSize?: number;
-  /** `"0"` allows an answer from the server's cache. */
+  /** `"0"` allows an answer from the server's cache, which may come as one page. */
   readonly resourceVersion?: string;
   /** Items with nothing but their metadata, where their contents are large. */
   readonly isMetadataOnly?: boolean;
+  /** Given each item as it comes, in place of `items`, so that no more than a page is held. */
+  readonly each?: (item: KubeObject) => void;
 }
 
 /** What a watch takes. */

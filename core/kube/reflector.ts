@@ -161,7 +161,8 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
   async #listPages(): Promise<void> {
     const { client, type, selection, signal } = this.#options;
     this.#store.startList();
-    const list = await client.list(type, { ...selection, signal });
+    const each = (object: KubeObject): void => this.#store.addListed(object as T);
+    const list = await client.list(type, { ...selection, signal, each });
     for (const object of list.items) this.#store.addListed(object);
     this.#finishList(list.resourceVersion);
   }

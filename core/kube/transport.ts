@@ -61,7 +61,7 @@ export interface TransportOptions {
   readonly connectTimeoutMs?: number;
   /**
    * Largest answer, and largest line of a stream, in bytes.
-   * @default {268435456}
+   * @default {33554432}
    */
   readonly maxAnswerBytes?: number;
 }
@@ -304,7 +304,8 @@ const AGENT_OPTIONS = {
 } as const;
 const MAX_REQUEST_SOCKETS = 32;
 const CONNECT_TIMEOUT_MS = 10_000;
-const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
+/** Some times the largest object that the API server takes (3 MiB as JSON), and small beside the programs' memory. */
+const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
 const MAX_TRIES = 4;
 const FIRST_BACKOFF_MS = 200;
 const MAX_RETRY_AFTER_MS = 10_000;

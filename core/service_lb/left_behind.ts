@@ -1,6 +1,7 @@
 // What no watch tells of because it happened while no server ran: Services that stopped being of type LoadBalancer, and DaemonSets
 // in a namespace that servers no longer use. Looked for once by each active server. Adapter.
 import { DAEMON_SETS, SERVICES } from "../kube/resources.ts";
+import type { Service } from "../kube/types.ts";
 import type { Logger } from "../shared/log.ts";
 import { DATAPLANE_LABEL } from "./labels.ts";
 import { objectKey, type ServiceKey } from "./names.ts";
@@ -9,8 +10,15 @@ import { deleteDaemonSet, type WriteContext } from "./service_writes.ts";
 
 /** Services of another type that still carry what was written for a load balancer. They stay undeletable until it is taken back. */
 export async function findFormerServices({ client, signal }: WriteContext): Promise<readonly ServiceKey[]> {
-  const { items } = await client.list(SERVICES, { fieldSelector: "spec.type!=LoadBalancer", signal });
-  return items.filter((service) => servedCondition(service) !== undefined).map(objectKey);
+  const found: ServiceKey[] = [];
+  await client.list(SERVICES, {
+    fieldSelector: "spec.type!=LoadBalancer",
+    signal,
+    each: (service: Service) => {
+      if (servedCondition(service) !== undefined) found.push(objectKey(service));
+    },
+  });
+  return found;
 }
 
 /** Deletes own DaemonSets outside `namespace`: their pods hold the ports that those in `namespace` wait for. */

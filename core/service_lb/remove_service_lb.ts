@@ -2,7 +2,7 @@
 import type { KubeClient, ObjectKey, ResourceType } from "../kube/contract.ts";
 import { isNotFound } from "../kube/errors.ts";
 import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DAEMON_SETS, SERVICE_ACCOUNTS, SERVICES } from "../kube/resources.ts";
-import type { KubeObject } from "../kube/types.ts";
+import type { KubeObject, Service } from "../kube/types.ts";
 import type { Logger } from "../shared/log.ts";
 import { DATAPLANE_LABEL, ENDPOINT_READER_ROLE, POD_SERVICE_ACCOUNT } from "./labels.ts";
 import { objectKey, servedServiceKey } from "./names.ts";
@@ -30,26 +30,29 @@ export async function removeServiceLb(options: RemoveServiceLbOptions): Promise<
   const sets = await client.list(DAEMON_SETS, { namespace, labelSelector: DATAPLANE_LABEL, signal });
   const served = new Set(sets.items.map(servedServiceKey));
   // Of every type: one that stopped being a load balancer while no server ran still carries what was written.
-  const services = await client.list(SERVICES, { signal });
+  const services: Service[] = [];
+  await client.list(SERVICES, {
+    signal,
+    each: (service: Service) => {
+      if (servedCondition(service) !== undefined || served.has(objectKey(service))) services.push(service);
+    },
+  });
   for (const daemonSet of sets.items) await deleteDaemonSet(options, daemonSet);
-  let released = 0;
-  for (const service of services.items) {
+  for (const service of services) {
     const condition = servedCondition(service);
-    if (condition === undefined && !served.has(objectKey(service))) continue;
     const finalizers = finalizersFor(service, false);
     if (finalizers !== undefined) await writeFinalizers(options, { service, finalizers });
     if (condition !== undefined && !service.metadata?.deletionTimestamp) {
       await writeStatus(options, { service, status: undefined });
     }
-    released++;
   }
   await deleteOwn(options, SERVICE_ACCOUNTS, { namespace, name: POD_SERVICE_ACCOUNT });
   await deleteOwn(options, CLUSTER_ROLE_BINDINGS, { name: ENDPOINT_READER_ROLE });
   await deleteOwn(options, CLUSTER_ROLES, { name: ENDPOINT_READER_ROLE });
-  if (sets.items.length > 0 || released > 0) {
-    logger.info("Removed the load balancer", { daemonSets: sets.items.length, services: released });
+  if (sets.items.length > 0 || services.length > 0) {
+    logger.info("Removed the load balancer", { daemonSets: sets.items.length, services: services.length });
   }
-  return { daemonSets: sets.items.length, services: released };
+  return { daemonSets: sets.items.length, services: services.length };
 }
 
 /** Something of the same name that another program made stays. */

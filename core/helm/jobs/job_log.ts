@@ -7,6 +7,8 @@ import { failureLine } from "./job_failure.ts";
 import { helmStatusIn, isComplete, latestFailure, podsOf } from "./job_state.ts";
 
 const LOG_LINES = 50;
+/** A line may be as long as a chart likes. */
+const LOG_BYTES = 1024 * 1024;
 
 interface KnownFailure {
   readonly run: string;
@@ -51,7 +53,7 @@ export class JobFailures {
     signal: AbortSignal,
   ): Promise<string | undefined> {
     const { namespace = "", name = "" } = pod.metadata ?? {};
-    const query = `container=helm&tailLines=${LOG_LINES}${previous ? "&previous=true" : ""}`;
+    const query = `container=helm&tailLines=${LOG_LINES}&limitBytes=${LOG_BYTES}${previous ? "&previous=true" : ""}`;
     const path = `/api/v1/namespaces/${namespace}/pods/${name}/log?${query}`;
     try {
       return failureLine(await this.#client.raw<string>("GET", path, { answer: "text", signal }));

@@ -88,8 +88,37 @@ Deno.test("client.list puts pages together and gives items their type", async ()
   });
   assert.deepEqual(api.seen.map(({ url }) => url), [
     "/api/v1/pods?labelSelector=a%3Db&limit=1",
-    "/api/v1/pods?labelSelector=a%3Db&limit=1&continue=more",
+    "/api/v1/pods?labelSelector=a%3Db&continue=more&limit=1",
   ]);
+});
+
+Deno.test("client.list asks for smaller pages where large objects make one too large, and holds none with each", async () => {
+  const names = Array.from({ length: 20 }, (_, index) => `pod-${index}`);
+  await using api = await startLocalApi(({ url }, response) => {
+    const query = new URL(url, "http://x").searchParams;
+    const from = Number(query.get("continue") ?? 0);
+    const isWhole = query.get("resourceVersion") === "0";
+    const end = isWhole ? names.length : Math.min(names.length, from + Number(query.get("limit")));
+    sendJson(response, {
+      metadata: { resourceVersion: "7", ...(end < names.length ? { continue: String(end) } : {}) },
+      items: names.slice(from, end).map((name) => ({ metadata: { name, annotations: { a: "x".repeat(3_000) } } })),
+    });
+  });
+  using client = openClient(accessTo(api.url), { maxAnswerBytes: 10_000 });
+  const list = await client.list(PODS, { resourceVersion: "0" });
+  assert.deepEqual(list.items.map(({ metadata }) => metadata?.name), names);
+  const seen: unknown[] = [];
+  assert.deepEqual(await client.list(PODS, { pageSize: 2, each: (pod) => seen.push(pod.metadata?.name) }), {
+    resourceVersion: "7",
+    items: [],
+  });
+  assert.deepEqual(seen, names);
+});
+
+Deno.test("client.list gives up where even one object is too large", async () => {
+  await using api = await startLocalApi((_request, response) => void response.end("x".repeat(20_000)));
+  using client = openClient(accessTo(api.url), { maxAnswerBytes: 10_000 });
+  assert.equal((await failureOf(client.list(PODS))).code, "kube-answer-too-large");
 });
 
 const STATUS_TABLE = [
