@@ -27,6 +27,12 @@ export interface ControllerParts {
   readonly server: string;
 }
 
+/** What one controller works with. */
+interface OwnParts extends ControllerParts {
+  /** Called when nothing is in the way any more: what an earlier try failed of is over. */
+  readonly onStarted: () => void;
+}
+
 /** A part of the active server. */
 export interface Controller {
   readonly name: string;
@@ -58,6 +64,8 @@ function serviceLb(options: ServerOptions, parts: ControllerParts): Controller {
   const controller = keepTrying("servicelb", parts, async (own) => {
     const ipMode = await detectIpMode(own);
     running = startServiceLb({ ...own, options: { ...options, ...(ipMode === undefined ? {} : { ipMode }) } });
+    // Rejects only when it is stopped before.
+    running.synced.then(own.onStarted, () => {});
     await running.done;
   });
   const problem = (): string | undefined => running?.isConnected === false ? "a watch is not open" : undefined;
@@ -103,21 +111,28 @@ function helm(options: ServerOptions, parts: ControllerParts): Controller {
   });
 }
 
-/** Runs `run` to its end; after a failure says why, once for each reason, and tries again. */
-function keepTrying(name: string, parts: ControllerParts, run: (own: ControllerParts) => Promise<void>): Controller {
+/** Runs `run` to its end; after a failure says why, once for each reason in a row, and tries again. */
+function keepTrying(name: string, parts: ControllerParts, run: (own: OwnParts) => Promise<void>): Controller {
   const { clock, signal } = parts;
-  const own = { ...parts, logger: parts.logger.with({ part: name }) };
   let problem: string | undefined;
+  let told: string | undefined;
+  const logger = parts.logger.with({ part: name });
+  const onStarted = (): void => {
+    if (problem !== undefined) logger.info("This part runs now");
+    problem = told = undefined;
+  };
+  const own = { ...parts, logger, onStarted };
   const work = async (): Promise<void> => {
     while (!signal.aborted) {
       try {
-        return await run(own);
+        await run(own);
+        return onStarted();
       } catch (error) {
         if (signal.aborted) return;
-        const message = errorMessage(error);
+        problem = errorMessage(error);
         const hint = isK3slbError(error) ? error.hint : undefined;
-        if (message !== problem) own.logger.error(`Cannot run this part: ${message}`, { hint });
-        problem = message;
+        if (problem !== told) own.logger.error(`Cannot run this part: ${problem}`, { hint });
+        told = problem;
         await pause(clock, RETRY_MS, signal);
       }
     }

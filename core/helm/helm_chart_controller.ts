@@ -33,6 +33,7 @@ async function run(options: HelmOptions): Promise<void> {
   const secrets = new SecretWatches(parts);
   try {
     await view.synced;
+    options.onStarted?.();
     const passes = new ChartPasses({ ...options, view, secrets });
     const resyncMs = options.options.resyncIntervalMs ?? DEFAULT_RESYNC_INTERVAL_MS;
     await queue.run({

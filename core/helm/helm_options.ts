@@ -42,6 +42,8 @@ export interface HelmOptions {
   readonly options: HelmSettings;
   /** The process's environment; its proxy variables go to the Jobs. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Called when charts are known and are handled. */
+  readonly onStarted?: () => void;
 }
 
 /** The running controller. */

@@ -116,6 +116,7 @@ class ManifestController {
         );
       }
       await this.#scan(watches);
+      this.#options.onStarted?.();
       const working = this.#queue.run({
         signal: this.#signal,
         workers: WORKERS,

@@ -40,6 +40,8 @@ export interface ManifestsOptions {
   readonly signal: AbortSignal;
   readonly options: ManifestSettings;
   readonly packagedFiles?: readonly PackagedFile[];
+  /** Called when the folder and the server have answered and files are handled. */
+  readonly onStarted?: () => void;
 }
 
 /** The running deployer. */

@@ -1,10 +1,10 @@
 // The server's start as a whole, as far as no cluster is needed.
 import { equal, ok } from "node:assert/strict";
 import { runServer } from "../../../core/server.ts";
-import type { ServerOptions } from "../../../core/server_options.ts";
 import { SYSTEM_CLOCK } from "../../../core/runtime/clock.ts";
 import { isK3slbError } from "../../../core/shared/errors.ts";
 import { SILENT_LOGGER } from "../../../core/shared/log.ts";
+import { SERVER_OPTIONS } from "./server_options.ts";
 
 /** Nobody listens at the address in it. */
 const KUBECONFIG = `apiVersion: v1
@@ -22,7 +22,7 @@ for (const source of ["--node-name", "K3S_NODE_NAME"]) {
     const timer = setTimeout(() => stop.abort(), 10_000);
     try {
       await Deno.writeTextFile(kubeconfig, KUBECONFIG);
-      const error = await runServer({ ...OPTIONS, kubeconfig, nodeName: "Bad_Name" }, {
+      const error = await runServer({ ...SERVER_OPTIONS, kubeconfig, nodeName: "Bad_Name" }, {
         clock: SYSTEM_CLOCK,
         logger: SILENT_LOGGER,
         signal: stop.signal,
@@ -39,26 +39,3 @@ for (const source of ["--node-name", "K3S_NODE_NAME"]) {
     }
   });
 }
-
-const OPTIONS: Omit<ServerOptions, "kubeconfig"> = {
-  dataDir: "/nonexistent",
-  disable: [],
-  dataplane: "agent",
-  servicelbNamespace: "kube-system",
-  lbImage: "lb",
-  pauseImage: "pause",
-  helmJobImage: "helm",
-  systemDefaultRegistry: "",
-  lbClass: "k3slb.io/node-addresses",
-  lbDefault: true,
-  statusAddresses: "cluster",
-  honorExcludeLabel: false,
-  clusterDns: [],
-  clusterDomain: "cluster.local",
-  dnsUpstreams: [],
-  dnsHosts: [],
-  pruneDeletedManifests: false,
-  repairManifests: false,
-  leaderElect: true,
-  metricsAddress: "",
-};

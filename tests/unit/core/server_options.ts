@@ -1,0 +1,26 @@
+// Settings of a server that tests start.
+import type { ServerOptions } from "../../../core/server_options.ts";
+
+/** Defaults without a way to a cluster. */
+export const SERVER_OPTIONS: Omit<ServerOptions, "kubeconfig"> = {
+  dataDir: "/nonexistent",
+  disable: [],
+  dataplane: "agent",
+  servicelbNamespace: "kube-system",
+  lbImage: "lb",
+  pauseImage: "pause",
+  helmJobImage: "helm",
+  systemDefaultRegistry: "",
+  lbClass: "k3slb.io/node-addresses",
+  lbDefault: true,
+  statusAddresses: "cluster",
+  honorExcludeLabel: false,
+  clusterDns: [],
+  clusterDomain: "cluster.local",
+  dnsUpstreams: [],
+  dnsHosts: [],
+  pruneDeletedManifests: false,
+  repairManifests: false,
+  leaderElect: true,
+  metricsAddress: "",
+};
