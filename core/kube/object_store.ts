@@ -37,6 +37,8 @@ export class ObjectStore<T extends KubeObject> {
   readonly #objects = new Map<string, T>();
   /** Objects of the list under way. */
   #listed: Map<string, T> | undefined;
+  /** Versions of what was merged during the list under way, which an older part of the list must not undo. */
+  readonly #merged = new Map<string, string>();
   /** Versions of the last deletions, so that a list that is older than a deletion does not bring the object back. */
   readonly #deletions = new Map<string, string>();
 
@@ -78,7 +80,9 @@ export class ObjectStore<T extends KubeObject> {
         this.#listed !== undefined && (listed === undefined || compareResourceVersions(version, versionOf(listed)) > 0)
       ) {
         const kept = this.#kept(object);
-        if (kept !== undefined) this.#listed.set(key, kept);
+        if (kept === undefined) this.#listed.delete(key);
+        else this.#listed.set(key, kept);
+        if (version !== undefined) this.#merged.set(key, version);
       }
       this.set(object);
     }
@@ -87,33 +91,37 @@ export class ObjectStore<T extends KubeObject> {
   /** A complete list begins; the stored objects stay as they are until it ends. */
   startList(): void {
     this.#listed = new Map();
+    this.#merged.clear();
   }
 
   addListed(object: T): void {
+    const key = objectKey(object);
+    const merged = this.#merged.get(key);
+    if (merged !== undefined && compareResourceVersions(versionOf(object), merged) <= 0) return;
     const kept = this.#kept(object);
-    if (kept === undefined) this.#listed?.delete(objectKey(object));
-    else this.#listed?.set(objectKey(object), kept);
+    if (kept === undefined) this.#listed?.delete(key);
+    else this.#listed?.set(key, kept);
   }
 
   removeListed(object: T): void {
     this.#listed?.delete(objectKey(object));
   }
 
-  /** The list is complete: what it lacks is gone, unless it is stored in a version newer than the list's. */
+  /**
+   * The list is complete and taken whole: the server is asked for its newest state, so what differs is out of date here, also where
+   * the versions here are higher, as after a restore of etcd. What was merged meanwhile counts as listed.
+   */
   finishList(listVersion: string): void {
     const listed = this.#listed ?? new Map<string, T>();
     this.#listed = undefined;
-    for (const [key, before] of [...this.#objects]) {
-      if (listed.has(key)) continue;
-      const version = versionOf(before);
-      const isNewer = DECIMAL_REGEXP.test(version ?? "") && DECIMAL_REGEXP.test(listVersion) &&
-        compareResourceVersions(version, listVersion) > 0;
-      if (!isNewer) this.#replace(key, before, undefined);
+    this.#merged.clear();
+    for (const [key, version] of [...this.#deletions]) {
+      if (compareResourceVersions(version, listVersion) > 0) this.#deletions.delete(key);
     }
+    for (const [key, before] of [...this.#objects]) if (!listed.has(key)) this.#replace(key, before, undefined);
     for (const [key, after] of listed) {
       const before = this.#objects.get(key);
-      const isKnown = before !== undefined && compareResourceVersions(versionOf(after), versionOf(before)) <= 0;
-      if (!isKnown) this.#replace(key, before, after);
+      if (before === undefined || versionOf(before) !== versionOf(after)) this.#replace(key, before, after);
     }
   }
 

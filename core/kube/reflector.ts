@@ -5,7 +5,7 @@ import { type Clock, pause } from "../runtime/clock.ts";
 import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { KubeClient, ResourceType, Selection, WatchEvent } from "./contract.ts";
-import { isBadRequest, isGone, isInvalid, isKindMissing } from "./errors.ts";
+import { isBadRequest, isConnectionFailure, isGone, isInvalid, isKindMissing } from "./errors.ts";
 import { ObjectStore, type StoreChange } from "./object_store.ts";
 import type { KubeObject } from "./types.ts";
 
@@ -208,7 +208,8 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
           cause: error,
         });
       }
-      if (isGone(error)) this.#resourceVersion = undefined;
+      // A server that was away may come back with an earlier state, where this point in time is none or another one.
+      if (isGone(error) || (!this.#isOpen && isConnectionFailure(error))) this.#resourceVersion = undefined;
       if (isStreamingList && (isInvalid(error) || isBadRequest(error))) {
         this.#streams = false;
         return 1;
@@ -277,7 +278,8 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
       return;
     }
     // Servers that restart and proxies end watches so. Worth a line for an operator is only that the next one can't be opened.
-    if (this.#failures === 1 && this.#isOpen && isK3slbError(error, "kube-answer-cut")) {
+    const isCut = isK3slbError(error, "kube-answer-cut") || isK3slbError(error, "kube-unreachable");
+    if (isCut && this.#failures < FAILURES_BEFORE_WARNING) {
       logger.debug("Watch was cut off; it is opened again", { kind: type.kind, reason: errorMessage(error) });
       return;
     }
@@ -308,5 +310,6 @@ const INITIAL_EVENTS_END = "k8s.io/initial-events-end";
 const MIN_WATCH_SECONDS = 300;
 const MIN_WATCH_MS = 5000;
 const STREAMING_LIST_PATIENCE_MS = 30_000;
+const FAILURES_BEFORE_WARNING = 4;
 const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 30_000;

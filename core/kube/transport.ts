@@ -81,7 +81,7 @@ export interface Transport {
  * Connects to `options.access`, when the first request is made.
  *
  * Tried again, at most 4 times in all, with growing random delays or the server's `Retry-After`: answers 429 and 503 of any
- * method (the server has not acted on it), and lost connections of idempotent requests. A 401 is tried once more with
+ * method (the server has not acted on it), and lost connections of idempotent requests that are no streams. A 401 is tried once more with
  * refreshed credentials.
  */
 export function createTransport(options: TransportOptions): Transport {
@@ -109,7 +109,8 @@ class HttpTransport implements Transport {
   }
 
   stream(request: TransportRequest, silenceMs: () => number): Promise<TransportStream> {
-    return this.#withRetries(request, async () => {
+    // Who reads a stream starts it again, and must know that the server was away meanwhile.
+    return this.#withRetries({ ...request, isIdempotent: false }, async () => {
       const exchange = await this.#open(request, false);
       const { status, headers } = exchange;
       // Only what was accepted may be silent for long; the words of a refusal must come like any answer.

@@ -1,6 +1,6 @@
 // A real control plane on this machine: etcd, kube-apiserver (Node authorizer, NodeRestriction, audit log), controller-manager
 // and scheduler, with a certificate authority of its own. No kubelets: those are in kubelet.ts.
-import { mkdirSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:https";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -66,6 +66,10 @@ export interface ControlPlane {
   killApiServer(): Promise<void>;
   /** Starts the API server again on the same port; resolves when it is ready. */
   restartApiServer(): Promise<void>;
+  /** Keeps a copy of etcd's data as it is now. */
+  saveEtcd(): Promise<void>;
+  /** Puts the copy in the place of etcd's data and starts all programs anew, as after a restore from a backup. */
+  restoreEtcd(): Promise<void>;
   /** Last lines of each program's log. */
   logTails(lines?: number): string;
   stop(): Promise<void>;
@@ -88,16 +92,19 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       cwd: options.dir,
     });
 
-  const etcd = start("etcd", [
-    `--data-dir=${join(options.dir, "etcd")}`,
-    `--listen-client-urls=http://127.0.0.1:${etcdPort}`,
-    `--advertise-client-urls=http://127.0.0.1:${etcdPort}`,
-    `--listen-peer-urls=http://127.0.0.1:${peerPort}`,
-    `--initial-advertise-peer-urls=http://127.0.0.1:${peerPort}`,
-    `--initial-cluster=default=http://127.0.0.1:${peerPort}`,
-    "--unsafe-no-fsync",
-    "--log-level=warn",
-  ]);
+  const etcdDir = join(options.dir, "etcd");
+  const startEtcd = (): Program =>
+    start("etcd", [
+      `--data-dir=${etcdDir}`,
+      `--listen-client-urls=http://127.0.0.1:${etcdPort}`,
+      `--advertise-client-urls=http://127.0.0.1:${etcdPort}`,
+      `--listen-peer-urls=http://127.0.0.1:${peerPort}`,
+      `--initial-advertise-peer-urls=http://127.0.0.1:${peerPort}`,
+      `--initial-cluster=default=http://127.0.0.1:${peerPort}`,
+      "--unsafe-no-fsync",
+      "--log-level=warn",
+    ]);
+  let etcd = startEtcd();
   const startApiServer = (): Program =>
     start("kube-apiserver", [
       `--etcd-servers=http://127.0.0.1:${etcdPort}`,
@@ -122,16 +129,16 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       explain: () => `status ${program.exitStatus ?? "running"}\n${program.logTail(20)}`,
     });
   };
-  const started: Program[] = [etcd];
+  let started: readonly Program[] = [];
   const stop = async (): Promise<void> => {
     apiServer.resume();
     // The API server goes before etcd, else it waits for it.
-    await Promise.all(started.slice(1).map((program) => program.kill()));
+    await Promise.all(started.map((program) => program.kill()));
     await apiServer.kill();
     await etcd.kill();
     clients.destroy();
   };
-  try {
+  const startControllers = async (): Promise<void> => {
     await ready(apiServer, `${server}/readyz`);
     const manager = start("kube-controller-manager", [
       `--kubeconfig=${managerKubeconfig}`,
@@ -148,9 +155,12 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       "--bind-address=127.0.0.1",
       "--authentication-skip-lookup",
     ]);
-    started.push(manager, scheduler);
+    started = [manager, scheduler];
     await ready(manager, `https://127.0.0.1:${managerPort}/healthz`);
     await ready(scheduler, `https://127.0.0.1:${schedulerPort}/healthz`);
+  };
+  try {
+    await startControllers();
   } catch (error) {
     await stop();
     throw error;
@@ -175,8 +185,23 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       apiServer = startApiServer();
       await ready(apiServer, `${server}/readyz`);
     },
+    saveEtcd: async () => {
+      await etcd.kill();
+      cpSync(etcdDir, `${etcdDir}-saved`, { recursive: true });
+      etcd = startEtcd();
+      await ready(apiServer, `${server}/readyz`);
+    },
+    restoreEtcd: async () => {
+      await Promise.all([...started, apiServer].map((program) => program.kill()));
+      await etcd.kill();
+      rmSync(etcdDir, { recursive: true });
+      cpSync(`${etcdDir}-saved`, etcdDir, { recursive: true });
+      etcd = startEtcd();
+      apiServer = startApiServer();
+      await startControllers();
+    },
     logTails: (lines = 15) =>
-      [apiServer, ...started].map((program) => `--- ${program.name}\n${program.logTail(lines)}`).join("\n"),
+      [apiServer, etcd, ...started].map((program) => `--- ${program.name}\n${program.logTail(lines)}`).join("\n"),
     stop,
   };
 }

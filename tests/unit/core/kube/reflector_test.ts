@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { KubeList, WatchEvent, WatchOptions } from "../../../../core/kube/contract.ts";
-import { answerError } from "../../../../core/kube/connection_errors.ts";
+import { answerError, connectionError } from "../../../../core/kube/connection_errors.ts";
 import { statusError } from "../../../../core/kube/errors.ts";
 import { compareResourceVersions, ObjectStore } from "../../../../core/kube/object_store.ts";
 import { type Reflector, type ReflectorOptions, startReflector } from "../../../../core/kube/reflector.ts";
@@ -347,21 +347,70 @@ Deno.test("reflector.merge adds what was dropped before, never an older or delet
   await stop();
 });
 
-Deno.test("ObjectStore.finishList keeps an object that is newer than the list", () => {
+interface StoreWorld {
+  readonly store: ObjectStore<ConfigMap>;
+  readonly changes: string[];
+}
+
+function objectStore(): StoreWorld {
   const changes: string[] = [];
   const store = new ObjectStore<ConfigMap>({
     keep: (object) => object,
-    onChange: ({ key }) => changes.push(key),
+    onChange: ({ key, before, after }) => {
+      changes.push(`${key} ${before?.metadata?.resourceVersion}>${after?.metadata?.resourceVersion}`);
+    },
     onFault: (error) => {
       throw error;
     },
   });
+  return { store, changes };
+}
+
+Deno.test("ObjectStore.finishList takes a list whole that is older than what is stored, and then follows older versions", () => {
+  const { store, changes } = objectStore();
+  for (const object of [configMap("made", "40"), configMap("changed", "41"), configMap("gone", "7")]) store.set(object);
+  store.remove(configMap("gone", "42"));
+  changes.length = 0;
   store.startList();
-  store.set(configMap("newer", "12"));
-  store.set(configMap("older", "3"));
+  store.addListed(configMap("changed", "6"));
+  store.addListed(configMap("gone", "7"));
   store.finishList("10");
-  assert.deepEqual([...store.objects.keys()], ["ns/newer"]);
-  assert.deepEqual(changes, ["ns/newer", "ns/older", "ns/older"]);
+  assert.deepEqual(changes, ["ns/made 40>undefined", "ns/changed 41>6", "ns/gone undefined>7"]);
+  store.set(configMap("changed", "11"));
+  store.remove(configMap("gone", "12"));
+  store.merge([configMap("gone", "13")]);
+  assert.deepEqual(changes.slice(3), ["ns/changed 6>11", "ns/gone 7>undefined", "ns/gone undefined>13"]);
+});
+
+Deno.test("ObjectStore.finishList keeps what was merged during the list, and tells nothing of what is the same", () => {
+  const { store, changes } = objectStore();
+  store.set(configMap("written", "3"));
+  store.set(configMap("same", "4"));
+  changes.length = 0;
+  store.startList();
+  store.addListed(configMap("same", "4"));
+  store.merge([configMap("written", "12"), configMap("new", "13")]);
+  store.addListed(configMap("written", "3"));
+  store.finishList("10");
+  assert.deepEqual(changes, ["ns/written 3>12", "ns/new undefined>13"]);
+});
+
+Deno.test("startReflector lists again when the server could not be reached: it may come back with an earlier state", async () => {
+  const { reflector, clock, lists, watches, refusals, changes, stop } = start({
+    streamingList: false,
+    lists: [{ items: [configMap("kept", "30"), configMap("made", "31")], resourceVersion: "50" }],
+  });
+  await clock.advance(0);
+  changes.length = 0;
+  const away = { action: { verb: "watch", resource: "configmaps" }, server: "https://10.0.0.1:6443" };
+  watches[0]?.events.send(answerError("cut", "the answer broke off", away));
+  refusals.push(connectionError(new Error("ECONNREFUSED"), away));
+  lists.push({ items: [configMap("kept", "20")], resourceVersion: "22" });
+  await clock.advance(20_000);
+  assert.deepEqual(changes, ["-ns/made@31", "~ns/kept@20"]);
+  assert.equal(watches.at(-1)?.options.resourceVersion, "22");
+  assert.equal(reflector.isConnected, true);
+  await stop();
 });
 
 const VERSION_TABLE = [
