@@ -5,6 +5,7 @@ import { errorMessage, isAbort, K3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { KubeClient } from "./contract.ts";
 import { isAlreadyExists, isConflict, isNotFound } from "./errors.ts";
+import { compareResourceVersions } from "./object_store.ts";
 import { LEASES } from "./resources.ts";
 import type { Lease } from "./types.ts";
 
@@ -88,6 +89,7 @@ class Candidate {
   async lead(): Promise<"finished" | "lost"> {
     const { signal, logger, name, identity } = this.#options;
     const term = new AbortController();
+    this.#isTurnedBack = false;
     const end = (): void => term.abort(abortError());
     signal.addEventListener("abort", end, { once: true });
     if (signal.aborted) end();
@@ -116,12 +118,15 @@ class Candidate {
       if (term.signal.aborted) return;
       const leftMs = this.#renewedAtMs + this.#renewDeadlineMs - clock.monotonicMs();
       const isHeld = leftMs > 0 && await this.#tryToHold(leftMs);
-      if (isHeld) continue;
+      if (isHeld && !this.#isTurnedBack) continue;
       const isOverdue = clock.monotonicMs() >= this.#renewedAtMs + this.#renewDeadlineMs;
       const isTaken = this.#holder() !== this.#options.identity;
-      if (isOverdue || isTaken) {
+      if (isOverdue || isTaken || this.#isTurnedBack) {
+        const why = this.#isTurnedBack
+          ? "the API server has an earlier state than before, as after a restore"
+          : this.#lastProblem ?? "another process holds it";
         term.abort(
-          new K3slbError(`Leadership of lease "${name}" is lost: ${this.#lastProblem ?? "another process holds it"}`, {
+          new K3slbError(`Leadership of lease "${name}" is lost: ${why}`, {
             code: "leadership-lost",
             hint: "The process waits to lead again; look at the API server if this repeats",
             retriable: true,
@@ -160,6 +165,9 @@ class Candidate {
     }
   }
 
+  #highestVersion: string | undefined;
+  /** Whether a version lower than one before was seen in this term: what the term did may be undone. */
+  #isTurnedBack = false;
   #mustRead = true;
   /** Whether a write may have arrived although its answer did not. */
   #isUnsure = false;
@@ -255,7 +263,10 @@ class Candidate {
   }
 
   #observe(lease: Lease): void {
-    const isSame = this.#observed?.metadata?.resourceVersion === lease.metadata?.resourceVersion &&
+    const { resourceVersion } = lease.metadata ?? {};
+    if (compareResourceVersions(resourceVersion, this.#highestVersion) < 0) this.#isTurnedBack = true;
+    this.#highestVersion = resourceVersion;
+    const isSame = this.#observed?.metadata?.resourceVersion === resourceVersion &&
       this.#observed?.metadata?.uid === lease.metadata?.uid;
     if (!isSame) {
       this.#observed = lease;

@@ -1,69 +1,56 @@
-// etcd is put back to an earlier state under running watches: what is known follows, although every version in it is older.
-import { equal } from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { startReflector } from "../../core/kube/reflector.ts";
-import { CONFIG_MAPS } from "../../core/kube/resources.ts";
-import type { ConfigMap } from "../../core/kube/types.ts";
-import { SYSTEM_CLOCK } from "../../core/runtime/clock.ts";
-import { SILENT_LOGGER } from "../../core/shared/log.ts";
-import { startControlPlane } from "../support/control_plane.ts";
-import { openTestClient } from "../support/test_client.ts";
-import { waitUntil } from "../support/wait.ts";
-import { worldKind } from "../support/world.ts";
+// etcd is put back to an earlier state under running programs: they follow, although all that they know has higher versions, and what
+// was made of files after the backup is made again.
+import { CONFIG_MAPS, SERVICES } from "../../core/kube/resources.ts";
+import { enterWorld } from "../support/netns.ts";
+import { worldSuite } from "../support/world_suite.ts";
+import { ServerFolder } from "./server_folder.ts";
 
-function configMap(name: string, value: string): ConfigMap {
-  return { apiVersion: "v1", kind: "ConfigMap", metadata: { namespace: "default", name }, data: { value } };
-}
+const REAL_ONLY = { only: { kind: "real", reason: "only the real control plane has an etcd to restore" } } as const;
 
-Deno.test({
-  name: "startReflector() follows a restore of etcd without a restart (real control plane)",
-  ignore: worldKind() !== "real",
-  fn: async () => {
-    const dir = mkdtempSync(join(tmpdir(), "k3slb-restore-"));
-    const plane = await startControlPlane({ dir });
-    const admin = await openTestClient(plane.adminKubeconfig, "tests");
-    const stop = new AbortController();
-    const reflector = startReflector({
-      client: admin,
-      type: CONFIG_MAPS,
-      selection: { namespace: "default" },
-      clock: SYSTEM_CLOCK,
-      logger: SILENT_LOGGER,
-      signal: stop.signal,
-    });
-    const known = (): string =>
-      [...reflector.objects.values()].filter(({ data }) => data?.["value"] !== undefined)
-        .map(({ metadata, data }) => `${metadata?.name}=${data?.["value"]}`).toSorted().join(" ");
-    const write = (name: string, value: string): Promise<ConfigMap> => admin.apply(CONFIG_MAPS, configMap(name, value));
+if (await enterWorld(import.meta.url)) {
+  const test = worldSuite({ nodes: 2, servers: 0 });
+
+  test("server and agents follow a restore of etcd without a restart", async ({ world, ns }) => {
+    const folder = new ServerFolder(world);
+    const [changed, deleted, made, later] = [world.port(), world.port(), world.port(), world.port()];
+    const ip = world.node("node2").ip4;
+    const answers = (port: number): Promise<unknown> =>
+      world.waitForAnswer(world.client, { protocol: "tcp", ip, port });
+    const refuses = (port: number): Promise<unknown> =>
+      world.waitForAnswer(world.client, { protocol: "tcp", ip, port }, ({ outcome }) => outcome === "refused");
+    const manifest = (name: string): string =>
+      `{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "${name}", "namespace": "${ns.name}"}}`;
     try {
-      await write("changed", "before");
-      await write("deleted", "before");
-      await waitUntil("both to be known", () => known() === "changed=before deleted=before", { explain: known });
-      await plane.saveEtcd();
-      await write("changed", "after");
-      await write("made", "after");
-      await admin.delete(CONFIG_MAPS, { namespace: "default", name: "deleted" });
-      // So many that versions after the restore do not soon reach those of before it.
-      for (let i = 0; i < 300; i++) await write("busy", `${i}`);
-      await waitUntil("the changes to be known", () => known() === "busy=299 changed=after made=after", {
-        explain: known,
+      await folder.start("--disable=coredns,traefik");
+      await ns.createApp({ name: "web", nodes: ["node1"] });
+      await ns.createService({ name: "changed", app: "web", ports: [changed] });
+      await ns.createService({ name: "deleted", app: "web", ports: [deleted] });
+      await ns.waitForIngress("changed", world.nodeIps);
+      await ns.waitForIngress("deleted", world.nodeIps);
+      folder.write("before.yaml", manifest("before"));
+      await folder.waitForObject(CONFIG_MAPS, { namespace: ns.name, name: "before" });
+
+      const restore = await world.api.backUp();
+      await world.admin.patch(SERVICES, { namespace: ns.name, name: "changed" }, {
+        type: "merge",
+        body: { spec: { ports: [{ port: later, targetPort: 8080, protocol: "TCP" }] } },
       });
-      await plane.restoreEtcd();
-      await waitUntil("the restored state to be known", () => known() === "changed=before deleted=before", {
-        deadlineMs: 60_000,
-        explain: known,
-      });
-      await write("changed", "again");
-      await waitUntil("a change after the restore", () => known() === "changed=again deleted=before", { explain: known });
-      equal(reflector.isConnected, true);
+      await world.admin.delete(SERVICES, { namespace: ns.name, name: "deleted" });
+      await ns.createService({ name: "made", app: "web", ports: [made] });
+      await Promise.all([answers(later), answers(made), refuses(changed), refuses(deleted)]);
+      folder.write("after.yaml", manifest("after"));
+      await folder.waitForObject(CONFIG_MAPS, { namespace: ns.name, name: "after" });
+
+      await restore();
+      await Promise.all([answers(changed), answers(deleted), refuses(later), refuses(made)]);
+      await ns.waitForIngress("changed", world.nodeIps);
+      await ns.waitForIngress("deleted", world.nodeIps);
+      await folder.waitForObject(CONFIG_MAPS, { namespace: ns.name, name: "after" });
+      await ns.createService({ name: "new", app: "web", ports: [made] });
+      await ns.waitForIngress("new", world.nodeIps);
+      await answers(made);
     } finally {
-      stop.abort();
-      await reflector.done;
-      admin.close();
-      await plane.stop();
-      rmSync(dir, { recursive: true });
+      await folder.remove();
     }
-  },
-});
+  }, REAL_ONLY);
+}

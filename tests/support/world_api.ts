@@ -29,6 +29,8 @@ export interface WorldApi {
   countRequests(): () => readonly RequestCount[];
   /** No answers at all (`hang`), or connections refused or cut (`refuse`); the returned function ends the outage. */
   breakDown(how: "hang" | "refuse"): Promise<() => Promise<void>>;
+  /** Backs up etcd; the returned function restores it. Only the real control plane can. */
+  backUp(): Promise<() => Promise<void>>;
   /** Orders a fault; only the in-memory server can. The returned function takes it back. */
   addFault(fault: Fault): () => void;
   /** Ends every watch with 410 Gone; only the in-memory server can. */
@@ -89,6 +91,10 @@ async function startRealApi(options: WorldApiOptions): Promise<WorldApi> {
       await plane.killApiServer();
       return plane.restartApiServer;
     },
+    backUp: async () => {
+      await plane.saveEtcd();
+      return plane.restoreEtcd;
+    },
     addFault: needsMemory,
     expireWatches: needsMemory,
     logTails: () => plane.logTails(),
@@ -134,6 +140,9 @@ async function startInMemoryApi(options: WorldApiOptions): Promise<WorldApi> {
         api.closeConnections();
         return Promise.resolve();
       });
+    },
+    backUp: () => {
+      throw new Error('Only the real control plane has an etcd to restore: run with K3SLB_WORLD="real"');
     },
     addFault: (fault) => api.faults.add(fault),
     expireWatches: api.expireWatches,

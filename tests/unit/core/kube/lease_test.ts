@@ -20,6 +20,12 @@ class LeaseServer {
   readonly unheard = new Set<string>();
   #version = 0;
 
+  /** As a restore of etcd does. */
+  turnBack(lease: Lease | undefined): void {
+    this.lease = lease;
+    this.#version = 1;
+  }
+
   client(identity: string): ReturnType<typeof scriptedClient> {
     const reach = (): void => {
       if (this.cutOff.has(identity)) throw failure(503);
@@ -130,6 +136,24 @@ Deno.test("runLeaderElection releases a lease whose last renewal arrived without
   await a.done;
   assert.equal(server.lease?.spec?.holderIdentity, "");
 });
+
+for (const was of ["held", "missing"] as const) {
+  Deno.test(`runLeaderElection starts a new term when a restore brings back a state in which the lease was ${was}`, async () => {
+    const clock = createFakeClock();
+    const server = new LeaseServer();
+    const a = join(server, clock, "a");
+    await clock.advance(100);
+    const early = server.lease;
+    await clock.advance(60_000);
+    assert.equal(a.terms, 1);
+    server.turnBack(was === "held" ? early : undefined);
+    await clock.advance(6_000);
+    assert.deepEqual([a.isLeading, a.terms, server.lease?.spec?.holderIdentity], [true, 2, "a"]);
+    await clock.advance(60_000);
+    assert.equal(a.terms, 2);
+    await stopAll(clock, a);
+  });
+}
 
 for (const isNew of [true, false]) {
   Deno.test(`runLeaderElection releases a lease that it ${isNew ? "made" : "took"} while it was stopped`, async () => {
