@@ -19,7 +19,10 @@ Deno.test("startControllers() forgets what a part could not start of as soon as 
   const folder = await Deno.makeTempDir();
   const dataDir = join(folder, "data");
   await Deno.writeTextFile(dataDir, "a file where a folder should be");
-  const endHiccup = api.faults.add({ resource: "/version", effect: { type: "status", code: 500, reason: "InternalError" } });
+  const endHiccup = api.faults.add({
+    resource: "/version",
+    effect: { type: "status", code: 500, reason: "InternalError" },
+  });
   const stop = new AbortController();
   const lines: string[] = [];
   const client = createKubeClient({
@@ -37,7 +40,10 @@ Deno.test("startControllers() forgets what a part could not start of as soon as 
     server: "here",
   });
   try {
-    await waitUntil("both parts to fail", () => ["manifests", "helm"].every((name) => problemOf(controllers, name) !== undefined));
+    await waitUntil(
+      "both parts to fail",
+      () => ["manifests", "helm"].every((name) => problemOf(controllers, name) !== undefined),
+    );
     match(problemOf(controllers, "manifests") ?? "", /data/);
     endHiccup();
     await Deno.remove(dataDir);
