@@ -1,4 +1,5 @@
 // Bundle to binary, by Bun (base runtimes from npm) or by Deno (base runtime from DENORT_BIN or Deno's own download).
+import { basename, dirname, relative } from "node:path";
 import { isK3slbError, K3slbError } from "../core/shared/errors.ts";
 import { fetchBun } from "./base_runtime.ts";
 import { runTool } from "./run_tool.ts";
@@ -23,9 +24,10 @@ export async function compileWithBun(options: CompileOptions): Promise<void> {
     // Files in the folder that the program is started from must not change what it does.
     "--no-compile-autoload-dotenv",
     "--no-compile-autoload-bunfig",
-    options.bundlePath,
-    `--outfile=${options.binaryPath}`,
-  ], { hint: "Remove the cached runtimes and build again" });
+    // Names of files go into the binary: they are given without folders, so that the same sources give the same bytes everywhere.
+    `./${basename(options.bundlePath)}`,
+    `--outfile=${relative(dirname(options.bundlePath), options.binaryPath)}`,
+  ], { cwd: dirname(options.bundlePath), hint: "Remove the cached runtimes and build again" });
 }
 
 /**

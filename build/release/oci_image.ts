@@ -1,0 +1,142 @@
+// A container image for several processors, written as an archive in the OCI layout (opencontainers/image-spec 1.1: layout, index,
+// manifest, config) without a container engine: `ctr images import`, `podman load`, `skopeo copy oci-archive:…` take it.
+import { createHash } from "node:crypto";
+import { gzipSync } from "node:zlib";
+import { RUNTIME_ENVIRONMENT } from "../../core/shared/systemd_unit.ts";
+import { copyDebianFiles, type DebianPackage } from "./debian_files.ts";
+import { packFolder } from "./stage.ts";
+
+/** What {@linkcode writeOciImage} takes. */
+export interface OciImageOptions {
+  /** Repository without tag, such as `registry.example.com/k3slb`. */
+  readonly repository: string;
+  readonly version: string;
+  readonly commit: string;
+  readonly binaries: readonly { readonly arch: "x64" | "arm64"; readonly binary: string }[];
+  /** Licence notices of the binary. */
+  readonly notices: string;
+  readonly out: string;
+  readonly work: string;
+  /** Time of the sources, seconds since 1970. */
+  readonly epochSeconds: number;
+}
+
+/** Writes `k3slb-VERSION-oci.tar` into `out`. */
+export async function writeOciImage(
+  options: OciImageOptions,
+): Promise<{ readonly file: string; readonly packages: readonly DebianPackage[] }> {
+  const { repository, version, out, work, epochSeconds } = options;
+  const layout = `${work}/oci`;
+  await Deno.mkdir(`${layout}/blobs/sha256`, { recursive: true });
+  const manifests: Descriptor[] = [];
+  let packages: readonly DebianPackage[] = [];
+  for (const { arch, binary } of options.binaries) {
+    const root = `${work}/image-${arch}`;
+    await Deno.mkdir(`${root}/usr/bin`, { recursive: true });
+    packages = await copyDebianFiles({ arch, others: [binary], work, root });
+    await Deno.copyFile(binary, `${root}/usr/bin/k3slb`);
+    await Deno.chmod(`${root}/usr/bin/k3slb`, 0o755);
+    await Deno.mkdir(`${root}/usr/share/doc/k3slb`, { recursive: true });
+    await Deno.copyFile(options.notices, `${root}/usr/share/doc/k3slb/THIRD_PARTY_NOTICES.txt`);
+    for (const folder of ["dev", "etc", "proc", "run", "sys", "tmp", "var/lib"]) {
+      await Deno.mkdir(`${root}/${folder}`, { recursive: true });
+    }
+    manifests.push(await writeManifest(options, { arch, root, layout }));
+  }
+  const name = `${repository}:${version}`;
+  const index = await writeBlob(layout, json({ schemaVersion: 2, mediaType: INDEX_TYPE, manifests }));
+  const annotations = { "io.containerd.image.name": fullName(name), "org.opencontainers.image.ref.name": version };
+  const top = {
+    schemaVersion: 2,
+    mediaType: INDEX_TYPE,
+    manifests: [{ mediaType: INDEX_TYPE, ...index, annotations }],
+  };
+  await Deno.writeFile(`${layout}/index.json`, json(top));
+  await Deno.writeFile(`${layout}/oci-layout`, json({ imageLayoutVersion: "1.0.0" }));
+  const file = `${out}/k3slb-${version}-oci.tar`;
+  await packFolder({ folder: layout, name: ".", archive: file, epochSeconds });
+  return { file, packages };
+}
+
+async function writeManifest(
+  { version, commit, work, epochSeconds }: OciImageOptions,
+  { arch, root, layout }: { readonly arch: "x64" | "arm64"; readonly root: string; readonly layout: string },
+): Promise<Descriptor> {
+  const archive = `${work}/layer-${arch}.tar`;
+  await packFolder({ folder: root, name: ".", archive, epochSeconds });
+  const bytes = await Deno.readFile(archive);
+  await Deno.remove(archive);
+  const layer = await writeBlob(layout, gzipSync(bytes, { level: 6 }));
+  const architecture = arch === "x64" ? "amd64" : "arm64";
+  const config = await writeBlob(
+    layout,
+    json({
+      created: new Date(epochSeconds * 1000).toISOString(),
+      architecture,
+      os: "linux",
+      config: {
+        // Whoever needs root says so in the pod: the agent for its rules. The server needs nothing.
+        User: "65532:65532",
+        Entrypoint: ["/usr/bin/k3slb"],
+        Env: [
+          "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+          ...Object.entries(RUNTIME_ENVIRONMENT).map(([key, value]) => `${key}=${value}`),
+        ],
+        WorkingDir: "/",
+        Labels: {
+          "org.opencontainers.image.title": "k3slb",
+          "org.opencontainers.image.version": version,
+          "org.opencontainers.image.revision": commit,
+          "org.opencontainers.image.licenses": "Apache-2.0",
+        },
+      },
+      rootfs: { type: "layers", diff_ids: [digestOf(bytes)] },
+      history: [{ created: new Date(epochSeconds * 1000).toISOString(), created_by: "k3slb build" }],
+    }),
+  );
+  const manifest = await writeBlob(
+    layout,
+    json({
+      schemaVersion: 2,
+      mediaType: MANIFEST_TYPE,
+      config: { mediaType: "application/vnd.oci.image.config.v1+json", ...config },
+      layers: [{ mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", ...layer }],
+    }),
+  );
+  return { mediaType: MANIFEST_TYPE, ...manifest, platform: { architecture, os: "linux" } };
+}
+
+const INDEX_TYPE = "application/vnd.oci.image.index.v1+json";
+const MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json";
+
+interface Descriptor {
+  readonly mediaType: string;
+  readonly digest: string;
+  readonly size: number;
+  readonly platform: { readonly architecture: string; readonly os: string };
+}
+
+/** Writes `bytes` under their own digest. */
+async function writeBlob(
+  layout: string,
+  bytes: Uint8Array,
+): Promise<{ readonly digest: string; readonly size: number }> {
+  const digest = digestOf(bytes);
+  await Deno.writeFile(`${layout}/blobs/${digest.replace(":", "/")}`, bytes);
+  return { digest, size: bytes.length };
+}
+
+function digestOf(bytes: Uint8Array): string {
+  return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+}
+
+function json(value: unknown): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(value));
+}
+
+/** As container runtimes write a name: with its registry. */
+function fullName(name: string): string {
+  const [first = "", ...rest] = name.split("/");
+  if (rest.length > 0 && /[.:]|^localhost$/.test(first)) return name;
+  return `docker.io/${rest.length > 0 ? name : `library/${name}`}`;
+}

@@ -1,0 +1,156 @@
+// `deno task release`: everything that is published of one version: archives, packages, container image, list of what is inside, checksums.
+// The same inputs give the same bytes, wherever they are built.
+import { createHash } from "node:crypto";
+import { basename } from "node:path";
+import { parseArgs } from "node:util";
+import { fileURLToPath } from "node:url";
+import { artifactsOf } from "../../core/packaged/images.ts";
+import { KLIPPER_HELM_IMAGE, KLIPPER_LB_IMAGE, PAUSE_IMAGE } from "../../core/packaged/versions.ts";
+import { errorMessage, K3slbError } from "../../core/shared/errors.ts";
+import { renderError } from "../../cli/print_error.ts";
+import { binaryName, buildTarget, VERSION } from "../build_target.ts";
+import { bundledPackages } from "../notices.ts";
+import { runTool } from "../run_tool.ts";
+import { bunPackage, type Target, TARGETS } from "../targets.ts";
+import { writeDebianPackage } from "./debian_package.ts";
+import { writeOciImage } from "./oci_image.ts";
+import { releaseFiles } from "./release_files.ts";
+import { writeRpmPackage } from "./rpm_package.ts";
+import { renderSbom } from "./sbom.ts";
+import { packFolder, stageFiles } from "./stage.ts";
+
+const USAGE = `deno task release [--target ${TARGETS.join("|")}]... [--out dist/release] [--image NAME] [--no-image]`;
+const DEFAULT_IMAGE = "k3slb/k3slb";
+
+/** What is asked for. */
+interface ReleaseRequest {
+  readonly targets: readonly Target[];
+  readonly out: string;
+  /** Repository of the container image; absent: no image. */
+  readonly image?: string;
+}
+
+async function release({ targets, out, image }: ReleaseRequest): Promise<void> {
+  const root = fileURLToPath(new URL("../..", import.meta.url));
+  const work = await Deno.makeTempDir({ prefix: "k3slb-release-" });
+  const source = await sourceOf(root);
+  await Deno.mkdir(out, { recursive: true });
+  const written: string[] = [];
+  const binaries: { readonly arch: "x64" | "arm64"; readonly binary: string }[] = [];
+  try {
+    for (const target of targets) {
+      const folder = `${work}/${target}`;
+      await Deno.mkdir(folder);
+      const built = await buildTarget(target, { root, out: folder, runtime: "bun", compress: false });
+      print(built.summary);
+      const binary = `${folder}/${binaryName(target)}`;
+      const notices = `${folder}/THIRD_PARTY_NOTICES.txt`;
+      const files = releaseFiles({ version: VERSION, epochSeconds: source.epochSeconds, root, binary, notices });
+      const name = `k3slb-${VERSION}-${target}`;
+      await stageFiles(files, {
+        folder,
+        pathOf: ({ inArchive }) => (inArchive === undefined ? undefined : `${name}/${inArchive}`),
+      });
+      const archive = `${out}/${name}.tar.xz`;
+      await packFolder({ folder, name, archive, epochSeconds: source.epochSeconds });
+      const sbom = `${out}/${name}.cdx.json`;
+      const { name: runtimeName, version: runtimeVersion } = bunPackage(target);
+      const runtime = { name: runtimeName, version: runtimeVersion };
+      const packages = bundledPackages(built.inputs);
+      await Deno.writeTextFile(sbom, renderSbom({ version: VERSION, ...source, runtime, packages }));
+      written.push(archive, sbom);
+      if (target.endsWith("musl")) continue;
+      const arch = target === "linux-arm64" ? "arm64" : "x64";
+      const options = { files, version: VERSION, arch, out, work: folder, epochSeconds: source.epochSeconds } as const;
+      written.push(await writeDebianPackage(options), await writeRpmPackage(options));
+      binaries.push({ arch, binary });
+    }
+    if (image !== undefined && binaries.length > 0) {
+      const notices = `${work}/${targets[0]}/THIRD_PARTY_NOTICES.txt`;
+      const parts = { ...source, repository: image, version: VERSION, binaries, notices, out, work };
+      const { file, packages } = await writeOciImage(parts);
+      written.push(file, await writeImageList(`${out}/k3slb-${VERSION}-images.txt`));
+      const inside = packages.map(({ name, version }) => `${name} ${version}`).join(", ");
+      print(`${file}: ${image}:${VERSION} for ${binaries.map(({ arch }) => arch).join(", ")}, of Debian: ${inside}`);
+    }
+    await writeSums(out, written);
+  } finally {
+    await Deno.remove(work, { recursive: true });
+  }
+  for (const file of [...written, `${out}/SHA256SUMS`]) {
+    print(`${file}  ${((await Deno.stat(file)).size / 1_000_000).toFixed(1)} MB`);
+  }
+}
+
+/** Which commit the sources are of, and its time, which every written file gets (https://reproducible-builds.org/specs/source-date-epoch/). */
+async function sourceOf(root: string): Promise<{ readonly commit: string; readonly epochSeconds: number }> {
+  const given = Deno.env.get("SOURCE_DATE_EPOCH");
+  const hint = "Build from a checkout, or set SOURCE_DATE_EPOCH to the time of the sources in seconds since 1970";
+  const git = ["git", "-C", root];
+  if (given !== undefined && /^\d+$/.test(given)) return { commit: "unknown", epochSeconds: Number(given) };
+  const text = await runTool([...git, "log", "-1", "--format=%h %ct", "--abbrev=12"], { hint });
+  const [commit = "", seconds = ""] = text.trim().split(" ");
+  return { commit, epochSeconds: Number(seconds) };
+}
+
+/** Names of the images that an installation pulls, one a line: what a host without a way to the net needs beforehand. */
+async function writeImageList(file: string): Promise<string> {
+  const settings = { disable: [], systemDefaultRegistry: "", lbImage: KLIPPER_LB_IMAGE, pauseImage: PAUSE_IMAGE };
+  const version = { major: 1, minor: 99, text: "newest", isK3s: false };
+  const names = (["agent", "pods"] as const).flatMap((dataplane) =>
+    artifactsOf({ ...settings, version, dataplane, helmJobImage: KLIPPER_HELM_IMAGE })
+      .flatMap(({ kind, name }) => (kind === "image" ? [name] : []))
+  );
+  await Deno.writeTextFile(file, `${[...new Set(names)].join("\n")}\n`);
+  return file;
+}
+
+async function writeSums(out: string, files: readonly string[]): Promise<void> {
+  const lines: string[] = [];
+  for (const file of [...files].sort()) {
+    const hash = createHash("sha256").update(await Deno.readFile(file)).digest("hex");
+    lines.push(`${hash}  ${basename(file)}`);
+  }
+  await Deno.writeTextFile(`${out}/SHA256SUMS`, `${lines.join("\n")}\n`);
+}
+
+function parseRequest(words: readonly string[]): ReleaseRequest {
+  let values;
+  try {
+    ({ values } = parseArgs({
+      args: [...words],
+      options: {
+        target: { type: "string", multiple: true, default: [...TARGETS] },
+        out: { type: "string", default: fileURLToPath(new URL("../../dist/release", import.meta.url)) },
+        image: { type: "string", default: DEFAULT_IMAGE },
+        "no-image": { type: "boolean", default: false },
+      },
+    }));
+  } catch (error) {
+    throw usage(errorMessage(error));
+  }
+  const targets = values.target.map((name) => {
+    const known = TARGETS.find((candidate) => candidate === name);
+    if (known === undefined) throw usage(`Target "${name}" is not known`);
+    return known;
+  });
+  const out = values.out.startsWith("/") ? values.out : `${Deno.cwd()}/${values.out}`;
+  return { targets, out, ...(values["no-image"] ? {} : { image: values.image }) };
+}
+
+function usage(message: string): K3slbError {
+  return new K3slbError(message, { code: "usage", hint: USAGE });
+}
+
+function print(line: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
+if (import.meta.main) {
+  try {
+    await release(parseRequest(Deno.args));
+  } catch (error) {
+    Deno.stderr.writeSync(new TextEncoder().encode(renderError(error, true)));
+    Deno.exit(1);
+  }
+}
