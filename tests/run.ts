@@ -23,7 +23,7 @@ interface Suite {
 const SUITES: Readonly<Record<string, Suite>> = {
   unit: suite(["tests/architecture_test.ts", "tests/unit"], { parallel: true, tools: ["namespaces"] }),
   cli: suite(["tests/cli"], { needsBinary: true }),
-  build: suite(["tests/build"], { tools: ["emulation"] }),
+  build: suite(["tests/build"], { tools: ["emulation", "release"] }),
   demo: suite(["tests/demo"], { tools: ["namespaces"], needsBinary: true }),
   netns: suite(["tests/netns"], { isolated: true, tools: ["namespaces"] }),
   memory: suite(["tests/cluster"], {

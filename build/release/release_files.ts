@@ -1,4 +1,4 @@
-// What a release puts on a host, file by file: one list for the archive, the Debian package and the RPM. Pure.
+// What a release puts on a host, file by file: one list for the archive, the Debian package and the RPM.
 import { renderCompletion } from "../../cli/output/render_completion.ts";
 import { manPages } from "../../cli/output/render_man.ts";
 import { COMMANDS } from "../../cli/commands.ts";

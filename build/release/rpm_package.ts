@@ -14,20 +14,20 @@ export async function writeRpmPackage(options: PackageOptions): Promise<string> 
     path === undefined ? [] : [`${isConfig ? "%config(noreplace) " : ""}%attr(${mode.toString(8)}, root, root) ${path}`]
   );
   await Deno.writeTextFile(`${work}/k3slb.spec`, specFile(version, { paths, tree }));
-  const macros: Readonly<Record<string, string>> = {
-    _topdir: `${work}/rpm`,
-    _rpmdir: out,
-    _rpmfilename: `k3slb-%{VERSION}-%{RELEASE}.${machine}.rpm`,
-    _buildhost: "localhost",
-    use_source_date_epoch_as_buildtime: "1",
-    clamp_mtime_to_source_date_epoch: "1",
+  const macros: readonly (readonly [string, string])[] = [
+    ["_topdir", `${work}/rpm`],
+    ["_rpmdir", out],
+    ["_rpmfilename", `k3slb-%{VERSION}-%{RELEASE}.${machine}.rpm`],
+    ["_buildhost", "localhost"],
+    ["use_source_date_epoch_as_buildtime", "1"],
+    ["clamp_mtime_to_source_date_epoch", "1"],
     // The program carries its own runtime behind its ELF sections: stripping would cut it off.
-    __os_install_post: "%{nil}",
-    debug_package: "%{nil}",
-    _build_id_links: "none",
-    _binary_payload: "w6.xzdio",
-  };
-  const defines = Object.entries(macros).flatMap(([name, value]) => ["--define", `${name} ${value}`]);
+    ["__os_install_post", "%{nil}"],
+    ["debug_package", "%{nil}"],
+    ["_build_id_links", "none"],
+    ["_binary_payload", "w6.xzdio"],
+  ];
+  const defines = macros.flatMap(([name, value]) => ["--define", `${name} ${value}`]);
   await runTool(["rpmbuild", "-bb", "--target", `${machine}-linux`, ...defines, `${work}/k3slb.spec`], {
     env: { SOURCE_DATE_EPOCH: String(epochSeconds) },
     hint: 'Install rpmbuild (Debian: package "rpm")',

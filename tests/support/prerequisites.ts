@@ -46,13 +46,21 @@ const EMULATION_TOOLS: readonly Tool[] = [
   },
 ];
 
+const RELEASE_TOOLS: readonly Tool[] = [
+  { program: "dpkg-deb", debianPackage: "dpkg", purpose: "Debian packages" },
+  { program: "rpmbuild", debianPackage: "rpm", purpose: "RPMs" },
+  { program: "readelf", debianPackage: "binutils", purpose: "which libraries the image's programs load" },
+  { program: "xz", debianPackage: "xz-utils", purpose: "compressed archives" },
+];
+
 /** What the tools are wanted for. */
-export type ToolPurpose = "namespaces" | "bench" | "emulation";
+export type ToolPurpose = "release" | "namespaces" | "bench" | "emulation";
 
 const TOOLS: Readonly<Record<ToolPurpose, readonly Tool[]>> = {
   namespaces: NAMESPACE_TOOLS,
   bench: BENCH_TOOLS,
   emulation: EMULATION_TOOLS,
+  release: RELEASE_TOOLS,
 };
 
 /**
