@@ -40,7 +40,7 @@ export * from "./core/shared/ip.ts";
 export * from "./core/shared/log.ts";
 export * from "./core/shared/systemd_unit.ts";
 export * from "./core/runtime/clock.ts";
-export * from "./core/service_lb/labels.ts";
+export * from "./core/service/labels.ts";
 
 export { createKubeClient, type KubeClientOptions } from "./core/kube/client.ts";
 export * from "./core/kube/contract.ts";

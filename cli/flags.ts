@@ -2,7 +2,7 @@
 // Help, README and the resolving of settings are all made from it. K3s's names are kept where K3s has them
 // (k3s `pkg/cli/cmds`, k3s docs "cli/server" and "cli/agent").
 import { KLIPPER_HELM_IMAGE, KLIPPER_LB_IMAGE, PAUSE_IMAGE } from "../core/packaged/versions.ts";
-import { DEFAULT_LB_CLASS, DEFAULT_SERVICELB_NAMESPACE } from "../core/service_lb/labels.ts";
+import { DEFAULT_LB_CLASS, DEFAULT_SERVICELB_NAMESPACE } from "../core/service/labels.ts";
 import { LOG_LEVELS } from "../core/shared/log.ts";
 import { DEFAULT_MARK_BITS } from "../node_agent/rules/parse_mark_bits.ts";
 import {

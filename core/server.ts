@@ -16,7 +16,7 @@ import { type Clock, pause } from "./runtime/clock.ts";
 import { startHealthServer } from "./runtime/health.ts";
 import { createMetricRegistry, type MetricRegistry } from "./runtime/metrics.ts";
 import type { ServerOptions } from "./server_options.ts";
-import { ELECTION_LEASE_NAME } from "./service_lb/labels.ts";
+import { ELECTION_LEASE_NAME } from "./service/labels.ts";
 import { errorMessage, isAbort, isK3slbError } from "./shared/errors.ts";
 import type { Logger } from "./shared/log.ts";
 

@@ -1,5 +1,5 @@
 // What `k3slb server` can be told. Names and defaults of flags are in the flag table of the command line.
-import type { DataplaneName } from "./service_lb/labels.ts";
+import type { DataplaneName } from "./service/labels.ts";
 
 /** Packaged parts that can be left out. */
 export type ComponentName = "coredns" | "traefik" | "servicelb";

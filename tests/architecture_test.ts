@@ -17,6 +17,10 @@ const PURE_HEADER_REGEXP = /\bPure[.;]/;
 const IMPURE_REGEXP =
   /\b(Date\.now|new Date\(\)|performance\.now|Math\.random|randomUUID|randomBytes|process\.(env|argv|cwd|exit|std\w+|hrtime|platform|getuid|on)|setTimeout|setInterval|fetch\()\b/g;
 
+/** What a Service says of itself: fields of its spec, and annotations that a user writes. */
+const SERVICE_FIELD_REGEXP =
+  /\bservice\??\.spec\??\.\w+|\.(loadBalancer(SourceRanges|Class|IP)|(ex|in)ternalTrafficPolicy|ipFamilies|clusterIPs?|sessionAffinity\w*)\b|\b(SOURCE_RANGES|MATCH_ADDRESSES|MATCH_INTERFACES|TOLERATIONS|RESOURCES|PRIORITY_CLASS|IP_MODE|ENABLED)_ANNOTATION\b/g;
+
 interface Import {
   /** Path from the project's root, or the bare name of a library. */
   readonly target: string;
@@ -51,9 +55,15 @@ const RULES: readonly Rule[] = [
       under(file, "node_agent/")
         ? file.imports.filter((i) =>
           !i.bare &&
-          !/^(node_agent\/|core\/(shared|kube|runtime|node_identity)\/|core\/service_lb\/labels\.ts$)/.test(i.target)
+          !/^(node_agent\/|core\/(shared|kube|runtime|node_identity|service)\/)/.test(i.target)
         ).map(target)
         : [],
+  },
+  {
+    name: "only core/service reads a Service's fields and annotations",
+    why: "two readers of one object drift apart, and contradict each other",
+    breaches: (file) =>
+      under(file, "core/service_lb/") || under(file, "node_agent/") ? matches(file, SERVICE_FIELD_REGEXP) : [],
   },
   {
     name: "feature folders of core never import each other",

@@ -1,10 +1,10 @@
 // Which Services a change may concern, so that the others are left alone. Pure.
 // Too many is slow, too few is wrong: a Service that is looked at without need costs no request.
+import { sameContent } from "../kube/trim.ts";
 import type { Node, Service } from "../kube/types.ts";
-import { FORWARDING_CONDITION } from "./labels.ts";
-import { portsOf, protocolOf } from "./desired_daemonset.ts";
-import { objectKey, type ServiceKey } from "./names.ts";
-import { sameContent } from "./trim_objects.ts";
+import { portIds } from "../service/port_owners.ts";
+import { FORWARDING_CONDITION } from "../service/labels.ts";
+import { objectKey, type ServiceKey } from "../service/keys.ts";
 
 /** How far a change of a Node reaches. */
 export type NodeChangeScope =
@@ -63,7 +63,7 @@ function claimOn(service: Service): object {
 }
 
 function portNames(service: Service | undefined): readonly string[] {
-  return service === undefined ? [] : portsOf(service).map((port) => `${port.port}/${protocolOf(port)}`);
+  return service === undefined ? [] : portIds(service);
 }
 
 function withoutHeartbeat(node: Node): object {

@@ -1,10 +1,10 @@
 // The watched objects by Service, so that a pass over one Service does not walk over all pods. In-memory only, no I/O.
 import type { DaemonSet, EndpointSlice, Node, Pod, Service } from "../kube/types.ts";
 import { candidateNodes, type DesiredServiceOptions, type ServiceFacts } from "./desired_service.ts";
-import { objectKey, servedServiceKey, type ServiceKey, sliceServiceKey } from "./names.ts";
-import { isAllowListMode } from "./node_selection.ts";
-import { type PortConflict, type PortConflicts, portConflicts } from "./port_owners.ts";
-import { type ClaimOptions, serviceClaim } from "./service_claim.ts";
+import { objectKey, servedServiceKey, type ServiceKey, sliceServiceKey } from "../service/keys.ts";
+import { isAllowListMode } from "../service/node_selection.ts";
+import { type PortConflict, type PortConflicts, portConflicts } from "../service/port_owners.ts";
+import { type ClaimOptions, serviceClaim } from "../service/claim.ts";
 
 /** One change of a stored object, as the reflector tells it. */
 export interface ObjectChange<T> {

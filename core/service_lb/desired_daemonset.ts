@@ -2,9 +2,13 @@
 // Facts: k3s `pkg/cloudprovider/servicelb.go` and klipper-lb `entry` (data plane `pods`: names, labels, env contract, sysctls);
 // the placeholders of data plane `agent` hold node ports for the scheduler and have no rights.
 import { createHash } from "node:crypto";
-import type { DaemonSet, Service, Toleration } from "../kube/types.ts";
+import type { DaemonSet, Service } from "../kube/types.ts";
+import { DEFAULT_TOLERATIONS, type SelectionFacts } from "../service/node_selection.ts";
+import { readService, type ServicePort, type ServiceReading, type SettingsProblem } from "../service/reading.ts";
+import { portId } from "../service/port_owners.ts";
 import { imageFrom } from "../shared/image.ts";
-import type { IpFamily } from "../shared/ip.ts";
+import { IP_FAMILIES, type IpFamily } from "../shared/ip.ts";
+import { isMapping } from "../shared/values.ts";
 import {
   APPLIED_HASH_ANNOTATION,
   DATAPLANE_LABEL,
@@ -14,10 +18,9 @@ import {
   PROGRAMMED_CONDITION,
   SERVICE_NAME_LABEL,
   SERVICE_NAMESPACE_LABEL,
-} from "./labels.ts";
+} from "../service/labels.ts";
 import { daemonSetName } from "./names.ts";
-import { type NodeConstraint, schedulingTerms } from "./node_selection.ts";
-import type { ServiceSettings, SettingsProblem } from "./service_settings.ts";
+import { schedulingTerms } from "./scheduling_terms.ts";
 
 /** What is the same for all DaemonSets. */
 export interface DaemonSetOptions {
@@ -31,8 +34,7 @@ export interface DaemonSetOptions {
 
 /** What belongs to one Service. */
 export interface DaemonSetWish {
-  readonly settings: ServiceSettings;
-  readonly constraint: NodeConstraint;
+  readonly selection: SelectionFacts;
   /** Nodes on which an older Service has the ports. */
   readonly without: readonly string[];
 }
@@ -47,21 +49,22 @@ export function desiredDaemonSet(
   service: Service,
   options: DaemonSetOptions & DaemonSetWish,
 ): DesiredDaemonSet {
-  const error = options.settings.errors[0] ?? missingFact(service, options.dataplane);
+  const reading = readService(service);
+  const error = reading.unknown ?? missingFact(reading, options.dataplane);
   if (error !== undefined) return { error };
   const name = daemonSetName(service);
   const serviceLabels = {
-    [SERVICE_NAME_LABEL]: service.metadata?.name ?? "",
-    [SERVICE_NAMESPACE_LABEL]: service.metadata?.namespace ?? "",
+    [SERVICE_NAME_LABEL]: reading.name,
+    [SERVICE_NAMESPACE_LABEL]: reading.namespace,
   };
   const podLabels = { app: name, ...serviceLabels, [DATAPLANE_LABEL]: options.dataplane };
   const spec = {
     selector: { matchLabels: { app: name } },
-    template: { metadata: { labels: podLabels }, spec: podSpec(service, options) },
+    template: { metadata: { labels: podLabels }, spec: podSpec(reading, options) },
     updateStrategy: { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 1 } },
   };
   const labels = {
-    [NODE_SELECTOR_LABEL]: String(options.constraint.allowList || options.constraint.pool !== undefined),
+    [NODE_SELECTOR_LABEL]: String(options.selection.allowList || reading.pool !== undefined),
     ...serviceLabels,
     [DATAPLANE_LABEL]: options.dataplane,
   };
@@ -90,22 +93,20 @@ export function differsFromDesired(desired: DaemonSet, observed: DaemonSet | und
 
 type PodSpec = NonNullable<NonNullable<DaemonSet["spec"]>["template"]["spec"]>;
 type Container = PodSpec["containers"][number];
-type ServicePort = NonNullable<NonNullable<Service["spec"]>["ports"]>[number];
 
-function podSpec(service: Service, options: DaemonSetOptions & DaemonSetWish): PodSpec {
-  const { settings } = options;
-  const { nodeSelector, terms } = schedulingTerms(options.constraint, options.without);
+function podSpec(reading: ServiceReading, options: DaemonSetOptions & DaemonSetWish): PodSpec {
+  const { nodeSelector, terms } = schedulingTerms({ ...options.selection, ...reading }, options.without);
   const common = {
     automountServiceAccountToken: false,
     serviceAccountName: POD_SERVICE_ACCOUNT,
-    priorityClassName: settings.priorityClassName ?? DEFAULT_PRIORITY_CLASS,
-    tolerations: [...DEFAULT_TOLERATIONS, ...settings.tolerations],
+    priorityClassName: reading.priorityClassName ?? DEFAULT_PRIORITY_CLASS,
+    tolerations: [...DEFAULT_TOLERATIONS, ...reading.tolerations],
     nodeSelector: { ...nodeSelector },
     ...(terms === undefined ? {} : { affinity: requiredNodeAffinity(terms) }),
   };
   return options.dataplane === "agent"
-    ? { ...common, ...placeholder(service, options) }
-    : { ...common, ...forwarders(service, options) };
+    ? { ...common, ...placeholder(reading, options) }
+    : { ...common, ...forwarders(reading, options) };
 }
 
 function requiredNodeAffinity(
@@ -126,7 +127,7 @@ function copyRequirement<T extends { readonly values?: readonly string[] }>(
 }
 
 /** One container that does nothing: its host ports make the scheduler keep the node's ports free for the agent's rules. */
-function placeholder(service: Service, options: DaemonSetOptions & DaemonSetWish): PodSpec {
+function placeholder(reading: ServiceReading, options: DaemonSetOptions & DaemonSetWish): PodSpec {
   return {
     hostNetwork: true,
     enableServiceLinks: false,
@@ -141,8 +142,8 @@ function placeholder(service: Service, options: DaemonSetOptions & DaemonSetWish
       name: "placeholder",
       image: imageFrom(options.systemDefaultRegistry, options.pauseImage),
       imagePullPolicy: "IfNotPresent",
-      ports: portsOf(service).map((port) => hostPort(port)),
-      resources: copyResources(options.settings) ?? { requests: { cpu: "1m", memory: "1Mi" } },
+      ports: reading.ports.map((port) => hostPort(port)),
+      resources: copyResources(reading) ?? { requests: { cpu: "1m", memory: "1Mi" } },
       securityContext: {
         allowPrivilegeEscalation: false,
         capabilities: { drop: ["ALL"] },
@@ -153,12 +154,12 @@ function placeholder(service: Service, options: DaemonSetOptions & DaemonSetWish
 }
 
 /** One container per port, each with the environment that klipper-lb reads. */
-function forwarders(service: Service, options: DaemonSetOptions & DaemonSetWish): PodSpec {
-  const { families } = options.settings;
+function forwarders(reading: ServiceReading, options: DaemonSetOptions & DaemonSetWish): PodSpec {
+  const { families } = reading;
   return {
     securityContext: { sysctls: families.map((family) => ({ name: FORWARDING_SYSCTLS[family], value: "1" })) },
-    containers: portsOf(service).map((port): Container => {
-      const resources = copyResources(options.settings);
+    containers: reading.ports.map((port): Container => {
+      const resources = copyResources(reading);
       const container = {
         name: portName(port),
         image: imageFrom(options.systemDefaultRegistry, options.lbImage),
@@ -166,9 +167,9 @@ function forwarders(service: Service, options: DaemonSetOptions & DaemonSetWish)
         ports: [hostPort(port)],
         env: [
           { name: "SRC_PORT", value: String(port.port) },
-          { name: "SRC_RANGES", value: sourceRanges(options.settings).join(",") },
-          { name: "DEST_PROTO", value: protocolOf(port) },
-          ...destination(service, port),
+          { name: "SRC_RANGES", value: sourceRanges(reading).join(",") },
+          { name: "DEST_PROTO", value: port.protocol },
+          ...destination(reading, port),
         ],
         securityContext: { capabilities: { add: ["NET_ADMIN"] } },
       };
@@ -178,8 +179,8 @@ function forwarders(service: Service, options: DaemonSetOptions & DaemonSetWish)
 }
 
 /** Local traffic goes to the node port of the pod's own host: only there kube-proxy keeps to local endpoints. */
-function destination(service: Service, port: ServicePort): NonNullable<Container["env"]> {
-  if (service.spec?.externalTrafficPolicy === "Local") {
+function destination(reading: ServiceReading, port: ServicePort): NonNullable<Container["env"]> {
+  if (reading.trafficPolicy === "Local") {
     return [
       { name: "DEST_PORT", value: String(port.nodePort) },
       { name: "DEST_IPS", valueFrom: { fieldRef: { fieldPath: "status.hostIPs" } } },
@@ -187,57 +188,40 @@ function destination(service: Service, port: ServicePort): NonNullable<Container
   }
   return [
     { name: "DEST_PORT", value: String(port.port) },
-    { name: "DEST_IPS", value: clusterIps(service).join(",") },
+    { name: "DEST_IPS", value: reading.clusterIps.join(",") },
   ];
 }
 
 /** An empty list admits no one: klipper-lb ends with a DROP per destination. */
-function sourceRanges(settings: ServiceSettings): readonly string[] {
-  if (settings.sourceRanges !== undefined) return settings.sourceRanges;
-  // API servers before dual stack leave the families out.
-  if (settings.families.length === 0) return [EVERYONE.IPv4];
-  return FAMILY_ORDER.filter((family) => settings.families.includes(family)).map((family) => EVERYONE[family]);
+function sourceRanges(reading: ServiceReading): readonly string[] {
+  if (reading.sourceRanges !== undefined) return reading.sourceRanges;
+  // Neither families nor cluster addresses are known.
+  if (reading.families.length === 0) return [EVERYONE.IPv4];
+  return IP_FAMILIES.filter((family) => reading.families.includes(family)).map((family) => EVERYONE[family]);
 }
 
-function missingFact(service: Service, dataplane: DataplaneName): SettingsProblem | undefined {
-  if (portsOf(service).length === 0) return { reason: "NoPorts", message: "The Service has no ports" };
+function missingFact(reading: ServiceReading, dataplane: DataplaneName): SettingsProblem | undefined {
+  if (reading.ports.length === 0) return { reason: "NoPorts", message: "The Service has no ports" };
   if (dataplane === "agent") return undefined;
-  if (clusterIps(service).length === 0) return { reason: "NoClusterIP", message: "The Service has no cluster IP" };
-  const local = service.spec?.externalTrafficPolicy === "Local";
-  const without = local ? portsOf(service).find((port) => !port.nodePort) : undefined;
+  if (reading.clusterIps.length === 0) return { reason: "NoClusterIP", message: "The Service has no cluster IP" };
+  const local = reading.trafficPolicy === "Local";
+  const without = local ? reading.ports.find((port) => !port.nodePort) : undefined;
   if (without === undefined) return undefined;
-  const message =
-    `Port ${without.port}/${protocolOf(without)} has no node port, which externalTrafficPolicy Local needs ` +
+  const message = `Port ${portId(without)} has no node port, which externalTrafficPolicy Local needs ` +
     `with the data plane "pods"`;
   return { reason: "NoNodePort", message };
 }
 
-/** Ports of a Service as they are in its spec. */
-export function portsOf(service: Service): readonly ServicePort[] {
-  return service.spec?.ports ?? [];
-}
-
-/** Protocol of a port; TCP if none is given. */
-export function protocolOf(port: { readonly protocol?: string }): string {
-  return port.protocol ?? "TCP";
-}
-
 function portName(port: ServicePort): string {
-  return `lb-${protocolOf(port).toLowerCase()}-${port.port}`;
+  return `lb-${port.protocol.toLowerCase()}-${port.port}`;
 }
 
 /** The container port must equal the host port: pods on the host network are refused otherwise. */
 function hostPort(port: ServicePort): NonNullable<Container["ports"]>[number] {
-  return { name: portName(port), containerPort: port.port, hostPort: port.port, protocol: protocolOf(port) };
+  return { name: portName(port), containerPort: port.port, hostPort: port.port, protocol: port.protocol };
 }
 
-function clusterIps(service: Service): readonly string[] {
-  const addresses = service.spec?.clusterIPs ?? (service.spec?.clusterIP ? [service.spec.clusterIP] : []);
-  return addresses.filter((address) => address !== "" && address !== "None");
-}
-
-function copyResources(settings: ServiceSettings): NonNullable<Container["resources"]> | undefined {
-  const { resources } = settings;
+function copyResources({ resources }: ServiceReading): NonNullable<Container["resources"]> | undefined {
   if (resources === undefined) return undefined;
   return {
     ...(resources.requests === undefined ? {} : { requests: { ...resources.requests } }),
@@ -263,22 +247,10 @@ function includes(actual: unknown, wanted: unknown): boolean {
   });
 }
 
-function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 const DEFAULT_PRIORITY_CLASS = "system-node-critical";
 const NOBODY = 65535;
-const FAMILY_ORDER: readonly IpFamily[] = ["IPv4", "IPv6"];
 const EVERYONE: Readonly<Record<IpFamily, string>> = { IPv4: "0.0.0.0/0", IPv6: "::/0" };
 const FORWARDING_SYSCTLS: Readonly<Record<IpFamily, string>> = {
   IPv4: "net.ipv4.ip_forward",
   IPv6: "net.ipv6.conf.all.forwarding",
 };
-
-/** Tolerations of every DaemonSet, as K3s has them. */
-export const DEFAULT_TOLERATIONS: readonly Toleration[] = [
-  { key: "node-role.kubernetes.io/master", operator: "Exists", effect: "NoSchedule" },
-  { key: "node-role.kubernetes.io/control-plane", operator: "Exists", effect: "NoSchedule" },
-  { key: "CriticalAddonsOnly", operator: "Exists" },
-];

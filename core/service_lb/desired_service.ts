@@ -1,16 +1,16 @@
 // Everything that one Service should have, from the whole state: its DaemonSet, its addresses, its condition. Pure.
 // The controller writes what this says and `explain` prints it.
 import type { DaemonSet, Node, Service } from "../kube/types.ts";
-import { type DaemonSetOptions, DEFAULT_TOLERATIONS, desiredDaemonSet } from "./desired_daemonset.ts";
+import { type DaemonSetOptions, desiredDaemonSet } from "./desired_daemonset.ts";
 import { desiredStatus, type IngressAddress, type StatusOptions } from "./desired_status.ts";
-import { chooseNode, type NodeConstraint, nodeConstraint, type NodeSelectionOptions } from "./node_selection.ts";
+import { chooseNode, type SelectionFacts } from "../service/node_selection.ts";
+import { readService, type SettingsProblem } from "../service/reading.ts";
 import { type NodeVerdict, nodeVerdicts, type VerdictFacts } from "./node_verdicts.ts";
 import { type ServedSummary, servedSummary } from "./served_condition.ts";
 import type { WaitsFor } from "./status_timing.ts";
-import { type ServiceSettings, serviceSettings } from "./service_settings.ts";
 
 /** What is the same for all Services. */
-export type DesiredServiceOptions = DaemonSetOptions & StatusOptions & NodeSelectionOptions;
+export type DesiredServiceOptions = DaemonSetOptions & StatusOptions & Pick<SelectionFacts, "honorExcludeLabel">;
 
 /** What is known that concerns one Service. */
 export type ServiceFacts =
@@ -31,7 +31,8 @@ export interface DesiredService {
   readonly ingress: readonly IngressAddress[];
   readonly verdicts: readonly NodeVerdict[];
   readonly summary: ServedSummary;
-  readonly settings: ServiceSettings;
+  /** What is wrong in the Service and does not stop it. */
+  readonly warnings: readonly SettingsProblem[];
   /** What is expected to change by itself; `undefined` if nothing is. */
   readonly waitsFor: WaitsFor | undefined;
 }
@@ -42,19 +43,22 @@ export function desiredService(
   options: DesiredServiceOptions & { readonly facts: ServiceFacts },
 ): DesiredService {
   const { facts } = options;
-  const settings = serviceSettings(service);
-  const constraint = nodeConstraint(service, { ...options, allowList: facts.allowList });
-  const tolerations = [...DEFAULT_TOLERATIONS, ...settings.tolerations];
-  const seen = nodeVerdicts(service, { ...facts, nodes: facts.nodes.values(), constraint, tolerations });
+  const reading = readService(service);
+  const selection = { allowList: facts.allowList, honorExcludeLabel: options.honorExcludeLabel };
+  const seen = nodeVerdicts(service, { ...facts, nodes: facts.nodes.values(), selection });
   const { ingress, verdicts } = desiredStatus(seen, {
     ...options,
-    settings,
+    reading,
     nodeOf: (name) => facts.nodes.get(name),
   });
   const lost = verdicts.filter((verdict) => !verdict.serves && verdict.reason === "PortTaken").map(({ node }) => node);
-  const built = desiredDaemonSet(service, { ...options, settings, constraint, without: lost });
-  const error = "error" in built ? built.error : undefined;
-  const summary = servedSummary(verdicts, { ...(error === undefined ? {} : { error }), warnings: settings.warnings });
+  const built = desiredDaemonSet(service, { ...options, selection, without: lost });
+  const fault = "error" in built ? built.error : undefined;
+  const [error, ...others] = fault === undefined
+    ? reading.faults
+    : [fault, ...reading.faults.filter((one) => one !== fault)];
+  const warnings = [...others, ...reading.warnings];
+  const summary = servedSummary(verdicts, { ...(error === undefined ? {} : { error }), warnings });
   return {
     daemonSet: "error" in built
       ? { action: "keep" }
@@ -64,21 +68,20 @@ export function desiredService(
     ingress,
     verdicts,
     summary,
-    settings,
-    waitsFor: error === undefined ? waitsFor(verdicts) : undefined,
+    warnings,
+    waitsFor: fault === undefined ? waitsFor(verdicts) : undefined,
   };
 }
 
 /** Names of the nodes on which `service` may be, whoever has its ports. */
 export function candidateNodes(
   service: Service,
-  options: NodeSelectionOptions & { readonly nodes: Iterable<Node>; readonly allowList: boolean },
+  options: SelectionFacts & { readonly nodes: Iterable<Node> },
 ): readonly string[] {
-  const constraint: NodeConstraint = nodeConstraint(service, options);
-  const tolerations = [...DEFAULT_TOLERATIONS, ...serviceSettings(service).tolerations];
+  const reading = readService(service);
   const names: string[] = [];
   for (const node of options.nodes) {
-    if (chooseNode(node, constraint, tolerations).selected) names.push(node.metadata?.name ?? "");
+    if (chooseNode(node, reading, options).selected) names.push(node.metadata?.name ?? "");
   }
   return names;
 }

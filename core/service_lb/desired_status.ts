@@ -2,11 +2,10 @@
 // Facts: k3s `pkg/cloudprovider/servicelb.go` (external before internal, families in the Service's order, sorted as text inside a
 // family); decided otherwise: external before internal is settled per family.
 import type { Node, Service } from "../kube/types.ts";
-import type { IpFamily } from "../shared/ip.ts";
-import { canonicalIp, ipFamilyOf, type IpRange, ipRangeContains, parseIpRange } from "../shared/ip_ranges.ts";
-import { PUBLISHED_ADDRESSES_ANNOTATION } from "./labels.ts";
+import { type NodeAddress, nodeAddresses } from "../service/node_addresses.ts";
+import type { ServiceReading } from "../service/reading.ts";
+import type { IpMode } from "../service/wishes.ts";
 import type { NodeVerdict } from "./node_verdicts.ts";
-import type { IpMode, ServiceSettings } from "./service_settings.ts";
 
 /** One address of the status. */
 export interface IngressAddress {
@@ -31,18 +30,22 @@ export interface DesiredStatus {
 /** The status that follows from `verdicts`. */
 export function desiredStatus(
   verdicts: readonly NodeVerdict[],
-  options: StatusOptions & { readonly settings: ServiceSettings; readonly nodeOf: (name: string) => Node | undefined },
+  options: StatusOptions & { readonly reading: ServiceReading; readonly nodeOf: (name: string) => Node | undefined },
 ): DesiredStatus {
-  const { families, matchAddresses } = options.settings;
-  const serving = verdicts.filter(({ serves }) => serves).map(({ node }) => {
-    const known = options.nodeOf(node);
-    return { name: node, addresses: known === undefined ? [] : nodeAddresses(known, matchAddresses) };
+  const { reading } = options;
+  const serving = verdicts.flatMap((verdict) => {
+    if (!verdict.serves) return [];
+    const node = options.nodeOf(verdict.node);
+    const addresses: readonly NodeAddress[] = node === undefined
+      ? []
+      : nodeAddresses(node, { reading, served: verdict.servedAddresses });
+    return [{ name: verdict.node, addresses }];
   });
   const everywhere = serving.flatMap(({ addresses }) => addresses);
   const listed = new Set<string>();
   const withAddress = new Set<string>();
   const ips: string[] = [];
-  for (const family of families) {
+  for (const family of reading.families) {
     const inFamily: string[] = [];
     for (const { name, addresses } of serving) {
       const scope = options.statusAddresses === "cluster" ? everywhere : addresses;
@@ -58,7 +61,7 @@ export function desiredStatus(
       listed.add(ip);
     }
   }
-  const ipMode = options.settings.ipMode ?? options.ipMode;
+  const ipMode = reading.ipMode ?? options.ipMode;
   return {
     ingress: ips.map((ip) => ipMode === undefined ? { ip } : { ip, ipMode }),
     verdicts: verdicts.map((verdict) => {
@@ -67,7 +70,7 @@ export function desiredStatus(
         node: verdict.node,
         serves: false,
         reason: "NoAddress",
-        message: noAddress(options.settings),
+        message: noAddress(reading),
         waiting: false,
       };
     }),
@@ -89,36 +92,7 @@ export type ObservedIngress = Pick<
   "ip" | "hostname" | "ipMode"
 >;
 
-interface NodeAddress {
-  readonly ip: string;
-  readonly family: IpFamily;
-  readonly external: boolean;
-}
-
-/** Published addresses take the place of all that the node has; those are not looked at for what rules match. */
-function nodeAddresses(node: Node, match: readonly IpRange[] | undefined): readonly NodeAddress[] {
-  const published = node.metadata?.annotations?.[PUBLISHED_ADDRESSES_ANNOTATION];
-  if (published !== undefined && published.trim() !== "") {
-    return published.split(",").flatMap((text) => nodeAddress(text.trim(), true));
-  }
-  return (node.status?.addresses ?? []).flatMap(({ type, address }) => {
-    if (type !== "ExternalIP" && type !== "InternalIP") return [];
-    return isMatched(address, match) ? nodeAddress(address, type === "ExternalIP") : [];
-  });
-}
-
-function nodeAddress(text: string, external: boolean): readonly NodeAddress[] {
-  const ip = canonicalIp(text);
-  const family = ipFamilyOf(text);
-  return ip === undefined || family === undefined ? [] : [{ ip, family, external }];
-}
-
-function isMatched(address: string, match: readonly IpRange[] | undefined): boolean {
-  const ip = parseIpRange(address);
-  return match === undefined || (ip !== undefined && match.some((range) => ipRangeContains(range, ip)));
-}
-
-function noAddress(settings: ServiceSettings): string {
-  const wanted = settings.matchAddresses === undefined ? "" : " that the match-addresses annotation names";
-  return `it has no ${settings.families.join(" or ") || "usable"} address${wanted}`;
+function noAddress({ matchAddresses, families }: ServiceReading): string {
+  const wanted = matchAddresses === undefined ? "" : " that the match-addresses annotation names";
+  return `it has no ${families.join(" or ") || "usable"} address${wanted}`;
 }

@@ -5,7 +5,7 @@ import { isForbidden, isNotFound } from "../kube/errors.ts";
 import { CONFIG_MAPS } from "../kube/resources.ts";
 import type { ConfigMap } from "../kube/types.ts";
 import type { Logger } from "../shared/log.ts";
-import type { IpMode } from "./service_settings.ts";
+import type { IpMode } from "../service/wishes.ts";
 
 /** What {@linkcode detectIpMode} takes. */
 export interface DetectIpModeOptions {

@@ -3,8 +3,8 @@
 import { DAEMON_SETS, SERVICES } from "../kube/resources.ts";
 import type { Service } from "../kube/types.ts";
 import type { Logger } from "../shared/log.ts";
-import { DATAPLANE_LABEL } from "./labels.ts";
-import { objectKey, type ServiceKey } from "./names.ts";
+import { DATAPLANE_LABEL } from "../service/labels.ts";
+import { objectKey, type ServiceKey } from "../service/keys.ts";
 import { servedCondition } from "./pass_context.ts";
 import { deleteDaemonSet, type WriteContext } from "./service_writes.ts";
 

@@ -9,8 +9,8 @@ import type { Clock } from "../runtime/clock.ts";
 import { K3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { ObjectChange } from "./cluster_view.ts";
-import { type ServiceKey, sliceServiceKey, splitKey } from "./names.ts";
-import { trimEndpointSlice } from "./trim_objects.ts";
+import { type ServiceKey, SLICE_SERVICE_LABEL, sliceServiceKey, splitKey } from "../service/keys.ts";
+import { trimEndpointSlice } from "../service/trim.ts";
 
 /** What {@linkcode LocalSlices} takes. */
 export interface LocalSlicesOptions {
@@ -65,7 +65,7 @@ export class LocalSlices {
     }
     const { client, signal } = this.#options;
     const { namespace, name } = splitKey(key);
-    const labelSelector = `kubernetes.io/service-name=${name}`;
+    const labelSelector = `${SLICE_SERVICE_LABEL}=${name}`;
     const list = await client.list(ENDPOINT_SLICES, { namespace, labelSelector, signal });
     reflector.merge(list.items);
     this.#listed.add(key);

@@ -1,12 +1,14 @@
 // For every node of the cluster: does it serve a Service, and if not, why. Pure.
 // The status, the condition, the Events and `explain` are all made from these verdicts, so that they can't disagree.
-import type { EndpointSlice, Node, Pod, Service, Toleration } from "../kube/types.ts";
-import { FORWARDING_CONDITION } from "./labels.ts";
-import { nodesWithEndpoints } from "./local_endpoints.ts";
+import type { EndpointSlice, Node, Pod, Service } from "../kube/types.ts";
+import { FORWARDING_CONDITION } from "../service/labels.ts";
+import { nodesWithEndpoints } from "../service/endpoints.ts";
 import { daemonSetName } from "./names.ts";
-import { chooseNode, type NodeChoice, type NodeConstraint, type NotSelectedReason } from "./node_selection.ts";
+import { servedAddressesOf } from "../service/node_addresses.ts";
+import { chooseNode, type NotSelectedReason, type SelectionFacts } from "../service/node_selection.ts";
+import { readService, type ServiceReading } from "../service/reading.ts";
 import { isPlaceholder, nodeOfPod, type PodReason, podState } from "./pod_state.ts";
-import type { PortConflict } from "./port_owners.ts";
+import type { PortConflict } from "../service/port_owners.ts";
 
 /** Why a node does not serve. */
 export type VerdictReason =
@@ -25,6 +27,8 @@ export type NodeVerdict =
   | {
     readonly node: string;
     readonly serves: true;
+    /** Addresses of the node that it serves at, as its agent says; absent: all. */
+    readonly servedAddresses?: readonly string[];
     /** What is wrong although it serves. */
     readonly degraded?: string;
   }
@@ -44,8 +48,7 @@ export interface VerdictFacts {
   readonly pods: Iterable<Pod>;
   /** The Service's slices; read only for externalTrafficPolicy Local. */
   readonly slices: Iterable<EndpointSlice>;
-  readonly constraint: NodeConstraint;
-  readonly tolerations: readonly Toleration[];
+  readonly selection: SelectionFacts;
   readonly conflicts: ReadonlyMap<string, PortConflict>;
   /** Nodes whose agent has not been heard for too long. */
   readonly silentNodes: ReadonlySet<string>;
@@ -54,11 +57,12 @@ export interface VerdictFacts {
 /** One verdict per node, sorted by name. */
 export function nodeVerdicts(service: Service, facts: VerdictFacts): readonly NodeVerdict[] {
   const podOf = podsByNode(facts.pods, daemonSetName(service));
-  const localNodes = service.spec?.externalTrafficPolicy === "Local" ? nodesWithEndpoints(facts.slices) : undefined;
+  const reading = readService(service);
+  const localNodes = reading.trafficPolicy === "Local" ? nodesWithEndpoints(facts.slices) : undefined;
   const nodes = [...facts.nodes].toSorted((a, b) => nameOf(a) < nameOf(b) ? -1 : 1);
   const judged = nodes.map((node) => ({
     node,
-    verdict: judge(node, { ...facts, localNodes, pod: podOf.get(nameOf(node)) }),
+    verdict: judge(node, { ...facts, reading, localNodes, pod: podOf.get(nameOf(node)) }),
     weakness: weaknessOf(node, { pod: podOf.get(nameOf(node)), silentNodes: facts.silentNodes }),
   }));
   // Readiness alone never empties a status: the weak ones stay while no better one serves.
@@ -73,6 +77,7 @@ export function nodeVerdicts(service: Service, facts: VerdictFacts): readonly No
 }
 
 interface JudgeFacts extends Omit<VerdictFacts, "nodes" | "pods" | "slices"> {
+  readonly reading: ServiceReading;
   readonly localNodes: ReadonlySet<string> | undefined;
   readonly pod: Pod | undefined;
 }
@@ -80,7 +85,7 @@ interface JudgeFacts extends Omit<VerdictFacts, "nodes" | "pods" | "slices"> {
 function judge(node: Node, facts: JudgeFacts): NodeVerdict {
   const name = nameOf(node);
   const { pod, localNodes } = facts;
-  const choice: NodeChoice = chooseNode(node, facts.constraint, facts.tolerations);
+  const choice = chooseNode(node, facts.reading, facts.selection);
   // A taint keeps new pods away; the one that is there goes on (NoSchedule), or goes away by itself (NoExecute).
   if (!choice.selected && !(choice.reason === "Tainted" && pod?.spec?.nodeName)) {
     return refuse(name, choice.reason, { message: choice.message, waiting: false });
@@ -96,7 +101,10 @@ function judge(node: Node, facts: JudgeFacts): NodeVerdict {
   }
   if (pod === undefined) return refuse(name, "NoPod", { message: "it has no pod of the DaemonSet yet", waiting: true });
   const state = podState(pod);
-  if (state.forwards) return { node: name, serves: true };
+  if (state.forwards) {
+    const servedAddresses = servedAddressesOf(pod);
+    return { node: name, serves: true, ...(servedAddresses === undefined ? {} : { servedAddresses }) };
+  }
   if (state.reason === "WaitingForAgent" && !hasAgent(node)) {
     const message = "no k3slb agent has been heard of there";
     return refuse(name, "AgentMissing", { message, waiting: true });

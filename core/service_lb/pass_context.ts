@@ -3,8 +3,8 @@ import type { KubeClient } from "../kube/contract.ts";
 import type { DaemonSet, Service } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { DesiredServiceOptions } from "./desired_service.ts";
-import { SERVED_CONDITION } from "./labels.ts";
-import type { ClaimOptions } from "./service_claim.ts";
+import { SERVED_CONDITION } from "../service/labels.ts";
+import type { ClaimOptions } from "../service/claim.ts";
 import { type EventTarget, referenceTo } from "./service_writes.ts";
 
 /** Where Events go. Sending is the recorder's affair; it never throws. */
@@ -21,6 +21,8 @@ export interface ServiceEvent {
 
 /** What passes over one Service remember; lost at a restart without harm. */
 export interface PassMemory {
+  /** Last good texts, as they were written into the Service. */
+  recorded?: string;
   /** Since when something is expected to change by itself. */
   waitingSinceMs?: number;
   /** The nodes' states as text, and since when they are so. */

@@ -1,7 +1,7 @@
 // What one svclb pod says about its node: does it forward, and if not, in whose words. Pure.
 // Placeholders are judged by the agent's gate, not by Ready: kubelet turns a False gate into NotReady only after a second.
 import type { Pod } from "../kube/types.ts";
-import { DATAPLANE_LABEL, PROGRAMMED_CONDITION } from "./labels.ts";
+import { DATAPLANE_LABEL, PROGRAMMED_CONDITION } from "../service/labels.ts";
 
 /** Why a pod does not forward. */
 export type PodReason =

@@ -1,7 +1,7 @@
 // What the cluster needs beside the Services' own objects: the pods' ServiceAccount, and the nodes' right to read endpoints. Pure.
 // The Node authorizer lets a node's identity read Services, but not EndpointSlices (tried on Kubernetes 1.36).
 import type { ClusterRole, ClusterRoleBinding, ServiceAccount } from "../kube/types.ts";
-import { type DataplaneName, ENDPOINT_READER_ROLE, POD_SERVICE_ACCOUNT } from "./labels.ts";
+import { type DataplaneName, ENDPOINT_READER_ROLE, POD_SERVICE_ACCOUNT } from "../service/labels.ts";
 
 /** Objects that are made once per cluster. */
 export interface Prerequisites {

@@ -2,7 +2,7 @@
 // No times and no counters inside, so that the text stays the same while the state does.
 import { visibleLine } from "../shared/visible_text.ts";
 import type { NodeVerdict, VerdictReason } from "./node_verdicts.ts";
-import type { SettingsProblem } from "./service_settings.ts";
+import type { SettingsProblem } from "../service/reading.ts";
 
 /** What the condition says. */
 export interface ServedSummary {

@@ -4,6 +4,7 @@ import type { KubeClient } from "../kube/contract.ts";
 import { isConflict, isNotFound } from "../kube/errors.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { DAEMON_SETS, NODES, PODS, SERVICES } from "../kube/resources.ts";
+import { sameContent } from "../kube/trim.ts";
 import type { DaemonSet, Node, Pod, Service } from "../kube/types.ts";
 import { type Clock, pause } from "../runtime/clock.ts";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
@@ -13,17 +14,19 @@ import { nodeChangeScope, portSharers } from "./affected_services.ts";
 import { AgentSilence } from "./agent_silence.ts";
 import { ClusterView, type ObjectChange } from "./cluster_view.ts";
 import type { DesiredServiceOptions } from "./desired_service.ts";
-import { SERVICE_NAME_LABEL } from "./labels.ts";
+import { SERVICE_NAME_LABEL } from "../service/labels.ts";
+import { keepLastGood } from "../service/last_good.ts";
 import { deleteStrayDaemonSets, findFormerServices } from "./left_behind.ts";
 import { LocalSlices } from "./local_slices.ts";
-import { servedServiceKey, type ServiceKey, sliceServiceKey, splitKey } from "./names.ts";
+import { servedServiceKey, type ServiceKey, sliceServiceKey, splitKey } from "../service/keys.ts";
+import { readService } from "../service/reading.ts";
 import { desiredPrerequisites } from "./prerequisites.ts";
-import { type ClaimOptions, serviceClaim } from "./service_claim.ts";
+import { type ClaimOptions, serviceClaim } from "../service/claim.ts";
 import { type PassContext, type PassMemory, servedCondition, type ServiceEvents } from "./pass_context.ts";
 import { isOwn, passService, releaseService } from "./service_pass.ts";
 import { type ServiceLbOptions, settingsOf } from "./service_lb_options.ts";
 import { applyPrerequisites, deleteDaemonSet, hasFinalizer, referenceTo } from "./service_writes.ts";
-import { sameContent, trimDaemonSet, trimNode, trimPod, trimService } from "./trim_objects.ts";
+import { trimDaemonSet, trimNode, trimPod, trimService } from "./trim_objects.ts";
 
 /** What {@linkcode startServiceLb} takes. */
 export interface StartServiceLbOptions {
@@ -87,7 +90,7 @@ class ServiceLbController implements ServiceLb {
       ...watching,
       type: SERVICES,
       selection: { fieldSelector: "spec.type=LoadBalancer" },
-      keep: trimService,
+      keep: (service) => keepLastGood(trimService(service), this.#services.objects),
       onChange: ({ key, before, after }) => this.#noteService(key, { before, after }),
     });
     this.#nodes = startReflector({
@@ -217,7 +220,7 @@ class ServiceLbController implements ServiceLb {
     this.#left.delete(key);
     const memory = this.#memories.get(key) ?? { contested: 0 };
     this.#memories.set(key, memory);
-    if (service.spec?.externalTrafficPolicy === "Local" && serviceClaim(service, this.#settings).ours) {
+    if (readService(service).trafficPolicy === "Local" && serviceClaim(service, this.#settings).ours) {
       if (!await this.#slices.ensure(key)) return SLICES_PATIENCE_MS;
     } else this.#slices.drop(key);
     return await passService(this.#context, {
@@ -239,9 +242,7 @@ class ServiceLbController implements ServiceLb {
     if (service !== undefined) {
       const claim = serviceClaim(service, this.#settings);
       if (!claim.ours) await releaseService(this.#context, { service: trimService(service), daemonSets, claim });
-    } else {
-      for (const daemonSet of daemonSets) if (isOwn(daemonSet)) await deleteDaemonSet(this.#context, daemonSet);
-    }
+    } else for (const daemonSet of daemonSets.filter(isOwn)) await deleteDaemonSet(this.#context, daemonSet);
     this.#left.delete(key);
   }
 

@@ -1,8 +1,8 @@
 // The server's settings that the load balancer reads, and the same in the terms of the pure files. Pure.
 import type { ServerOptions } from "../server_options.ts";
 import type { DesiredServiceOptions } from "./desired_service.ts";
-import type { ClaimOptions } from "./service_claim.ts";
-import type { IpMode } from "./service_settings.ts";
+import type { ClaimOptions } from "../service/claim.ts";
+import type { IpMode } from "../service/wishes.ts";
 
 /** The server's settings that the load balancer reads. */
 export type ServiceLbOptions =

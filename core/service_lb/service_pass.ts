@@ -5,11 +5,19 @@ import type { DaemonSet, Service } from "../kube/types.ts";
 import { errorMessage, isK3slbError } from "../shared/errors.ts";
 import { differsFromDesired } from "./desired_daemonset.ts";
 import { type DesiredService, desiredService, type ServiceFacts } from "./desired_service.ts";
-import { DATAPLANE_LABEL } from "./labels.ts";
+import { DATAPLANE_LABEL } from "../service/labels.ts";
+import { hasLastGoodRecord, lastGoodRecord } from "../service/last_good.ts";
 import { daemonSetName } from "./names.ts";
 import { type PassContext, type PassMemory, recordEvent, servedCondition } from "./pass_context.ts";
-import { type ServiceClaim, serviceClaim } from "./service_claim.ts";
-import { applyDaemonSet, deleteDaemonSet, finalizersFor, writeFinalizers, writeStatus } from "./service_writes.ts";
+import { type ServiceClaim, serviceClaim } from "../service/claim.ts";
+import {
+  applyDaemonSet,
+  deleteDaemonSet,
+  finalizersFor,
+  writeFinalizers,
+  writeRecord,
+  writeStatus,
+} from "./service_writes.ts";
 import { type Refusal, syncStatus } from "./status_pass.ts";
 
 /** What a pass looks at. */
@@ -28,7 +36,10 @@ export async function passService(context: PassContext, input: PassInput): Promi
     await releaseService(context, { ...input, claim });
     return undefined;
   }
-  const service = await ensureFinalizer(context, input.service);
+  const service = await ensureRecord(context, {
+    service: await ensureFinalizer(context, input.service),
+    memory: input.memory,
+  });
   const desired = desiredService(service, { ...context.options, facts: input.facts() });
   const refused = await syncDaemonSet(context, { ...input, service, desired });
   const delayMs = await syncStatus(context, { ...input, service, desired, refused });
@@ -67,6 +78,21 @@ async function ensureFinalizer(context: PassContext, service: Service): Promise<
   const finalizers = finalizersFor(service, true);
   if (finalizers === undefined) return service;
   const written = await writeFinalizers(context, { service, finalizers });
+  context.written.service(written);
+  return written;
+}
+
+/** While a wish can't be read, what it said before stands in the Service: the agents, and the next server, go by it. */
+async function ensureRecord(
+  context: PassContext,
+  { service, memory }: Pick<PassInput, "service" | "memory">,
+): Promise<Service> {
+  const record = lastGoodRecord(service);
+  // The cached object has a record as soon as it is needed; whether the API server has it too is known after a write.
+  if (record === undefined ? !hasLastGoodRecord(service) : memory.recorded === record) return service;
+  const written = await writeRecord(context, { service, record });
+  if (record === undefined) delete memory.recorded;
+  else memory.recorded = record;
   context.written.service(written);
   return written;
 }

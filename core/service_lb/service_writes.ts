@@ -5,7 +5,7 @@ import { isNotFound } from "../kube/errors.ts";
 import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DAEMON_SETS, SERVICE_ACCOUNTS, SERVICES } from "../kube/resources.ts";
 import type { Condition, DaemonSet, KubeObject, Service } from "../kube/types.ts";
 import type { IngressAddress } from "./desired_status.ts";
-import { OLD_SERVICE_FINALIZER, SERVICE_FINALIZER } from "./labels.ts";
+import { LAST_GOOD_ANNOTATION, OLD_SERVICE_FINALIZER, SERVICE_FINALIZER } from "../service/labels.ts";
 import type { Prerequisites } from "./prerequisites.ts";
 
 /** What every write takes. */
@@ -38,6 +38,16 @@ export async function writeFinalizers(
 ): Promise<Service> {
   const { name = "", namespace = "", resourceVersion, uid } = options.service.metadata ?? {};
   const body = { metadata: { resourceVersion, uid, finalizers: options.finalizers } };
+  return await context.client.patch(SERVICES, { namespace, name }, { type: "merge", body }, { signal: context.signal });
+}
+
+/** Writes the record of last good texts, or takes it away. */
+export async function writeRecord(
+  context: WriteContext,
+  options: { readonly service: Service; readonly record: string | undefined },
+): Promise<Service> {
+  const { name = "", namespace = "", uid } = options.service.metadata ?? {};
+  const body = { metadata: { uid, annotations: { [LAST_GOOD_ANNOTATION]: options.record ?? null } } };
   return await context.client.patch(SERVICES, { namespace, name }, { type: "merge", body }, { signal: context.signal });
 }
 

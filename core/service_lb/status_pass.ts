@@ -2,10 +2,10 @@
 import type { Condition, Service } from "../kube/types.ts";
 import type { DesiredService } from "./desired_service.ts";
 import { type IngressAddress, type ObservedIngress, sameIngress } from "./desired_status.ts";
-import { SERVED_CONDITION } from "./labels.ts";
+import { SERVED_CONDITION } from "../service/labels.ts";
 import { type PassContext, type PassMemory, recordEvent, servedCondition } from "./pass_context.ts";
 import { type ServedSummary, servedSummary } from "./served_condition.ts";
-import type { SettingsProblem } from "./service_settings.ts";
+import type { SettingsProblem } from "../service/reading.ts";
 import { writeStatus } from "./service_writes.ts";
 import { patienceEndMs, statusWriteDelayMs } from "./status_timing.ts";
 
@@ -27,7 +27,7 @@ export async function syncStatus(
   const { service, desired, memory, refused } = input;
   const summary = refused === undefined
     ? desired.summary
-    : servedSummary(desired.verdicts, { error: refused, warnings: desired.settings.warnings });
+    : servedSummary(desired.verdicts, { error: refused, warnings: desired.warnings });
   const observed = service.status?.loadBalancer?.ingress ?? [];
   const condition = servedCondition(service);
   const nowMs = context.clock.monotonicMs();

@@ -58,13 +58,22 @@ export function ipRangesOverlap(a: IpRange, b: IpRange): boolean {
   return ipRangeContains(a, b) || ipRangeContains(b, a);
 }
 
-/** Whether every address of `range` is a loopback one, in any spelling (`127.0.0.53`, `::1`, `::ffff:127.0.0.1`). */
+/**
+ * Whether every address of `range` means the machine itself: loopback in any spelling (`127.0.0.53`, `::1`, `::ffff:127.0.0.1`), or an
+ * unspecified address, which Linux takes for loopback.
+ */
 export function isLoopback(range: IpRange): boolean {
   return LOOPBACK_RANGES.some((one) => ipRangeContains(one, range));
 }
 
-const LOOPBACK_RANGES: readonly IpRange[] = ["127.0.0.0/8", "::1", "::ffff:127.0.0.0/104", "::127.0.0.0/104"]
-  .flatMap((text) => parseIpRange(text) ?? []);
+const LOOPBACK_RANGES: readonly IpRange[] = [
+  "127.0.0.0/8",
+  "0.0.0.0/8",
+  "::/127",
+  "::ffff:127.0.0.0/104",
+  "::ffff:0.0.0.0/104",
+  "::127.0.0.0/104",
+].flatMap((text) => parseIpRange(text) ?? []);
 
 function addressBits(family: IpFamily): number {
   return family === "IPv4" ? 32 : 128;

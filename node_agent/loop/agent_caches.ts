@@ -6,12 +6,16 @@ import { type Reflector, startReflector } from "../../core/kube/reflector.ts";
 import { ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../core/kube/resources.ts";
 import type { EndpointSlice, Node, Pod, Service } from "../../core/kube/types.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
-import { SERVICE_NAME_LABEL } from "../../core/service_lb/labels.ts";
+import { servedServiceKey, SLICE_SERVICE_LABEL, sliceServiceKey } from "../../core/service/keys.ts";
+import { SERVICE_NAME_LABEL } from "../../core/service/labels.ts";
+import { keepLastGood } from "../../core/service/last_good.ts";
+import { servedAddressesOf, statusLists } from "../../core/service/node_addresses.ts";
+import { trimEndpointSlice, trimService } from "../../core/service/trim.ts";
 import { errorMessage, isAbort } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import { DepartedPods } from "./departed_pods.ts";
-import { podHolds, podServiceKey, sliceServiceKey, statusLists } from "./forwarding_plan.ts";
-import { SLICE_SERVICE_LABEL, trimEndpointSlice, trimNode, trimPod, trimService } from "./trim_objects.ts";
+import { podHolds } from "./forwarding_plan.ts";
+import { trimNode, trimPod } from "./trim_objects.ts";
 import { WantedSlices } from "./wanted_slices.ts";
 
 /** What {@linkcode startAgentCaches} takes. */
@@ -58,14 +62,19 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
   const departed = new DepartedPods({
     clock,
     signal,
-    isCountedOn: (pod) => statusLists(services.objects.get(podServiceKey(pod) ?? ""), nodes.objects.get(nodeName)),
+    isCountedOn: (pod) =>
+      statusLists(
+        services.objects.get(servedServiceKey(pod) ?? ""),
+        nodes.objects.get(nodeName),
+        servedAddressesOf(pod),
+      ),
     onExpire: () => {
       refreshWanted();
       onChange();
     },
   });
   const serviceOf = (pod: Pod | undefined): string | undefined =>
-    pod !== undefined && podHolds(pod, nodeName) ? podServiceKey(pod) : undefined;
+    pod !== undefined && podHolds(pod, nodeName) ? servedServiceKey(pod) : undefined;
   const refreshWanted = (): void => {
     const holding = [...pods.objects.values(), ...departed.list()];
     wanted.replace(new Set(holding.flatMap((pod) => serviceOf(pod) ?? [])), areSlicesListed);
@@ -84,11 +93,11 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
       onChange();
     },
   });
-  const services = startReflector({
+  const services: Reflector<Service> = startReflector<Service>({
     ...common,
     type: SERVICES,
     selection: { fieldSelector: "spec.type=LoadBalancer" },
-    keep: trimService,
+    keep: (service) => keepLastGood(trimService(service), services.objects),
     onChange,
   });
   const nodes = startReflector({
@@ -106,7 +115,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
   const slices = startReflector({
     ...common,
     type: ENDPOINT_SLICES,
-    keep: (slice) => wanted.has(sliceServiceKey(slice)) ? trimEndpointSlice(slice) : undefined,
+    keep: (slice) => wanted.has(sliceServiceKey(slice) ?? "") ? trimEndpointSlice(slice) : undefined,
     onChange,
   });
   areSlicesListed = true;
@@ -117,7 +126,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     services,
     nodes,
     slices,
-    knownPods: () => [...pods.objects.values()].filter((pod) => wanted.isComplete(podServiceKey(pod) ?? "")),
+    knownPods: () => [...pods.objects.values()].filter((pod) => wanted.isComplete(servedServiceKey(pod) ?? "")),
     departedPods: () => departed.list(),
     done: Promise.all([pods.done, services.done, nodes.done, slices.done, listing]),
   };

@@ -3,7 +3,7 @@
 // refuses no connection.
 import type { Pod } from "../../core/kube/types.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
-import { podServiceKey } from "./forwarding_plan.ts";
+import { servedServiceKey } from "../../core/service/keys.ts";
 
 /** What {@linkcode DepartedPods} takes. */
 export interface DepartedPodsOptions {
@@ -35,7 +35,7 @@ export class DepartedPods {
 
   /** `pod` held its ports until now. */
   add(pod: Pod): void {
-    const key = podServiceKey(pod);
+    const key = servedServiceKey(pod);
     if (key === undefined || this.#options.signal.aborted) return;
     this.#remove(key);
     const cancel = this.#options.clock.setTimer(() => {
@@ -48,7 +48,7 @@ export class DepartedPods {
 
   /** `pod` is here: its Service needs no departed one. */
   replaceBy(pod: Pod): void {
-    this.#remove(podServiceKey(pod) ?? "");
+    this.#remove(servedServiceKey(pod) ?? "");
   }
 
   #remove(key: string): void {

@@ -2,18 +2,24 @@
 // True means: the kernel has the rules for every port. The message is the operator's answer to "why not on this node".
 import type { Patch } from "../../core/kube/contract.ts";
 import type { Condition, Pod } from "../../core/kube/types.ts";
-import { PROGRAMMED_CONDITION } from "../../core/service_lb/labels.ts";
+import { PROGRAMMED_CONDITION, SERVED_ADDRESSES_ANNOTATION } from "../../core/service/labels.ts";
+import { portLabel } from "../../core/service/port_owners.ts";
 import { errorMessage, isK3slbError } from "../../core/shared/errors.ts";
 import { visibleLine } from "../../core/shared/visible_text.ts";
 import type { ApplyReport, ForwardedPort } from "../dataplane_contract.ts";
 import { type PodVerdict, portKey } from "./forwarding_plan.ts";
-import { portLabel } from "./port_claims.ts";
 
 /** Status, reason and message of a condition. */
 export interface ConditionState {
   readonly status: "True" | "False";
   readonly reason: string;
   readonly message: string;
+}
+
+/** What the agent says on a pod. */
+export interface GateState extends ConditionState {
+  /** The node's addresses at which the Service is served; absent: all. */
+  readonly servedAddresses?: readonly string[];
 }
 
 /** How the last apply of the plan ended. */
@@ -26,7 +32,7 @@ export type ApplyOutcome =
   };
 
 /** The gate that `verdict` deserves. */
-export function desiredGate(verdict: PodVerdict, outcome: ApplyOutcome): ConditionState {
+export function desiredGate(verdict: PodVerdict, outcome: ApplyOutcome): GateState {
   const [first] = verdict.refusals;
   if (first) return no(first.reason, verdict.refusals.map((one) => one.message).join("; "));
   if ("error" in outcome) {
@@ -38,21 +44,25 @@ export function desiredGate(verdict: PodVerdict, outcome: ApplyOutcome): Conditi
   return reportedGate(verdict, outcome.report);
 }
 
-/** The patch of `pods/status` that makes the gate `state`; `undefined` if the pod has no such gate or it already says so. */
-export function gatePatch(pod: Pod, state: ConditionState, now: string): Patch | undefined {
+/** The patch of `pods/status` that makes gate and served addresses say `state`; `undefined` if the pod has no such gate or it already says so. */
+export function gatePatch(pod: Pod, { servedAddresses, ...state }: GateState, now: string): Patch | undefined {
   const gates = pod.spec?.readinessGates ?? [];
   if (!gates.some((gate) => gate.conditionType === PROGRAMMED_CONDITION)) return undefined;
   const before = gateOf(pod);
-  if (before?.status === state.status && before.reason === state.reason && before.message === state.message) {
-    return undefined;
-  }
+  const served = servedAddresses?.join(",");
+  const isSame = before?.status === state.status && before.reason === state.reason && before.message === state.message;
+  const isServedSame = pod.metadata?.annotations?.[SERVED_ADDRESSES_ANNOTATION] === served;
+  if (isSame && isServedSame) return undefined;
   const lastTransitionTime = before?.status === state.status ? before.lastTransitionTime ?? now : now;
-  const uid = pod.metadata?.uid;
+  const metadata = {
+    // A pod that was made anew under the same name must not inherit its predecessor's gate.
+    ...(pod.metadata?.uid === undefined ? {} : { uid: pod.metadata.uid }),
+    ...(isServedSame ? {} : { annotations: { [SERVED_ADDRESSES_ANNOTATION]: served ?? null } }),
+  };
   return {
     type: "strategic",
     body: {
-      // A pod that was made anew under the same name must not inherit its predecessor's gate.
-      ...(uid === undefined ? {} : { metadata: { uid } }),
+      ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
       status: { conditions: [{ type: PROGRAMMED_CONDITION, ...state, lastTransitionTime }] },
     },
   };
@@ -69,7 +79,7 @@ export function failureReason(error: unknown): string {
   return error.code.replaceAll(/(?:^|-)([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-function reportedGate(verdict: PodVerdict, report: ApplyReport): ConditionState {
+function reportedGate(verdict: PodVerdict, report: ApplyReport): GateState {
   const keys = new Set(verdict.ports.map(portKey));
   const failures = report.failures.filter((one) => keys.has(portKey(one.port)));
   if (failures.length > 0) {
@@ -88,14 +98,19 @@ function reportedGate(verdict: PodVerdict, report: ApplyReport): ConditionState 
   return yes(verdict, missing.length > 0 ? [`${missing.join(" and ")} is missing on this node`] : []);
 }
 
-function yes(verdict: PodVerdict, notes: readonly string[] = []): ConditionState {
+function yes(verdict: PodVerdict, notes: readonly string[] = []): GateState {
   const ports = verdict.ports.map((port: ForwardedPort) => `${port.protocol} ${port.port}`).join(", ");
   const sentences = [
     `The kernel forwards ${ports === "" ? "nothing: the Service has no ports" : ports}`,
     ...verdict.notes,
     ...notes,
   ];
-  return { status: "True", reason: "Programmed", message: sentences.join("; ") };
+  return {
+    status: "True",
+    reason: "Programmed",
+    message: sentences.join("; "),
+    ...(verdict.servedAddresses === undefined ? {} : { servedAddresses: verdict.servedAddresses }),
+  };
 }
 
 function no(reason: string, message: string): ConditionState {

@@ -2,20 +2,21 @@
 // A pod that is bound to this node is what counts: the scheduler has reserved its ports. The order of the facts means nothing.
 import type { EndpointSlice, Node, Pod, Service } from "../../core/kube/types.ts";
 import type { HostInterface } from "../../core/node_identity/host_facts.ts";
+import { type AddressMatch, addressMatch, servedAddresses } from "../../core/service/address_match.ts";
+import { allEndpoints, serviceEndpoints } from "../../core/service/endpoints.ts";
+import { byAge, compareText, objectKey, servedServiceKey, sliceServiceKey } from "../../core/service/keys.ts";
+import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/labels.ts";
+import { NodePorts, type PortConflict, portId, portLabel } from "../../core/service/port_owners.ts";
 import {
-  PUBLISHED_ADDRESSES_ANNOTATION,
-  SERVICE_NAME_LABEL,
-  SERVICE_NAMESPACE_LABEL,
-} from "../../core/service_lb/labels.ts";
-import type { Protocol } from "../../core/shared/ip.ts";
-import { canonicalIp, type IpRange, ipRangeContains, parseIpRange } from "../../core/shared/ip_ranges.ts";
+  readService,
+  type ServicePort,
+  type ServiceReading,
+  type SettingsProblem,
+} from "../../core/service/reading.ts";
+import { type IpRange, ipRangeContains, parseIpRange } from "../../core/shared/ip_ranges.ts";
 import type { ForwardedPort, ForwardEndpoint, ForwardingPlan } from "../dataplane_contract.ts";
 import { type ListeningSocket, portListener, renderListener } from "../host/listening_sockets.ts";
-import { claimPorts, portLabel } from "./port_claims.ts";
 import { findReservedRange, type ReservedRange } from "./reserved_ports.ts";
-import { allEndpoints, serviceEndpoints } from "./service_endpoints.ts";
-import { type AddressMatch, addressMatch, type Refusal, sourceRanges, splitList } from "./service_filters.ts";
-import { SLICE_SERVICE_LABEL } from "./trim_objects.ts";
 
 /** Everything that decides what this node forwards. */
 export interface ForwardingFacts {
@@ -46,9 +47,11 @@ export interface PodVerdict {
   /** Ports that the kernel must have for it. */
   readonly ports: readonly ForwardedPort[];
   /** Why its Service is not, or not wholly, served here. */
-  readonly refusals: readonly Refusal[];
+  readonly refusals: readonly SettingsProblem[];
   /** What the operator should know although all is served. */
   readonly notes: readonly string[];
+  /** Addresses of this node that the Service is served at; absent: at all. */
+  readonly servedAddresses?: readonly string[];
 }
 
 /** What {@linkcode forwardingDecision} decides. */
@@ -61,22 +64,22 @@ export interface ForwardingDecision {
 /** What this node forwards, and what each pod of a load balancer is told. */
 export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
   const pods = facts.pods.filter((pod) => podHolds(pod, facts.nodeName)).sort(byName);
-  const present = new Set(pods.flatMap((pod) => podServiceKey(pod) ?? []));
-  const departed = new Set((facts.departed ?? []).flatMap((pod) => podServiceKey(pod) ?? []));
+  const present = new Set(pods.flatMap((pod) => servedServiceKey(pod) ?? []));
+  const departed = new Set((facts.departed ?? []).flatMap((pod) => servedServiceKey(pod) ?? []));
   const isWanted = (service: Service): boolean =>
-    present.has(objectName(service)) ||
-    (departed.has(objectName(service)) && service.metadata?.deletionTimestamp === undefined);
+    present.has(objectKey(service)) ||
+    (departed.has(objectKey(service)) && service.metadata?.deletionTimestamp === undefined);
   const services = facts.services
-    .filter((service) => service.spec?.type === "LoadBalancer" && isWanted(service))
-    .sort((a, b) => Number(present.has(objectName(b))) - Number(present.has(objectName(a))) || byAge(a, b));
+    .filter((service) => readService(service).isLoadBalancer && isWanted(service))
+    .sort((a, b) => Number(present.has(objectKey(b))) - Number(present.has(objectKey(a))) || byAge(a, b));
   const slices = Map.groupBy(facts.slices, sliceServiceKey);
-  const owners = claimPorts(services, facts.interfaces);
+  const nodePorts = new NodePorts();
   const ownIps = new Set(facts.interfaces.flatMap((one) => one.addresses));
   const podRanges = podCidrs(facts.node).flatMap((cidr) => parseIpRange(cidr) ?? []);
   const decisions = new Map(services.map((service) => {
-    const key = objectName(service);
-    const own = { slices: slices.get(key) ?? [], owners: owners.get(key) ?? new Map() };
-    return [key, decideService(service, { facts, ownIps, podRanges, ...own })];
+    const key = objectKey(service);
+    const own = { slices: slices.get(key) ?? [], conflict: nodePorts.claim(service) };
+    return [key, decideService(readService(service), { facts, ownIps, podRanges, ...own })];
   }));
   return {
     plan: {
@@ -85,7 +88,7 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
     },
     verdicts: pods
       .filter((pod) => pod.metadata?.deletionTimestamp === undefined)
-      .map((pod) => ({ pod, ...(decisions.get(podServiceKey(pod) ?? "") ?? noService(pod)) })),
+      .map((pod) => ({ pod, ...(decisions.get(servedServiceKey(pod) ?? "") ?? noService(pod)) })),
   };
 }
 
@@ -102,32 +105,11 @@ export function podHolds(pod: Pod, nodeName: string): boolean {
   return pod.spec?.nodeName === nodeName && pod.status?.phase !== "Failed" && pod.status?.phase !== "Succeeded";
 }
 
-/** Whether a Service's status has an address of `node`: the server counts on this node, with or without a pod. */
-export function statusLists(service: Service | undefined, node: Node | undefined): boolean {
-  const published = splitList(node?.metadata?.annotations?.[PUBLISHED_ADDRESSES_ANNOTATION]);
-  const own = [...published, ...(node?.status?.addresses ?? []).map(({ address }) => address)].map(canonicalIp);
-  return (service?.status?.loadBalancer?.ingress ?? []).some(({ ip }) =>
-    ip !== undefined && own.includes(canonicalIp(ip))
-  );
-}
-
-/** `NAMESPACE/NAME` of the Service that a pod forwards for; `undefined` if its labels don't say. */
-export function podServiceKey(pod: Pod): string | undefined {
-  const name = pod.metadata?.labels?.[SERVICE_NAME_LABEL];
-  const namespace = pod.metadata?.labels?.[SERVICE_NAMESPACE_LABEL];
-  return name && namespace ? `${namespace}/${name}` : undefined;
-}
-
-/** `NAMESPACE/NAME` of the Service that a slice belongs to. */
-export function sliceServiceKey(slice: EndpointSlice): string {
-  return `${slice.metadata?.namespace ?? ""}/${slice.metadata?.labels?.[SLICE_SERVICE_LABEL] ?? ""}`;
-}
-
 interface ServiceContext {
   readonly facts: ForwardingFacts;
   readonly slices: readonly EndpointSlice[];
-  /** Label of a port (`TCP port 80`) -> the older Service that owns it. */
-  readonly owners: ReadonlyMap<string, string>;
+  /** The port that an older Service has. */
+  readonly conflict: PortConflict | undefined;
   /** Addresses of this node. */
   readonly ownIps: ReadonlySet<string>;
   readonly podRanges: readonly IpRange[];
@@ -135,47 +117,49 @@ interface ServiceContext {
 
 type ServiceDecision = Omit<PodVerdict, "pod">;
 
-function decideService(service: Service, context: ServiceContext): ServiceDecision {
-  const ranges = sourceRanges(service);
-  const match = addressMatch(service, context.facts.interfaces);
-  if ("refusal" in ranges) return refused(ranges.refusal);
-  if ("refusal" in match) return refused(match.refusal);
-  const decisions = (service.spec?.ports ?? []).map((port) => {
-    const forwarded = forwardedPort(service, { port, match: match.value, ranges: ranges.value, context });
+function decideService(reading: ServiceReading, context: ServiceContext): ServiceDecision {
+  if (reading.unknownAccess !== undefined) return refused(reading.unknownAccess);
+  const match = addressMatch(reading, context.facts.interfaces);
+  if (match.absent !== undefined && match.families.length === 0) return refused(match.absent);
+  const { conflict } = context;
+  if (conflict !== undefined) {
+    const lost = reading.ports.find((port) => portId(port) === conflict.port);
+    const message = `${lost ? portLabel(lost) : conflict.port} is taken by the older Service ${conflict.owner}`;
+    return refused({ reason: "PortTaken", message });
+  }
+  const decisions = reading.ports.map((port) => {
+    const forwarded = forwardedPort(reading, { port, match, context });
     return decidePort(forwarded, context);
   });
+  const served = servedAddresses(match, context.facts.interfaces);
   return {
     ports: decisions.flatMap((one) => one.ports),
-    refusals: [...decisions.flatMap((one) => one.refusals), ...(match.value.absent ? [match.value.absent] : [])],
-    notes: decisions.flatMap((one) => one.notes),
+    refusals: [...decisions.flatMap((one) => one.refusals), ...(match.absent ? [match.absent] : [])],
+    notes: [...decisions.flatMap((one) => one.notes), ...reading.faults.map((fault) => fault.message)],
+    ...(served === undefined ? {} : { servedAddresses: served }),
   };
 }
 
 interface PortContext {
-  readonly port: NonNullable<NonNullable<Service["spec"]>["ports"]>[number];
+  readonly port: ServicePort;
   readonly match: AddressMatch;
-  readonly ranges: readonly string[] | undefined;
   readonly context: ServiceContext;
 }
 
-function forwardedPort(service: Service, { port, match, ranges, context }: PortContext): ForwardedPort {
-  const spec = service.spec;
-  const protocol = (port.protocol ?? "TCP") as Protocol;
-  const portName = port.name ?? "";
-  const trafficPolicy = spec?.externalTrafficPolicy === "Local" ? "Local" : "Cluster";
+function forwardedPort(reading: ServiceReading, { port, match, context }: PortContext): ForwardedPort {
+  const { protocol, name: portName } = port;
+  const { namespace, name, trafficPolicy, sourceRanges, affinitySeconds } = reading;
   return {
-    namespace: service.metadata?.namespace ?? "",
-    service: service.metadata?.name ?? "",
+    namespace,
+    service: name,
     portName,
     protocol,
     port: port.port,
     families: match.families,
     trafficPolicy,
-    ...(ranges ? { sourceRanges: ranges } : {}),
+    ...(sourceRanges === undefined ? {} : { sourceRanges }),
     ...(match.addresses ? { matchAddresses: match.addresses } : {}),
-    ...(spec?.sessionAffinity === "ClientIP"
-      ? { affinitySeconds: spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? DEFAULT_AFFINITY_SECONDS }
-      : {}),
+    ...(affinitySeconds === undefined ? {} : { affinitySeconds }),
     endpoints: serviceEndpoints(context.slices, {
       portName,
       protocol,
@@ -193,18 +177,11 @@ function isOutsidePodCidrs({ ip, local }: ForwardEndpoint, { ownIps, podRanges }
   return address !== undefined && !podRanges.some((range) => ipRangeContains(range, address));
 }
 
-/** Kubernetes' own default for session affinity. */
-const DEFAULT_AFFINITY_SECONDS = 10_800;
-
 function decidePort(port: ForwardedPort, context: ServiceContext): ServiceDecision {
   const { facts } = context;
   const label = portLabel(port);
   if (findReservedRange(facts.reserved, port)) {
     return refused({ reason: "ReservedPort", message: `${label} is reserved for the node itself (--reserved-ports)` });
-  }
-  const owner = context.owners.get(label);
-  if (owner !== undefined) {
-    return refused({ reason: "PortTaken", message: `${label} is taken by the older Service ${owner}` });
   }
   const listener = foreignListener(port, context);
   if (!listener) return { ports: [port], refusals: [], notes: [] };
@@ -223,12 +200,12 @@ function foreignListener(port: ForwardedPort, { facts, slices, ownIps }: Service
   return endpoints.some((one) => one.port === port.port && ownIps.has(one.ip)) ? undefined : listener;
 }
 
-function refused(refusal: Refusal): ServiceDecision {
+function refused(refusal: SettingsProblem): ServiceDecision {
   return { ports: [], refusals: [refusal], notes: [] };
 }
 
 function noService(pod: Pod): ServiceDecision {
-  const key = podServiceKey(pod);
+  const key = servedServiceKey(pod);
   const message = key === undefined
     ? `Labels ${SERVICE_NAME_LABEL} and ${SERVICE_NAMESPACE_LABEL} don't name a Service`
     : `Service ${key} does not exist or is not of type LoadBalancer`;
@@ -240,23 +217,10 @@ function podCidrs(node: Node | undefined): readonly string[] {
   return podCIDRs.length > 0 ? podCIDRs : podCIDR ? [podCIDR] : [];
 }
 
-function objectName(object: Service | Pod): string {
-  return `${object.metadata?.namespace ?? ""}/${object.metadata?.name ?? ""}`;
-}
-
 function byName(a: Pod, b: Pod): number {
-  return compare(objectName(a), objectName(b));
-}
-
-function byAge(a: Service, b: Service): number {
-  return compare(a.metadata?.creationTimestamp ?? "", b.metadata?.creationTimestamp ?? "") ||
-    compare(objectName(a), objectName(b));
+  return compareText(objectKey(a), objectKey(b));
 }
 
 function byPort(a: ForwardedPort, b: ForwardedPort): number {
-  return a.port - b.port || compare(a.protocol, b.protocol) || compare(portKey(a), portKey(b));
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
+  return a.port - b.port || compareText(a.protocol, b.protocol) || compareText(portKey(a), portKey(b));
 }

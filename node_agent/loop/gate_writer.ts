@@ -9,7 +9,7 @@ import type { Clock } from "../../core/runtime/clock.ts";
 import { createWorkQueue } from "../../core/runtime/work_queue.ts";
 import { errorMessage } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
-import { type ConditionState, gatePatch } from "./desired_gate.ts";
+import { gatePatch, type GateState } from "./desired_gate.ts";
 
 /** What {@linkcode createGateWriter} takes. */
 export interface GateWriterOptions {
@@ -23,7 +23,7 @@ export interface GateWriterOptions {
 /** A pod and what its gate shall say. */
 export interface GateWish {
   readonly pod: Pod;
-  readonly state: ConditionState;
+  readonly state: GateState;
 }
 
 /** Brings the pods' gates to what was last published. */

@@ -2,7 +2,7 @@
 // write without further rights). What it says, when it is due, and whether another live agent writes it too. Pure.
 import type { Patch } from "../../core/kube/contract.ts";
 import type { Condition, Node } from "../../core/kube/types.ts";
-import { FORWARDING_CONDITION } from "../../core/service_lb/labels.ts";
+import { FORWARDING_CONDITION } from "../../core/service/labels.ts";
 import { IP_FAMILIES } from "../../core/shared/ip.ts";
 import type { ApplyReport, ForwardingPlan } from "../dataplane_contract.ts";
 import type { ConditionState } from "./desired_gate.ts";

@@ -1,8 +1,9 @@
 // Node ports that the pods of load balancers ask for, and those that an earlier run of the agent served. Pure.
 import type { Pod, Service } from "../../core/kube/types.ts";
+import { servedServiceKey } from "../../core/service/keys.ts";
+import { readService } from "../../core/service/reading.ts";
 import type { Protocol } from "../../core/shared/ip.ts";
 import { gateOf } from "./desired_gate.ts";
-import { podServiceKey } from "./forwarding_plan.ts";
 
 /** One port of the node. */
 export interface NodePort {
@@ -32,14 +33,10 @@ interface ServicePort extends NodePort {
 }
 
 function servicePorts(pods: readonly Pod[], services: readonly Service[]): readonly ServicePort[] {
-  const wanted = new Set(pods.flatMap((pod) => podServiceKey(pod) ?? []));
+  const wanted = new Set(pods.flatMap((pod) => servedServiceKey(pod) ?? []));
   return services.flatMap((service) => {
-    const key = `${service.metadata?.namespace ?? ""}/${service.metadata?.name ?? ""}`;
+    const { key, ports } = readService(service);
     if (!wanted.has(key)) return [];
-    return (service.spec?.ports ?? []).map((port) => ({
-      service: key,
-      protocol: (port.protocol ?? "TCP") as Protocol,
-      port: port.port,
-    }));
+    return ports.map(({ protocol, port }) => ({ service: key, protocol, port }));
   });
 }

@@ -4,10 +4,10 @@ import type { KubeClient } from "../../core/kube/contract.ts";
 import { ENDPOINT_SLICES } from "../../core/kube/resources.ts";
 import type { EndpointSlice } from "../../core/kube/types.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
+import { SLICE_SERVICE_LABEL } from "../../core/service/keys.ts";
 import { createWorkQueue, type WorkQueue } from "../../core/runtime/work_queue.ts";
 import { errorMessage } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
-import { SLICE_SERVICE_LABEL } from "./trim_objects.ts";
 
 /** What {@linkcode WantedSlices} takes. */
 export interface WantedSlicesOptions {

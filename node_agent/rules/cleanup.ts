@@ -4,7 +4,7 @@ import type { KubeClient } from "../../core/kube/contract.ts";
 import { isConflict, isNotFound } from "../../core/kube/errors.ts";
 import { NODES, PODS } from "../../core/kube/resources.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
-import { SERVICE_NAME_LABEL } from "../../core/service_lb/labels.ts";
+import { SERVICE_NAME_LABEL } from "../../core/service/labels.ts";
 import { errorMessage, isAbort } from "../../core/shared/errors.ts";
 import type { Dataplane } from "../dataplane_contract.ts";
 import { gateOf, gatePatch } from "../loop/desired_gate.ts";

@@ -2,7 +2,7 @@
 import { equal, match, ok } from "node:assert/strict";
 import { isNotFound } from "../../core/kube/errors.ts";
 import { SERVICES } from "../../core/kube/resources.ts";
-import { SERVICE_FINALIZER } from "../../core/service_lb/labels.ts";
+import { SERVICE_FINALIZER } from "../../core/service/labels.ts";
 import type { Fault } from "../support/memory_api/faults.ts";
 import { enterWorld } from "../support/netns.ts";
 import { waitUntil } from "../support/wait.ts";

@@ -2,7 +2,7 @@
 // with real packets. Where page and code of K3s differ, the code's names hold (pods are called "svclb-", the page says "svc-").
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { NODES as NODE_OBJECTS } from "../../core/kube/resources.ts";
-import { POOL_LABEL, POOL_LABEL_PREFIX } from "../../core/service_lb/labels.ts";
+import { POOL_LABEL, POOL_LABEL_PREFIX } from "../../core/service/labels.ts";
 import { enterWorld } from "../support/netns.ts";
 import { waitUntil } from "../support/wait.ts";
 import type { World } from "../support/world.ts";

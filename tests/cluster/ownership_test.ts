@@ -12,7 +12,7 @@ import {
   SERVICE_NAME_LABEL,
   SERVICE_NAMESPACE_LABEL,
   TOLERATIONS_ANNOTATION,
-} from "../../core/service_lb/labels.ts";
+} from "../../core/service/labels.ts";
 import { enterWorld } from "../support/netns.ts";
 import { staysTrue, waitUntil } from "../support/wait.ts";
 import { SERVER_USER } from "../support/world.ts";

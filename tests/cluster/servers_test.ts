@@ -1,7 +1,7 @@
 // Servers that come, go, take over and are switched: what they install, what they remove, and that traffic does not notice.
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { LEASES, SERVICES } from "../../core/kube/resources.ts";
-import { DATAPLANE_LABEL } from "../../core/service_lb/labels.ts";
+import { DATAPLANE_LABEL } from "../../core/service/labels.ts";
 import { enterWorld } from "../support/netns.ts";
 import type { Program } from "../support/programs.ts";
 import { staysTrue, waitUntil } from "../support/wait.ts";

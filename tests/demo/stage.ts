@@ -1,7 +1,7 @@
 // What scenes act on: the world, the demo's namespace in it, and what all of them ask: who answers, whose address is this.
 import type { Service } from "../../core/kube/types.ts";
 import { SERVICES } from "../../core/kube/resources.ts";
-import { SERVED_CONDITION } from "../../core/service_lb/labels.ts";
+import { SERVED_CONDITION } from "../../core/service/labels.ts";
 import type { PeerAnswer } from "../support/netns.ts";
 import type { World } from "../support/world.ts";
 import type { TestNamespace } from "../support/world_objects.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { SERVICES } from "../../core/kube/resources.ts";
 import type { Service } from "../../core/kube/types.ts";
-import { DEFAULT_SERVICELB_NAMESPACE } from "../../core/service_lb/labels.ts";
+import { DEFAULT_SERVICELB_NAMESPACE } from "../../core/service/labels.ts";
 import type { Program } from "../support/programs.ts";
 import { startWorld, type World } from "../support/world.ts";
 import { TestNamespace } from "../support/world_objects.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import type { KubeClient } from "../../core/kube/contract.ts";
-import { type DataplaneName, DEFAULT_SERVICELB_NAMESPACE, PROGRAMMED_CONDITION } from "../../core/service_lb/labels.ts";
+import { type DataplaneName, DEFAULT_SERVICELB_NAMESPACE, PROGRAMMED_CONDITION } from "../../core/service/labels.ts";
 import { execHere, type PeerAnswer, type PeerRequest } from "./netns.ts";
 import { createTopology, type Host, type Topology } from "./net_topology.ts";
 import { type Program, startProgram, tail } from "./programs.ts";

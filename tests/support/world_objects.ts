@@ -3,7 +3,7 @@ import type { KubeClient } from "../../core/kube/contract.ts";
 import { isNotFound } from "../../core/kube/errors.ts";
 import { DAEMON_SETS, EVENTS, NAMESPACES, PODS, SERVICES } from "../../core/kube/resources.ts";
 import type { Condition, DaemonSet, KubeEvent, Pod, Service } from "../../core/kube/types.ts";
-import { SERVED_CONDITION, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service_lb/labels.ts";
+import { SERVED_CONDITION, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/labels.ts";
 import { waitUntil } from "./wait.ts";
 import { SERVE_ANNOTATION, STOP_AFTER_ANNOTATION } from "./world_node.ts";
 

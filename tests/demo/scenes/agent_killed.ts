@@ -1,6 +1,6 @@
 // Scene: an agent is killed. Its rules stay in the kernel, so connections old and new go on; a new agent finds them.
 import { NODES } from "../../../core/kube/resources.ts";
-import { FORWARDING_CONDITION } from "../../../core/service_lb/labels.ts";
+import { FORWARDING_CONDITION } from "../../../core/service/labels.ts";
 import { waitUntil } from "../../support/wait.ts";
 import { scene } from "../scene.ts";
 import { expect } from "../story.ts";

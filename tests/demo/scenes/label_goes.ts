@@ -1,5 +1,5 @@
 // Scene: a node loses the label of a Service's pool, and gets it back.
-import { POOL_LABEL } from "../../../core/service_lb/labels.ts";
+import { POOL_LABEL } from "../../../core/service/labels.ts";
 import { waitUntil } from "../../support/wait.ts";
 import { scene } from "../scene.ts";
 import { expect } from "../story.ts";

@@ -1,7 +1,7 @@
 // Scene: the machines, and what each agent says of itself on its Node.
 import { NODES } from "../../../core/kube/resources.ts";
 import type { Node } from "../../../core/kube/types.ts";
-import { FORWARDING_CONDITION } from "../../../core/service_lb/labels.ts";
+import { FORWARDING_CONDITION } from "../../../core/service/labels.ts";
 import { waitUntil } from "../../support/wait.ts";
 import { scene } from "../scene.ts";
 

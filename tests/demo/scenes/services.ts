@@ -1,6 +1,6 @@
 // Scene: Services of type LoadBalancer and who serves them on which address. Later scenes use these Services.
 import type { Service } from "../../../core/kube/types.ts";
-import { POOL_LABEL } from "../../../core/service_lb/labels.ts";
+import { POOL_LABEL } from "../../../core/service/labels.ts";
 import { waitUntil } from "../../support/wait.ts";
 import type { ServiceWish } from "../../support/world_objects.ts";
 import { scene } from "../scene.ts";

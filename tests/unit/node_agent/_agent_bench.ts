@@ -1,7 +1,7 @@
 // An agent on a fake cluster, kernel, host and clock, ready to be watched.
 import { K3slbError } from "../../../core/shared/errors.ts";
 import { createLogger } from "../../../core/shared/log.ts";
-import { FORWARDING_CONDITION, PROGRAMMED_CONDITION } from "../../../core/service_lb/labels.ts";
+import { FORWARDING_CONDITION, PROGRAMMED_CONDITION } from "../../../core/service/labels.ts";
 import type { Condition } from "../../../core/kube/types.ts";
 import { runAgent } from "../../../node_agent/loop/agent.ts";
 import type { AgentOptions } from "../../../node_agent/agent_options.ts";

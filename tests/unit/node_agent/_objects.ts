@@ -1,6 +1,6 @@
 // Kubernetes objects for tests of the agent, with as little in them as the tests are about.
 import type { EndpointSlice, Node, Pod, Service } from "../../../core/kube/types.ts";
-import { PROGRAMMED_CONDITION, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../../core/service_lb/labels.ts";
+import { PROGRAMMED_CONDITION, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../../core/service/labels.ts";
 
 type ServiceSpec = NonNullable<Service["spec"]>;
 type ServicePort = NonNullable<ServiceSpec["ports"]>[number];

@@ -1,7 +1,7 @@
 // The agent's loop in trouble: tools that fail, an API that is away, foreign processes, flushed rules, restarts, rivals.
 import assert from "node:assert/strict";
 import { createServer } from "node:net";
-import { FORWARDING_CONDITION } from "../../../core/service_lb/labels.ts";
+import { FORWARDING_CONDITION } from "../../../core/service/labels.ts";
 import { waitUntil } from "../../support/wait.ts";
 import { AgentBench, failed, heartbeat, type LoopCase, putWeb } from "./_agent_bench.ts";
 import { NODE, pod, port, service } from "./_objects.ts";

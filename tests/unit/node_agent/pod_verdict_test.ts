@@ -4,7 +4,7 @@ import {
   MATCH_ADDRESSES_ANNOTATION,
   MATCH_INTERFACES_ANNOTATION,
   SOURCE_RANGES_ANNOTATION,
-} from "../../../core/service_lb/labels.ts";
+} from "../../../core/service/labels.ts";
 import { forwardingDecision, type ForwardingFacts } from "../../../node_agent/loop/forwarding_plan.ts";
 import { parseReservedPorts } from "../../../node_agent/loop/reserved_ports.ts";
 import { CLOSED, EMPTY, frozen, web } from "./_facts.ts";
@@ -55,7 +55,7 @@ const VERDICT_CASES: readonly VerdictCase[] = [
     name: `a loopback address to match: ${asked}`,
     given: web({ annotations: { [MATCH_ADDRESSES_ANNOTATION]: asked } }),
     reasons: ["InvalidMatchAddress"],
-    message: /is loopback, which is never served$/,
+    message: /is loopback, which is never served/,
     ports: [],
   })),
   {
@@ -102,7 +102,7 @@ const VERDICT_CASES: readonly VerdictCase[] = [
     ports: [10255],
   },
   {
-    name: "a port of an older Service; the other ports are served",
+    name: "a port of an older Service takes the node from the younger one",
     given: {
       pods: [pod("a"), pod("b")],
       services: [
@@ -113,7 +113,7 @@ const VERDICT_CASES: readonly VerdictCase[] = [
     pod: "svclb-b-x",
     reasons: ["PortTaken"],
     message: /TCP port 80 is taken by the older Service default\/a/,
-    ports: [81],
+    ports: [],
   },
   {
     name: "of the same age, the first name wins",

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { DAEMON_SETS, NAMESPACES, SERVICES } from "../../../../core/kube/resources.ts";
 import type { DaemonSet } from "../../../../core/kube/types.ts";
-import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../../../core/service_lb/labels.ts";
+import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../../../core/service/labels.ts";
 import { waitUntil } from "../../../support/wait.ts";
 import { type Cluster, loadBalancer, withCluster } from "./controller_cluster.ts";
 

@@ -2,8 +2,7 @@
 import assert from "node:assert/strict";
 import type { DaemonSet, Service } from "../../../../core/kube/types.ts";
 import { desiredDaemonSet, differsFromDesired } from "../../../../core/service_lb/desired_daemonset.ts";
-import { serviceSettings } from "../../../../core/service_lb/service_settings.ts";
-import type { DataplaneName } from "../../../../core/service_lb/labels.ts";
+import type { DataplaneName } from "../../../../core/service/labels.ts";
 import { service, SERVICE_OPTIONS } from "./fixtures.ts";
 
 function built(given: Service, dataplane: DataplaneName = "agent", registry = ""): DaemonSet {
@@ -11,8 +10,7 @@ function built(given: Service, dataplane: DataplaneName = "agent", registry = ""
     ...SERVICE_OPTIONS,
     dataplane,
     systemDefaultRegistry: registry,
-    settings: serviceSettings(given),
-    constraint: { allowList: false, pool: undefined, honorExcludeLabel: false },
+    selection: { allowList: false, honorExcludeLabel: false },
     without: [],
   });
   assert.ok("daemonSet" in result, JSON.stringify(result));
@@ -68,8 +66,7 @@ Deno.test("desiredDaemonSet() serves Local without node ports in data plane agen
   const result = desiredDaemonSet(given, {
     ...SERVICE_OPTIONS,
     dataplane: "pods",
-    settings: serviceSettings(given),
-    constraint: { allowList: false, pool: undefined, honorExcludeLabel: false },
+    selection: { allowList: false, honorExcludeLabel: false },
     without: [],
   });
   assert.equal("error" in result ? result.error.reason : "", "NoNodePort");

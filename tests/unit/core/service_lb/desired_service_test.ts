@@ -8,9 +8,9 @@ import {
   desiredService,
   type DesiredServiceOptions,
 } from "../../../../core/service_lb/desired_service.ts";
-import { isAllowListMode } from "../../../../core/service_lb/node_selection.ts";
-import { objectKey } from "../../../../core/service_lb/names.ts";
-import { portConflicts } from "../../../../core/service_lb/port_owners.ts";
+import { isAllowListMode } from "../../../../core/service/node_selection.ts";
+import { objectKey } from "../../../../core/service/keys.ts";
+import { portConflicts } from "../../../../core/service/port_owners.ts";
 import { node, pod, service, SERVICE_OPTIONS, slice } from "./fixtures.ts";
 
 interface World {
@@ -286,7 +286,7 @@ const WORD_CASES: readonly {
       pods: [pod(WEB, "a")],
     },
     reason: "InvalidSourceRange",
-    words: /"10\.0\.0\.0\/33" in spec\.loadBalancerSourceRanges/,
+    words: /spec\.loadBalancerSourceRanges can't be used: "10\.0\.0\.0\/33"/,
   },
   {
     name: "tolerations are no list",

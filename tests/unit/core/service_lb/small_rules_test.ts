@@ -4,9 +4,10 @@ import type { Node } from "../../../../core/kube/types.ts";
 import { nodeChangeScope, portSharers } from "../../../../core/service_lb/affected_services.ts";
 import { AgentSilence } from "../../../../core/service_lb/agent_silence.ts";
 import { daemonSetName } from "../../../../core/service_lb/names.ts";
-import { serviceSettings } from "../../../../core/service_lb/service_settings.ts";
+import { sameContent } from "../../../../core/kube/trim.ts";
+import { readService } from "../../../../core/service/reading.ts";
 import { desiredPrerequisites } from "../../../../core/service_lb/prerequisites.ts";
-import { sameContent, trimNode, trimPod, trimService } from "../../../../core/service_lb/trim_objects.ts";
+import { trimNode, trimPod, trimService } from "../../../../core/service_lb/trim_objects.ts";
 import { patienceEndMs, statusWriteDelayMs } from "../../../../core/service_lb/status_timing.ts";
 import { node, pod, service } from "./fixtures.ts";
 
@@ -49,29 +50,29 @@ const INVALID: readonly {
   {
     name: "a source range without prefix",
     annotations: { "service.beta.kubernetes.io/load-balancer-source-ranges": "10.0.0.1" },
-    words: /"10\.0\.0\.1" in annotation/,
+    words: /"10\.0\.0\.1" is not a CIDR range/,
   },
 ];
 
 for (const { name, annotations, words } of INVALID) {
-  Deno.test(`serviceSettings() refuses ${name}`, () => {
-    const { errors } = serviceSettings(service({ annotations }));
-    assert.equal(errors.length, 1);
-    assert.match(errors[0]?.message ?? "", words);
+  Deno.test(`readService() refuses ${name}`, () => {
+    const { faults } = readService(service({ annotations }));
+    assert.equal(faults.length, 1);
+    assert.match(faults[0]?.message ?? "", words);
   });
 }
 
-Deno.test("serviceSettings() reads JSON as well as YAML, and resources with numbers", () => {
-  const settings = serviceSettings(service({
+Deno.test("readService() reads JSON as well as YAML, and resources with numbers", () => {
+  const settings = readService(service({
     annotations: { [TOLERATIONS]: '[{"operator":"Exists"}]', [RESOURCES]: "{requests: {cpu: 1, memory: 8Mi}}" },
   }));
-  assert.deepEqual(settings.errors, []);
+  assert.deepEqual(settings.faults, []);
   assert.deepEqual(settings.tolerations, [{ operator: "Exists" }]);
   assert.deepEqual(settings.resources, { requests: { cpu: "1", memory: "8Mi" } });
 });
 
-Deno.test("serviceSettings() lets the spec's ranges win over the annotation", () => {
-  const { sourceRanges } = serviceSettings(service({
+Deno.test("readService() lets the spec's ranges win over the annotation", () => {
+  const { sourceRanges } = readService(service({
     annotations: { "service.beta.kubernetes.io/load-balancer-source-ranges": "10.0.0.0/8" },
     spec: { loadBalancerSourceRanges: ["192.0.2.0/24"] },
   }));
@@ -244,7 +245,7 @@ Deno.test("trimming keeps what decides and drops the rest", () => {
   const trimmed = trimService({ ...full, spec: { ...full.spec, selector: { app: "web" } } });
   assert.deepEqual(trimmed.metadata?.annotations, { "k3slb.io/enabled": "true" });
   assert.equal(trimmed.spec?.selector, undefined);
-  assert.deepEqual(serviceSettings(trimmed), serviceSettings(full));
+  assert.deepEqual(readService(trimmed), readService(full));
   assert.equal(daemonSetName(trimmed), daemonSetName(full));
   const pending = trimPod(pod(full, "a", { scheduled: false, unschedulable: "no" }));
   assert.ok(pending.spec?.affinity);

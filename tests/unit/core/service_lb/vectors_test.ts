@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { DaemonSet, EndpointSlice, Node, Pod, Service } from "../../../../core/kube/types.ts";
 import { desiredService } from "../../../../core/service_lb/desired_service.ts";
-import { isAllowListMode } from "../../../../core/service_lb/node_selection.ts";
+import { isAllowListMode } from "../../../../core/service/node_selection.ts";
 import { parseYaml } from "../../../../core/shared/yaml.ts";
 import { SERVICE_OPTIONS } from "./fixtures.ts";
 

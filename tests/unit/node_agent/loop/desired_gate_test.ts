@@ -1,7 +1,7 @@
 // What a pod's gate says for each verdict and outcome, and when it is written.
 import assert from "node:assert/strict";
 import { K3slbError } from "../../../../core/shared/errors.ts";
-import { PROGRAMMED_CONDITION } from "../../../../core/service_lb/labels.ts";
+import { PROGRAMMED_CONDITION } from "../../../../core/service/labels.ts";
 import type { ApplyReport, ForwardedPort } from "../../../../node_agent/dataplane_contract.ts";
 import { type ApplyOutcome, desiredGate, gatePatch } from "../../../../node_agent/loop/desired_gate.ts";
 import type { PodVerdict } from "../../../../node_agent/loop/forwarding_plan.ts";

@@ -1,6 +1,6 @@
 // What the heartbeat says, and whose it is.
 import assert from "node:assert/strict";
-import { FORWARDING_CONDITION } from "../../../../core/service_lb/labels.ts";
+import { FORWARDING_CONDITION } from "../../../../core/service/labels.ts";
 import type { Node } from "../../../../core/kube/types.ts";
 import { heartbeatPatch, heartbeatState, rivalInstance } from "../../../../node_agent/loop/heartbeat.ts";
 

@@ -2,15 +2,10 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Node } from "../../../../core/kube/types.ts";
-import { DEFAULT_TOLERATIONS } from "../../../../core/service_lb/desired_daemonset.ts";
-import {
-  chooseNode,
-  isAllowListMode,
-  nodeConstraint,
-  type NodeRequirement,
-  schedulingTerms,
-} from "../../../../core/service_lb/node_selection.ts";
-import { node, service } from "./fixtures.ts";
+import { chooseNode, isAllowListMode } from "../../../../core/service/node_selection.ts";
+import { readService } from "../../../../core/service/reading.ts";
+import { type NodeRequirement, schedulingTerms } from "../../../../core/service_lb/scheduling_terms.ts";
+import { node, service } from "../service_lb/fixtures.ts";
 
 const ENABLE = "svccontroller.k3s.cattle.io/enablelb";
 const POOL = "svccontroller.k3s.cattle.io/lbpool";
@@ -88,12 +83,13 @@ const CASES: readonly ChoiceCase[] = [
 
 for (const { name, given, want } of CASES) {
   Deno.test(`chooseNode() ${name}`, () => {
-    const constraint = nodeConstraint(service(given.pool ? { labels: { [POOL]: given.pool } } : {}), {
+    const wish = readService(service(given.pool ? { labels: { [POOL]: given.pool } } : {}));
+    const facts = {
       allowList: isAllowListMode(given.nodes),
       honorExcludeLabel: given.honorExcludeLabel ?? false,
-    });
+    };
     const got = given.nodes.map((each) => {
-      const choice = chooseNode(each, constraint, DEFAULT_TOLERATIONS);
+      const choice = chooseNode(each, wish, facts);
       return [each.metadata?.name, choice.selected ? "yes" : choice.reason];
     });
     assert.deepEqual(Object.fromEntries(got), want);
@@ -101,8 +97,8 @@ for (const { name, given, want } of CASES) {
 }
 
 Deno.test("chooseNode() names the missing label", () => {
-  const constraint = { allowList: false, pool: "dmz", honorExcludeLabel: false };
-  const choice = chooseNode(node("a"), constraint, []);
+  const facts = { allowList: false, honorExcludeLabel: false };
+  const choice = chooseNode(node("a"), { pool: "dmz", tolerations: [] }, facts);
   assert.equal(choice.selected ? "" : choice.message, `label "${POOL}=dmz" (or "${IN_DMZ}=true") is missing`);
 });
 
@@ -116,10 +112,11 @@ Deno.test("schedulingTerms() says to the scheduler what chooseNode() says", () =
     [IN_DMZ]: label("true", "false"),
     [EXCLUDE]: label("", "true"),
   });
-  const constraint = fc.record({ allowList: fc.boolean(), pool: label("dmz"), honorExcludeLabel: fc.boolean() });
-  fc.assert(fc.property(labels, constraint, fc.boolean(), (labels, constraint, without) => {
+  const selection = fc.record({ allowList: fc.boolean(), honorExcludeLabel: fc.boolean() });
+  fc.assert(fc.property(labels, label("dmz"), selection, fc.boolean(), (labels, pool, facts, without) => {
+    const wish = { tolerations: [], ...(pool === undefined ? {} : { pool }) };
     const given = JSON.parse(JSON.stringify(labels)) as Record<string, string>;
-    const terms = schedulingTerms(constraint, without ? ["other", "a"] : ["other"]);
+    const terms = schedulingTerms({ ...wish, ...facts }, without ? ["other", "a"] : ["other"]);
     const meets = (
       { key, operator, values = [] }: NodeRequirement,
       facts: Readonly<Record<string, string>>,
@@ -133,7 +130,7 @@ Deno.test("schedulingTerms() says to the scheduler what chooseNode() says", () =
         matchFields.every((each) => meets(each, { "metadata.name": "a" }))
       );
     const { "kubernetes.io/os": os = "", ...rest } = given;
-    const choice = chooseNode(node("a", { labels: { ...rest, "kubernetes.io/os": os } }), constraint, []);
+    const choice = chooseNode(node("a", { labels: { ...rest, "kubernetes.io/os": os } }), wish, facts);
     assert.equal(scheduled, choice.selected && !without);
     for (const { matchFields = [] } of terms.terms ?? []) {
       for (const { values = [] } of matchFields) {

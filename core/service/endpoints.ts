@@ -1,9 +1,17 @@
-// EndpointSlices -> the endpoints that take new connections of one Service port. Pure.
-// Rules of the EndpointSlice API (KEP-752, KEP-1672): an absent `ready` or `serving` means yes, an absent `terminating` no;
-// ready endpoints first, serving and terminating ones only when there are no ready ones.
-import type { EndpointSlice } from "../../core/kube/types.ts";
-import type { IpFamily, Protocol } from "../../core/shared/ip.ts";
-import type { ForwardEndpoint } from "../dataplane_contract.ts";
+// EndpointSlices -> the endpoints that take new connections of one Service port, and the nodes that have such. Pure.
+// Rules of the EndpointSlice API (KEP-752, KEP-1672): an absent `serving` means yes, an absent `terminating` no, an absent `ready` yes unless
+// the endpoint is terminating; ready endpoints first, serving and terminating ones only when there are no ready ones.
+import type { EndpointSlice } from "../kube/types.ts";
+import type { IpFamily, Protocol } from "../shared/ip.ts";
+import { compareText } from "./keys.ts";
+
+/** One pod or host that answers for a Service port. */
+export interface ServiceEndpoint {
+  readonly ip: string;
+  readonly port: number;
+  /** Whether it runs on the node that asks. */
+  readonly local: boolean;
+}
 
 /** What endpoints are chosen for. */
 export interface EndpointChoice {
@@ -15,8 +23,11 @@ export interface EndpointChoice {
   readonly localFirst: boolean;
 }
 
-interface Candidate extends ForwardEndpoint {
-  readonly rank: "ready" | "terminating" | "closed";
+/** Whether an endpoint takes new connections: at once, only while no ready one does, or not at all. */
+export type EndpointRank = "ready" | "terminating" | "closed";
+
+interface Candidate extends ServiceEndpoint {
+  readonly rank: EndpointRank;
 }
 
 /**
@@ -24,7 +35,7 @@ interface Candidate extends ForwardEndpoint {
  * chosen for apart: a ready endpoint of one does not hide those of the other. With `localFirst` the result has endpoints of
  * other nodes only where this node has none; they say that the Service is answered elsewhere, and get no traffic.
  */
-export function serviceEndpoints(slices: readonly EndpointSlice[], choice: EndpointChoice): readonly ForwardEndpoint[] {
+export function serviceEndpoints(slices: readonly EndpointSlice[], choice: EndpointChoice): readonly ServiceEndpoint[] {
   const chosen = choice.families.flatMap((family) => {
     const candidates = listCandidates(slices, { ...choice, families: [family] });
     const local = candidates.filter((one) => one.local);
@@ -39,7 +50,7 @@ function byRank(candidates: readonly Candidate[]): readonly (readonly Candidate[
 }
 
 /** Every endpoint that listens or may come to listen, whatever its state: for telling own processes from foreign ones. */
-export function allEndpoints(slices: readonly EndpointSlice[], choice: EndpointChoice): readonly ForwardEndpoint[] {
+export function allEndpoints(slices: readonly EndpointSlice[], choice: EndpointChoice): readonly ServiceEndpoint[] {
   return sortedUnique(listCandidates(slices, choice)).map(({ ip, port, local }) => ({ ip, port, local }));
 }
 
@@ -60,15 +71,31 @@ function listEndpoints(
     const ip = endpoint.addresses[0];
     if (ip === undefined) return [];
     const local = endpoint.nodeName === options.nodeName;
-    return [{ ip, port: options.port, local, rank: rankOf(endpoint.conditions) }];
+    return [{ ip, port: options.port, local, rank: endpointRank(endpoint.conditions) }];
   });
 }
 
 type Conditions = NonNullable<EndpointSlice["endpoints"]>[number]["conditions"];
 
-function rankOf(conditions: Conditions): Candidate["rank"] {
-  if (conditions?.ready ?? true) return "ready";
-  return (conditions?.serving ?? true) && (conditions?.terminating ?? false) ? "terminating" : "closed";
+/** The rank that follows from an endpoint's conditions. */
+export function endpointRank(conditions: Conditions): EndpointRank {
+  const isTerminating = conditions?.terminating ?? false;
+  if (conditions?.ready ?? !isTerminating) return "ready";
+  return isTerminating && (conditions?.serving ?? true) ? "terminating" : "closed";
+}
+
+/**
+ * Nodes with a ready endpoint; if there is none in the whole cluster, nodes whose endpoints serve while they terminate.
+ * Endpoints without a Pod count by the node name they carry.
+ */
+export function nodesWithEndpoints(slices: Iterable<EndpointSlice>): ReadonlySet<string> {
+  const nodes = { ready: new Set<string>(), terminating: new Set<string>(), closed: new Set<string>() };
+  for (const slice of slices) {
+    for (const endpoint of slice.endpoints ?? []) {
+      if (endpoint.nodeName) nodes[endpointRank(endpoint.conditions)].add(endpoint.nodeName);
+    }
+  }
+  return nodes.ready.size > 0 ? nodes.ready : nodes.terminating;
 }
 
 function firstNotEmpty<T>(lists: readonly (readonly T[])[]): readonly T[] {
@@ -78,14 +105,10 @@ function firstNotEmpty<T>(lists: readonly (readonly T[])[]): readonly T[] {
 /** An endpoint may stand in two slices while its controller moves it from one to the other. */
 function sortedUnique(endpoints: readonly Candidate[]): readonly Candidate[] {
   const sorted = [...endpoints].sort((a, b) =>
-    compare(a.ip, b.ip) || a.port - b.port || Number(b.local) - Number(a.local)
+    compareText(a.ip, b.ip) || a.port - b.port || Number(b.local) - Number(a.local)
   );
   return sorted.filter((one, index) => {
     const before = sorted[index - 1];
     return before?.ip !== one.ip || before.port !== one.port;
   });
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
 }

@@ -31,6 +31,10 @@ export const MATCH_ADDRESSES_ANNOTATION = "k3slb.io/match-addresses";
 export const MATCH_INTERFACES_ANNOTATION = "k3slb.io/match-interfaces";
 /** On Services: `VIP` or `Proxy` for `status.loadBalancer.ingress[].ipMode`. */
 export const IP_MODE_ANNOTATION = "k3slb.io/ip-mode";
+/** On Services: the last good texts of wishes that can't be read at present, as a JSON mapping; written by the server. */
+export const LAST_GOOD_ANNOTATION = "k3slb.io/last-good";
+/** On pods: the node's addresses (comma separated) that the agent serves the Service at, if not at all of them. */
+export const SERVED_ADDRESSES_ANNOTATION = "k3slb.io/served-addresses";
 /** On Nodes: addresses (comma separated) that the status lists for this node instead of its own. */
 export const PUBLISHED_ADDRESSES_ANNOTATION = "k3slb.io/published-addresses";
 /** On pods: `agent` or `pods`, the data plane that the pod was made for. */

@@ -2,6 +2,7 @@
 // Facts: `spec.loadBalancerClass` is set once and a controller must leave other classes alone (Kubernetes API).
 import type { Service } from "../kube/types.ts";
 import { ENABLED_ANNOTATION } from "./labels.ts";
+import { readService } from "./reading.ts";
 
 /** Whose Services are served. */
 export interface ClaimOptions {
@@ -21,17 +22,14 @@ export type ServiceClaim =
 
 /** Decides whether `service` is ours. */
 export function serviceClaim(service: Service, options: ClaimOptions): ServiceClaim {
-  const { spec, metadata } = service;
-  if (metadata?.deletionTimestamp) return refuse("Deleted", "The Service is being deleted");
-  if (spec?.type !== "LoadBalancer") return refuse("NotLoadBalancer", `The Service's type is not LoadBalancer`);
-  const lbClass = spec.loadBalancerClass;
+  const { isBeingDeleted, isLoadBalancer, lbClass, enabled } = readService(service);
+  if (isBeingDeleted) return refuse("Deleted", "The Service is being deleted");
+  if (!isLoadBalancer) return refuse("NotLoadBalancer", `The Service's type is not LoadBalancer`);
   if (lbClass && lbClass !== options.lbClass) return refuse("OtherClass", `The Service is of class "${lbClass}"`);
   if (!lbClass && !options.lbDefault) {
     return refuse("NoClass", `The Service has no class; "${options.lbClass}" is served`);
   }
-  if (metadata?.annotations?.[ENABLED_ANNOTATION] === "false") {
-    return refuse("OptedOut", `Annotation "${ENABLED_ANNOTATION}=false" keeps it from being served`);
-  }
+  if (!enabled) return refuse("OptedOut", `Annotation "${ENABLED_ANNOTATION}=false" keeps it from being served`);
   return { ours: true };
 }
 

@@ -1,8 +1,8 @@
 // The oldest Service owns a port, on each node.
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { portConflicts } from "../../../../core/service_lb/port_owners.ts";
-import { service } from "./fixtures.ts";
+import { portConflicts } from "../../../../core/service/port_owners.ts";
+import { service } from "../service_lb/fixtures.ts";
 
 const port = (number: number, protocol = "TCP"): { port: number; protocol: string } => ({ port: number, protocol });
 

@@ -1,0 +1,50 @@
+// How objects lead to the Service that they belong to, and the order of Services by age. Pure.
+import type { DaemonSet, EndpointSlice, KubeObject, Pod, Service } from "../kube/types.ts";
+import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "./labels.ts";
+
+/** `namespace/name` of a Service. */
+export type ServiceKey = string;
+
+/** Label on EndpointSlices that names their Service. */
+export const SLICE_SERVICE_LABEL = "kubernetes.io/service-name";
+
+/** The key of the Service called `name` in `namespace`. */
+export function serviceKey(namespace: string, name: string): ServiceKey {
+  return `${namespace}/${name}`;
+}
+
+/** The key of an object of any namespaced kind. */
+export function objectKey(object: KubeObject): string {
+  return serviceKey(object.metadata?.namespace ?? "", object.metadata?.name ?? "");
+}
+
+/** Namespace and name in a key. */
+export function splitKey(key: string): { readonly namespace: string; readonly name: string } {
+  const slash = key.indexOf("/");
+  return { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
+}
+
+/** The Service that a DaemonSet or one of its pods serves, by label. */
+export function servedServiceKey(object: DaemonSet | Pod): ServiceKey | undefined {
+  const labels = object.metadata?.labels;
+  const name = labels?.[SERVICE_NAME_LABEL];
+  const namespace = labels?.[SERVICE_NAMESPACE_LABEL];
+  return name && namespace ? serviceKey(namespace, name) : undefined;
+}
+
+/** The Service whose endpoints a slice lists. */
+export function sliceServiceKey(slice: EndpointSlice): ServiceKey | undefined {
+  const name = slice.metadata?.labels?.[SLICE_SERVICE_LABEL];
+  return name ? serviceKey(slice.metadata?.namespace ?? "", name) : undefined;
+}
+
+/** Oldest first; of two of the same second the one whose namespace and name sort first, so that the order is the same everywhere. */
+export function byAge(a: Service, b: Service): number {
+  return compareText(String(a.metadata?.creationTimestamp ?? ""), String(b.metadata?.creationTimestamp ?? "")) ||
+    compareText(objectKey(a), objectKey(b));
+}
+
+/** Order by code units, the same on every machine. */
+export function compareText(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}

@@ -1,0 +1,86 @@
+// Who owns a port of a node when several Services want it: the oldest Service. Pure.
+// A Service that loses one of its ports on a node loses the node, and then holds none of its ports there: a pod is scheduled
+// with all of its host ports or not at all. A Service that can't be read keeps its claim: a typing error must not hand a port on.
+import type { Service } from "../kube/types.ts";
+import type { Protocol } from "../shared/ip.ts";
+import { byAge, type ServiceKey } from "./keys.ts";
+import { readService } from "./reading.ts";
+
+/** A port that an older Service has. */
+export interface PortConflict {
+  /** `80/TCP`. */
+  readonly port: string;
+  readonly owner: ServiceKey;
+}
+
+/** For each Service that loses somewhere: by node name what it lost there. */
+export type PortConflicts = ReadonlyMap<ServiceKey, ReadonlyMap<string, PortConflict>>;
+
+/** How ports are compared: `80/TCP`. */
+export function portId(port: { readonly protocol: Protocol; readonly port: number }): string {
+  return `${port.port}/${port.protocol}`;
+}
+
+/** How a port is called in messages of a node, such as `TCP port 80`. */
+export function portLabel(port: { readonly protocol: Protocol; readonly port: number }): string {
+  return `${port.protocol} port ${port.port}`;
+}
+
+/** Names of a Service's ports, as they are compared. */
+export function portIds(service: Service): readonly string[] {
+  return readService(service).ports.map(portId);
+}
+
+/** The ports of one node, given out one Service after the other. */
+export class NodePorts {
+  /** Owner by port. */
+  readonly #owners = new Map<string, ServiceKey>();
+
+  /** Gives all ports of `service` to it, or none and says which one has gone to whom. Older Services must come first. */
+  claim(service: Service): PortConflict | undefined {
+    const { key } = readService(service);
+    const ports = portIds(service);
+    const lost = ports.find((port) => this.#owners.has(port));
+    if (lost !== undefined) return { port: lost, owner: this.#owners.get(lost) ?? "" };
+    for (const port of ports) this.#owners.set(port, key);
+    return undefined;
+  }
+}
+
+/**
+ * Every conflict among `services`.
+ *
+ * @param candidatesOf Names of the nodes that may serve a Service; asked only for Services that share a port with another.
+ */
+export function portConflicts(
+  services: Iterable<Service>,
+  candidatesOf: (service: Service) => Iterable<string>,
+): PortConflicts {
+  const nodes = new Map<string, NodePorts>();
+  const conflicts = new Map<ServiceKey, Map<string, PortConflict>>();
+  for (const service of contestedServices(services).toSorted(byAge)) {
+    for (const name of candidatesOf(service)) {
+      const ports = nodes.get(name) ?? new NodePorts();
+      nodes.set(name, ports);
+      const conflict = ports.claim(service);
+      if (conflict === undefined) continue;
+      const { key } = readService(service);
+      const byNode = conflicts.get(key) ?? new Map<string, PortConflict>();
+      byNode.set(name, conflict);
+      conflicts.set(key, byNode);
+    }
+  }
+  return conflicts;
+}
+
+function contestedServices(services: Iterable<Service>): readonly Service[] {
+  const byPort = new Map<string, Service[]>();
+  for (const service of services) {
+    for (const name of portIds(service)) {
+      const sharers = byPort.get(name);
+      if (sharers === undefined) byPort.set(name, [service]);
+      else if (sharers.at(-1) !== service) sharers.push(service);
+    }
+  }
+  return [...new Set([...byPort.values()].filter((sharers) => sharers.length > 1).flat())];
+}

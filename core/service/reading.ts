@@ -1,0 +1,232 @@
+// The one reading of a Service: what its fields and annotations say, checked, for the server and the agent alike. Pure.
+// A wish that can't be read keeps the value that it had before; what that was stands in an annotation (last_good.ts).
+import type { Service, Toleration } from "../kube/types.ts";
+import { IP_FAMILIES, type IpFamily, type Protocol } from "../shared/ip.ts";
+import { ipFamilyOf, type IpRange, renderIpRange } from "../shared/ip_ranges.ts";
+import { objectKey, type ServiceKey } from "./keys.ts";
+import { LAST_GOOD_ANNOTATION, POOL_LABEL } from "./labels.ts";
+import type { PodResources } from "./pod_wishes.ts";
+import { type IpMode, parseWish, type Wish, WISHES, type WishValues } from "./wishes.ts";
+
+/** Something in the Service that can't be taken as it is. */
+export interface SettingsProblem {
+  /** Stable CamelCase name. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** One port of a Service. */
+export interface ServicePort {
+  /** Empty if it has none. */
+  readonly name: string;
+  readonly protocol: Protocol;
+  readonly port: number;
+  readonly nodePort?: number;
+}
+
+/** What a Service says. */
+export interface ServiceReading {
+  readonly key: ServiceKey;
+  readonly namespace: string;
+  readonly name: string;
+  readonly isLoadBalancer: boolean;
+  readonly isBeingDeleted: boolean;
+  readonly lbClass?: string;
+  /** Not opted out of. */
+  readonly enabled: boolean;
+  readonly ports: readonly ServicePort[];
+  /** In the Service's order; where the API server does not know the field, those of its cluster addresses. */
+  readonly families: readonly IpFamily[];
+  readonly clusterIps: readonly string[];
+  readonly trafficPolicy: "Cluster" | "Local";
+  /** Session affinity ClientIP: seconds for which a client keeps its endpoint. */
+  readonly affinitySeconds?: number;
+  /** The pool of nodes that is asked for. */
+  readonly pool?: string;
+  /** Ranges of the Service's families in canonical form, sorted; absent means everyone, empty no one. */
+  readonly sourceRanges?: readonly string[];
+  /** Addresses that traffic must be sent to; absent means all. */
+  readonly matchAddresses?: readonly IpRange[];
+  /** Interfaces whose addresses traffic must be sent to; absent means all. */
+  readonly matchInterfaces?: readonly string[];
+  /** `spec.loadBalancerIP`: a node that has this address serves at it alone. */
+  readonly addressWish?: IpRange;
+  /** Beside those that every such pod has. */
+  readonly tolerations: readonly Toleration[];
+  readonly priorityClassName?: string;
+  readonly resources?: PodResources;
+  readonly ipMode?: IpMode;
+  /** Wishes that can't be read. The value from before is in force; where there is none, see {@linkcode unknown}. */
+  readonly faults: readonly SettingsProblem[];
+  /** Why it can't be known what pods are wanted, or who may come in: what there is, is left as it is. */
+  readonly unknown?: SettingsProblem;
+  /** Why it can't be known who may come in, and where: such a Service is closed, never opened. */
+  readonly unknownAccess?: SettingsProblem;
+  /** Parts that have no effect. */
+  readonly warnings: readonly SettingsProblem[];
+  /** The texts that are in force, by the name of the wish; a wish without a known value is absent. */
+  readonly inForce: ReadonlyMap<string, string>;
+  /** Names of the wishes that can't be read. */
+  readonly unreadable: readonly string[];
+}
+
+/** What `service` says. Never throws; read once for each object, which must not be changed after. */
+export function readService(service: Service): ServiceReading {
+  const known = READINGS.get(service);
+  if (known !== undefined) return known;
+  const reading = read(service);
+  READINGS.set(service, reading);
+  return reading;
+}
+
+const READINGS = new WeakMap<Service, ServiceReading>();
+
+function read(service: Service): ServiceReading {
+  const { spec, metadata } = service;
+  const wishes = readWishes(service);
+  const { sourceRanges: ranges, tolerations = [], enabled = true, ...values } = wishes.values;
+  const clusterIps = (spec?.clusterIPs ?? (spec?.clusterIP ? [spec.clusterIP] : []))
+    .filter((address) => address !== "" && address !== "None");
+  const families = familiesOf(spec?.ipFamilies ?? [], clusterIps);
+  // API servers before dual stack leave the families out: then every range is kept.
+  const admitted = ranges === undefined ? undefined : admittedRanges(ranges, familiesOf(spec?.ipFamilies ?? [], []));
+  const pool = metadata?.labels?.[POOL_LABEL];
+  return {
+    key: objectKey(service),
+    namespace: metadata?.namespace ?? "",
+    name: metadata?.name ?? "",
+    isLoadBalancer: spec?.type === "LoadBalancer",
+    isBeingDeleted: metadata?.deletionTimestamp !== undefined,
+    ...(spec?.loadBalancerClass ? { lbClass: spec.loadBalancerClass } : {}),
+    enabled,
+    ports: (spec?.ports ?? []).map((port) => ({
+      name: port.name ?? "",
+      protocol: (port.protocol ?? "TCP") as Protocol,
+      port: port.port,
+      ...(port.nodePort ? { nodePort: port.nodePort } : {}),
+    })),
+    families,
+    clusterIps,
+    trafficPolicy: spec?.externalTrafficPolicy === "Local" ? "Local" : "Cluster",
+    ...(spec?.sessionAffinity === "ClientIP"
+      ? { affinitySeconds: spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? DEFAULT_AFFINITY_SECONDS }
+      : {}),
+    ...(pool ? { pool } : {}),
+    ...(admitted === undefined ? {} : { sourceRanges: admitted.ranges }),
+    tolerations,
+    ...values,
+    faults: wishes.faults,
+    ...wishes.unknown,
+    warnings: admitted?.warnings ?? [],
+    inForce: wishes.inForce,
+    unreadable: wishes.unreadable,
+  };
+}
+
+interface ReadWishes extends Pick<ServiceReading, "faults" | "inForce" | "unreadable"> {
+  readonly values: WishValues;
+  readonly unknown: Pick<ServiceReading, "unknown" | "unknownAccess">;
+}
+
+function readWishes(service: Service): ReadWishes {
+  const values: Record<string, unknown> = {};
+  const faults: SettingsProblem[] = [];
+  const inForce = new Map<string, string>();
+  const unreadable: string[] = [];
+  let unknown: SettingsProblem | undefined;
+  let unknownAccess: SettingsProblem | undefined;
+  let record: ReadonlyMap<string, string> | undefined;
+  for (const [field, wish] of Object.entries<Wish<unknown>>(WISHES)) {
+    const text = wish.textOf(service);
+    const parsed = readText(wish, text);
+    if ("value" in parsed) {
+      if (parsed.value !== undefined) values[field] = parsed.value;
+      inForce.set(wish.name, text);
+      continue;
+    }
+    unreadable.push(wish.name);
+    record ??= lastGoodTexts(service);
+    const before = record.get(wish.name);
+    const last = before === undefined ? undefined : readText(wish, before);
+    const hasLast = last !== undefined && "value" in last;
+    const fate = hasLast ? "what it said before stays in force" : FATES[wish.guards];
+    const problem = {
+      reason: wish.reason,
+      message: `${wishName(wish, service)} can't be used: ${parsed.fault}; ${fate}`,
+    };
+    faults.push(problem);
+    if (hasLast) {
+      if (last.value !== undefined) values[field] = last.value;
+      inForce.set(wish.name, before ?? "");
+      continue;
+    }
+    if (wish.guards !== "nothing") unknown ??= problem;
+    if (wish.guards === "access") unknownAccess ??= problem;
+  }
+  return {
+    values: values as WishValues,
+    faults,
+    inForce,
+    unreadable,
+    unknown: {
+      ...(unknown === undefined ? {} : { unknown }),
+      ...(unknownAccess === undefined ? {} : { unknownAccess }),
+    },
+  };
+}
+
+function readText(wish: Wish<unknown>, text: string): { readonly value: unknown } | { readonly fault: string } {
+  return text === "" ? { value: undefined } : parseWish(wish, text);
+}
+
+function wishName(wish: Wish<unknown>, service: Service): string {
+  if (wish === WISHES.addressWish) return `Field ${wish.name}`;
+  const fromSpec = wish === WISHES.sourceRanges && (service.spec?.loadBalancerSourceRanges ?? []).length > 0;
+  return fromSpec ? "Field spec.loadBalancerSourceRanges" : `Annotation "${wish.name}"`;
+}
+
+const FATES: Readonly<Record<Wish<unknown>["guards"], string>> = {
+  access: "no node takes the Service up before it is mended",
+  pods: "no pods are made before it is mended",
+  nothing: "it has no effect",
+};
+
+/** Texts in the record of the Service, by the name of the wish. Whoever may write it may write the wishes too. */
+export function lastGoodTexts(service: Service): ReadonlyMap<string, string> {
+  const record = service.metadata?.annotations?.[LAST_GOOD_ANNOTATION];
+  if (record === undefined || record.length > MAX_RECORD_LENGTH) return new Map();
+  try {
+    const parsed: unknown = JSON.parse(record);
+    const entries = typeof parsed === "object" && parsed !== null ? Object.entries(parsed) : [];
+    return new Map(entries.filter((entry): entry is [string, string] => typeof entry[1] === "string"));
+  } catch {
+    // Not written by this program: as good as none.
+    return new Map();
+  }
+}
+
+/** Longest record that is looked at: every wish at its longest. */
+export const MAX_RECORD_LENGTH = 65_536;
+
+/** Kubernetes' own default for session affinity. */
+const DEFAULT_AFFINITY_SECONDS = 10_800;
+
+function familiesOf(listed: readonly string[], clusterIps: readonly string[]): readonly IpFamily[] {
+  const texts: readonly (string | undefined)[] = listed.length > 0 ? listed : clusterIps.map(ipFamilyOf);
+  return [...new Set(texts)].filter((text): text is IpFamily => IP_FAMILIES.some((family) => family === text));
+}
+
+/** Ranges of another family than the Service's can never match. */
+function admittedRanges(
+  ranges: readonly IpRange[],
+  families: readonly IpFamily[],
+): { readonly ranges: readonly string[]; readonly warnings: readonly SettingsProblem[] } {
+  const isOwn = (range: IpRange): boolean => families.length === 0 || families.includes(range.family);
+  const kept = [...new Set(ranges.filter(isOwn).map(renderIpRange))].toSorted();
+  const foreign = [...new Set(ranges.filter((range) => !isOwn(range)).map(renderIpRange))].toSorted();
+  if (foreign.length === 0) return { ranges: kept, warnings: [] };
+  const message =
+    `Source ranges ${foreign.join(", ")} are not of the Service's address family (${families.join(" and ")})` +
+    (kept.length === 0 ? "; no client is admitted" : " and have no effect");
+  return { ranges: kept, warnings: [{ reason: "SourceRangeFamily", message }] };
+}
