@@ -95,6 +95,11 @@ const REPAIRS_PER_FOREIGN_LOOK = 12;
 
 const FORWARDING_SYSCTLS = { IPv4: "net/ipv4/ip_forward", IPv6: "net/ipv6/conf/all/forwarding" } as const;
 
+const BRIDGE_SYSCTLS = {
+  IPv4: "net/bridge/bridge-nf-call-iptables",
+  IPv6: "net/bridge/bridge-nf-call-ip6tables",
+} as const;
+
 interface KernelOptions extends DataplaneOptions {
   readonly host: DataplaneHost;
   readonly marks: MarkBits;
@@ -179,9 +184,10 @@ class KernelDataplane implements Dataplane {
     let isWritten = false;
     for (const { family, capabilities, writer, memo } of this.#families) {
       memo.startPass();
+      const bridgeFilter = (await this.#options.host.readSysctl(BRIDGE_SYSCTLS[family]))?.trim() === "1";
       const wanted = desiredRuleSet(plan, family, {
         marks: this.#options.marks,
-        features: capabilities,
+        features: { ...capabilities, bridgeFilter },
         remember: (port, compute) => memo.get(port, compute),
       });
       try {

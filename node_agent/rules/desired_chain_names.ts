@@ -11,6 +11,12 @@ export const MAX_CHAIN_NAME_LENGTH = 28;
 
 export const SERVICES_CHAIN = "K3SLB-SERVICES";
 export const MARK_CHAIN = "K3SLB-MARK";
+/** Marks packets for Services whose endpoints must see the client's own address, also that of a pod of this node. */
+export const KEEP_SOURCE_CHAIN = "K3SLB-KEEP-SOURCE";
+/** Marks packets of pods that reach themselves. */
+export const HAIRPIN_CHAIN = "K3SLB-HAIRPIN";
+/** Refuses this node and its pods, drops the packets of everybody else: policy Local without an endpoint here. */
+export const NO_LOCAL_CHAIN = "K3SLB-NO-LOCAL";
 export const DROP_CHAIN = "K3SLB-DROP";
 export const REJECT_CHAIN = "K3SLB-REJECT";
 export const POSTROUTING_CHAIN = "K3SLB-POSTROUTING";

@@ -8,15 +8,23 @@ import {
   calicoChainName,
   DROP_CHAIN,
   FORWARD_CHAIN,
+  HAIRPIN_CHAIN,
   INPUT_CHAIN,
+  KEEP_SOURCE_CHAIN,
   KUBE_ROUTER_FORWARD_CHAIN,
   MARK_CHAIN,
+  NO_LOCAL_CHAIN,
   POSTROUTING_CHAIN,
   REJECT_CHAIN,
   SERVICES_CHAIN,
 } from "./desired_chain_names.ts";
 import { desiredDispatch } from "./desired_dispatch.ts";
-import { desiredServiceChains, endpointObstacle, type ServiceChains } from "./desired_service_chains.ts";
+import {
+  desiredServiceChains,
+  endpointObstacle,
+  localEndpointIps,
+  type ServiceChains,
+} from "./desired_service_chains.ts";
 import type { Chain, Jump, MarkBits, Rule, RuleSet } from "./ruleset.ts";
 
 /** What the kernel and the tools of one family can do, as far as rules depend on it. */
@@ -26,6 +34,8 @@ export interface RuleFeatures {
   readonly sctp: boolean;
   /** Whether the `recent` match is there, for session affinity. */
   readonly recent: boolean;
+  /** Whether packets between pods on one bridge pass the rules (`bridge-nf-call-iptables`): else answers of a neighbour go past the node. */
+  readonly bridgeFilter: boolean;
 }
 
 /** What {@linkcode desiredRuleSet} depends on beside the plan. */
@@ -85,7 +95,7 @@ export function desiredRuleSet(
     family,
   );
   const serviceChains = entries.flatMap(({ service }) => service.chains).sort((a, b) => (a.name < b.name ? -1 : 1));
-  const nat = [...dispatch, ...verdictChains(plan.podCidrs, family, options), ...serviceChains];
+  const nat = [...dispatch, ...verdictChains(plan, family, options), ...serviceChains];
   const ruleSet = {
     family,
     tables: { nat, filter: filterChains(options.marks) },
@@ -117,22 +127,41 @@ export function desiredJumps(family: IpFamily): readonly Jump[] {
   });
 }
 
-function verdictChains(podCidrs: readonly string[], family: IpFamily, options: RuleSetOptions): readonly Chain[] {
+function verdictChains(plan: ForwardingPlan, family: IpFamily, options: RuleSetOptions): readonly Chain[] {
   const { marks, features } = options;
   const mark = (bits: number, match: Rule["match"] = {}): Rule => ({ match, target: { kind: "set-mark", bits } });
+  const jump = (chain: string, match: Rule["match"] = {}): Rule => ({ match, target: { kind: "jump", chain } });
   const accept: Rule = { match: {}, target: { kind: "accept" } };
+  const podRanges = plan.podCidrs.map(parseIpRange)
+    .flatMap((range) => range?.family === family ? [renderIpRange(range)] : []).sort();
   // A pod that reaches itself or a neighbour on its bridge must see the answer come back through the node.
-  const pods = podCidrs.map(parseIpRange)
-    .flatMap((range) => range?.family === family ? [renderIpRange(range)] : [])
-    .sort().map((cidr) => mark(marks.masquerade, { source: { cidr } }));
+  const pods = podRanges.map((cidr) => mark(marks.masquerade, { source: { cidr } }));
+  const node = mark(marks.masquerade, { localSource: true });
+  const hairpins = hairpinRanges(plan, family);
   return [
-    { name: MARK_CHAIN, rules: [mark(marks.ours), ...pods, mark(marks.masquerade, { localSource: true })] },
+    { name: MARK_CHAIN, rules: [mark(marks.ours), ...pods, node] },
+    // Where the bridge passes the rules, only a pod that reaches itself loses its address: see HAIRPIN_CHAIN.
+    { name: KEEP_SOURCE_CHAIN, rules: [mark(marks.ours), ...(features.bridgeFilter ? [] : pods), node] },
     // ACCEPT ends the nat table: no rule behind ours may send the packet elsewhere. INPUT then reads the mark.
     { name: DROP_CHAIN, rules: [mark(marks.drop), accept] },
     { name: REJECT_CHAIN, rules: [mark(marks.reject), accept] },
+    // A load balancer's health check outside takes silence for an answer; who is here has asked the wrong node, and learns it at once.
+    {
+      name: NO_LOCAL_CHAIN,
+      rules: [
+        ...podRanges.map((cidr) => jump(REJECT_CHAIN, { source: { cidr } })),
+        jump(REJECT_CHAIN, { localSource: true }),
+        jump(DROP_CHAIN),
+      ],
+    },
+    {
+      name: HAIRPIN_CHAIN,
+      rules: hairpins.map((cidr) => mark(marks.masquerade, { source: { cidr }, destination: { cidr } })),
+    },
     {
       name: POSTROUTING_CHAIN,
       rules: [
+        ...(hairpins.length > 0 ? [jump(HAIRPIN_CHAIN, { mark: { bit: marks.ours } })] : []),
         { match: { mark: { bit: marks.masquerade, negated: true } }, target: { kind: "return" } },
         // A packet that is wrapped (VXLAN) keeps its mark and would be masqueraded once more on its way out.
         { match: {}, target: { kind: "clear-mark", bits: marks.ours + marks.masquerade } },
@@ -140,6 +169,17 @@ function verdictChains(podCidrs: readonly string[], family: IpFamily, options: R
       ],
     },
   ];
+}
+
+/** Endpoints of this node that keep their clients' addresses, as single addresses. */
+function hairpinRanges(plan: ForwardingPlan, family: IpFamily): readonly string[] {
+  const ips = plan.ports
+    .filter((port) => port.trafficPolicy === "Local" && port.families.includes(family))
+    .flatMap((port) => localEndpointIps(port, family));
+  return [...new Set(ips)].sort().flatMap((ip) => {
+    const range = parseIpRange(ip);
+    return range ? [renderIpRange(range)] : [];
+  });
 }
 
 function filterChains(marks: MarkBits): readonly Chain[] {

@@ -3,7 +3,15 @@
 import type { ForwardedPort, ForwardEndpoint } from "../dataplane_contract.ts";
 import { ipFamilyOf, type IpRange, ipRangeContains, parseIpRange, renderIpRange } from "../../core/shared/ip_ranges.ts";
 import type { IpFamily } from "../../core/shared/ip.ts";
-import { affinityListName, DROP_CHAIN, MARK_CHAIN, portChainNames, REJECT_CHAIN } from "./desired_chain_names.ts";
+import {
+  affinityListName,
+  DROP_CHAIN,
+  KEEP_SOURCE_CHAIN,
+  MARK_CHAIN,
+  NO_LOCAL_CHAIN,
+  portChainNames,
+  REJECT_CHAIN,
+} from "./desired_chain_names.ts";
 import { chanceOf } from "./render_rule.ts";
 import type { Chain, MarkBits, Rule, Target } from "./ruleset.ts";
 
@@ -26,9 +34,9 @@ export function desiredServiceChains(port: ForwardedPort, family: IpFamily, mark
     return { entry: DROP_CHAIN, comment: `${comment} no source range`, chains: [] };
   }
   if (local.length + remote.length === 0) {
-    const dropped = port.trafficPolicy === "Local" &&
+    const isElsewhere = port.trafficPolicy === "Local" &&
       port.endpoints.some((endpoint) => ipFamilyOf(endpoint.ip) === family);
-    const [verdict, why] = dropped ? [DROP_CHAIN, "no local endpoints"] : [REJECT_CHAIN, "no endpoints"];
+    const [verdict, why] = isElsewhere ? [NO_LOCAL_CHAIN, "no local endpoints"] : [REJECT_CHAIN, "no endpoints"];
     if (admitted === "everyone") return { entry: verdict, comment: `${comment} ${why}`, chains: [] };
     return {
       entry: names.ranges,
@@ -110,8 +118,7 @@ function serviceChain(
   return {
     name: names.service,
     rules: [
-      { match: {}, target: { kind: "jump", chain: MARK_CHAIN } },
-      ...hairpinRules(local, marks),
+      ...markRules(port, local, marks),
       ...stickyRules(port, [...local, ...remote], marks),
       ...remoteShare,
       ...spreadRules(port, local),
@@ -119,13 +126,24 @@ function serviceChain(
   };
 }
 
-/** A pod that reaches itself through the node must see the node as the sender. Pods inside of the node's ranges are marked already. */
-function hairpinRules(local: readonly ForwardEndpoint[], marks: MarkBits): readonly Rule[] {
-  return [...new Set(local.filter((endpoint) => endpoint.outsidePodCidrs).map(({ ip }) => ip))].flatMap((ip) => {
+/**
+ * A pod that reaches itself through the node must see the node as the sender. Pods inside of the node's ranges are marked by the shared
+ * chain already; under policy Local that is left to the chain K3SLB-HAIRPIN, which knows what was chosen.
+ */
+function markRules(port: ForwardedPort, local: readonly ForwardEndpoint[], marks: MarkBits): readonly Rule[] {
+  const mark = (chain: string): Rule => ({ match: {}, target: { kind: "jump", chain } });
+  if (port.trafficPolicy === "Local") return [mark(KEEP_SOURCE_CHAIN)];
+  const own = [...new Set(local.filter((endpoint) => endpoint.outsidePodCidrs).map(({ ip }) => ip))].flatMap((ip) => {
     const range = parseIpRange(ip);
     const target: Target = { kind: "set-mark", bits: marks.masquerade };
     return range ? [{ match: { source: { cidr: renderIpRange(range) } }, target }] : [];
   });
+  return [mark(MARK_CHAIN), ...own];
+}
+
+/** The endpoints of this node that a port uses in `family`, each address once. */
+export function localEndpointIps(port: ForwardedPort, family: IpFamily): readonly string[] {
+  return [...new Set(usableEndpoints(port, family).local.map(({ ip }) => ip))];
 }
 
 function remoteChain(port: ForwardedPort, remote: readonly ForwardEndpoint[], marks: MarkBits): Chain {

@@ -215,7 +215,7 @@ if (await enterWorld(import.meta.url)) {
     Deno.test(`what iptables prints is what was written, rule by rule (${backend})`, async () => {
       await using ns = await Netns.create("node");
       for (const family of ["IPv4", "IPv6"] as const) {
-        const features = { randomFully: true, sctp: true, recent: true };
+        const features = { randomFully: true, sctp: true, recent: true, bridgeFilter: true };
         const { ruleSet } = desiredRuleSet(EVERY_KIND, family, { marks: parseMarkBits(DEFAULT_MARK_BITS), features });
         const name = `${family === "IPv4" ? "iptables" : "ip6tables"}-${backend}`;
         await new RuleSetWriter(createIptables(hostOf(ns).exec, { family, backend, name }), SILENT_LOGGER).write(

@@ -15,6 +15,8 @@ interface World {
   readonly far: TopologyNode;
   readonly pods: readonly [Host, Host];
   readonly farPods: readonly [Host, Host];
+  /** Whether packets between pods on the node's bridge pass its rules. */
+  readonly bridge: { isFiltered: boolean };
 }
 
 /** A client's view: where it connects and what must come back. */
@@ -192,6 +194,68 @@ const CASES: readonly Case[] = [
     want: { outcome: "timeout" },
   },
   {
+    name: "policy Local without a local endpoint drops a pod of the other node",
+    given: { from: (world) => world.farPods[0], endpoints: remote, port: { port: 9000, trafficPolicy: "Local" } },
+    want: { outcome: "timeout" },
+  },
+  {
+    name: "policy Local without a local endpoint refuses a pod of the node at once",
+    given: {
+      from: (world) => world.pods[0],
+      endpoints: remote,
+      port: { port: 9000, trafficPolicy: "Local" },
+      protocols: ["tcp"],
+    },
+    want: { outcome: "refused" },
+  },
+  {
+    name: "policy Local without a local endpoint refuses a process of the node at once",
+    given: {
+      from: (world) => world.node,
+      endpoints: remote,
+      port: { port: 9000, trafficPolicy: "Local" },
+      protocols: ["tcp"],
+    },
+    want: { outcome: "refused" },
+  },
+  {
+    name: "policy Local without a local endpoint drops a process that the ranges don't admit",
+    given: {
+      from: (world) => world.node,
+      endpoints: remote,
+      port: { port: 9000, trafficPolicy: "Local", sourceRanges: ["172.30.0.101/32", "fd30::101/128"] },
+    },
+    want: { outcome: "timeout" },
+  },
+  {
+    name: "policy Local: a pod keeps its address on the way to its neighbour, where the bridge passes the rules",
+    given: { from: (world) => world.pods[1], endpoints: local, port: { trafficPolicy: "Local" } },
+    want: {
+      server: "pod1",
+      peer: (world, family) => world.bridge.isFiltered ? world.pods[1][family] : nodeRange(family, 1),
+    },
+  },
+  {
+    name: "policy Local: a pod reaches itself (hairpin)",
+    given: { from: (world) => world.pods[0], endpoints: local, port: { trafficPolicy: "Local" } },
+    want: { server: "pod1", peer: (_, family) => nodeRange(family, 1) },
+  },
+  {
+    name: "policy Local: a pod with an address that the Node object does not know of reaches itself",
+    given: {
+      from: (world) => world.pods[0],
+      endpoints: (world, family) => local(world, family).map((one) => ({ ...one, outsidePodCidrs: true })),
+      port: { trafficPolicy: "Local" },
+      podCidrs: ["192.168.1.0/24"],
+    },
+    want: { server: "pod1", peer: (_, family) => nodeRange(family, 1) },
+  },
+  {
+    name: "policy Local: a pod of the other node keeps its address",
+    given: { from: (world) => world.farPods[0], endpoints: local, port: { trafficPolicy: "Local" } },
+    want: { server: "pod1", peer: (world, family) => world.farPods[0][family] },
+  },
+  {
     name: "an address that matches is served",
     given: { from: client, endpoints: local, port: { matchAddresses: ["172.30.0.11", "fd30::11"] } },
     want: { server: "pod1", peer: (world, family) => world.client[family] },
@@ -214,10 +278,10 @@ if (await enterWorld(import.meta.url)) {
     readonly prepare: (world: World) => Promise<void>;
     readonly backend?: "legacy";
   }[] = [
-    { name: "plain", prepare: async () => {} },
+    { name: "plain", prepare: (world) => setBridgeFilter(world, 1) },
     { name: "FORWARD policy DROP, rp_filter 1, bridge-nf-call-iptables 0, kube-proxy's rules", prepare: hardenNode },
-    { name: "legacy backend", prepare: async () => {}, backend: "legacy" },
-    { name: "bridge-nf-call-iptables 1", prepare: (world) => setBridgeFilter(world, 1) },
+    { name: "legacy backend", prepare: (world) => setBridgeFilter(world, 1), backend: "legacy" },
+    { name: "bridge-nf-call-iptables 0", prepare: (world) => setBridgeFilter(world, 0) },
   ];
   for (const setting of settings) {
     Deno.test(`apply: packets of every kind (${setting.name})`, async (t) => {
@@ -308,14 +372,16 @@ async function createWorld(podNetwork: "host-gw" | "vxlan" = "host-gw"): Promise
     await host.ns.addRoute("10.42.1.0/24", node.ip4);
     await host.ns.addRoute("fd42:1::/64", node.ip6);
   }
+  const bridge = { isFiltered: true };
   for (const [host, name, port] of listeners) {
     await host.ns.listen({ protocol: "tcp", port, name });
     await host.ns.listen({ protocol: "udp", port, name });
   }
-  return { topology, client, other, node, far, pods: [p1, p2], farPods: [f1, f2] };
+  return { topology, client, other, node, far, pods: [p1, p2], farPods: [f1, f2], bridge };
 }
 
 async function setBridgeFilter(world: World, value: 0 | 1): Promise<void> {
+  world.bridge.isFiltered = value === 1;
   for (const name of ["iptables", "ip6tables"]) {
     await world.node.ns.setSysctl(`net.bridge.bridge-nf-call-${name}`, value);
   }

@@ -40,7 +40,7 @@ export function tracePacket(
 ): readonly Outcome[] {
   const { nat, filter } = parseSave(text, "K3SLB-");
   const chains = new Map([...nat, ...filter].map((chain) => [chain.name, chain.rules]));
-  const walk = (name: string, state: State): readonly Verdict[] => {
+  const walk = (name: string, state: State, packet: Packet): readonly Verdict[] => {
     const rules = chains.get(name);
     if (!rules) throw new Error(`Chain "${name}" is not there`);
     let open: State[] = [state];
@@ -51,7 +51,7 @@ export function tracePacket(
         const hit = matches(rule.match, packet, current, options);
         if (hit < 1) next.push({ ...current, chance: current.chance * (1 - hit) });
         if (hit === 0) continue;
-        for (const verdict of follow(rule, { ...current, chance: current.chance * hit })) {
+        for (const verdict of follow(rule, { ...current, chance: current.chance * hit }, packet)) {
           if (verdict.end === undefined) next.push(verdict.state);
           else ended.push(verdict);
         }
@@ -60,11 +60,11 @@ export function tracePacket(
     }
     return [...ended, ...open.map((left) => ({ state: left, end: undefined }))];
   };
-  const follow = (rule: Rule, state: State): readonly Verdict[] => {
+  const follow = (rule: Rule, state: State, packet: Packet): readonly Verdict[] => {
     const { target } = rule;
     switch (target.kind) {
       case "jump":
-        return walk(target.chain, state).map((verdict) =>
+        return walk(target.chain, state, packet).map((verdict) =>
           verdict.end === "RETURN" ? { ...verdict, end: undefined } : verdict
         );
       case "set-mark":
@@ -78,14 +78,16 @@ export function tracePacket(
     }
   };
   const outcomes = new Map<string, Outcome>();
-  for (const { state, end } of walk("K3SLB-SERVICES", { mark: 0, chance: 1 })) {
+  for (const { state, end } of walk("K3SLB-SERVICES", { mark: 0, chance: 1 }, packet)) {
     const isForwarded = end !== undefined && end !== "ACCEPT";
-    const input = isForwarded ? [] : walk("K3SLB-INPUT", state);
+    const input = isForwarded ? [] : walk("K3SLB-INPUT", state, packet);
     const dest = isForwarded ? end : input[0]?.end ?? "PASS";
-    if (isForwarded && walk("K3SLB-FORWARD", state)[0]?.end !== "ACCEPT") {
+    const translated = { ...packet, to: dest.split(" ")[0] ?? "" };
+    if (isForwarded && walk("K3SLB-FORWARD", state, translated)[0]?.end !== "ACCEPT") {
       throw new Error(`Packet to ${end} is not accepted in FORWARD`);
     }
-    const masquerade = isForwarded && walk("K3SLB-POSTROUTING", state).some((verdict) => verdict.end === "MASQUERADE");
+    const masquerade = isForwarded &&
+      walk("K3SLB-POSTROUTING", state, translated).some(({ end }) => end === "MASQUERADE");
     const key = `${dest} ${masquerade}`;
     outcomes.set(key, { dest, masquerade, chance: (outcomes.get(key)?.chance ?? 0) + state.chance });
   }

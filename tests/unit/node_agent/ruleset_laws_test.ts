@@ -17,7 +17,7 @@ import { arbitraryPlan, EVERY_KIND, POD_CIDRS, portWith } from "../../support/pl
 
 const OPTIONS = {
   marks: parseMarkBits(DEFAULT_MARK_BITS),
-  features: { randomFully: true, sctp: true, recent: true },
+  features: { randomFully: true, sctp: true, recent: true, bridgeFilter: true },
 };
 const family = fc.constantFrom(...IP_FAMILIES);
 

@@ -18,7 +18,7 @@ import { tracePacket } from "../../../support/tracer.ts";
 import type { Packet } from "../../../support/tracer.ts";
 
 const MARKS = parseMarkBits(DEFAULT_MARK_BITS);
-const FEATURES = { randomFully: true, sctp: true, recent: true };
+const FEATURES = { randomFully: true, sctp: true, recent: true, bridgeFilter: true };
 
 function textOf(plan: ForwardingPlan, family: IpFamily, features = FEATURES): string {
   return renderRuleSet(desiredRuleSet(plan, family, { marks: MARKS, features }).ruleSet);
@@ -73,29 +73,33 @@ Deno.test("desiredRuleSet: every protocol, family, policy, ranges, affinity and 
     for (const protocol of PROTOCOLS) {
       for (const trafficPolicy of ["Cluster", "Local"] as const) {
         for (const ranges of [undefined, ["10.0.0.0/8", "fd00::/8"]]) {
-          for (const affinitySeconds of [undefined, 60]) {
+          for (const [affinitySeconds, bridgeFilter] of [[undefined, true], [60, true], [60, false]] as const) {
             const port = portWith({
               protocol,
               trafficPolicy,
               ...(ranges ? { sourceRanges: ranges } : {}),
               ...(affinitySeconds ? { affinitySeconds } : {}),
             });
-            const text = textOf({ podCidrs: POD_CIDRS, ports: [port] }, family);
+            const text = textOf({ podCidrs: POD_CIDRS, ports: [port] }, family, { ...FEATURES, bridgeFilter });
             for (const [who, from] of Object.entries(CLIENTS[family])) {
               tried++;
               const fromNode = who === "node";
               const packet: Packet = { from, to: CLIENTS[family].node, protocol, port: 80, fromNode };
               const outcomes = tracePacket(text, packet, { marks: MARKS, family });
-              const name = `${family} ${protocol} ${trafficPolicy} ${ranges} ${affinitySeconds} from the ${who}`;
+              const name =
+                `${family} ${protocol} ${trafficPolicy} ${ranges} ${affinitySeconds} ${bridgeFilter} from the ${who}`;
               const admitted = !ranges || /^(10\.|fd)/.test(from);
               if (!admitted) {
                 assert.deepEqual(outcomes, [{ dest: "DROP", masquerade: false, chance: 1 }], name);
                 continue;
               }
-              const hides = who === "pod" || who === "node";
+              // Under policy Local a pod here keeps its address, unless it reaches itself.
+              const keeps = trafficPolicy === "Local" && bridgeFilter;
+              const hides = (dest: string): boolean =>
+                who === "node" || (who === "pod" && (!keeps || dest.startsWith(`${from} `)));
               const { local, remote } = ENDS[family];
               const want = [
-                ...local.map((dest) => `${dest} ${hides}`),
+                ...local.map((dest) => `${dest} ${hides(dest)}`),
                 ...(trafficPolicy === "Local" ? [] : remote.map((dest) => `${dest} true`)),
               ];
               assert.deepEqual(outcomes.map((one) => `${one.dest} ${one.masquerade}`).sort(), want.sort(), name);
@@ -108,7 +112,7 @@ Deno.test("desiredRuleSet: every protocol, family, policy, ranges, affinity and 
       }
     }
   }
-  assert.equal(tried, 2 * 3 * 2 * 2 * 2 * 4);
+  assert.equal(tried, 2 * 3 * 2 * 2 * 3 * 4);
 });
 
 interface TraceCase {
