@@ -164,6 +164,22 @@ export const SERVER_FLAGS = [
     help: "Registry put before the names of all packaged images",
   },
   {
+    name: "helm-namespaces",
+    type: "list",
+    default: [],
+    check: checkDnsLabel,
+    placeholder: "NAMES",
+    help: "Namespaces whose HelmCharts are taken; all, as in K3s, if empty",
+  },
+  {
+    name: "helm-cluster-role",
+    type: "text",
+    default: "cluster-admin",
+    check: checkDnsSubdomain,
+    placeholder: "NAME",
+    help: "ClusterRole that the jobs of HelmCharts get",
+  },
+  {
     name: "lb-class",
     type: "text",
     default: DEFAULT_LB_CLASS,

@@ -82,6 +82,8 @@ export function serverOptions(settings: Settings<typeof FLAGS>, env: ProgramHost
     lbImage: settings["lb-image"],
     pauseImage: settings["pause-image"],
     helmJobImage: settings["helm-job-image"],
+    helmNamespaces: settings["helm-namespaces"],
+    helmClusterRole: settings["helm-cluster-role"],
     systemDefaultRegistry: settings["system-default-registry"],
     lbClass: settings["lb-class"],
     lbDefault: settings["lb-default"],

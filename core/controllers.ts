@@ -2,6 +2,7 @@
 import type { KubeClient } from "./kube/contract.ts";
 import type { EventRecorder } from "./kube/events.ts";
 import { startHelm } from "./helm/helm_chart_controller.ts";
+import { handBackCharts } from "./helm/hand_back_charts.ts";
 import { startManifests } from "./manifests/manifest_controller.ts";
 import { startNodeHosts } from "./packaged/node_hosts_controller.ts";
 import { type StagedPackaged, stagePackaged } from "./packaged/stage.ts";
@@ -55,7 +56,7 @@ export function startControllers(options: ServerOptions, parts: ControllerParts)
       })
       : serviceLb(options, parts),
     manifests(options, parts),
-    ...(options.disable.includes("helm") ? [] : [helm(options, parts)]),
+    helm(options, parts),
   ];
 }
 
@@ -98,16 +99,17 @@ function manifests(options: ServerOptions, parts: ControllerParts): Controller {
   });
 }
 
-/** HelmCharts, but for clusters that have a Helm controller of their own built in: two would take charts from each other. */
+/** HelmCharts, but not if they are disabled, and not in clusters that have a Helm controller of their own built in: two would take charts from each other. */
 function helm(options: ServerOptions, parts: ControllerParts): Controller {
-  const { dataDir, helmJobImage } = options;
+  const { dataDir, helmJobImage, helmNamespaces: namespaces, helmClusterRole: clusterRole } = options;
   return keepTrying("helm", parts, async (own) => {
+    if (options.disable.includes("helm")) return await handBackCharts(own);
     const { gitVersion = "" } = await own.client.raw<{ readonly gitVersion?: string }>("GET", "/version", own);
     if (BUILT_IN_HELM_REGEXP.test(gitVersion)) {
       own.logger.info("HelmCharts are left to the cluster's own Helm controller", { version: gitVersion });
-      return;
+      return await handBackCharts(own);
     }
-    await startHelm({ ...own, options: { dataDir, helmJobImage } }).done;
+    await startHelm({ ...own, options: { dataDir, helmJobImage, namespaces, clusterRole } }).done;
   });
 }
 

@@ -18,6 +18,10 @@ export interface ServerOptions {
   readonly lbImage: string;
   readonly pauseImage: string;
   readonly helmJobImage: string;
+  /** Namespaces whose HelmCharts are taken; empty: all. */
+  readonly helmNamespaces: readonly string[];
+  /** ClusterRole of the Jobs of HelmCharts. */
+  readonly helmClusterRole: string;
   /** Registry put before packaged images; empty for none. */
   readonly systemDefaultRegistry: string;
   /** `spec.loadBalancerClass` that is served. */

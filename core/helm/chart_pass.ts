@@ -1,22 +1,15 @@
 // One look at one HelmChart: gathers what is seen, asks the plan, carries it out. Events and status follow the writes they speak of,
 // and are written only when something changed.
-import type { KubeList, ResourceType } from "../kube/contract.ts";
 import { isAlreadyExists, isInvalid, isNamespaceTerminating, isNotFound, isRefusal } from "../kube/errors.ts";
-import { referenceTo } from "../kube/events.ts";
-import { CLUSTER_ROLE_BINDINGS, CONFIG_MAPS, JOBS, SECRETS, SERVICE_ACCOUNTS } from "../kube/resources.ts";
-import type { Job, KubeObject } from "../kube/types.ts";
+import { JOBS } from "../kube/resources.ts";
+import type { Job } from "../kube/types.ts";
 import { errorMessage } from "../shared/errors.ts";
-import {
-  type ChartFacts,
-  type ChartPlan,
-  HOW_TO_LEAVE_RELEASE,
-  planDelete,
-  planInstall,
-  planLeaving,
-  type PlanSettings,
-} from "./chart_plan.ts";
+import { ChartLeaving, chartReference, otherNamespaceMessage, removeForeignBinding } from "./chart_leaving.ts";
+import { type ChartFacts, type ChartPlan, planLeaving, type PlanSettings } from "./chart_plan.ts";
+import { HOW_TO_LEAVE_RELEASE, planDelete } from "./delete_plan.ts";
+import { planInstall } from "./install_plan.ts";
 import type { ChartView } from "./chart_view.ts";
-import { whyIgnored } from "./releases/check_chart.ts";
+import { type ChartScope, whyIgnored } from "./releases/check_chart.ts";
 import { marked } from "./jobs/desired_objects.ts";
 import { chartKey, HELM_CHARTS, type HelmChart, type HelmChartConfig } from "./helm_chart.ts";
 import type { HelmOptions } from "./helm_options.ts";
@@ -25,25 +18,19 @@ import { JobFailures } from "./jobs/job_log.ts";
 import { attemptOf, hashOf, isComplete, resumePatch } from "./jobs/job_state.ts";
 import {
   ATTEMPT_ANNOTATION,
-  bindingName,
   DEFAULT_CONTROLLER_NAME,
+  DEPLOYED_ANNOTATION,
   FINALIZER,
   type JobAction,
   jobName,
   MANAGED_BY_ANNOTATION,
-  RELEASE_SECRET_TYPE,
-  serviceAccountName,
   valuesSecretName,
 } from "./names.ts";
-import { latestRelease, type Release, releaseSelector } from "./releases/release.ts";
+import { readRelease } from "./releases/read_release.ts";
 import type { SecretWatches } from "./secret_watches.ts";
-import { removeObject, SetWriter } from "./values/set_writer.ts";
+import { SetWriter } from "./values/set_writer.ts";
 import { StaticCharts } from "./releases/static_charts.ts";
 import { mountedSecrets } from "./values/values_files.ts";
-import { ValuesWarnings } from "./values/values_warnings.ts";
-
-/** Longest release name in a label. */
-const MAX_LABEL_LENGTH = 63;
 
 /** What {@linkcode ChartPasses} works with. */
 export interface ChartPassParts extends HelmOptions {
@@ -55,23 +42,19 @@ export interface ChartPassParts extends HelmOptions {
 export class ChartPasses {
   readonly #parts: ChartPassParts;
   readonly #settings: PlanSettings;
-  readonly #controllerName: string;
+  readonly #scope: ChartScope;
   readonly #writer: SetWriter;
   readonly #failures: JobFailures;
   readonly #staticCharts: StaticCharts;
-  readonly #warnings: ValuesWarnings;
   /** How often a configuration was tried, while its next Job waits for the last one to go. */
   readonly #attempts = new Map<string, { readonly hash: string; readonly attempt: number }>();
-  /**
-   * Uids of charts that were let go. The watch still shows them for a moment, and what is removed with them brings them back here: to make
-   * it anew would leave a ClusterRoleBinding that nobody owns.
-   */
-  readonly #released = new Map<string, string>();
+  readonly #leaving: ChartLeaving;
 
   constructor(parts: ChartPassParts) {
-    const { client, view, logger, options, env, events } = parts;
+    const { client, view, logger, options, env } = parts;
     this.#parts = parts;
-    this.#controllerName = options.controllerName ?? DEFAULT_CONTROLLER_NAME;
+    const { controllerName = DEFAULT_CONTROLLER_NAME, namespaces = [] } = options;
+    this.#scope = { controllerName, namespaces };
     this.#settings = {
       defaultImage: options.helmJobImage,
       clusterRole: options.clusterRole ?? "cluster-admin",
@@ -80,8 +63,8 @@ export class ChartPasses {
     };
     this.#writer = new SetWriter(client, view);
     this.#failures = new JobFailures(client, logger);
+    this.#leaving = new ChartLeaving({ ...parts, scope: this.#scope });
     this.#staticCharts = new StaticCharts(options.dataDir);
-    this.#warnings = new ValuesWarnings(events);
   }
 
   /** Looks at the chart `key`, `namespace/name`; returns after how many milliseconds to look again. */
@@ -90,23 +73,28 @@ export class ChartPasses {
     const seen = view.charts.objects.get(key);
     if (seen === undefined) {
       this.#attempts.delete(key);
-      this.#released.delete(key);
+      this.#leaving.forget(key);
       await this.#parts.secrets.secretsFor(key, { namespace: "", names: [] });
       this.#failures.keepOnly(new Set([...view.jobs.objects.values()].map(({ metadata }) => metadata?.uid ?? "")));
       return undefined;
     }
-    if (whyIgnored(seen, this.#controllerName) !== undefined) return undefined;
+    const ignored = whyIgnored(seen, this.#scope);
+    if (ignored !== undefined) {
+      const againMs = await this.#leaving.leave(seen, ignored, signal);
+      if (ignored === "OtherNamespace" && seen.metadata?.deletionTimestamp === undefined) {
+        await this.#sayRefused(seen, otherNamespaceMessage(this.#scope), signal);
+      }
+      return againMs;
+    }
     const isDeleting = seen.metadata?.deletionTimestamp !== undefined;
-    const isReleased = !seen.metadata?.finalizers?.includes(FINALIZER) || this.#released.get(key) === seen.metadata.uid;
-    if (isDeleting && isReleased) return undefined;
+    if (isDeleting && (!seen.metadata?.finalizers?.includes(FINALIZER) || this.#leaving.isGone(seen))) return undefined;
     const claimed = await this.#claim(seen, signal);
     try {
       return await this.#pass(key, claimed, signal);
     } catch (error) {
       if (isDeleting && isNamespaceTerminating(error)) {
-        // The binding is in no namespace and has no owner: nothing else would take it away.
-        await this.#removeSet(claimed, signal);
-        await this.#dropFinalizer(claimed, signal);
+        await this.#leaving.sayReleaseStays(claimed, signal);
+        await this.#leaving.letGo(claimed, signal);
         return undefined;
       }
       if (isRefusal(error)) await this.#sayRefused(claimed, errorMessage(error), signal);
@@ -130,7 +118,7 @@ export class ChartPasses {
       const leaving = planLeaving({ chart, job, pods, nowMs }, action);
       return await this.#carryOut(leaving, { key, chart: claimed, action, signal });
     }
-    const release = await this.#release(chart, signal);
+    const release = await readRelease(this.#parts.client, chart, signal);
     const isDone = job !== undefined && isComplete(job) &&
       (action === "install" ? release?.status === "deployed" : !release);
     const facts: ChartFacts = {
@@ -145,7 +133,6 @@ export class ChartPasses {
       nowMs,
     };
     const plan = action === "install" ? planInstall(facts, this.#settings) : planDelete(facts, this.#settings);
-    if (action === "install") this.#warnings.say(chart, config);
     return await this.#carryOut(plan, { key, chart: claimed, action, signal });
   }
 
@@ -159,18 +146,21 @@ export class ChartPasses {
     },
   ): Promise<number | undefined> {
     const { events } = this.#parts;
-    const reference = referenceTo({ apiVersion: "helm.cattle.io/v1", kind: "HelmChart", ...chart });
+    const reference = chartReference(chart);
+    if (action === "install") {
+      await removeForeignBinding(this.#parts.client, chart, { bindings: this.#parts.view.bindings.objects, signal });
+    }
     for (const object of plan.objects) await this.#writer.ensure(marked(object, chart, action), signal);
     const isChanged = await this.#stepJob(plan, { key, chart, action, signal });
     if (plan.outcome === "finalizer-removed") {
-      await this.#removeSet(chart, signal);
       for (const event of plan.events) events.record(reference, event);
-      await this.#dropFinalizer(chart, signal);
+      await this.#leaving.letGo(chart, signal);
       return undefined;
     }
+    const isNoted = plan.note !== undefined && await this.#note(chart, plan.note, signal);
     const isSaid = plan.state !== undefined && await this.#writeStatus(chart, plan.state, signal);
     const isWrite = plan.job.step !== "none";
-    if (isWrite ? isChanged : isSaid) { for (const event of plan.events) events.record(reference, event); }
+    if (isWrite ? isChanged : isSaid || isNoted) { for (const event of plan.events) events.record(reference, event); }
     return plan.againMs;
   }
 
@@ -229,14 +219,14 @@ export class ChartPasses {
   /** Takes a chart that no one manages, and holds it until its release is uninstalled. */
   async #claim(chart: HelmChart, signal: AbortSignal): Promise<HelmChart> {
     const { metadata } = chart;
-    const isManaged = metadata?.annotations?.[MANAGED_BY_ANNOTATION] === this.#controllerName;
+    const isManaged = metadata?.annotations?.[MANAGED_BY_ANNOTATION] === this.#scope.controllerName;
     const finalizers = metadata?.finalizers ?? [];
     const isHeld = finalizers.includes(FINALIZER) || metadata?.deletionTimestamp !== undefined;
     if (isManaged && isHeld) return chart;
     const body = {
       metadata: {
         resourceVersion: metadata?.resourceVersion,
-        ...(isManaged ? {} : { annotations: { [MANAGED_BY_ANNOTATION]: this.#controllerName } }),
+        ...(isManaged ? {} : { annotations: { [MANAGED_BY_ANNOTATION]: this.#scope.controllerName } }),
         ...(isHeld ? {} : { finalizers: [...finalizers, FINALIZER] }),
       },
     };
@@ -258,47 +248,6 @@ export class ChartPasses {
     return await this.#parts.secrets.secretsFor(key, { namespace, names: [...new Set(refs.map((ref) => ref.name))] });
   }
 
-  /** Read from the server: a copy could be a moment behind the Job that changed it. */
-  async #release(chart: HelmChart, signal: AbortSignal): Promise<Release | undefined> {
-    const { namespace, name } = chartKey(chart);
-    // Such a name fits no label, so there can be no release.
-    if (name.length > MAX_LABEL_LENGTH) return undefined;
-    const selection = {
-      namespace: chart.spec?.targetNamespace || namespace,
-      labelSelector: releaseSelector(name),
-      // A record holds the whole chart, up to 1 MB, ten times over.
-      isMetadataOnly: true,
-      signal,
-    };
-    const list = <T extends KubeObject>(type: ResourceType<T>, fieldSelector?: string): Promise<KubeList<T>> =>
-      this.#parts.client.list(type, { ...selection, ...(fieldSelector === undefined ? {} : { fieldSelector }) });
-    const records = chart.spec?.driver === "configmap"
-      ? await list(CONFIG_MAPS)
-      : await list(SECRETS, `type=${RELEASE_SECRET_TYPE}`);
-    return latestRelease(records.items);
-  }
-
-  async #removeSet(chart: HelmChart, signal: AbortSignal): Promise<void> {
-    const { namespace, name } = chartKey(chart);
-    const { client } = this.#parts;
-    await removeObject(client, JOBS, { key: { namespace, name: jobName(name, "delete") }, signal });
-    await removeObject(client, CLUSTER_ROLE_BINDINGS, { key: { name: bindingName(namespace, name) }, signal });
-    await removeObject(client, SERVICE_ACCOUNTS, { key: { namespace, name: serviceAccountName(name) }, signal });
-  }
-
-  async #dropFinalizer(chart: HelmChart, signal: AbortSignal): Promise<void> {
-    const { metadata } = chart;
-    const finalizers = metadata?.finalizers?.filter((finalizer) => finalizer !== FINALIZER) ?? [];
-    const body = { metadata: { resourceVersion: metadata?.resourceVersion, finalizers } };
-    try {
-      await this.#parts.client.patch(HELM_CHARTS, chartKey(chart), { type: "merge", body }, { signal });
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-    }
-    const { namespace, name } = chartKey(chart);
-    this.#released.set(`${namespace}/${name}`, metadata?.uid ?? "");
-  }
-
   async #sayRefused(chart: HelmChart, refusal: string, signal: AbortSignal): Promise<void> {
     const isDeleting = chart.metadata?.deletionTimestamp !== undefined;
     const message = isDeleting ? `${refusal}; ${HOW_TO_LEAVE_RELEASE}` : refusal;
@@ -306,8 +255,16 @@ export class ChartPasses {
       ? { phase: "uninstalling", job: jobName(chartKey(chart).name, "delete"), problem: message }
       : { phase: "refused", message };
     if (!await this.#writeStatus(chart, state, signal)) return;
-    const reference = referenceTo({ apiVersion: "helm.cattle.io/v1", kind: "HelmChart", ...chart });
-    this.#parts.events.record(reference, { type: "Warning", reason: "CreateJobFailed", message });
+    this.#parts.events.record(chartReference(chart), { type: "Warning", reason: "CreateJobFailed", message });
+  }
+
+  /** Writes down what is deployed, where the release can't tell; whether it was not written yet. */
+  async #note(chart: HelmChart, note: string, signal: AbortSignal): Promise<boolean> {
+    if (chart.metadata?.annotations?.[DEPLOYED_ANNOTATION] === note) return false;
+    const body = { metadata: { annotations: { [DEPLOYED_ANNOTATION]: note } } };
+    const noted = await this.#parts.client.patch(HELM_CHARTS, chartKey(chart), { type: "merge", body }, { signal });
+    this.#parts.view.charts.merge([noted]);
+    return true;
   }
 
   /** Whether the status was another one. */

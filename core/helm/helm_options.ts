@@ -16,6 +16,11 @@ export interface HelmSettings {
    */
   readonly controllerName?: string;
   /**
+   * Namespaces whose charts are taken; those in others are refused.
+   * @default {all}
+   */
+  readonly namespaces?: readonly string[];
+  /**
    * ClusterRole of the Jobs.
    * @default {"cluster-admin"}
    */

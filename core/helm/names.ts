@@ -12,6 +12,10 @@ export const CONFIG_HASH_ANNOTATION = "helmcharts.helm.cattle.io/configHash";
 export const CHART_URL_ANNOTATION = "helm.cattle.io/chart-url";
 /** How many Jobs of the same configuration came before this one. */
 export const ATTEMPT_ANNOTATION = "k3slb.io/helm-attempt";
+/** On a chart whose Job's image puts no hash on releases: revision and hash of what is deployed. */
+export const DEPLOYED_ANNOTATION = "k3slb.io/helm-deployed";
+/** Variable of the Job: the revision that its helm is to find. */
+export const EXPECTED_REVISION_NAME = "EXPECTED_RELEASE_REVISION";
 export const VALUES_SECRET_TYPE = "helmcharts.helm.cattle.io/values";
 export const RELEASE_SECRET_TYPE = "helm.sh/release.v1";
 export const DEFAULT_CONTROLLER_NAME = "k3slb";
@@ -47,9 +51,14 @@ export function jobName(chart: string, action: JobAction): string {
  * a namespace with a hyphen gets a hash, but for `kube-system`, and what would be taken for it (`kube/system-…`) gets one too.
  */
 export function bindingName(namespace: string, chart: string): string {
-  const name = `helm-${namespace}-${chart}`;
+  const name = plainBindingName(namespace, chart);
   const isPlain = namespace === "kube-system" ||
     (!namespace.includes("-") && !(namespace === "kube" && chart.startsWith("system-")));
   if (isPlain) return name;
   return `${name}-${createHash("sha256").update(`${namespace}/${chart}`).digest("hex").slice(0, 8)}`;
+}
+
+/** Name of the binding as helm-controller has it. */
+export function plainBindingName(namespace: string, chart: string): string {
+  return `helm-${namespace}-${chart}`;
 }

@@ -1,10 +1,15 @@
 // Watches of the single Secrets that charts name for values: one narrow watch each, so that no other Secret is ever read.
 import type { KubeClient } from "../kube/contract.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
+import { isForbidden } from "../kube/errors.ts";
 import { SECRETS } from "../kube/resources.ts";
 import type { Secret } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
+import { K3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+
+const LOOK_INTERVAL_MS = 100;
+const PATIENCE_MS = 5_000;
 
 interface SecretWatch {
   readonly reflector: Reflector<Secret>;
@@ -31,7 +36,11 @@ export class SecretWatches {
     this.#options = options;
   }
 
-  /** The Secrets of `names` that exist, by name, as soon as they are known. What `chart` asked for before is let go. */
+  /**
+   * The Secrets of `names` that exist, by name, as soon as they are known. What `chart` asked for before is let go.
+   *
+   * @throws {K3slbError} of the request, or code "helm-secret", if one is not known in time; it is watched on, and told of when it is
+   */
   async secretsFor(
     chart: string,
     { namespace, names }: { readonly namespace: string; readonly names: readonly string[] },
@@ -47,7 +56,7 @@ export class SecretWatches {
     for (const [key, name] of wanted) {
       const watch = this.#watches.get(key) ?? this.#start(key, { namespace, name });
       watch.charts.add(chart);
-      await watch.reflector.synced;
+      await this.#known(watch.reflector, key);
       const secret = watch.reflector.objects.get(key);
       if (secret !== undefined) found.set(name, secret);
     }
@@ -57,6 +66,23 @@ export class SecretWatches {
   /** Resolves when every watch has ended. */
   async closed(): Promise<void> {
     await Promise.all([...this.#watches.values()].map(({ reflector }) => reflector.done));
+  }
+
+  /** Waits for the first list, but not for ever: there are few workers, and a right that is missing may stay so. */
+  async #known(reflector: Reflector<Secret>, key: string): Promise<void> {
+    const { clock, signal } = this.#options;
+    const deadlineMs = clock.monotonicMs() + PATIENCE_MS;
+    while (!reflector.isSynced) {
+      if (isForbidden(reflector.lastError)) throw reflector.lastError;
+      if (clock.monotonicMs() >= deadlineMs) {
+        throw new K3slbError(`Secret "${key}" of valuesSecrets can't be read`, {
+          code: "helm-secret",
+          hint: reflector.lastError?.message ?? "The API server does not answer; it is tried again",
+          retriable: true,
+        });
+      }
+      await Promise.race([reflector.synced, clock.sleep(LOOK_INTERVAL_MS, signal)]);
+    }
   }
 
   #start(key: string, { namespace, name }: { readonly namespace: string; readonly name: string }): SecretWatch {

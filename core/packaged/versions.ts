@@ -5,7 +5,7 @@
 /** Images of the load balancer's pods and of Helm jobs; defaults of the flags. */
 export const KLIPPER_LB_IMAGE = "rancher/klipper-lb:v0.4.17";
 export const PAUSE_IMAGE = "registry.k8s.io/pause:3.10";
-export const KLIPPER_HELM_IMAGE = "rancher/klipper-helm:v0.10.0-build20260513";
+export const KLIPPER_HELM_IMAGE = "rancher/klipper-helm:v0.13.3-build20260727";
 
 /** CoreDNS for clusters with EndpointSlices v1 (1.21), and for older ones. */
 export const COREDNS_IMAGE = "rancher/mirrored-coredns-coredns:1.14.6";

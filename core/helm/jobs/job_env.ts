@@ -3,7 +3,7 @@
 import { formatGoDuration, parseGoDuration } from "./go_duration.ts";
 import { chartKey, type HelmChart, type HelmChartConfig } from "../helm_chart.ts";
 import { releasePolicy } from "../values/merge_config.ts";
-import type { JobAction } from "../names.ts";
+import { EXPECTED_REVISION_NAME, type JobAction } from "../names.ts";
 
 /** One variable. */
 export interface EnvEntry {
@@ -67,7 +67,7 @@ export function jobEnvironment(chart: HelmChart, options: JobEnvironmentOptions)
 
 /** What the Job must know of the release; not part of the hash. */
 export function releaseEnvironment(revision: number, releaseHash: string): readonly EnvEntry[] {
-  return [entry("EXPECTED_RELEASE_REVISION", String(revision)), entry("CONFIG_HASH", releaseHash)];
+  return [entry(EXPECTED_REVISION_NAME, String(revision)), entry("CONFIG_HASH", releaseHash)];
 }
 
 function entry(name: string, value: string | undefined): EnvEntry {

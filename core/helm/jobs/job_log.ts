@@ -3,8 +3,8 @@ import type { KubeClient } from "../../kube/contract.ts";
 import type { Job, Pod } from "../../kube/types.ts";
 import { errorMessage } from "../../shared/errors.ts";
 import type { Logger } from "../../shared/log.ts";
-import { failureLine } from "./job_failure.ts";
-import { helmStatusIn, isComplete, latestFailure, podsOf } from "./job_state.ts";
+import { failureLine, scriptLine } from "./job_failure.ts";
+import { type FailedRun, helmStatusIn, isComplete, latestFailure, podsOf } from "./job_state.ts";
 
 const LOG_LINES = 50;
 /** A line may be as long as a chart likes. */
@@ -38,9 +38,9 @@ export class JobFailures {
     const { metadata, status } = failed.pod;
     const run = `${metadata?.uid} ${helmStatusIn(failed.pod)?.restartCount ?? 0} ${failed.previous} ${status?.phase}`;
     if (known?.run === run) return known.line;
-    const line = await this.#read(failed, signal);
+    const line = await this.#why(failed, signal) || known?.line;
     if (line !== undefined) this.#known.set(uid, { run, line });
-    return line ?? known?.line ?? "";
+    return line ?? "";
   }
 
   /** Forgets Jobs other than `uids`. */
@@ -48,15 +48,23 @@ export class JobFailures {
     for (const uid of this.#known.keys()) if (!uids.has(uid)) this.#known.delete(uid);
   }
 
-  async #read(
-    { pod, previous }: { readonly pod: Pod; readonly previous: boolean },
-    signal: AbortSignal,
-  ): Promise<string | undefined> {
+  /** `undefined` if no log can be read. */
+  async #why(run: FailedRun, signal: AbortSignal): Promise<string | undefined> {
+    const log = await this.#read(run, signal);
+    if (log === undefined) return undefined;
+    const isRestarted = !run.previous && (helmStatusIn(run.pod)?.restartCount ?? 0) > 0;
+    // Started again, klipper-helm finds the release changed and does nothing: the cause is in the log before.
+    const line = failureLine(log) ||
+      (isRestarted ? failureLine(await this.#read({ ...run, previous: true }, signal) ?? "") : "");
+    return [line, scriptLine(log)].filter((part) => part !== "").join("; ");
+  }
+
+  async #read({ pod, previous }: FailedRun, signal: AbortSignal): Promise<string | undefined> {
     const { namespace = "", name = "" } = pod.metadata ?? {};
     const query = `container=helm&tailLines=${LOG_LINES}&limitBytes=${LOG_BYTES}${previous ? "&previous=true" : ""}`;
     const path = `/api/v1/namespaces/${namespace}/pods/${name}/log?${query}`;
     try {
-      return failureLine(await this.#client.raw<string>("GET", path, { answer: "text", signal }));
+      return await this.#client.raw<string>("GET", path, { answer: "text", signal });
     } catch (error) {
       signal.throwIfAborted();
       // The node may be away; what is known without the log is said anyway.

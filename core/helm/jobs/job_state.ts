@@ -1,6 +1,6 @@
 // Questions to a Job and its pods. Pure. Facts: batch/v1 Job conditions; kubelet's container states.
 import type { Job, Pod } from "../../kube/types.ts";
-import { ATTEMPT_ANNOTATION, CONFIG_HASH_ANNOTATION } from "../names.ts";
+import { ATTEMPT_ANNOTATION, CONFIG_HASH_ANNOTATION, EXPECTED_REVISION_NAME } from "../names.ts";
 
 const FIRST_DELAY_MS = 10_000;
 const MAX_DELAY_MS = 300_000;
@@ -24,6 +24,12 @@ export function hashOf(job: Job): string {
 export function attemptOf(job: Job): number {
   const attempt = Number(job.metadata?.annotations?.[ATTEMPT_ANNOTATION] ?? 0);
   return Number.isSafeInteger(attempt) && attempt > 0 ? attempt : 0;
+}
+
+/** The release's revision that the Job was told of; 0 if it was told of none. */
+export function expectedRevision(job: Job): number {
+  const [container] = job.spec?.template.spec?.containers ?? [];
+  return Number(container?.env?.find(({ name }) => name === EXPECTED_REVISION_NAME)?.value ?? 0);
 }
 
 /** Milliseconds until the next Job of the same configuration may follow; the first one follows at once, then 10 s to 5 min. */

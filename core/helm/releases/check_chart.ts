@@ -67,14 +67,24 @@ export function chartWarnings(chart: HelmChart, config: HelmChartConfig | undefi
   return warnings;
 }
 
+/** Whose charts are taken, and where. */
+export interface ChartScope {
+  readonly controllerName: string;
+  /** Empty: all. */
+  readonly namespaces: readonly string[];
+}
+
 /** Why the controller leaves the chart alone; `undefined` if it is its own. */
 export function whyIgnored(
   chart: HelmChart,
-  controllerName: string,
-): "NoChart" | "Unmanaged" | "OtherController" | undefined {
-  const annotations = chart.metadata?.annotations ?? {};
-  if (!chart.spec?.chart && !chart.spec?.chartContent) return "NoChart";
-  if (UNMANAGED_ANNOTATION in annotations) return "Unmanaged";
+  { controllerName, namespaces }: ChartScope,
+): "NoChart" | "Unmanaged" | "OtherController" | "OtherNamespace" | undefined {
+  const { annotations = {}, deletionTimestamp } = chart.metadata ?? {};
   const manager = annotations[MANAGED_BY_ANNOTATION];
-  return manager === undefined || manager === "" || manager === controllerName ? undefined : "OtherController";
+  if (UNMANAGED_ANNOTATION in annotations) return "Unmanaged";
+  if (manager !== undefined && manager !== "" && manager !== controllerName) return "OtherController";
+  // What it installed before is uninstalled all the same.
+  const isUninstall = manager === controllerName && deletionTimestamp !== undefined;
+  if (!chart.spec?.chart && !chart.spec?.chartContent && !isUninstall) return "NoChart";
+  return namespaces.length === 0 || namespaces.includes(chartKey(chart).namespace) ? undefined : "OtherNamespace";
 }

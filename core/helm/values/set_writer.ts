@@ -64,13 +64,14 @@ export class SetWriter {
 export async function removeObject(
   client: KubeClient,
   type: ResourceType<KubeObject>,
-  { key, signal }: {
+  { key, ...options }: {
     readonly key: { readonly namespace?: string; readonly name: string };
+    readonly uid?: string;
     readonly signal: AbortSignal;
   },
 ): Promise<void> {
   try {
-    await client.delete(type, key, { signal });
+    await client.delete(type, key, options);
   } catch (error) {
     if (!isNotFound(error)) throw error;
   }

@@ -10,6 +10,8 @@ export const SERVER_OPTIONS: Omit<ServerOptions, "kubeconfig"> = {
   lbImage: "lb",
   pauseImage: "pause",
   helmJobImage: "helm",
+  helmNamespaces: [],
+  helmClusterRole: "cluster-admin",
   systemDefaultRegistry: "",
   lbClass: "k3slb.io/node-addresses",
   lbDefault: true,

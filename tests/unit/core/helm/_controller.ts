@@ -5,9 +5,9 @@ import {
   type HelmChart,
   type HelmChartSpec,
 } from "../../../../core/helm/helm_chart.ts";
-import { startHelm } from "../../../../core/helm/helm_chart_controller.ts";
+import { type HelmSettings, startHelm } from "../../../../core/helm/helm_chart_controller.ts";
 import { createKubeClient } from "../../../../core/kube/client.ts";
-import type { KubeClient, WatchEvent } from "../../../../core/kube/contract.ts";
+import type { KubeClient, Selection, WatchEvent } from "../../../../core/kube/contract.ts";
 import type { EventContent } from "../../../../core/kube/events.ts";
 import { JOBS } from "../../../../core/kube/resources.ts";
 import type { Job, KubeObject } from "../../../../core/kube/types.ts";
@@ -20,29 +20,36 @@ import { parseKubeconfigText } from "../service_lb/kubeconfig_text.ts";
 export interface Setup {
   readonly client: KubeClient;
   readonly events: EventContent[];
+  /** Kind and name of what each Event is about. */
+  readonly subjects: string[];
   /** Verbs and kinds of the controller's writes, Events apart. */
   readonly writes: string[];
   /** Milliseconds by which the controller hears later of charts that went. */
   newsDelayMs: number;
   /** Throws for requests that shall fail. */
-  fault: (verb: string, plural: string) => void;
+  fault: (verb: string, plural: string, selection?: Selection) => void;
   createChart(name: string, spec?: HelmChartSpec, metadata?: HelmChart["metadata"]): Promise<HelmChart>;
   job(name: string): Promise<Job>;
   condition(name: string, type: string): Promise<{ readonly status: string; readonly message?: string } | undefined>;
 }
 
-/** A controller with a quick resync, whose requests can be looked at and failed. */
-export async function withController(test: (setup: Setup) => Promise<void>): Promise<void> {
+/** A controller with a quick resync, whose requests can be looked at and failed. What `test` returns is run without the controller. */
+export async function withController(
+  test: (setup: Setup) => Promise<void | (() => Promise<void>)>,
+  settings: Partial<HelmSettings> = {},
+): Promise<void> {
   const api = await startMemoryApi({ controllers: ["customResourceDefinitions", "garbageCollector"] });
   const access = await parseKubeconfigText(await api.kubeconfig("admin"));
   const client = createKubeClient({ access, clock: SYSTEM_CLOCK });
   const own = createKubeClient({ access, clock: SYSTEM_CLOCK });
   const events: EventContent[] = [];
   const writes: string[] = [];
+  const subjects: string[] = [];
   const ending = new AbortController();
   const setup: Setup = {
     client,
     events,
+    subjects,
     writes,
     newsDelayMs: 0,
     fault: () => {},
@@ -62,7 +69,7 @@ export async function withController(test: (setup: Setup) => Promise<void>): Pro
   const watched = new Proxy(own, {
     get: (target, verb: keyof KubeClient) => (...args: unknown[]): unknown => {
       const type = args[0] as { readonly plural?: string };
-      setup.fault(verb, type?.plural ?? "");
+      setup.fault(verb, type?.plural ?? "", args[1] as Selection);
       if (["create", "update", "patch", "apply", "delete"].includes(verb)) writes.push(`${verb} ${type.plural}`);
       const result = (target[verb] as (...all: unknown[]) => unknown).apply(target, args);
       return verb === "watch" && type.plural === HELM_CHARTS.plural
@@ -74,10 +81,15 @@ export async function withController(test: (setup: Setup) => Promise<void>): Pro
     client: watched,
     clock: SYSTEM_CLOCK,
     logger: SILENT_LOGGER,
-    events: { record: (_reference, content) => void events.push(content) },
+    events: {
+      record: (reference, content) => {
+        events.push(content);
+        subjects.push(`${reference.kind} ${reference.name}`);
+      },
+    },
     signal: ending.signal,
     env: {},
-    options: { dataDir: "/nonexistent", helmJobImage: "helm", resyncIntervalMs: 10 },
+    options: { dataDir: "/nonexistent", helmJobImage: "helm", resyncIntervalMs: 10, ...settings },
   });
   try {
     await waitUntil("the CRDs", async () => {
@@ -85,7 +97,12 @@ export async function withController(test: (setup: Setup) => Promise<void>): Pro
       await client.list(HELM_CHART_CONFIGS);
       return true;
     });
-    await test(setup);
+    const rest = await test(setup);
+    if (rest !== undefined) {
+      ending.abort();
+      await done;
+      await rest();
+    }
   } finally {
     ending.abort();
     await done;

@@ -1,6 +1,8 @@
 // Faults of helm-controller v0.17.9 and klipper-helm that a plan must not have, each by what went wrong there.
 import assert from "node:assert/strict";
-import { type ChartPlan, planDelete, planInstall } from "../../../../core/helm/chart_plan.ts";
+import type { ChartPlan } from "../../../../core/helm/chart_plan.ts";
+import { planDelete } from "../../../../core/helm/delete_plan.ts";
+import { planInstall } from "../../../../core/helm/install_plan.ts";
 import { chartProblems, chartWarnings, whyIgnored } from "../../../../core/helm/releases/check_chart.ts";
 import { releaseHash } from "../../../../core/helm/values/config_hash.ts";
 import { desiredJob } from "../../../../core/helm/jobs/desired_job.ts";
@@ -10,7 +12,7 @@ import { releasePolicy } from "../../../../core/helm/values/merge_config.ts";
 import { bindingName } from "../../../../core/helm/names.ts";
 import type { Release } from "../../../../core/helm/releases/release.ts";
 import type { Job, Pod } from "../../../../core/kube/types.ts";
-import { chartWith, factsWith, jobAfter, podIn, SETTINGS } from "./fixtures.ts";
+import { chartWith, factsWith, jobAfter, NOW_MS, podIn, SETTINGS } from "./fixtures.ts";
 
 /** The Job that `facts` ask for, and the release's hash that goes with it. */
 function wantedJob(chart = chartWith(), revision = 0): { readonly job: Job; readonly releaseHash: string } {
@@ -23,7 +25,7 @@ function deleteJob(chart = chartWith()): Job {
 }
 
 function release(status: string, configHash = wantedJob().releaseHash, revision = 1): Release {
-  return { revision, status, configHash };
+  return { revision, status, configHash, createdMs: NOW_MS };
 }
 
 function conditionOf(plan: ChartPlan, type: string): { status: string; message?: string; reason?: string } | undefined {
@@ -95,22 +97,111 @@ Deno.test("planDelete: a running helm is waited for", () => {
   assert.deepEqual([plan.outcome, plan.job.step, plan.againMs], ["unchanged", "none", 5_000]);
 });
 
-Deno.test("planInstall: failure policy retry does not replace the Job for ever, and a change of the chart does", () => {
-  const chart = chartWith({ failurePolicy: "retry" });
-  const wanted = wantedJob(chart, 1);
-  const job = jobAfter(wanted.job, "Complete");
-  const plan = planInstall(
-    factsWith({ chart, installJob: job, release: release("failed", wanted.releaseHash) }),
-    SETTINGS,
-  );
+Deno.test("planInstall: a failed release is tried again, with retry and reinstall, and a change of the chart counts at once", () => {
+  for (const failurePolicy of ["retry", "reinstall"] as const) {
+    const chart = chartWith({ failurePolicy });
+    const wanted = wantedJob(chart);
+    const job = jobAfter(wanted.job, "Complete");
+    for (const configHash of [wanted.releaseHash, ""]) {
+      const facts = factsWith({ chart, installJob: job, release: release("failed", configHash) });
+      const plan = planInstall(facts, SETTINGS);
+      assert.deepEqual([plan.outcome, plan.job.step], ["applied", "replace"], failurePolicy);
+    }
+    const changed = chartWith({ failurePolicy, version: "2" });
+    const facts = factsWith({ chart: changed, installJob: job, release: release("failed", wanted.releaseHash) });
+    assert.deepEqual(planInstall(facts, SETTINGS).job.step, "replace");
+  }
+});
+
+Deno.test("planInstall: with abort nothing is tried after a failure, and the condition keeps helm's words when the log is gone", () => {
+  const chart = chartWith({ failurePolicy: "abort" });
+  const wanted = wantedJob(chart);
+  const facts = factsWith({
+    chart,
+    installJob: jobAfter(wanted.job, "Complete"),
+    release: release("failed", wanted.releaseHash),
+    failure: "Error: INSTALLATION FAILED: no",
+  });
+  const plan = planInstall(facts, SETTINGS);
   assert.deepEqual([plan.outcome, plan.job.step, plan.againMs], ["unchanged", "none", undefined]);
-  assert.equal(conditionOf(plan, "Failed")?.status, "True");
-  const changed = chartWith({ failurePolicy: "retry", version: "2" });
-  const next = planInstall(
-    factsWith({ chart: changed, installJob: job, release: release("failed", wanted.releaseHash) }),
+  const said = conditionOf(plan, "Deployed");
+  assert.equal(said?.reason, "ReleaseFailed");
+  assert.match(said?.message ?? "", /is "failed": Error: INSTALLATION FAILED: no; failurePolicy is "abort"/);
+  assert.ok(plan.state !== undefined);
+  const later = planInstall(
+    { ...facts, chart: { ...chart, status: helmStatus(chart, plan.state) }, failure: "" },
     SETTINGS,
   );
-  assert.deepEqual([next.outcome, next.job.step], ["applied", "replace"]);
+  assert.equal(conditionOf(later, "Deployed")?.message, said?.message);
+});
+
+Deno.test("planInstall: a release without our label counts as deployed when its Job made it, and that is said", () => {
+  const job = (chart = chartWith(), revision = 0, attempt = "0"): Job => {
+    const made = jobAfter(wantedJob(chart, revision).job, "Complete");
+    const metadata = { ...made.metadata, annotations: { "k3slb.io/helm-attempt": attempt } };
+    return { ...made, metadata: { ...metadata, creationTimestamp: new Date(NOW_MS - 60_000).toISOString() } };
+  };
+  const old = { createdMs: NOW_MS - 3_600_000 };
+  const cases: readonly {
+    readonly name: string;
+    readonly installJob: Job;
+    readonly release: Release;
+    readonly isDeployed: boolean;
+  }[] = [
+    { name: "an old image's install", installJob: job(), release: release("deployed", ""), isDeployed: true },
+    { name: "its upgrade", installJob: job(chartWith(), 3), release: release("deployed", "", 4), isDeployed: true },
+    {
+      name: "its upgrade after tries of its own",
+      installJob: job(chartWith(), 3),
+      release: release("deployed", "", 9),
+      isDeployed: true,
+    },
+    {
+      name: "its reinstall, which begins with 1 again",
+      installJob: job(chartWith(), 4),
+      release: release("deployed", "", 1),
+      isDeployed: true,
+    },
+    {
+      name: "its upgrade, with the label of the revision before",
+      installJob: job(chartWith(), 3),
+      release: release("deployed", "OTHER", 4),
+      isDeployed: true,
+    },
+    {
+      name: "a Job that did nothing",
+      installJob: job(chartWith(), 4),
+      release: { ...release("deployed", "", 4), ...old },
+      isDeployed: false,
+    },
+    {
+      name: "a rollback by hand, with the label of an old revision",
+      installJob: job(chartWith(), 1),
+      release: release("deployed", "OTHER", 3),
+      isDeployed: false,
+    },
+    {
+      name: "the same where a second Job left no label either",
+      installJob: job(chartWith(), 3, "1"),
+      release: release("deployed", "OTHER", 5),
+      isDeployed: true,
+    },
+    { name: "a failed release", installJob: job(), release: release("failed", ""), isDeployed: false },
+  ];
+  for (const { name, installJob, release: seen, isDeployed } of cases) {
+    const facts = factsWith({ installJob, release: seen });
+    const plan = planInstall(facts, SETTINGS);
+    assert.equal(conditionOf(plan, "Deployed")?.status === "True", isDeployed, name);
+    if (!isDeployed) continue;
+    assert.equal(plan.job.step, "none", name);
+    assert.match(plan.events[0]?.message ?? "", /too old/, name);
+    const annotations = { "k3slb.io/helm-deployed": plan.note ?? "" };
+    for (const left of [installJob, undefined]) {
+      const chart = chartWith({}, { annotations });
+      const noted = planInstall({ ...facts, chart, installJob: left }, SETTINGS);
+      assert.deepEqual([noted.job.step, noted.events.length], ["none", 0], `${name}, looked at again`);
+    }
+  }
 });
 
 Deno.test("planInstall: Jobs of one configuration follow each other with growing delay", () => {
@@ -283,6 +374,9 @@ Deno.test("whyIgnored: charts of others and charts without a chart", () => {
     { annotations: { "helmcharts.cattle.io/managed-by": "k3slb" }, want: undefined },
     { annotations: {}, want: undefined },
   ];
-  for (const { annotations, want } of cases) assert.equal(whyIgnored(chartWith({}, { annotations }), "k3slb"), want);
-  assert.equal(whyIgnored({ spec: {} }, "k3slb"), "NoChart");
+  const scope = { controllerName: "k3slb", namespaces: [] };
+  for (const { annotations, want } of cases) assert.equal(whyIgnored(chartWith({}, { annotations }), scope), want);
+  assert.equal(whyIgnored({ spec: {} }, scope), "NoChart");
+  assert.equal(whyIgnored(chartWith(), { ...scope, namespaces: ["a", "b"] }), "OtherNamespace");
+  assert.equal(whyIgnored(chartWith(), { ...scope, namespaces: ["kube-system"] }), undefined);
 });

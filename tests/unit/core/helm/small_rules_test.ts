@@ -1,7 +1,6 @@
-// The small pure rules of the Helm controller: set, durations, YAML, log lines, archives, unknown values, generated types.
+// The small pure rules of the Helm controller: set, durations, YAML, log lines, generated types.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { chartFiles } from "../../../../core/helm/releases/chart_archive.ts";
 import { HELM_CHART_CONFIG_CRD, HELM_CHART_CRD } from "../../../../core/helm/crds.ts";
 import { formatGoDuration, parseGoDuration } from "../../../../core/helm/jobs/go_duration.ts";
 import { failureLine } from "../../../../core/helm/jobs/job_failure.ts";
@@ -11,7 +10,6 @@ import { sourceDescription } from "../../../../core/helm/releases/source_descrip
 import { compareKeys, renderValuesYaml } from "../../../../core/helm/values/values_yaml.ts";
 import { parseJson } from "../../../../core/kube/json.ts";
 import { parseYaml } from "../../../../core/shared/yaml.ts";
-import { testChart } from "../../../support/helm_charts.ts";
 import { generatedFile, generateHelmTypes } from "../../../support/helm_types.ts";
 import { chartWith } from "./fixtures.ts";
 
@@ -126,6 +124,23 @@ Deno.test("failureLine: helm's last error, without the shell's trace and without
     },
     { log: "Error: 2 errors occurred:\n\t* one\n\t* two\n", want: "Error: 2 errors occurred: * one * two" },
     { log: "Error: first:\nError: second\nmore\n", want: "Error: second" },
+    {
+      log: "++ helm status app\n++ jq -r\nError: release: not found\n+ read -r STATUS\n+ helm install app\nKilled\n",
+      want: "Killed",
+    },
+    { log: "+ helm repo remove stable\nError: no repositories configured\n+ true\n", want: "" },
+    {
+      log: "+ echo x\nCurrent release revision 1 does not match expected revision 0\n+ exit\n",
+      want: "",
+    },
+    {
+      log: "Release status is 'failed' and failure policy is 'abort'; waiting for operator intervention\n+ exit 1\n",
+      want: "",
+    },
+    {
+      log: "Error: a list:\n* one\nCurrent release revision 1 does not match expected revision 0\n",
+      want: "Error: a list: * one",
+    },
     { log: "", want: "" },
   ];
   for (const { log, want } of cases) assert.equal(failureLine(log), want);
@@ -149,11 +164,6 @@ Deno.test("sourceDescription: every kind of source", () => {
     { spec: { chart: "c", version: "1" }, want: "c version 1 from chart repository https://charts.example.com" },
   ];
   for (const { spec, want } of cases) assert.equal(sourceDescription(chartWith(spec)), want);
-});
-
-Deno.test("chartFiles: reads what helm reads, and nothing from garbage", () => {
-  assert.match(chartFiles(testChart("x")).get("values.yaml") ?? "", /^colour: red/);
-  assert.equal(chartFiles("bm90IGEgdGd6").size, 0);
 });
 
 Deno.test("crds: HelmChartConfig has no default failurePolicy, and the chart's fields have bounds", () => {

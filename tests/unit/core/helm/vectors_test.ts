@@ -1,6 +1,8 @@
 // The plans against what helm-controller v0.17.9 does with the same input. What differs is listed with its reason, and must differ.
 import assert from "node:assert/strict";
-import { type ChartPlan, planDelete, planInstall } from "../../../../core/helm/chart_plan.ts";
+import type { ChartPlan } from "../../../../core/helm/chart_plan.ts";
+import { planDelete } from "../../../../core/helm/delete_plan.ts";
+import { planInstall } from "../../../../core/helm/install_plan.ts";
 import { whyIgnored } from "../../../../core/helm/releases/check_chart.ts";
 import type { HelmChart, HelmChartConfig } from "../../../../core/helm/helm_chart.ts";
 import { helmStatus, isSameStatus } from "../../../../core/helm/releases/helm_status.ts";
@@ -89,7 +91,7 @@ function run(name: string, action: Action): Want {
   const jobs = of<Job>(objects, "Job");
   const secrets = of<Secret>(objects, "Secret");
   const env = of<KubeObject & { env?: Record<string, string> }>(objects, "VectorSettings")[0]?.env ?? {};
-  assert.equal(whyIgnored(chart, "helm-controller"), undefined);
+  assert.equal(whyIgnored(chart, { controllerName: "helm-controller", namespaces: [] }), undefined);
   const facts = {
     chart,
     config: of<HelmChartConfig>(objects, "HelmChartConfig")[0],
@@ -125,7 +127,8 @@ function inWords(chart: HelmChart, plan: ChartPlan): Want {
   return {
     outcome: plan.outcome,
     objects: isApplied && "job" in plan.job ? [...plan.objects, plan.job.job] : [],
-    events: plan.events,
+    // The original never says what has no effect.
+    events: plan.events.filter(({ reason }) => reason !== "IneffectiveSetting"),
     patches: plan.job.step === "resume" ? [resumePatch()] : [],
     statusWrites: status === undefined || plan.outcome === "unchanged" || isSameStatus(chart.status, status)
       ? []

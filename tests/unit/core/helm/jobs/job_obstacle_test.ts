@@ -1,6 +1,8 @@
 // What a chart says of a Job whose helm can't run or does not end: each by what kubelet, scheduler or node controller write.
 import assert from "node:assert/strict";
-import { type ChartPlan, planDelete, planInstall, planLeaving } from "../../../../../core/helm/chart_plan.ts";
+import { type ChartPlan, planLeaving } from "../../../../../core/helm/chart_plan.ts";
+import { planDelete } from "../../../../../core/helm/delete_plan.ts";
+import { planInstall } from "../../../../../core/helm/install_plan.ts";
 import { desiredJob } from "../../../../../core/helm/jobs/desired_job.ts";
 import type { HelmChart } from "../../../../../core/helm/helm_chart.ts";
 import { helmStatus, isSameStatus } from "../../../../../core/helm/releases/helm_status.ts";

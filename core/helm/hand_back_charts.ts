@@ -1,0 +1,65 @@
+// Gives charts back that this controller managed, when it is turned off: left as they are, nobody could delete them any more.
+import type { KubeClient } from "../kube/contract.ts";
+import { isForbidden, isKindMissing, isNotFound } from "../kube/errors.ts";
+import { JOBS, PODS } from "../kube/resources.ts";
+import type { Job } from "../kube/types.ts";
+import { type Clock, pause } from "../runtime/clock.ts";
+import type { Logger } from "../shared/log.ts";
+import { handBack, uninstallCommand } from "./chart_leaving.ts";
+import { chartKey, HELM_CHARTS, type HelmChart } from "./helm_chart.ts";
+import { CHART_LABEL, DEFAULT_CONTROLLER_NAME, jobName, MANAGED_BY_ANNOTATION } from "./names.ts";
+
+const LOOK_AGAIN_MS = 5_000;
+
+/** What {@linkcode handBackCharts} works with. */
+export interface HandBackParts {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** Gives back every chart, those whose helm is running as soon as it has ended. Releases stay. Resolves when none is left. */
+export async function handBackCharts({ client, clock, logger, signal }: HandBackParts): Promise<void> {
+  while (!signal.aborted) {
+    const charts = await ownCharts(client, signal);
+    let waiting = 0;
+    for (const chart of charts) {
+      const { namespace, name } = chartKey(chart);
+      const pods = await client.list(PODS, { namespace, labelSelector: `${CHART_LABEL}=${name}`, signal });
+      const installJob = await jobOf(client, { namespace, name: jobName(name, "install") }, signal);
+      if (await handBack(client, chart, { installJob, pods: pods.items, signal })) {
+        logger.info("HelmChart is handed back, its release stays", {
+          chart: `${namespace}/${name}`,
+          remove: uninstallCommand(chart),
+        });
+      } else waiting++;
+    }
+    if (waiting === 0) return;
+    await pause(clock, LOOK_AGAIN_MS, signal);
+  }
+}
+
+/** Without the kind, or the right to see it, there is nothing that was taken. */
+async function ownCharts(client: KubeClient, signal: AbortSignal): Promise<readonly HelmChart[]> {
+  try {
+    const { items } = await client.list(HELM_CHARTS, { signal });
+    return items.filter(({ metadata }) => metadata?.annotations?.[MANAGED_BY_ANNOTATION] === DEFAULT_CONTROLLER_NAME);
+  } catch (error) {
+    if (isKindMissing(error) || isNotFound(error) || isForbidden(error)) return [];
+    throw error;
+  }
+}
+
+async function jobOf(
+  client: KubeClient,
+  key: { readonly namespace: string; readonly name: string },
+  signal: AbortSignal,
+): Promise<Job | undefined> {
+  try {
+    return await client.get(JOBS, key, { signal });
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,186 @@
+// The plan for a chart that is to be there. Pure: the controller looks and carries out.
+import { chartProblems, chartWarnings } from "./releases/check_chart.ts";
+import { releaseHash } from "./values/config_hash.ts";
+import {
+  type ChartFacts,
+  type ChartPlan,
+  isUnsupported,
+  LOOK_AGAIN_MS,
+  lookAt,
+  NOTHING,
+  type PlanSettings,
+  resume,
+  retrying,
+  waitForPods,
+  warningOf,
+  withAttempt,
+} from "./chart_plan.ts";
+import { desiredJob } from "./jobs/desired_job.ts";
+import { desiredObjects, type SetObject } from "./jobs/desired_objects.ts";
+import { chartKey } from "./helm_chart.ts";
+import type { Job } from "../kube/types.ts";
+import type { ChartState } from "./releases/helm_status.ts";
+import { podsLeft } from "./jobs/job_obstacle.ts";
+import { attemptOf, hashOf, isComplete, isFailed, isHelmRunning, retryDelayMs } from "./jobs/job_state.ts";
+import { releasePolicy } from "./values/merge_config.ts";
+import { CONFIG_HASH_ANNOTATION, jobName } from "./names.ts";
+import { deployedNote, isDeployedFrom, isMadeBy } from "./releases/release.ts";
+import { sourceDescription } from "./releases/source_description.ts";
+import { missingSecrets } from "./values/values_files.ts";
+
+const HOW_TO_LEAVE_ABORT = 'failurePolicy is "abort": roll back or uninstall the release, or choose another policy';
+const LABELLING_IMAGE = "rancher/klipper-helm:v0.13.3-build20260727 or a newer one (--helm-job-image, spec.jobImage)";
+
+/** The plan for a chart that is to be there. */
+export function planInstall(facts: ChartFacts, settings: PlanSettings): ChartPlan {
+  const { chart, config, installJob: job, release } = facts;
+  const refusal = refuse(facts);
+  if (refusal !== undefined) return refusal;
+  const { namespace, name } = chartKey(chart);
+  const objects = desiredObjects({ chart, config }, { action: "install", clusterRole: settings.clusterRole });
+  const wanted = desiredJob({ ...facts, revision: release?.revision ?? 0 }, { action: "install", settings });
+  const configHash = releaseHash(wanted.hash);
+  const isSameJob = job !== undefined && hashOf(job) === wanted.hash;
+  const state = (more: ChartState): Pick<ChartPlan, "objects" | "events" | "state"> => ({
+    objects,
+    events: [],
+    state: more,
+  });
+  const applying: ChartState = { phase: "applying", job: jobName(name, "install"), namespace };
+  const apply = (attempt: number): ChartPlan => ({
+    outcome: "applied",
+    objects,
+    job: { step: job === undefined ? "create" : "replace", job: withAttempt(wanted.job, attempt) },
+    events: [{
+      type: "Normal",
+      reason: "ApplyJob",
+      message: `Applying HelmChart from ${sourceDescription(chart)} using Job ${namespace}/${
+        jobName(name, "install")
+      } `,
+      annotations: { [CONFIG_HASH_ANNOTATION]: `SHA256=${wanted.hash}` },
+    }, ...chartWarnings(chart, config).map((message) => warningOf({ reason: "IneffectiveSetting", message }))],
+    state: applying,
+  });
+  // The release says it, not the Job: a finished Job that someone cleaned up is no reason to upgrade.
+  const isAtRest = job === undefined || isComplete(job);
+  if (release !== undefined && isAtRest && isDeployedFrom(configHash, release, chart)) {
+    return { outcome: "unchanged", job: NOTHING, ...state({ phase: "deployed", revision: release.revision }) };
+  }
+  if (job === undefined) return apply(0);
+  if (!isSameJob) {
+    if (job.spec?.suspend !== true && isHelmRunning(job, facts.pods)) {
+      // Killed, helm leaves a release that is locked.
+      const message = `Waiting for the running Job ${namespace}/${
+        jobName(name, "install")
+      } before the change is applied`;
+      return { ...waitForPods(podsLeft(job, facts).obstacle, message), objects, againMs: LOOK_AGAIN_MS };
+    }
+    return apply(0);
+  }
+  if (isFailed(job)) return { ...jobFailed(facts.failure), objects };
+  if (job.spec?.suspend === true && !isComplete(job)) return resume(job, { objects, state: applying });
+  if (!isComplete(job)) {
+    const isAborted = release?.status === "failed" &&
+      releasePolicy(chart, { action: "install", config }).failurePolicy === "abort";
+    const failure = sentences([facts.failure, isAborted ? HOW_TO_LEAVE_ABORT : ""]);
+    const problem = failure === "" ? {} : { problem: failure };
+    const { obstacle, againMs } = lookAt(job, facts, missingSecrets(facts));
+    return {
+      outcome: "unchanged",
+      objects,
+      job: NOTHING,
+      events: obstacle === undefined ? retrying(failure) : [warningOf(obstacle)],
+      state: { ...applying, ...problem, ...(obstacle === undefined ? {} : { obstacle }) },
+      ...(againMs === undefined ? {} : { againMs }),
+    };
+  }
+  return afterComplete({ facts, job, objects, apply });
+}
+
+function refuse({ chart, config }: ChartFacts): ChartPlan | undefined {
+  const { helmVersion } = chart.spec ?? {};
+  const refused = { outcome: "refused", objects: [], job: NOTHING } as const;
+  if (isUnsupported(helmVersion)) {
+    const message = `Unsupported Helm version ${helmVersion}: only v3 charts are supported`;
+    return {
+      ...refused,
+      events: [{ type: "Warning", reason: "UnsupportedVersion", message }],
+      state: { phase: "unsupported" },
+    };
+  }
+  const problems = chartProblems(chart, config);
+  if (problems.length === 0) return undefined;
+  const message = problems.join("; ");
+  return {
+    ...refused,
+    events: [{ type: "Warning", reason: "InvalidChart", message }],
+    state: { phase: "refused", message },
+  };
+}
+
+interface Completed {
+  readonly facts: ChartFacts;
+  readonly job: Job;
+  readonly objects: readonly SetObject[];
+  readonly apply: (attempt: number) => ChartPlan;
+}
+
+/** The Job ended without an error, and yet the release does not say that it is what the chart asks for. */
+function afterComplete({ facts, job, objects, apply }: Completed): ChartPlan {
+  const { chart, config, release } = facts;
+  const { name } = chartKey(chart);
+  const configHash = releaseHash(hashOf(job));
+  const isOwn = release !== undefined && (release.configHash === configHash || isMadeBy(job, release));
+  if (isOwn && release.status === "deployed") {
+    const message = `Image "${imageOf(job)}" puts no hash of the configuration on releases, it is too old. Release ` +
+      `"${name}" revision ${release.revision} counts as deployed by its Job; use ${LABELLING_IMAGE}`;
+    return {
+      outcome: "unchanged",
+      objects,
+      job: NOTHING,
+      events: [{ type: "Warning", reason: "ImageTooOld", message }],
+      state: { phase: "deployed", revision: release.revision },
+      note: deployedNote(release, configHash),
+    };
+  }
+  const what = release === undefined
+    ? `The Job ended without an error, but there is no release "${name}"`
+    : `The Job ended without an error, but release "${name}" revision ${release.revision} is "${release.status}"`;
+  const policy = releasePolicy(chart, { action: "install", config }).failurePolicy;
+  const isFinal = isOwn && release.status === "failed" && policy === "abort";
+  // What was said with the log at hand is not taken back when the log is gone.
+  const said = chart.status?.conditions?.find(({ type }) => type === "Deployed")?.message ?? "";
+  const message = facts.failure === "" && said.startsWith(what)
+    ? said
+    : sentences([`${what}${facts.failure === "" ? "" : `: ${facts.failure}`}`, isFinal ? HOW_TO_LEAVE_ABORT : ""]);
+  const delayMs = isFinal ? 0 : retryDelayMs(job, facts.nowMs);
+  if (!isFinal && delayMs <= 0) return apply(attemptOf(job) + 1);
+  return {
+    outcome: "unchanged",
+    objects,
+    job: NOTHING,
+    events: [{ type: "Warning", reason: "JobFailed", message }],
+    state: { phase: "not-deployed", message, isFinal },
+    ...(isFinal ? {} : { againMs: delayMs }),
+  };
+}
+
+function sentences(parts: readonly string[]): string {
+  return parts.filter((part) => part !== "").join("; ");
+}
+
+function imageOf(job: Job): string {
+  return job.spec?.template.spec?.containers[0]?.image ?? "";
+}
+
+function jobFailed(failure: string): Omit<ChartPlan, "objects"> {
+  const message = `Job has reached configured number of retries without succeeding${
+    failure === "" ? "" : `: ${failure}`
+  }`;
+  return {
+    outcome: "unchanged",
+    job: NOTHING,
+    events: [{ type: "Warning", reason: "JobFailed", message }],
+    state: { phase: "job-failed", message: failure },
+  };
+}
