@@ -198,6 +198,8 @@ function ingressText(ingress: readonly IngressAddress[]): string {
 const SYNC_FAILURES: ReadonlySet<string> = new Set([
   "InvalidSourceRange",
   "InvalidAnnotation",
+  "InvalidMatchAddress",
+  "InvalidMatchInterface",
   "NoPorts",
   "NoClusterIP",
   "NoNodePort",

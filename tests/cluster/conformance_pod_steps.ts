@@ -47,6 +47,33 @@ export const PODS: readonly Step[] = [
     },
   },
   {
+    name: "annotation and condition by strategic patch, from the pod's node",
+    user: "node",
+    method: "PATCH",
+    patch: "strategic",
+    path: `${CORE}/pods/first/status?fieldManager=agent`,
+    body: {
+      metadata: { annotations: { "k3slb.io/served-addresses": "192.0.2.1" } },
+      status: { conditions: [{ type: "k3slb.io/Programmed", status: "False", reason: "PortInUse" }] },
+    },
+  },
+  {
+    name: "annotation taken away by strategic patch, from the pod's node",
+    user: "node",
+    method: "PATCH",
+    patch: "strategic",
+    path: `${CORE}/pods/first/status?fieldManager=agent`,
+    body: { metadata: { annotations: { "k3slb.io/served-addresses": null } } },
+  },
+  {
+    name: "label by strategic patch, from the pod's node",
+    user: "node",
+    method: "PATCH",
+    patch: "strategic",
+    path: `${CORE}/pods/first/status?fieldManager=agent`,
+    body: { metadata: { labels: { "k3slb.io/dataplane": "pods" } } },
+  },
+  {
     name: "condition by apply",
     user: "node",
     method: "PATCH",

@@ -229,6 +229,12 @@ export function restrictNode(
     if (access.subresource === "status" && target !== node) {
       refuse(`node "${node}" can only update pod status for pods with spec.nodeName set to itself`);
     }
+    if (
+      access.subresource === "status" &&
+      !equal(at(live, "metadata", "labels") ?? {}, at(next, "metadata", "labels") ?? {})
+    ) {
+      refuse(`node "${node}" cannot update labels through pod status`);
+    }
     if (access.verb === "delete" && target !== node) {
       refuse(`node "${node}" can only delete pods with spec.nodeName set to itself`);
     }

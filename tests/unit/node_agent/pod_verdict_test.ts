@@ -72,7 +72,7 @@ const VERDICT_CASES: readonly VerdictCase[] = [
     name: "a loopback address as spec.loadBalancerIP",
     given: web({ spec: { loadBalancerIP: "127.0.0.1" } }),
     reasons: ["InvalidMatchAddress"],
-    message: /"127.0.0.1" in spec.loadBalancerIP is loopback/,
+    message: /spec.loadBalancerIP can't be used: "127.0.0.1" is loopback/,
     ports: [],
   },
   {

@@ -1,7 +1,7 @@
 // The controller against the in-memory API server with its DaemonSet controller and scheduler; the test plays the agents.
 import assert from "node:assert/strict";
 import { DAEMON_SETS, ENDPOINT_SLICES, NODES, SERVICES } from "../../../../core/kube/resources.ts";
-import type { Node } from "../../../../core/kube/types.ts";
+import type { Node, Service } from "../../../../core/kube/types.ts";
 import { removeServiceLb } from "../../../../core/service_lb/remove_service_lb.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { staysTrue, waitUntil } from "../../../support/wait.ts";
@@ -159,3 +159,42 @@ Deno.test("removeServiceLb() takes back what was made, twice without harm", () =
     const { metadata, status } = await service("web");
     assert.deepEqual([metadata?.finalizers ?? [], status?.conditions ?? [], await ips("web")], [[], [], ""]);
   }));
+
+Deno.test("startServiceLb() keeps what a wish said before it turned bad, over a restart, and says so once", () =>
+  withCluster(2, async ({ admin, events, startController, service, ips }) => {
+    const annotate = (annotations: Record<string, string | null>): Promise<Service> =>
+      admin.patch(SERVICES, { namespace: "default", name: "web" }, {
+        type: "merge",
+        body: { metadata: { annotations } },
+      });
+    const recordOf = async (): Promise<string | undefined> =>
+      (await service("web")).metadata?.annotations?.["k3slb.io/last-good"];
+    const toleration = async (): Promise<unknown> =>
+      (await admin.list(DAEMON_SETS)).items[0]?.spec?.template.spec?.tolerations?.at(-1);
+    const stop = startController();
+    await admin.create(SERVICES, loadBalancer("web", 80));
+    await annotate({ [TOLERATIONS]: "[{key: gpu, operator: Exists}]", [MATCH_ADDRESSES]: "10.0.0.0/24" });
+    await waitUntil("addresses", async () => await ips("web") === "10.0.0.1 10.0.0.2");
+    await annotate({ [TOLERATIONS]: "[{key: gpu, operator: Sometimes}]", [MATCH_ADDRESSES]: "10.0.0.0/24, web" });
+    await waitUntil("the record", async () => (await recordOf())?.includes("gpu") ?? false);
+    await waitUntil("the warning", () => events.some(({ type }) => type === "Warning"));
+    await stop();
+    const stopAgain = startController();
+    await admin.patch(NODES, { name: "n2" }, { type: "merge", body: { metadata: { labels: { [EXCLUDED]: "" } } } });
+    await waitUntil("the condition to name both", async () => {
+      const message = (await service("web")).status?.conditions?.[0]?.message ?? "";
+      return message.includes(TOLERATIONS) && message.includes(MATCH_ADDRESSES) && message.includes("stays in force");
+    });
+    assert.equal(await ips("web"), "10.0.0.1 10.0.0.2");
+    assert.deepEqual(await toleration(), { key: "gpu", operator: "Exists" });
+    const warnings = events.filter(({ type }) => type === "Warning").map(({ reason }) => reason);
+    assert.deepEqual([...new Set(warnings)], ["SyncLoadBalancerFailed"]);
+    assert.ok(warnings.length <= 2, "at most once for each server");
+    await annotate({ [TOLERATIONS]: null, [MATCH_ADDRESSES]: null });
+    await waitUntil("the record to go", async () => await recordOf() === undefined);
+    await stopAgain();
+  }));
+
+const TOLERATIONS = "svccontroller.k3s.cattle.io/tolerations";
+const MATCH_ADDRESSES = "k3slb.io/match-addresses";
+const EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers";
