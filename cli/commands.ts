@@ -4,6 +4,7 @@ import { AGENT_COMMAND } from "./agent_command.ts";
 import type { Command } from "./command.ts";
 import { completionCommand } from "./completion_command.ts";
 import { IMAGES_COMMAND } from "./images_command.ts";
+import { installCommand, uninstallCommand } from "./install_command.ts";
 import { MANIFESTS_DIFF_COMMAND, MANIFESTS_LIST_COMMAND, MANIFESTS_VALIDATE_COMMAND } from "./manifests_command.ts";
 import { SERVER_COMMAND } from "./server_command.ts";
 import { VERSION_COMMAND } from "./version_command.ts";
@@ -17,6 +18,8 @@ export const COMMANDS: readonly Command[] = [
   MANIFESTS_VALIDATE_COMMAND,
   MANIFESTS_DIFF_COMMAND,
   IMAGES_COMMAND,
+  installCommand(() => COMMANDS),
+  uninstallCommand(() => COMMANDS),
   VERSION_COMMAND,
   completionCommand(() => COMMANDS),
 ];
