@@ -73,6 +73,7 @@ async function release({ targets, out, image }: ReleaseRequest): Promise<void> {
       const inside = packages.map(({ name, version }) => `${name} ${version}`).join(", ");
       print(`${file}: ${image}:${VERSION} for ${binaries.map(({ arch }) => arch).join(", ")}, of Debian: ${inside}`);
     }
+    written.push(await copyInstaller(root, out));
     await writeSums(out, written);
   } finally {
     await Deno.remove(work, { recursive: true });
@@ -103,6 +104,11 @@ async function writeImageList(file: string): Promise<string> {
   );
   await Deno.writeTextFile(file, `${[...new Set(names)].join("\n")}\n`);
   return file;
+}
+
+async function copyInstaller(root: string, out: string): Promise<string> {
+  await Deno.copyFile(`${root}deploy/install.sh`, `${out}/install.sh`);
+  return `${out}/install.sh`;
 }
 
 async function writeSums(out: string, files: readonly string[]): Promise<void> {
