@@ -147,7 +147,7 @@ class ForwardingLoop {
       this.#programmed = programmedKeys(decision, report);
       outcome = { report };
       this.#lastFailure = "";
-      this.#heartbeat.report({ plan: decision.plan, report });
+      this.#heartbeat.report({ plan: decision.plan, report, warnings: this.#warnings });
     } catch (error) {
       if (isAbort(error) && signal.aborted) throw error;
       outcome = { error, programmed: this.#programmed ?? new Set() };

@@ -50,9 +50,11 @@ export function gatePatch(pod: Pod, { servedAddresses, ...state }: GateState, no
   if (!gates.some((gate) => gate.conditionType === PROGRAMMED_CONDITION)) return undefined;
   const before = gateOf(pod);
   const served = servedAddresses?.join(",");
-  const isSame = before?.status === state.status && before.reason === state.reason && before.message === state.message;
   const isServedSame = pod.metadata?.annotations?.[SERVED_ADDRESSES_ANNOTATION] === served;
-  if (isSame && isServedSame) return undefined;
+  if (
+    saysTheSame(pod, { ...state, ...(servedAddresses === undefined ? {} : { servedAddresses }) }) &&
+    before?.message === state.message
+  ) return undefined;
   const lastTransitionTime = before?.status === state.status ? before.lastTransitionTime ?? now : now;
   const metadata = {
     // A pod that was made anew under the same name must not inherit its predecessor's gate.
@@ -66,6 +68,13 @@ export function gatePatch(pod: Pod, { servedAddresses, ...state }: GateState, no
       status: { conditions: [{ type: PROGRAMMED_CONDITION, ...state, lastTransitionTime }] },
     },
   };
+}
+
+/** Whether the pod already says all of `state` but for the message. */
+export function saysTheSame(pod: Pod, state: GateState): boolean {
+  const before = gateOf(pod);
+  return before?.status === state.status && before.reason === state.reason &&
+    pod.metadata?.annotations?.[SERVED_ADDRESSES_ANNOTATION] === state.servedAddresses?.join(",");
 }
 
 /** The pod's gate condition, if it has one. */

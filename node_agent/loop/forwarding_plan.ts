@@ -183,11 +183,12 @@ function decidePort(port: ForwardedPort, context: ServiceContext): ServiceDecisi
   if (findReservedRange(facts.reserved, port)) {
     return refused({ reason: "ReservedPort", message: `${label} is reserved for the node itself (--reserved-ports)` });
   }
+  const silence = port.endpoints.length === 0 ? [`no endpoints: connections to ${label} are refused`] : [];
   const listener = foreignListener(port, context);
-  if (!listener) return { ports: [port], refusals: [], notes: [] };
+  if (!listener) return { ports: [port], refusals: [], notes: silence };
   const words = `${label} is in use by ${renderListener(listener)}`;
   if (facts.allowPortOverride || facts.programmed.has(portKey(port))) {
-    return { ports: [port], refusals: [], notes: [`${words}, which gets no connections from outside`] };
+    return { ports: [port], refusals: [], notes: [`${words}, which gets no connections from outside`, ...silence] };
   }
   return refused({ reason: "PortInUse", message: `${words}; stop it, or allow it with --allow-port-override` });
 }

@@ -9,7 +9,7 @@ import type { Clock } from "../../core/runtime/clock.ts";
 import { createWorkQueue } from "../../core/runtime/work_queue.ts";
 import { errorMessage } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
-import { gatePatch, type GateState } from "./desired_gate.ts";
+import { gatePatch, type GateState, saysTheSame } from "./desired_gate.ts";
 
 /** What {@linkcode createGateWriter} takes. */
 export interface GateWriterOptions {
@@ -49,7 +49,9 @@ export function createGateWriter(options: GateWriterOptions): GateWriter {
       for (const wish of list) {
         const key = objectKey(wish.pod);
         wishes.set(key, wish);
-        if (patchFor(key)) queue.add(key);
+        if (!patchFor(key)) continue;
+        // Whether there are endpoints, say, may change every second during a rollout; the address depends on status and reason.
+        queue.addAfter(key, saysTheSame(pods.objects.get(key) ?? wish.pod, wish.state) ? NOTE_DELAY_MS : 0);
       }
     },
     run: () =>
@@ -89,6 +91,8 @@ export function apiTime(timeMs: number): string {
   return new Date(timeMs).toISOString().replace(/\.\d+Z$/, "Z");
 }
 
+/** For a change of the message alone. */
+const NOTE_DELAY_MS = 3000;
 const GATE_WRITERS = 8;
 /** A node's address waits for its gates. */
 const MAX_BACKOFF_MS = 10_000;

@@ -20,7 +20,12 @@ export interface AgentSignature {
 
 /** What the agent is able to do at present. */
 export type ForwardingHealth =
-  | { readonly plan: ForwardingPlan; readonly report: ApplyReport }
+  | {
+    readonly plan: ForwardingPlan;
+    readonly report: ApplyReport;
+    /** What keeps packets from arriving although the rules are there. */
+    readonly warnings?: readonly string[];
+  }
   | { readonly reason: string; readonly message: string };
 
 /** The condition for `health`; `rivalId` is the instance of another agent that lives under the same node name. */
@@ -34,11 +39,27 @@ export function heartbeatState(
   if ("reason" in health) {
     return { status: "False", reason: health.reason, message: `${health.message}; ${rival}${by}` };
   }
-  const services = new Set(health.plan.ports.map((port) => `${port.namespace}/${port.service}`)).size;
   const rules = IP_FAMILIES.filter((family) => health.report.ruleCounts[family] !== undefined)
     .map((family) => `${health.report.ruleCounts[family]} ${family} rules`);
-  const what = [`${health.plan.ports.length} ports of ${services} Services`, ...rules].join(", ");
+  const what = [[countsOf(health.plan), ...rules].join(", "), ...health.warnings ?? []].join("; ").slice(0, MAX_LENGTH);
   return { status: "True", reason: "Forwarding", message: `${what}; ${rival}${by}` };
+}
+
+/** What of `health` is worth a write before the next heartbeat is due; rules come and go with every endpoint, and are not. */
+export function heartbeatNews(health: ForwardingHealth): string {
+  return "reason" in health ? health.reason : [countsOf(health.plan), ...health.warnings ?? []].join("\n");
+}
+
+/** Far below what an API server takes for a condition; the signature behind it must stay. */
+const MAX_LENGTH = 2000;
+
+function countsOf(plan: ForwardingPlan): string {
+  const services = new Set(plan.ports.map((port) => `${port.namespace}/${port.service}`)).size;
+  return `${plural(plan.ports.length, "port")} of ${plural(services, "Service")}`;
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 /** The patch of `nodes/status` that writes `state`. */

@@ -1,4 +1,4 @@
-// Writes the heartbeat to the agent's own Node: at once when its state changes, else every minute.
+// Writes the heartbeat to the agent's own Node: at once when its state changes, soon when its counts do, else every minute.
 // Also notices another live agent that signs the same Node's heartbeat.
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { NODES } from "../../core/kube/resources.ts";
@@ -12,6 +12,7 @@ import {
   type AgentSignature,
   type ForwardingHealth,
   HEARTBEAT_INTERVAL_MS,
+  heartbeatNews,
   heartbeatPatch,
   heartbeatState,
   rivalInstance,
@@ -31,7 +32,10 @@ export interface HeartbeatWriterOptions {
 
 /** Keeps the heartbeat fresh. */
 export interface HeartbeatWriter {
-  /** Sets what the heartbeat says; written at once if status or reason change. Nothing is written before the first call. */
+  /**
+   * Sets what the heartbeat says; written at once if status or reason change, within some seconds if the number of ports or Services or the
+   * warnings do. Nothing is written before the first call.
+   */
   report(health: ForwardingHealth): void;
   /** The Node may have changed: looks who wrote its heartbeat. */
   notice(): void;
@@ -47,11 +51,16 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
   let rivalId: string | undefined;
   let rivalSeenMs = -Infinity;
   let firstWrittenMs: number | undefined;
+  let lastWrittenMs = -Infinity;
+  let lastNews = "";
   return {
     report: (next) => {
       const isNews = health === undefined || reasonOf(health) !== reasonOf(next);
       health = next;
-      if (isNews) queue.add("heartbeat");
+      if (isNews) return queue.add("heartbeat");
+      if (heartbeatNews(next) === lastNews) return;
+      const sinceMs = clock.monotonicMs() - lastWrittenMs;
+      queue.addAfter("heartbeat", Math.max(NEWS_DELAY_MS, NEWS_INTERVAL_MS - sinceMs));
     },
     notice: () => {
       if (firstWrittenMs === undefined) return;
@@ -77,9 +86,12 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
             rivalId = undefined;
           }
           const nowMs = clock.now();
+          const news = heartbeatNews(health);
           const patch = heartbeatPatch(node(), heartbeatState(health, signature, rivalId), apiTime(nowMs));
           await client.patch(NODES, { name: nodeName }, patch, { subresource: "status", signal });
           firstWrittenMs ??= nowMs;
+          lastWrittenMs = clock.monotonicMs();
+          lastNews = news;
           return HEARTBEAT_INTERVAL_MS;
         },
         onFailure: (_, error, failures) => {
@@ -90,6 +102,9 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
   };
 }
 
+/** Counts change often while many Services are made: they are told once things have calmed, and from thousands of nodes not at once for ever. */
+const NEWS_DELAY_MS = 2000;
+const NEWS_INTERVAL_MS = 10_000;
 /** After an outage servers hear of this agent before they count it as silent. */
 const MAX_BACKOFF_MS = 10_000;
 /** A live agent signs every minute; one that was stopped is not spoken of for ever. */

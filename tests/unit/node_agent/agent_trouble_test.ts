@@ -153,7 +153,7 @@ const CASES: readonly LoopCase[] = [
       bench.start();
       await bench.clock.advance(1000);
       bench.listeners = [NGINX];
-      await bench.clock.advance(11_000);
+      await bench.clock.advance(15_000);
       assert.match(bench.gate("svclb-web-x")?.message ?? "", /nginx/);
       await bench.stop();
       bench.start({}, "two");

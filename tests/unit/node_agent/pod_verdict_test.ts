@@ -100,6 +100,7 @@ const VERDICT_CASES: readonly VerdictCase[] = [
     given: web({ spec: { ports: [port(10255), port(10255, { protocol: "UDP" })] } }),
     reasons: ["ReservedPort"],
     ports: [10255],
+    notes: 1,
   },
   {
     name: "a port of an older Service takes the node from the younger one",
@@ -142,6 +143,7 @@ const VERDICT_CASES: readonly VerdictCase[] = [
     pod: "svclb-b-x",
     reasons: [],
     ports: [80],
+    notes: 1,
   },
   {
     name: "a process listens",
@@ -221,6 +223,7 @@ const VERDICT_CASES: readonly VerdictCase[] = [
     },
     reasons: [],
     ports: [80],
+    notes: 1,
   },
   {
     name: "an endpoint in another host's network is no excuse",

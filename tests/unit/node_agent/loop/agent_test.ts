@@ -204,6 +204,51 @@ const CASES: readonly LoopCase[] = [
     },
   },
   {
+    name: "the heartbeat counts what is served within seconds of a change, and seldom",
+    test: async (bench) => {
+      bench.start();
+      await bench.clock.advance(30_000);
+      assert.match(heartbeat(bench).message ?? "", /^0 ports of 0 Services, /);
+      putWeb(bench);
+      await bench.clock.advance(3000);
+      assert.match(heartbeat(bench).message ?? "", /^1 port of 1 Service, /);
+      const beats = bench.writes("nodes");
+      for (let i = 0; i < 30; i++) {
+        if (i % 2) bench.cluster.remove("services", "default/more");
+        else {
+          bench.cluster.put("services", service("more", { spec: { ports: [{ port: 81 }, { port: 82, name: "b" }] } }));
+          bench.cluster.put("pods", pod("more"));
+        }
+        await bench.clock.advance(1000);
+      }
+      await bench.clock.advance(10_000);
+      assert.match(heartbeat(bench).message ?? "", /^1 port of 1 Service, /);
+      assert.ok(bench.writes("nodes") - beats <= 5, `${bench.writes("nodes") - beats} writes in 40 s`);
+    },
+  },
+  {
+    name: "a Service without endpoints is served, and said to have none once that lasts",
+    test: async (bench) => {
+      putWeb(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      const before = bench.writes("pods");
+      for (let i = 0; i < 20; i++) {
+        bench.cluster.put("endpointslices", slice("web", i % 2 ? [endpoint("10.42.1.5")] : []));
+        await bench.clock.advance(500);
+      }
+      assert.ok(bench.writes("pods") - before <= 4, `${bench.writes("pods") - before} writes in 10 s`);
+      bench.cluster.put("endpointslices", slice("web", []));
+      await bench.clock.advance(4000);
+      const gate = bench.gate("svclb-web-x");
+      assert.deepEqual([gate?.status, gate?.reason], ["True", "Programmed"]);
+      assert.match(
+        gate?.message ?? "",
+        /^The kernel forwards TCP 80; no endpoints: connections to TCP port 80 are refused$/,
+      );
+    },
+  },
+  {
     name: "nothing is written while nothing changes, heartbeats apart",
     test: async (bench) => {
       putWeb(bench);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { FORWARDING_CONDITION } from "../../../../core/service/labels.ts";
 import type { Node } from "../../../../core/kube/types.ts";
+import { portWith } from "../../../support/plans.ts";
 import { heartbeatPatch, heartbeatState, rivalInstance } from "../../../../node_agent/loop/heartbeat.ts";
 
 const SIGNATURE = { version: "0.1.0", backend: "nft", instanceId: "one" };
@@ -16,6 +17,15 @@ Deno.test("heartbeatState: counts, version, backend and instance of a healthy ag
     reason: "Forwarding",
     message: "0 ports of 0 Services, 7 IPv4 rules, 8 IPv6 rules; agent 0.1.0, nft, instance one",
   });
+});
+
+Deno.test("heartbeatState: one port is one port, and warnings come before the signature", () => {
+  const plan = { ports: [portWith()], podCidrs: [] };
+  const { message } = heartbeatState({ ...HEALTHY, plan, warnings: ["FORWARD drops all"] }, SIGNATURE);
+  assert.equal(
+    message,
+    "1 port of 1 Service, 7 IPv4 rules, 8 IPv6 rules; FORWARD drops all; agent 0.1.0, nft, instance one",
+  );
 });
 
 Deno.test("heartbeatState: reason of an agent that can't, and its rival", () => {
