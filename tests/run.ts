@@ -1,5 +1,5 @@
 // Runs suites one after the other and prints one closing line over all of them: `N passed, N failed`.
-// Usage: deno run -A tests/run.ts SUITE...   Suites: unit, cli, build, demo, netns, memory, source, real.
+// Usage: deno run -A tests/run.ts SUITE...   Suites: unit, cli, build, demo, netns, memory, source, real, nodes.
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { readdirSync } from "node:fs";
@@ -12,6 +12,8 @@ interface Suite {
   readonly tools: readonly ToolPurpose[];
   /** Run each file in a private network world of its own. */
   readonly isolated: boolean;
+  /** The worlds have real nodes: only as root. */
+  readonly realNodes: boolean;
   readonly needsBinary: boolean;
   readonly env: Readonly<Record<string, string>>;
   /** Test files side by side, in one process. */
@@ -46,10 +48,27 @@ const SUITES: Readonly<Record<string, Suite>> = {
     tools: ["namespaces"],
     env: { K3SLB_WORLD: "real" },
   }),
+  nodes: suite(["tests/nodes", "tests/cluster"], {
+    isolated: true,
+    realNodes: true,
+    needsBinary: true,
+    tools: ["namespaces", "nodes"],
+    env: { K3SLB_WORLD: "nodes" },
+  }),
 };
 
 function suite(paths: readonly string[], options: Partial<Omit<Suite, "paths">>): Suite {
-  return { paths, tools: [], isolated: false, needsBinary: false, env: {}, parallel: false, atOnce: 1, ...options };
+  return {
+    paths,
+    tools: [],
+    isolated: false,
+    realNodes: false,
+    needsBinary: false,
+    env: {},
+    parallel: false,
+    atOnce: 1,
+    ...options,
+  };
 }
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -68,11 +87,16 @@ async function main(names: readonly string[]): Promise<number> {
     if (!found) throw new Error(`Unknown suite "${name}"; there are: ${Object.keys(SUITES).join(", ")}`);
     return { name, ...found };
   });
+  if (suites.some((one) => one.realNodes) && Deno.uid() !== 0) {
+    throw new Error(
+      "Real nodes need root\n  hint: Run it with sudo, or run the same tests with: deno task test:cluster",
+    );
+  }
   ensureTools([...new Set(suites.flatMap((one) => one.tools))], print);
   if (suites.some((one) => one.needsBinary)) await must("build the binary", ["deno", "task", "build"]);
-  if (names.includes("real")) {
-    await must("prepare the control plane", ["deno", "run", "-A", "tests/support/prepare_control_plane.ts"]);
-  }
+  const prepare = ["deno", "run", "-A", "tests/support/prepare_control_plane.ts"];
+  if (suites.some((one) => one.realNodes)) await must("prepare the nodes", [...prepare, "nodes"]);
+  else if (names.includes("real")) await must("prepare the control plane", prepare);
   const total: Counts = { passed: 0, failed: 0, skipped: 0 };
   for (const one of suites) {
     print(`\n== ${one.name}: ${one.paths.join(" ")}`);
@@ -92,7 +116,7 @@ async function runSuite(one: Suite): Promise<Counts> {
   const worker = async (): Promise<void> => {
     for (let paths = waiting.shift(); paths !== undefined; paths = waiting.shift()) {
       const test = ["deno", "test", "-A", "--quiet", ...(one.parallel ? ["--parallel"] : []), ...paths];
-      const command = one.isolated ? worldCommand(test) : test;
+      const command = one.isolated ? worldCommand(test, one) : test;
       const result = await run(command, { ...one.env, DENO_JOBS: "2" }, { showsAtEnd: one.atOnce > 1 });
       count(result, total);
     }

@@ -3,7 +3,7 @@
 import { worldCommand } from "./support/netns.ts";
 
 const command = Deno.args[0] === "--" ? Deno.args.slice(1) : [Deno.execPath(), "test", "-A", ...Deno.args];
-const [program = "", ...args] = worldCommand(command);
+const [program = "", ...args] = worldCommand(command, { realNodes: Deno.env.get("K3SLB_WORLD") === "nodes" });
 const { code } = await new Deno.Command(program, { args, stdin: "inherit", stdout: "inherit", stderr: "inherit" })
   .output();
 Deno.exit(code);

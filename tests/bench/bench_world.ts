@@ -270,7 +270,7 @@ export async function startBenchWorld(options: BenchWorldOptions): Promise<Bench
   // Servers of its own, on the port that Services mean: the ones of tests end when a connection is cut by a reset.
   for (const node of world.nodes.slice(0, 2)) {
     const [name = ""] = await ns.createApp({ name: APP, nodes: [node.name], serve: ["tcp/9"] });
-    const pod = node.pod(ns.name, name);
+    const pod = await node.pod(ns.name, name);
     if (pod) await startLoadServer(pod.ns);
   }
   // The first one takes the way that everything takes the first time: it is not measured.

@@ -105,7 +105,7 @@ if (await enterWorld(import.meta.url)) {
     const node = t.world.node("node1");
     const request = { protocol: "tcp", ip: node.ip4, port } as const;
     await t.world.waitForAnswer(node, request);
-    const pod = node.pod(t.ns.name, "web-node1");
+    const pod = await node.pod(t.ns.name, "web-node1");
     ok(pod);
     await t.world.waitForAnswer(pod, request);
   });

@@ -47,6 +47,8 @@ export interface ControlPlaneOptions {
 export interface ControlPlane {
   readonly server: string;
   readonly dir: string;
+  /** Certificate of the authority that signs every certificate. */
+  readonly caFile: string;
   /** Kubeconfig file of a member of `system:masters`. */
   readonly adminKubeconfig: string;
   /** Writes the kubeconfig file of any user; the same file for the same user. */
@@ -169,6 +171,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   return {
     server,
     dir: options.dir,
+    caFile: files.authority.caFile,
     adminKubeconfig,
     kubeconfigFor: (user, groups = []) => kubeconfigs.write(user, groups),
     nodeKubeconfig: (name) => kubeconfigs.write(`system:node:${name}`, ["system:nodes"]),
@@ -218,7 +221,16 @@ async function prepareFiles(options: ControlPlaneOptions): Promise<PreparedFiles
   const serving = await authority.issue({
     file: "server",
     commonName: "kube-apiserver",
-    hosts: ["127.0.0.1", "::1", "localhost", "kubernetes.default.svc", ...(options.host ? [options.host] : [])],
+    hosts: [
+      ...["127.0.0.1", "::1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"],
+      ...["kubernetes.default.svc.cluster.local", "10.43.0.1", ...(options.host ? [options.host] : [])],
+    ],
+  });
+  // What kubelets ask for when the API server wants logs of them, or a command in a container.
+  const toKubelets = await authority.issue({
+    file: "kubelet-client",
+    commonName: "kube-apiserver-kubelet-client",
+    organizations: ["system:masters"],
   });
   const signing = await createSigningKey(pki);
   const auditPolicy = join(options.dir, "audit-policy.json");
@@ -232,6 +244,9 @@ async function prepareFiles(options: ControlPlaneOptions): Promise<PreparedFiles
       "--service-account-issuer=https://kubernetes.default.svc",
       `--service-account-key-file=${signing.publicFile}`,
       `--service-account-signing-key-file=${signing.privateFile}`,
+      `--kubelet-client-certificate=${toKubelets.certFile}`,
+      `--kubelet-client-key=${toKubelets.keyFile}`,
+      "--kubelet-preferred-address-types=InternalIP",
       "--authorization-mode=Node,RBAC",
       "--enable-admission-plugins=NodeRestriction",
       "--allow-privileged=true",

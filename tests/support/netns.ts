@@ -19,19 +19,41 @@ export function isInWorld(): boolean {
   return Deno.env.get("K3SLB_IN_WORLD") === "1";
 }
 
+/** What {@linkcode worldCommand} can be told. */
+export interface WorldCommandOptions {
+  /** For real nodes: only as root, and every process in the world, however it was started, ends with it. */
+  readonly realNodes?: boolean;
+}
+
+/** Folder in every cgroup hierarchy below which a world of real nodes has its own; removed when the world has ended. */
+export const WORLD_CGROUP_VARIABLE = "K3SLB_WORLD_CGROUP";
+
+const PREPARE = "mount -t tmpfs tmpfs /run && mkdir -p /run/netns /run/lock && ip link set lo up && " +
+  "export K3SLB_IN_WORLD=1";
+
+/** Its shell stays as the first process: that one takes in orphans. */
+const ENTER_REAL_NODES = `${PREPARE} && "$@"; code=$?; exit $code`;
+
+/** Processes of the world are gone when `unshare` ends, so its cgroups are empty. */
+const AROUND_REAL_NODES = `export ${WORLD_CGROUP_VARIABLE}=k3slb-$$; ` +
+  'unshare -nmp --fork --mount-proc --kill-child -- "$@"; code=$?; ' +
+  `for dir in /sys/fs/cgroup/$${WORLD_CGROUP_VARIABLE} /sys/fs/cgroup/*/$${WORLD_CGROUP_VARIABLE}; do ` +
+  '[ ! -d "$dir" ] || find "$dir" -depth -type d -exec rmdir {} +; done; exit $code';
+
 /**
  * The command that runs `command` in a fresh world: own network and mount namespace (and user namespace unless root),
  * a tmpfs on `/run` so that `ip netns` works, and `lo` up.
  */
-export function worldCommand(command: readonly string[]): readonly string[] {
-  const enter = "mount -t tmpfs tmpfs /run && mkdir -p /run/netns /run/lock && ip link set lo up && " +
-    'export K3SLB_IN_WORLD=1 && exec "$@"';
-  return ["unshare", Deno.uid() === 0 ? "-nm" : "-Urnm", "--", "sh", "-c", enter, "sh", ...command];
+export function worldCommand(command: readonly string[], options: WorldCommandOptions = {}): readonly string[] {
+  return options.realNodes
+    ? ["sh", "-c", AROUND_REAL_NODES, "sh", "sh", "-c", ENTER_REAL_NODES, "sh", ...command]
+    : ["unshare", Deno.uid() === 0 ? "-nm" : "-Urnm", "--", "sh", "-c", `${PREPARE} && exec "$@"`, "sh", ...command];
 }
 
 /** Why no world can be made on this machine, or `undefined` if one can. */
-export async function worldObstacle(): Promise<string | undefined> {
-  const [program = "", ...args] = worldCommand(["ip", "netns", "add", "probe"]);
+export async function worldObstacle(options: WorldCommandOptions = {}): Promise<string | undefined> {
+  if (options.realNodes && Deno.uid() !== 0) return "real nodes need root";
+  const [program = "", ...args] = worldCommand(["ip", "netns", "add", "probe"], options);
   try {
     const output = await new Deno.Command(program, { args, stdout: "null", stderr: "piped" }).output();
     return output.success
@@ -50,13 +72,14 @@ export async function worldObstacle(): Promise<string | undefined> {
 export async function enterWorld(moduleUrl: string): Promise<boolean> {
   if (isInWorld()) return true;
   const file = fileURLToPath(moduleUrl);
-  const obstacle = await worldObstacle();
+  const kind = { realNodes: Deno.env.get("K3SLB_WORLD") === "nodes" };
+  const obstacle = await worldObstacle(kind);
   const name = `${file.slice(file.lastIndexOf("/") + 1)} in a private network world`;
   Deno.test({
     name: obstacle === undefined ? name : `${name} (skipped: ${obstacle})`,
     ignore: obstacle !== undefined,
     fn: async () => {
-      const command = worldCommand([Deno.execPath(), "test", "-A", ...Deno.args, file]);
+      const command = worldCommand([Deno.execPath(), "test", "-A", ...Deno.args, file], kind);
       const output = await new Deno.Command(command[0] ?? "", {
         args: [...command.slice(1)],
         stdout: "inherit",
@@ -93,6 +116,13 @@ export class Netns implements AsyncDisposable {
       "-c",
       "ip link set lo up; for f in all default; do echo 0 > /proc/sys/net/ipv6/conf/$f/accept_dad; done",
     ]);
+    return netns;
+  }
+
+  /** The network namespace of a process, which stays as long as something is in it. */
+  static async attach(label: string, pid: number): Promise<Netns> {
+    const netns = new Netns(`${label}-${nextNumber++}`);
+    await runHere("ip", ["netns", "attach", netns.name, String(pid)]);
     return netns;
   }
 

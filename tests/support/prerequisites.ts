@@ -53,14 +53,27 @@ const RELEASE_TOOLS: readonly Tool[] = [
   { program: "xz", debianPackage: "xz-utils", purpose: "compressed archives" },
 ];
 
+const NODE_TOOLS: readonly Tool[] = [
+  { program: "containerd", debianPackage: "containerd", purpose: "containers of real nodes" },
+  { program: "runc", debianPackage: "runc", purpose: "containers of real nodes" },
+  {
+    program: "/usr/lib/cni/bridge",
+    debianPackage: "containernetworking-plugins",
+    purpose: "the network of real pods",
+  },
+  { program: "/bin/busybox", debianPackage: "busybox-static", purpose: "a shell in test images" },
+  { program: "go", debianPackage: "golang-go", purpose: "kubelet and kube-proxy" },
+];
+
 /** What the tools are wanted for. */
-export type ToolPurpose = "release" | "namespaces" | "bench" | "emulation";
+export type ToolPurpose = "release" | "namespaces" | "bench" | "emulation" | "nodes";
 
 const TOOLS: Readonly<Record<ToolPurpose, readonly Tool[]>> = {
   namespaces: NAMESPACE_TOOLS,
   bench: BENCH_TOOLS,
   emulation: EMULATION_TOOLS,
   release: RELEASE_TOOLS,
+  nodes: NODE_TOOLS,
 };
 
 /**

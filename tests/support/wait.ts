@@ -1,9 +1,12 @@
 // Waiting in tests: for a condition, with a deadline, and a failure that says what was last seen. No test sleeps.
+import process from "node:process";
+
+const PATIENCE = process.env["K3SLB_WORLD"] === "nodes" ? 4 : 1;
 
 /** How long and how often {@linkcode waitUntil} looks. */
 export interface WaitOptions {
   /**
-   * Time in milliseconds after which the wait fails.
+   * Time in milliseconds after which the wait fails; four times as long on real nodes, whose containers take their time.
    * @default {15000}
    */
   readonly deadlineMs?: number;
@@ -33,7 +36,7 @@ export async function waitUntil<T>(
   look: () => T | undefined | false | Promise<T | undefined | false>,
   options: WaitOptions = {},
 ): Promise<T> {
-  const deadlineMs = options.deadlineMs ?? 15_000;
+  const deadlineMs = (options.deadlineMs ?? 15_000) * PATIENCE;
   const startMs = performance.now();
   let last: unknown = "nothing was seen";
   while (true) {

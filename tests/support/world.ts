@@ -1,4 +1,4 @@
-// A whole cluster for tests: an API server (in memory or real), nodes and clients as network namespaces, a kubelet on each node,
+// A whole cluster for tests: an API server (in memory or real), nodes and clients as network namespaces, a kubelet (simulated or real) on each node,
 // `k3slb server` and one `k3slb agent` a node as the compiled binary. Only inside a private network world (netns.ts).
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,12 +7,17 @@ import process from "node:process";
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { type DataplaneName, DEFAULT_SERVICELB_NAMESPACE, PROGRAMMED_CONDITION } from "../../core/service/labels.ts";
 import { execHere, type PeerAnswer, type PeerRequest } from "./netns.ts";
+import type { NodeBody } from "./node_body.ts";
+import { ensureNodeImages } from "./node_images.ts";
+import type { KubeProxyMode } from "./node_machine_config.ts";
+import { RealNode } from "./real_node.ts";
+import { SimulatedNode } from "./simulated_node.ts";
 import { createTopology, type Host, type Topology } from "./net_topology.ts";
 import { type Program, startProgram, tail } from "./programs.ts";
 import { openTestClient } from "./test_client.ts";
 import { waitUntil } from "./wait.ts";
 import { startWorldApi, type WorldApi, type WorldKind } from "./world_api.ts";
-import { cleanEnvironment, programCommand, WorldNode } from "./world_node.ts";
+import { cleanEnvironment, internalAddresses, programCommand, WorldNode } from "./world_node.ts";
 import { TestNamespace } from "./world_objects.ts";
 
 /** Address of the API server on the LAN. */
@@ -53,6 +58,11 @@ export interface WorldOptions {
   readonly liftClientLimits?: boolean;
   /** Seconds without a heartbeat after which a node is Unknown. */
   readonly nodeGraceSeconds?: number;
+  /**
+   * How kube-proxy works on real nodes.
+   * @default {"iptables", or what K3SLB_KUBE_PROXY says}
+   */
+  readonly kubeProxy?: KubeProxyMode;
   /** Folder for data and logs, which stays when the world stops; a temporary one that goes with the world if absent. */
   readonly dir?: string;
 }
@@ -91,7 +101,8 @@ export interface World {
 
 /** Which API server the environment asks for. */
 export function worldKind(): WorldKind {
-  return process.env["K3SLB_WORLD"] === "real" ? "real" : "memory";
+  const named = process.env["K3SLB_WORLD"] ?? "";
+  return named === "real" || named === "nodes" ? named : "memory";
 }
 
 /** Starts a world; nodes are Ready and servers and agents are started when it resolves. */
@@ -123,16 +134,11 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     const adminKubeconfig = await api.kubeconfig("admin", ["system:masters"]);
     const admin = await parts.add(openTestClient(adminKubeconfig, "tests"), (made) => Promise.resolve(made.close()));
     const agents = options.agents ?? true;
-    const nodes = topology.nodes.map((host) =>
-      new WorldNode({
-        name: host.name,
-        host,
-        api,
-        admin,
-        dir,
-        machineId: `${host.index}`.padStart(32, "a"),
-        ownGates: agents ? [] : [PROGRAMMED_CONDITION],
-      })
+    const bodies = kind === "nodes"
+      ? await realNodes({ api, admin, topology, dir, mode: options.kubeProxy ?? kubeProxyMode() })
+      : simulatedNodes({ api, topology, ownGates: agents ? [] : [PROGRAMMED_CONDITION] });
+    const nodes = topology.nodes.map((host, i) =>
+      new WorldNode({ host, api, admin, dir, body: bodies[i] as NodeBody })
     );
     parts.atEnd(async () => void await Promise.all(nodes.map((node) => node.stop())));
     await Promise.all(nodes.map((node) => node.startKubelet()));
@@ -167,7 +173,8 @@ function createWorld(state: WorldState): World {
   let nextNamespace = 1;
   const logs = (): string => {
     const files = [...servers.map(({ name }) => name), ...nodes.map(({ name }) => `agent-${name}`)];
-    return [...files.map((name) => `--- ${name}\n${tail(join(dir, `${name}.log`), 25)}`), api.logTails()].join("\n");
+    const tails = files.map((name) => `--- ${name}\n${tail(join(dir, `${name}.log`), 25)}`);
+    return [...tails, api.logTails(), ...nodes.map((node) => node.logTails())].join("\n");
   };
   return {
     kind: state.kind,
@@ -226,13 +233,63 @@ function createWorld(state: WorldState): World {
   };
 }
 
-/** Puts the test process itself on the LAN, so that nodes reach its API server. */
+/** Nodes whose kubelets are part of this process. */
+function simulatedNodes({ api, topology, ownGates }: {
+  readonly api: WorldApi;
+  readonly topology: Topology;
+  readonly ownGates: readonly string[];
+}): readonly NodeBody[] {
+  return topology.nodes.map((host) =>
+    new SimulatedNode(host, async () => ({
+      kubeconfig: await api.kubeconfig(`system:node:${host.name}`, ["system:nodes"]),
+      addresses: internalAddresses(host),
+      machineId: `${host.index}`.padStart(32, "a"),
+      ownGates,
+    }))
+  );
+}
+
+/** Nodes with containers. */
+async function realNodes({ api, admin, topology, dir, mode }: {
+  readonly api: WorldApi;
+  readonly admin: KubeClient;
+  readonly topology: Topology;
+  readonly dir: string;
+  readonly mode: KubeProxyMode;
+}): Promise<readonly NodeBody[]> {
+  const images = await ensureNodeImages();
+  const kubeProxy = {
+    mode,
+    kubeconfig: await api.kubeconfig("system:kube-proxy", []),
+    clusterCidrs: topology.nodes[0]?.podCidrs.map((cidr) => cidr.includes(":") ? "fd42::/16" : "10.42.0.0/16") ?? [],
+  };
+  return topology.nodes.map((host) =>
+    new RealNode({
+      host,
+      admin,
+      kubeProxy,
+      machine: async () => {
+        const own = join(dir, host.name);
+        mkdirSync(own, { recursive: true });
+        const kubeconfig = await api.kubeconfig(`system:node:${host.name}`, ["system:nodes"]);
+        return { dir: own, kubeconfig, clientCaFile: api.caFile, images };
+      },
+    })
+  );
+}
+
+function kubeProxyMode(): KubeProxyMode {
+  return process.env["K3SLB_KUBE_PROXY"] === "nftables" ? "nftables" : "iptables";
+}
+
+/** Puts the test process itself on the LAN, so that nodes and their pods reach its API server. */
 async function joinLan(topology: Topology): Promise<void> {
   const script = [
     `ip link add lan0 type veth peer name host0 netns ${topology.lan.name}`,
     `ip -n ${topology.lan.name} link set host0 master lan up`,
     `ip address add ${API_IP}/24 dev lan0`,
     "ip link set lan0 up",
+    ...topology.nodes.map(({ podCidrs, ip4 }) => `ip route add ${podCidrs[0]} via ${ip4}`),
   ].join(" && ");
   const done = await execHere("sh", ["-c", script]);
   if (done.code !== 0) throw new Error(`Cannot join the LAN: ${done.stderr}`);

@@ -7,8 +7,8 @@ import { startControlPlane } from "./control_plane.ts";
 import { type Fault, type FaultEffect } from "./memory_api/faults.ts";
 import { startMemoryApi } from "./memory_api/memory_api.ts";
 
-/** Which API server. */
-export type WorldKind = "memory" | "real";
+/** What a world is made of: an API server in memory, a real control plane, or that with real nodes too. */
+export type WorldKind = "memory" | "real" | "nodes";
 
 /** Requests of one kind by one user. */
 export interface RequestCount {
@@ -23,6 +23,10 @@ export interface RequestCount {
 export interface WorldApi {
   readonly kind: WorldKind;
   readonly url: string;
+  /** Certificate of the authority that signs every certificate. */
+  readonly caFile: string;
+  /** Command of `kubectl` as administrator; empty if the world comes without it. */
+  readonly kubectl: readonly string[];
   /** Kubeconfig file for a user. */
   kubeconfig(user: string, groups: readonly string[]): Promise<string>;
   /** Starts to count; the returned function says what was asked since. */
@@ -52,7 +56,7 @@ export interface WorldApiOptions {
 
 /** Starts the API server; resolves when it is ready. */
 export function startWorldApi(options: WorldApiOptions): Promise<WorldApi> {
-  return options.kind === "real" ? startRealApi(options) : startInMemoryApi(options);
+  return options.kind === "memory" ? startInMemoryApi(options) : startRealApi(options);
 }
 
 async function startRealApi(options: WorldApiOptions): Promise<WorldApi> {
@@ -68,8 +72,10 @@ async function startRealApi(options: WorldApiOptions): Promise<WorldApi> {
     throw new Error('Only the in-memory API server has faults on order: run with K3SLB_WORLD="memory"');
   };
   return {
-    kind: "real",
+    kind: options.kind,
     url: plane.server,
+    caFile: plane.caFile,
+    kubectl: plane.kubectl,
     kubeconfig: plane.kubeconfigFor,
     countRequests: () => {
       const mark = plane.auditMark();
@@ -115,6 +121,8 @@ async function startInMemoryApi(options: WorldApiOptions): Promise<WorldApi> {
   return {
     kind: "memory",
     url: api.url,
+    caFile: authority.caFile,
+    kubectl: [],
     kubeconfig: async (user, groups) => {
       const name = user.replaceAll(/[^\w.-]/g, "_");
       const client = await authority.issue({ file: `client-${name}`, commonName: user, organizations: groups });

@@ -1,22 +1,16 @@
-// One node of a test world: a network namespace with a kubelet and, if wanted, `k3slb agent` in it.
+// One node of a test world: a machine on the LAN with a kubelet, simulated or real, and, if wanted, `k3slb agent` on it.
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { NODES } from "../../core/kube/resources.ts";
-import type { Pod } from "../../core/kube/types.ts";
 import { RUNTIME_ENVIRONMENT } from "../../core/shared/systemd_unit.ts";
-import { type Kubelet, type NodeAddress, type PodRunner, startKubelet } from "./kubelet.ts";
+import type { NodeAddress } from "./kubelet.ts";
 import type { Netns } from "./netns.ts";
 import type { Host, TopologyNode } from "./net_topology.ts";
+import type { NodeBody } from "./node_body.ts";
 import { type Program, runProgram, type RunResult, startProgram } from "./programs.ts";
 import type { WorldApi } from "./world_api.ts";
-
-/** On app pods: what they listen on, such as `tcp/8080,udp/8080`. */
-export const SERVE_ANNOTATION = "test.k3slb.io/serve";
-
-/** On app pods: milliseconds for which a deleted pod goes on serving, as a preStop hook that sleeps lets it. */
-export const STOP_AFTER_ANNOTATION = "test.k3slb.io/stop-after-ms";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -44,14 +38,12 @@ export interface AgentStart {
 
 /** What a {@linkcode WorldNode} is made of. */
 export interface WorldNodeParts {
-  readonly name: string;
   readonly host: TopologyNode;
   readonly api: WorldApi;
   readonly admin: KubeClient;
   readonly dir: string;
-  readonly machineId: string;
-  /** Gates to which the kubelet says True itself. */
-  readonly ownGates: readonly string[];
+  /** Kubelet and pods. */
+  readonly body: NodeBody;
 }
 
 /** A node. */
@@ -63,29 +55,21 @@ export class WorldNode {
   readonly ip6: string;
   readonly logFile: string;
   agent: Program | undefined;
-  #kubelet: Kubelet | undefined;
   readonly #parts: WorldNodeParts;
-  readonly #pods = new Map<string, Host>();
-  #nextSilentPod = 200;
-  #lastPod: Promise<unknown> = Promise.resolve();
 
   constructor(parts: WorldNodeParts) {
     this.#parts = parts;
-    this.name = parts.name;
+    this.name = parts.host.name;
     this.index = parts.host.index;
     this.ns = parts.host.ns;
     this.ip4 = parts.host.ip4;
     this.ip6 = parts.host.ip6;
-    this.logFile = join(parts.dir, `agent-${parts.name}.log`);
+    this.logFile = join(parts.dir, `agent-${this.name}.log`);
   }
 
-  /** The node's own addresses as kubelet reports them. */
+  /** The node's own addresses, as kubelet reports them. */
   get internalAddresses(): readonly NodeAddress[] {
-    const ips = [this.ip4, this.ip6].filter((ip) => ip !== "");
-    return [...ips.map((address): NodeAddress => ({ type: "InternalIP", address })), {
-      type: "Hostname",
-      address: this.name,
-    }];
+    return internalAddresses(this.#parts.host);
   }
 
   async kubeconfig(): Promise<string> {
@@ -93,20 +77,11 @@ export class WorldNode {
   }
 
   async startKubelet(): Promise<void> {
-    this.#kubelet = await startKubelet({
-      nodeName: this.name,
-      kubeconfig: await this.kubeconfig(),
-      addresses: this.internalAddresses,
-      podCidrs: this.#parts.host.podCidrs,
-      machineId: this.#parts.machineId,
-      runner: this.#runner(),
-      ownGates: this.#parts.ownGates,
-    });
+    await this.#parts.body.startKubelet();
   }
 
   async stopKubelet(): Promise<void> {
-    await this.#kubelet?.stop();
-    this.#kubelet = undefined;
+    await this.#parts.body.stopKubelet();
   }
 
   /** Makes kubelet report these addresses besides the internal ones. */
@@ -116,11 +91,11 @@ export class WorldNode {
   }
 
   async setAddresses(addresses: readonly NodeAddress[]): Promise<void> {
-    await this.#kubelet?.setAddresses(addresses);
+    await this.#parts.body.setAddresses(addresses);
   }
 
   async setReady(ready: boolean): Promise<void> {
-    await this.#kubelet?.setReady(ready);
+    await this.#parts.body.setReady(ready);
   }
 
   /** Sets labels of the Node; `null` takes one off. */
@@ -133,7 +108,7 @@ export class WorldNode {
     await this.label(Object.fromEntries(names.map((name) => [name, null])));
   }
 
-  /** Starts `k3slb agent` in the node's namespace. */
+  /** Starts `k3slb agent` on the node. */
   async startAgent(start: AgentStart = {}): Promise<Program> {
     const { hostName, args = [] } = start;
     const renamed = hostName === undefined ? [] : [
@@ -148,7 +123,7 @@ export class WorldNode {
     const kubeconfig = start.kubeconfig ?? await this.kubeconfig();
     this.agent = startProgram({
       name: `agent on ${this.name}`,
-      command: this.ns.command([
+      command: this.command([
         ...renamed,
         ...programCommand(),
         "agent",
@@ -173,68 +148,37 @@ export class WorldNode {
     await this.agent?.stop();
   }
 
-  /** Runs the program under test to its end in the node's namespace. */
+  /** Runs the program under test to its end on the node. */
   async runProgram(args: readonly string[]): Promise<RunResult> {
     const unset = Object.entries(cleanEnvironment()).flatMap(([name, value]) =>
       value === undefined ? ["-u", name] : []
     );
-    return await runProgram(this.ns.command(["env", ...unset, ...programCommand(), ...args]), { cwd: ROOT });
+    return await runProgram(this.command(["env", ...unset, ...programCommand(), ...args]), { cwd: ROOT });
   }
 
-  /** The namespace of an app pod by the pod's name. */
-  pod(namespace: string, name: string): Host | undefined {
-    return this.#pods.get(`${namespace}/${name}`);
+  /** `command` with what is needed in front to run it on the node. */
+  command(command: readonly string[]): readonly string[] {
+    return this.#parts.body.command(command);
+  }
+
+  /** The network namespace of an app's pod; `undefined` if there is no such pod, or it has the node's network. */
+  pod(namespace: string, name: string): Promise<Host | undefined> {
+    return this.#parts.body.pod(namespace, name);
   }
 
   async stop(): Promise<void> {
     await this.stopAgent();
-    await this.stopKubelet();
+    await this.#parts.body.stop();
   }
 
-  #runner(): PodRunner {
-    return {
-      start: async (pod) => {
-        const serve = pod.metadata?.annotations?.[SERVE_ANNOTATION];
-        if (serve === undefined) return pod.spec?.hostNetwork === true ? [] : this.#silentPodIps();
-        const host = pod.spec?.hostNetwork === true ? this.#parts.host : await this.#addPod();
-        for (const listen of listens(pod, serve)) await host.ns.listen(listen);
-        if (pod.spec?.hostNetwork !== true) this.#pods.set(podKey(pod), host);
-        return [host.ip4, host.ip6].filter((ip) => ip !== "");
-      },
-      stop: async (pod) => {
-        const serve = pod.metadata?.annotations?.[SERVE_ANNOTATION];
-        if (serve === undefined) return;
-        const stopAfterMs = Number(pod.metadata?.annotations?.[STOP_AFTER_ANNOTATION] ?? 0);
-        if (stopAfterMs > 0) await new Promise((resolve) => setTimeout(resolve, stopAfterMs));
-        const own = this.#pods.get(podKey(pod));
-        this.#pods.delete(podKey(pod));
-        if (own !== undefined) await own.ns.remove();
-        else for (const listen of listens(pod, serve)) await this.ns.unlisten(listen);
-      },
-    };
-  }
-
-  /** One at a time: the topology numbers pods by how many there are. */
-  #addPod(): Promise<Host> {
-    const added = this.#lastPod.then(() => this.#parts.host.addPod());
-    this.#lastPod = added.catch(() => {});
-    return added;
-  }
-
-  #silentPodIps(): readonly string[] {
-    const number = this.#nextSilentPod++;
-    const families = this.ip6 === "" ? 1 : 2;
-    return [`10.42.${this.index}.${number % 250}`, `fd42:${this.index}::${number.toString(16)}`].slice(0, families);
+  /** The last lines of what kubelet and its like wrote. */
+  logTails(): string {
+    return this.#parts.body.logTails();
   }
 }
 
-function podKey(pod: Pod): string {
-  return `${pod.metadata?.namespace}/${pod.metadata?.name}`;
-}
-
-function listens(pod: Pod, serve: string): { protocol: "tcp" | "udp"; port: number; name: string }[] {
-  return serve.split(",").map((one) => {
-    const [protocol, port] = one.split("/");
-    return { protocol: protocol === "udp" ? "udp" : "tcp", port: Number(port), name: pod.metadata?.name ?? "" };
-  });
+/** A node's own addresses, as kubelet reports them. */
+export function internalAddresses({ name, ip4, ip6 }: TopologyNode): readonly NodeAddress[] {
+  const ips = [ip4, ip6].filter((ip) => ip !== "");
+  return [...ips.map((address): NodeAddress => ({ type: "InternalIP", address })), { type: "Hostname", address: name }];
 }

@@ -5,7 +5,7 @@ import { DAEMON_SETS, EVENTS, NAMESPACES, PODS, SERVICES } from "../../core/kube
 import type { Condition, DaemonSet, KubeEvent, Pod, Service } from "../../core/kube/types.ts";
 import { SERVED_CONDITION, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/labels.ts";
 import { waitUntil } from "./wait.ts";
-import { SERVE_ANNOTATION, STOP_AFTER_ANNOTATION } from "./world_node.ts";
+import { appPod } from "./world_app.ts";
 
 /** One port of a Service. */
 export interface PortWish {
@@ -100,27 +100,14 @@ export class TestNamespace {
   }
 
   async #createPod(wish: AppWish, place: { readonly node: string; readonly name: string }): Promise<void> {
-    const serve = wish.serve ?? ["tcp/8080", "udp/8080"];
-    const pod = {
-      apiVersion: "v1",
-      kind: "Pod",
-      metadata: {
-        name: place.name,
-        namespace: this.name,
-        labels: { app: wish.name },
-        annotations: {
-          [SERVE_ANNOTATION]: serve.join(","),
-          ...(wish.stopAfterMs === undefined ? {} : { [STOP_AFTER_ANNOTATION]: String(wish.stopAfterMs) }),
-        },
-      },
-      spec: {
-        nodeName: place.node,
-        hostNetwork: wish.hostNetwork ?? false,
-        automountServiceAccountToken: false,
-        tolerations: [{ operator: "Exists" }],
-        containers: [{ name: "app", image: "echo" }],
-      },
-    } as Pod;
+    const pod = appPod({
+      ...place,
+      namespace: this.name,
+      app: wish.name,
+      serve: wish.serve ?? ["tcp/8080", "udp/8080"],
+      hostNetwork: wish.hostNetwork ?? false,
+      stopAfterMs: wish.stopAfterMs,
+    });
     // A new namespace gets its ServiceAccount a moment later; until then the server refuses pods.
     await waitUntil(`pod ${place.name} to be taken`, () => this.#client.create(PODS, pod));
   }

@@ -1,5 +1,6 @@
 // One world for all tests of a file: made before the first, removed after the last, each test in a namespace of its own.
-import { startWorld, type World, type WorldOptions } from "./world.ts";
+import { startWorld, type World, worldKind, type WorldOptions } from "./world.ts";
+import type { WorldKind } from "./world_api.ts";
 import type { TestNamespace } from "./world_objects.ts";
 
 /** What a test gets. */
@@ -11,8 +12,8 @@ export interface WorldTest {
 
 /** How one test differs from the others. */
 export interface WorldTestOptions {
-  /** Only in this kind of world, because of `reason`. */
-  readonly only?: { readonly kind: "memory" | "real"; readonly reason: string };
+  /** Only in this kind of world, because of `reason`. Real nodes have a real control plane too. */
+  readonly only?: { readonly kind: WorldKind; readonly reason: string };
   /** Why this machine can't run it; absent if it can. */
   readonly skip?: string;
 }
@@ -40,8 +41,9 @@ export function worldSuite(options: WorldOptions = {}): RegisterWorldTest {
     await world?.stop();
   });
   return (name, fn, { only, skip } = {}) => {
-    const kind = Deno.env.get("K3SLB_WORLD") === "real" ? "real" : "memory";
-    const reason = only !== undefined && only.kind !== kind ? only.reason : skip;
+    const kind = worldKind();
+    const fits = only === undefined || only.kind === kind || (only.kind === "real" && kind === "nodes");
+    const reason = fits ? skip : only.reason;
     Deno.test({
       name: reason === undefined ? name : `${name} (skipped: ${reason})`,
       ignore: reason !== undefined,

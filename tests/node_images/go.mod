@@ -1,0 +1,3 @@
+module node_images
+
+go 1.26.0

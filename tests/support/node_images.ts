@@ -1,0 +1,59 @@
+// The images that the world of real nodes knows. Its nodes reach no registry: what is not here can't be pulled.
+import { existsSync, readdirSync, realpathSync } from "node:fs";
+import { basename, join } from "node:path";
+import { KLIPPER_LB_IMAGE, PAUSE_IMAGE } from "../../core/packaged/versions.ts";
+import { SANDBOX_IMAGE } from "./node_machine_config.ts";
+import { cacheDir, ensureGoProgram } from "./go_program.ts";
+import { ensureImageArchive, type ImageContent } from "./oci_archive.ts";
+import { runToEnd } from "./programs.ts";
+import { APP_IMAGE } from "./world_app.ts";
+
+const BUSYBOX = "/bin/busybox";
+const IPTABLES = "/usr/sbin/xtables-nft-multi";
+
+/** Makes the archives of all images, or finds them in the cache; returns their paths. */
+export async function ensureNodeImages(report?: (line: string) => void): Promise<readonly string[]> {
+  const program = await ensureGoProgram({
+    name: "node_images",
+    title: "the programs in test images",
+    flags: ["-trimpath", "-ldflags=-s -w"],
+  }, report);
+  const images: readonly ImageContent[] = [
+    {
+      names: [SANDBOX_IMAGE, fullImageName(PAUSE_IMAGE)],
+      entrypoint: ["/bin/program", "pause"],
+      files: { "/bin/program": program },
+    },
+    {
+      names: [APP_IMAGE],
+      entrypoint: ["/bin/program", "serve"],
+      files: { "/bin/program": program, "/bin/busybox": BUSYBOX },
+      links: Object.fromEntries(
+        ["sh", "cat", "sleep", "wget", "nslookup", "nc", "ip"].map((name) => [`/bin/${name}`, "busybox"]),
+      ),
+    },
+    {
+      names: [fullImageName(KLIPPER_LB_IMAGE)],
+      entrypoint: ["/bin/program", "klipper-lb"],
+      files: { "/bin/program": program, ...await iptablesFiles() },
+      links: Object.fromEntries(["iptables", "ip6tables"].map((name) => [`/sbin/${name}`, IPTABLES])),
+    },
+  ];
+  return await Promise.all(images.map((image) => ensureImageArchive(image, cacheDir())));
+}
+
+/** As container runtimes complete a name: `rancher/pause:1` is `docker.io/rancher/pause:1`. */
+export function fullImageName(name: string): string {
+  const [first = "", ...rest] = name.split("/");
+  if (rest.length === 0) return `docker.io/library/${name}`;
+  return /[.:]|^localhost$/.test(first) ? name : `docker.io/${name}`;
+}
+
+/** iptables of this machine with the libraries that it loads. */
+async function iptablesFiles(): Promise<Record<string, string>> {
+  const libraries = [...(await runToEnd(["ldd", IPTABLES])).matchAll(/(\/\S+) \(0x/g)].map(([, path = ""]) => path);
+  const folder = libraries.map((path) => join(realpathSync(path), "..", "xtables")).find(existsSync);
+  if (folder === undefined) throw new Error(`There are no extensions of ${basename(IPTABLES)} beside its libraries`);
+  const extensions = readdirSync(folder).map((name) => join(folder, name));
+  return Object.fromEntries([IPTABLES, ...libraries, ...extensions].map((path) => [path, path]));
+}
