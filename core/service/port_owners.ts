@@ -36,10 +36,14 @@ export class NodePorts {
   /** Owner by port. */
   readonly #owners = new Map<string, ServiceKey>();
 
-  /** Gives all ports of `service` to it, or none and says which one has gone to whom. Older Services must come first. */
-  claim(service: Service): PortConflict | undefined {
+  /**
+   * Gives all ports of `service` to it, or none and says which one has gone to whom. Older Services must come first.
+   *
+   * @param held Ports that its pods hold on the node, if that is known: an edit of an old Service takes no younger one's port that way.
+   */
+  claim(service: Service, held?: ReadonlySet<string>): PortConflict | undefined {
     const { key } = readService(service);
-    const ports = portIds(service);
+    const ports = portIds(service).filter((port) => held?.has(port) ?? true);
     const lost = ports.find((port) => this.#owners.has(port));
     if (lost !== undefined) return { port: lost, owner: this.#owners.get(lost) ?? "" };
     for (const port of ports) this.#owners.set(port, key);

@@ -96,6 +96,7 @@ class ForwardingLoop {
       logger.info("Agent starts", { node: nodeName, instance: instanceId });
       this.#caches = await startAgentCaches({
         ...this.#parts,
+        servicelbNamespace: this.#options.servicelbNamespace,
         onChange: () => this.#trigger(),
         onBlocked: (error) => this.#reportBlocked(error),
       });

@@ -15,6 +15,7 @@ import { errorMessage, isAbort } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import { DepartedPods } from "./departed_pods.ts";
 import { podHolds } from "./forwarding_plan.ts";
+import { isLoadBalancerPod } from "./load_balancer_pods.ts";
 import { trimNode, trimPod } from "./trim_objects.ts";
 import { WantedSlices } from "./wanted_slices.ts";
 
@@ -22,6 +23,8 @@ import { WantedSlices } from "./wanted_slices.ts";
 export interface AgentCachesOptions {
   readonly client: KubeClient;
   readonly nodeName: string;
+  /** Namespace of the load balancers' pods. */
+  readonly servicelbNamespace: string;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly signal: AbortSignal;
@@ -51,7 +54,7 @@ export interface AgentCaches {
  * @throws {DOMException} "AbortError" if the signal is aborted before
  */
 export async function startAgentCaches(options: AgentCachesOptions): Promise<AgentCaches> {
-  const { client, nodeName, clock, logger, signal, onChange } = options;
+  const { client, nodeName, servicelbNamespace, clock, logger, signal, onChange } = options;
   const common = { client, clock, logger, signal };
   let areSlicesListed = false;
   const wanted = new WantedSlices({
@@ -83,8 +86,12 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
   const pods = startReflector({
     ...common,
     type: PODS,
-    selection: { fieldSelector: `spec.nodeName=${nodeName}`, labelSelector: SERVICE_NAME_LABEL },
-    keep: trimPod,
+    selection: {
+      namespace: servicelbNamespace,
+      fieldSelector: `spec.nodeName=${nodeName}`,
+      labelSelector: SERVICE_NAME_LABEL,
+    },
+    keep: (pod) => isLoadBalancerPod(pod, servicelbNamespace) ? trimPod(pod) : undefined,
     onChange: ({ before, after }) => {
       // A pod ends before it goes, and one that the kubelet refuses never held anything.
       if (after !== undefined && podHolds(after, nodeName)) departed.replaceBy(after);

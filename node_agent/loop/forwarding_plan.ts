@@ -16,6 +16,7 @@ import {
 import { type IpRange, ipRangeContains, parseIpRange } from "../../core/shared/ip_ranges.ts";
 import type { ForwardedPort, ForwardEndpoint, ForwardingPlan } from "../dataplane_contract.ts";
 import { type ListeningSocket, portListener, renderListener } from "../host/listening_sockets.ts";
+import { heldPorts } from "./load_balancer_pods.ts";
 import { findReservedRange, type ReservedRange } from "./reserved_ports.ts";
 
 /** Everything that decides what this node forwards. */
@@ -73,12 +74,14 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
     .filter((service) => readService(service).isLoadBalancer && isWanted(service))
     .sort((a, b) => Number(present.has(objectKey(b))) - Number(present.has(objectKey(a))) || byAge(a, b));
   const slices = Map.groupBy(facts.slices, sliceServiceKey);
+  const podsOf = Map.groupBy([...pods, ...facts.departed ?? []], servedServiceKey);
   const nodePorts = new NodePorts();
   const ownIps = new Set(facts.interfaces.flatMap((one) => one.addresses));
   const podRanges = podCidrs(facts.node).flatMap((cidr) => parseIpRange(cidr) ?? []);
   const decisions = new Map(services.map((service) => {
     const key = objectKey(service);
-    const own = { slices: slices.get(key) ?? [], conflict: nodePorts.claim(service) };
+    const held = heldPorts(podsOf.get(key) ?? []);
+    const own = { held, slices: slices.get(key) ?? [], conflict: nodePorts.claim(service, held) };
     return [key, decideService(readService(service), { facts, ownIps, podRanges, ...own })];
   }));
   return {
@@ -110,6 +113,8 @@ interface ServiceContext {
   readonly slices: readonly EndpointSlice[];
   /** The port that an older Service has. */
   readonly conflict: PortConflict | undefined;
+  /** The ports that its pods hold. */
+  readonly held: ReadonlySet<string>;
   /** Addresses of this node. */
   readonly ownIps: ReadonlySet<string>;
   readonly podRanges: readonly IpRange[];
@@ -127,17 +132,33 @@ function decideService(reading: ServiceReading, context: ServiceContext): Servic
     const message = `${lost ? portLabel(lost) : conflict.port} is taken by the older Service ${conflict.owner}`;
     return refused({ reason: "PortTaken", message });
   }
-  const decisions = reading.ports.map((port) => {
-    const forwarded = forwardedPort(reading, { port, match, context });
-    return decidePort(forwarded, context);
-  });
+  const { held = [], unheld = [] } = Object.groupBy(
+    reading.ports,
+    (port) => context.held.has(portId(port)) ? "held" : "unheld",
+  );
+  const decisions = held.map((port) => decidePort(forwardedPort(reading, { port, match, context }), context));
+  const missing = unheld.map(notHeld);
+  // A port that was added to the Service waits for the pod's successor, which holds it; the others are served meanwhile.
+  const isWaiting = held.length > 0;
   const served = servedAddresses(match, context.facts.interfaces);
   return {
     ports: decisions.flatMap((one) => one.ports),
-    refusals: [...decisions.flatMap((one) => one.refusals), ...(match.absent ? [match.absent] : [])],
-    notes: [...decisions.flatMap((one) => one.notes), ...reading.faults.map((fault) => fault.message)],
+    refusals: [
+      ...decisions.flatMap((one) => one.refusals),
+      ...(isWaiting ? [] : missing),
+      ...(match.absent ? [match.absent] : []),
+    ],
+    notes: [
+      ...decisions.flatMap((one) => one.notes),
+      ...[...(isWaiting ? missing : []), ...reading.faults].map(({ message }) => message),
+    ],
     ...(served === undefined ? {} : { servedAddresses: served }),
   };
+}
+
+/** Nobody has reserved the port: it may be another pod's hostPort. */
+function notHeld(port: ServicePort): SettingsProblem {
+  return { reason: "PortNotHeld", message: `${portLabel(port)} is not among the host ports of the Service's pod here` };
 }
 
 interface PortContext {

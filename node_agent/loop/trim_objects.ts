@@ -16,12 +16,15 @@ const POD_ANNOTATIONS: ReadonlySet<string> = new Set([SERVED_ADDRESSES_ANNOTATIO
 
 const NODE_ANNOTATIONS: ReadonlySet<string> = new Set([PUBLISHED_ADDRESSES_ANNOTATION]);
 
-/** A pod without what the forwarding plan and the gate don't read. */
+/** A load balancer's pod without what the forwarding plan and the gate don't read. */
 export function trimPod(pod: Pod): Pod {
   return {
     metadata: trimMetadata(pod.metadata, { labels: POD_LABELS, annotations: POD_ANNOTATIONS }),
     spec: {
-      containers: [],
+      containers: (pod.spec?.containers ?? []).map(({ name, ports = [] }) => ({
+        name,
+        ports: ports.map((port) => pick(port, ["containerPort", "hostPort", "protocol"])),
+      })),
       ...pick(pod.spec, ["nodeName", "readinessGates"]),
     },
     status: {

@@ -34,17 +34,33 @@ export function port(number: number, more: Partial<ServicePort> = {}): ServicePo
   return { port: number, protocol: "TCP", ...more };
 }
 
+/** Host ports that pods here hold unless told otherwise: all that tests ask for. */
+const HELD_PORTS = [22, 53, 80, 81, 82, 132, 443, 10255].flatMap((port) =>
+  ["TCP", "UDP", "SCTP"].map((protocol) => ({ containerPort: port, hostPort: port, protocol }))
+);
+
 /** A pod of the Service's load balancer, bound to {@linkcode NODE}, with our gate. */
-export function pod(serviceName: string, change: { name?: string; gated?: boolean; nodeName?: string } = {}): Pod {
+export function pod(
+  serviceName: string,
+  change: { name?: string; gated?: boolean; nodeName?: string; hostPorts?: readonly number[] } = {},
+): Pod {
+  const ports = change.hostPorts?.map((port) => ({ containerPort: port, hostPort: port })) ?? HELD_PORTS;
   return {
     metadata: {
       name: change.name ?? `svclb-${serviceName}-x`,
       namespace: "kube-system",
       uid: `uid-${change.name ?? serviceName}`,
       labels: { [SERVICE_NAME_LABEL]: serviceName, [SERVICE_NAMESPACE_LABEL]: "default" },
+      ownerReferences: [{
+        apiVersion: "apps/v1",
+        kind: "DaemonSet",
+        name: `svclb-${serviceName}`,
+        uid: "ds",
+        controller: true,
+      }],
     },
     spec: {
-      containers: [],
+      containers: [{ name: "placeholder", ports }],
       nodeName: change.nodeName ?? NODE,
       ...(change.gated === false ? {} : { readinessGates: [{ conditionType: PROGRAMMED_CONDITION }] }),
     },

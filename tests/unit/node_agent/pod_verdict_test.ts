@@ -135,6 +135,39 @@ const VERDICT_CASES: readonly VerdictCase[] = [
     reasons: ["PortTaken"],
   },
   {
+    name: "a port that the pod doesn't hold: it may be another pod's hostPort",
+    given: { ...web({ spec: { ports: [port(443)] } }), pods: [pod("web", { hostPorts: [80] })] },
+    reasons: ["PortNotHeld"],
+    message: /^TCP port 443 is not among the host ports/,
+    ports: [],
+  },
+  {
+    name: "a port that was added waits for the pod's successor; the others are served",
+    given: { ...web({ spec: { ports: [port(80), port(443)] } }), pods: [pod("web", { hostPorts: [80] })] },
+    reasons: [],
+    ports: [80],
+    notes: 1,
+  },
+  {
+    name: "a port of the other protocol than the one that the pod holds",
+    given: { ...web({ spec: { ports: [port(80, { protocol: "UDP" })] } }), pods: [pod("web", { hostPorts: [80] })] },
+    reasons: ["PortNotHeld"],
+    ports: [],
+  },
+  {
+    name: "an old Service takes no younger one's port by an edit",
+    given: {
+      pods: [pod("old", { hostPorts: [80] }), pod("young", { hostPorts: [443] })],
+      services: [
+        service("old", { spec: { ports: [port(80), port(443)] } }),
+        service("young", { created: "2026-02-01T00:00:00Z", spec: { ports: [port(443)] } }),
+      ],
+    },
+    pod: "svclb-young-x",
+    reasons: [],
+    ports: [443],
+  },
+  {
     name: "one protocol doesn't take the other's port",
     given: {
       pods: [pod("a"), pod("b")],

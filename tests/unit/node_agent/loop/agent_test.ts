@@ -185,6 +185,47 @@ const CASES: readonly LoopCase[] = [
     },
   },
   {
+    name: "only pods of the ServiceLB namespace that a DaemonSet owns are believed",
+    test: async (bench) => {
+      const web = pod("web");
+      const withMetadata = (metadata: Partial<typeof web.metadata>): Pod => ({
+        ...web,
+        metadata: { ...web.metadata, ...metadata },
+      });
+      const owner = web.metadata?.ownerReferences?.[0];
+      assert.ok(owner);
+      bench.cluster.put("services", service("web"));
+      bench.cluster.put("pods", withMetadata({ namespace: "default" }));
+      bench.cluster.put("pods", withMetadata({ name: "bare", ownerReferences: [] }));
+      bench.cluster.put("pods", withMetadata({ name: "other", ownerReferences: [{ ...owner, kind: "ReplicaSet" }] }));
+      bench.cluster.put("pods", withMetadata({ name: "ref", ownerReferences: [{ ...owner, controller: false }] }));
+      bench.cluster.put(
+        "pods",
+        withMetadata({ name: "alien", ownerReferences: [{ ...owner, apiVersion: "example.com/v1" }] }),
+      );
+      bench.start();
+      await bench.clock.advance(20_000);
+      assert.deepEqual(bench.dataplane.plan?.ports, []);
+      assert.equal(bench.writes("pods"), 0);
+      bench.cluster.put("pods", web);
+      await bench.clock.advance(1000);
+      assert.equal(bench.dataplane.plan?.ports.length, 1);
+    },
+  },
+  {
+    name: "the ServiceLB namespace is what --servicelb-namespace says",
+    test: async (bench) => {
+      bench.cluster.put("services", service("web"));
+      bench.cluster.put("pods", pod("web"));
+      bench.start({ servicelbNamespace: "balancers" });
+      await bench.clock.advance(20_000);
+      assert.deepEqual(bench.dataplane.plan?.ports, []);
+      bench.cluster.put("pods", { ...pod("web"), metadata: { ...pod("web").metadata, namespace: "balancers" } });
+      await bench.clock.advance(1000);
+      assert.equal(bench.dataplane.plan?.ports.length, 1);
+    },
+  },
+  {
     name: "changes come together: the first at once, the others 100 ms later as one",
     test: async (bench) => {
       putWeb(bench);

@@ -1,0 +1,86 @@
+// What somebody who may make Services, EndpointSlices and pods in his own namespace tries to take from the nodes, and does not get.
+import assert from "node:assert/strict";
+import { PODS } from "../../core/kube/resources.ts";
+import type { Pod } from "../../core/kube/types.ts";
+import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/labels.ts";
+import { enterWorld } from "../support/netns.ts";
+import type { World } from "../support/world.ts";
+import { worldSuite, type WorldTest } from "../support/world_suite.ts";
+
+/** Who answers a machine at an address, or how it ends. */
+async function answers(from: World["client"], ip: string, port: number): Promise<string> {
+  const answer = await from.ns.request({ protocol: "tcp", ip, port, timeoutMs: 500 });
+  return answer.outcome === "answer" ? answer.server : answer.outcome;
+}
+
+/** Makes a Service beside the attack and waits until it is served: by then the agents have seen the attack. */
+async function serveWitness({ world, ns }: WorldTest): Promise<void> {
+  const port = world.port();
+  await ns.createService({ name: "witness", app: "evil", ports: [port] });
+  await ns.waitForIngress("witness", world.nodeIps);
+  for (const node of world.nodes) await world.waitForAnswer(world.client, { protocol: "tcp", ip: node.ip4, port });
+}
+
+if (await enterWorld(import.meta.url)) {
+  const test = worldSuite({ nodes: 2 });
+
+  test("a pod that only bears a load balancer's labels makes no node forward", async ({ world, ns }) => {
+    const port = world.port();
+    await ns.createApp({ name: "evil", nodes: ["node1"] });
+    await ns.createService({
+      name: "spoof",
+      app: "evil",
+      ports: [port],
+      spec: { loadBalancerClass: "example.com/other" },
+    });
+    const pod: Pod = {
+      metadata: {
+        name: "spoof",
+        namespace: ns.name,
+        labels: { [SERVICE_NAME_LABEL]: "spoof", [SERVICE_NAMESPACE_LABEL]: ns.name },
+      },
+      spec: {
+        nodeName: "node1",
+        automountServiceAccountToken: false,
+        tolerations: [{ operator: "Exists" }],
+        containers: [{ name: "x", image: "echo", ports: [{ containerPort: port, hostPort: port }] }],
+      },
+    };
+    await world.admin.create(PODS, pod);
+    await ns.waitForPod("spoof");
+    await serveWitness({ world, ns });
+    assert.equal(await answers(world.client, world.node("node1").ip4, port), "refused");
+    assert.ok(!(await world.node("node1").ns.run("iptables-save", ["-t", "nat"])).includes(`${ns.name}/spoof`));
+  });
+
+  test("loopback ports of the nodes are nobody's Service, and the Service says why", async ({ world, ns }) => {
+    const port = world.port();
+    const node = world.node("node1");
+    await node.ns.setSysctl("net.ipv4.conf.all.route_localnet", 1);
+    const listen = { protocol: "tcp", port, name: "resolver", ip: "127.0.0.53" } as const;
+    await node.ns.listen(listen);
+    try {
+      await ns.createApp({ name: "evil", nodes: ["node1"] });
+      await ns.createService({
+        name: "dns",
+        app: "evil",
+        ports: [port],
+        annotations: { "k3slb.io/match-addresses": "127.0.0.53" },
+      });
+      const condition = await ns.waitForCondition("dns", ({ message }) => /loopback/.test(message ?? ""));
+      assert.equal(condition.status, "False");
+      await ns.createService({
+        name: "lo",
+        app: "evil",
+        ports: [world.port()],
+        annotations: { "k3slb.io/match-interfaces": "lo" },
+      });
+      await ns.waitForCondition("lo", ({ message }) => /loopback/.test(message ?? ""));
+      await serveWitness({ world, ns });
+      assert.equal(await answers(node, "127.0.0.53", port), "resolver");
+    } finally {
+      await node.ns.unlisten(listen);
+      await node.ns.setSysctl("net.ipv4.conf.all.route_localnet", 0);
+    }
+  });
+}
