@@ -6,6 +6,7 @@ import { desiredStatus, type IngressAddress, type StatusOptions } from "./desire
 import { chooseNode, type SelectionFacts } from "../service/node_selection.ts";
 import { readService, type SettingsProblem } from "../service/reading.ts";
 import { type NodeVerdict, nodeVerdicts, type VerdictFacts } from "./node_verdicts.ts";
+import { type ReplacementFacts, whileReplaced } from "./replaced_pods.ts";
 import { type ServedSummary, servedSummary } from "./served_condition.ts";
 import type { WaitsFor } from "./status_timing.ts";
 
@@ -15,7 +16,12 @@ export type DesiredServiceOptions = DaemonSetOptions & StatusOptions & Pick<Sele
 /** What is known that concerns one Service. */
 export type ServiceFacts =
   & Pick<VerdictFacts, "pods" | "slices" | "conflicts" | "silentNodes">
-  & { readonly nodes: ReadonlyMap<string, Node>; readonly allowList: boolean };
+  & {
+    readonly nodes: ReadonlyMap<string, Node>;
+    readonly allowList: boolean;
+    /** What is remembered of the nodes; absent: nothing, and no time passes. */
+    readonly remembered?: Pick<ReplacementFacts, "remembered" | "nowMs">;
+  };
 
 /** What to do about the DaemonSet. */
 export type DaemonSetAction =
@@ -45,7 +51,15 @@ export function desiredService(
   const { facts } = options;
   const reading = readService(service);
   const selection = { allowList: facts.allowList, honorExcludeLabel: options.honorExcludeLabel };
-  const seen = nodeVerdicts(service, { ...facts, nodes: facts.nodes.values(), selection });
+  const seen = nodeVerdicts(service, { ...facts, nodes: facts.nodes.values(), selection }).map((verdict) => {
+    const node = facts.nodes.get(verdict.node);
+    const { remembered } = facts;
+    // The pods of the data plane "pods" forward themselves, and nobody forwards where the agent is silent.
+    const isPod = options.dataplane === "pods" || facts.silentNodes.has(verdict.node);
+    return node === undefined || remembered === undefined || isPod
+      ? verdict
+      : whileReplaced(verdict, node, { service, ...remembered });
+  });
   const { ingress, verdicts } = desiredStatus(seen, {
     ...options,
     reading,

@@ -29,6 +29,8 @@ export type NodeVerdict =
     readonly serves: true;
     /** Addresses of the node that it serves at, as its agent says; absent: all. */
     readonly servedAddresses?: readonly string[];
+    /** Its pod is only being replaced. */
+    readonly isMissing?: true;
     /** What is wrong although it serves. */
     readonly degraded?: string;
   }
@@ -39,6 +41,8 @@ export type NodeVerdict =
     readonly message: string;
     /** Whether it may serve in a moment without anyone doing anything. */
     readonly waiting: boolean;
+    /** Its pod was to be replaced, and no other has come for too long. */
+    readonly isMissing?: true;
   };
 
 /** What the verdicts of one Service are made from. */

@@ -3,6 +3,7 @@ import type { KubeClient } from "../kube/contract.ts";
 import type { DaemonSet, Service } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { DesiredServiceOptions } from "./desired_service.ts";
+import type { ServiceEvent, StatusMemory } from "./status_step.ts";
 import { SERVED_CONDITION } from "../service/labels.ts";
 import type { ClaimOptions } from "../service/claim.ts";
 import { type EventTarget, referenceTo } from "./service_writes.ts";
@@ -12,33 +13,13 @@ export interface ServiceEvents {
   record(target: EventTarget, event: ServiceEvent): void;
 }
 
-/** One Event. */
-export interface ServiceEvent {
-  readonly type: "Normal" | "Warning";
-  readonly reason: string;
-  readonly message: string;
-}
-
 /** What passes over one Service remember; lost at a restart without harm. */
 export interface PassMemory {
+  status?: StatusMemory;
   /** Last good texts, as they were written into the Service. */
   recorded?: string;
-  /** Since when something is expected to change by itself. */
-  waitingSinceMs?: number;
-  /** The nodes' states as text, and since when they are so. */
-  progress?: string;
-  progressMs?: number;
-  gainSinceMs?: number;
-  lastWriteMs?: number;
-  /** Addresses of the last own write, as text. */
-  lastWritten?: string;
-  /** How often somebody else has changed them since. */
-  contested: number;
-  /** Addresses that the last Event named. */
-  toldAddresses?: string;
-  toldWarning?: string;
-  /** A state was written that is only worth a Warning if it lasts. */
-  owesWarning?: boolean;
+  /** The failure that was told last. */
+  toldFailure?: string;
 }
 
 /** What a pass works with. */

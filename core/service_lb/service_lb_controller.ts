@@ -218,7 +218,7 @@ class ServiceLbController implements ServiceLb {
     const service = this.#services.objects.get(key);
     if (service === undefined) return await this.#passAbsent(key);
     this.#left.delete(key);
-    const memory = this.#memories.get(key) ?? { contested: 0 };
+    const memory = this.#memories.get(key) ?? {};
     this.#memories.set(key, memory);
     if (readService(service).trafficPolicy === "Local" && serviceClaim(service, this.#settings).ours) {
       if (!await this.#slices.ensure(key)) return SLICES_PATIENCE_MS;
@@ -319,8 +319,8 @@ class ServiceLbController implements ServiceLb {
     logger.warn("Cannot bring a Service up to date", { service: key, error: message });
     const service = this.#services.objects.get(key);
     const memory = this.#memories.get(key);
-    if (service === undefined || memory === undefined || memory.toldWarning === message) return;
-    memory.toldWarning = message;
+    if (service === undefined || memory === undefined || memory.toldFailure === message) return;
+    memory.toldFailure = message;
     events.record(referenceTo(service, { apiVersion: "v1", kind: "Service" }), {
       type: "Warning",
       reason: "SyncLoadBalancerFailed",

@@ -40,7 +40,8 @@ export async function passService(context: PassContext, input: PassInput): Promi
     service: await ensureFinalizer(context, input.service),
     memory: input.memory,
   });
-  const desired = desiredService(service, { ...context.options, facts: input.facts() });
+  const remembered = { remembered: input.memory.status?.nodes ?? new Map(), nowMs: context.clock.monotonicMs() };
+  const desired = desiredService(service, { ...context.options, facts: { ...input.facts(), remembered } });
   const refused = await syncDaemonSet(context, { ...input, service, desired });
   const delayMs = await syncStatus(context, { ...input, service, desired, refused });
   if (refused !== undefined) throw refused.cause;

@@ -6,7 +6,7 @@ import { startReflector } from "../../../../core/kube/reflector.ts";
 import { NODES, PODS, SERVICES } from "../../../../core/kube/resources.ts";
 import type { Node, Pod, Service } from "../../../../core/kube/types.ts";
 import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
-import type { ServiceEvent } from "../../../../core/service_lb/pass_context.ts";
+import type { ServiceEvent } from "../../../../core/service_lb/status_step.ts";
 import { startServiceLb } from "../../../../core/service_lb/service_lb_controller.ts";
 import type { ServiceLbOptions } from "../../../../core/service_lb/service_lb_options.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";

@@ -2,7 +2,8 @@
 // API server makes of it; that is tried against servers.
 import type { KubeClient, ResourceType } from "../../../../core/kube/contract.ts";
 import type { DaemonSet, KubeObject, Service } from "../../../../core/kube/types.ts";
-import type { PassContext, ServiceEvent } from "../../../../core/service_lb/pass_context.ts";
+import type { PassContext } from "../../../../core/service_lb/pass_context.ts";
+import type { ServiceEvent } from "../../../../core/service_lb/status_step.ts";
 import { SERVICE_OPTIONS } from "./fixtures.ts";
 
 /** What a pass did and left. */

@@ -13,6 +13,7 @@ const NODES = [node("a", { internal: ["10.0.0.1"] }), node("b", { internal: ["10
 interface PassFacts {
   readonly nodes?: readonly Node[];
   readonly pods?: readonly Pod[];
+  readonly silent?: readonly string[];
 }
 
 async function pass(world: PassWorld, memory: PassMemory, facts: PassFacts = {}): Promise<number | undefined> {
@@ -28,7 +29,7 @@ async function pass(world: PassWorld, memory: PassMemory, facts: PassFacts = {})
       pods: facts.pods ?? [],
       slices: [],
       conflicts: new Map(),
-      silentNodes: new Set(),
+      silentNodes: new Set(facts.silent),
     }),
   });
 }
@@ -47,7 +48,7 @@ const BOTH = [pod(WEB, "a"), pod(WEB, "b")];
 
 Deno.test("passService() serves a Service with three writes and one Event, then is quiet", async () => {
   const world = worldWith(WEB);
-  const memory = { contested: 0 };
+  const memory = {};
   const delayMs = await pass(world, memory);
   assert.deepEqual(world.writes, ["patch services", "apply daemonsets"]);
   assert.ok(delayMs !== undefined && delayMs > 0, "a new Service's state is not told at once");
@@ -58,14 +59,14 @@ Deno.test("passService() serves a Service with three writes and one Event, then 
   for (let index = 0; index < 100; index++) assert.equal(await pass(world, memory, { pods: BOTH }), undefined);
   assert.equal(world.writes.length, before);
   // A restart forgets the memory and must not write either.
-  assert.equal(await pass(world, { contested: 0 }, { pods: BOTH }), undefined);
+  assert.equal(await pass(world, {}, { pods: BOTH }), undefined);
   assert.equal(world.writes.length, before);
   assert.equal(world.events.length, 1);
 });
 
 Deno.test("passService() waits a moment for the second node before the first write", async () => {
   const world = worldWith(WEB);
-  const memory = { contested: 0 };
+  const memory = {};
   await pass(world, memory);
   const delayMs = await pass(world, memory, { pods: [pod(WEB, "a")] });
   assert.ok(delayMs !== undefined && delayMs > 0 && delayMs <= 100, String(delayMs));
@@ -77,9 +78,69 @@ Deno.test("passService() waits a moment for the second node before the first wri
   assert.deepEqual(world.events.map(({ message }) => message), ["Addresses changed: [] -> [10.0.0.1 10.0.0.2]"]);
 });
 
+const BETWEEN_PODS: readonly (readonly [name: string, pods: readonly Pod[]])[] = [
+  ["is gone", []],
+  ["is ending", [pod(WEB, "b", { ending: true })]],
+  ["was evicted", [pod(WEB, "b", { phase: "Failed" })]],
+  ["is not scheduled yet", [pod(WEB, "b", { scheduled: false })]],
+  ["has no gate yet", [{ ...pod(WEB, "b"), status: {} }]],
+];
+
+for (const [name, pods] of BETWEEN_PODS) {
+  Deno.test(`passService() keeps a node's address while its pod ${name}, for as long as a replacement takes`, async () => {
+    const world = worldWith(WEB);
+    const memory = {};
+    await pass(world, memory, { pods: BOTH });
+    const now = [pod(WEB, "a"), ...pods];
+    assert.equal(await pass(world, memory, { pods: now }), 60_000);
+    world.clockMs += 59_000;
+    assert.equal(await pass(world, memory, { pods: now }), 1_000);
+    assert.deepEqual(ips(world), ["10.0.0.1", "10.0.0.2"]);
+    assert.equal(await pass(world, memory, { pods: BOTH }), undefined);
+    const writes = world.writes.length;
+    // The next replacement has the whole time again.
+    assert.equal(await pass(world, memory, { pods: now }), 60_000);
+    assert.equal(world.writes.length, writes);
+    world.clockMs += 60_000;
+    await pass(world, memory, { pods: now });
+    assert.deepEqual(ips(world), ["10.0.0.1"]);
+  });
+}
+
+Deno.test("passService() keeps no address where nobody forwards without the pod", async () => {
+  const cases: readonly (readonly [facts: PassFacts, overrides: Parameters<typeof passWorld>[0]])[] = [
+    [{ silent: ["b"] }, {}],
+    [{ nodes: [node("a", { internal: ["10.0.0.1"] }), node("b", { internal: ["10.0.0.2"], ready: false })] }, {}],
+    [{ nodes: [node("a", { internal: ["10.0.0.1"] }), node("b", { internal: ["10.0.0.2"], agent: false })] }, {}],
+    [{}, { dataplane: "pods" }],
+  ];
+  for (const [facts, overrides] of cases) {
+    const world = worldWith(WEB, overrides);
+    const memory = {};
+    await pass(world, memory, { pods: BOTH });
+    assert.deepEqual(ips(world), ["10.0.0.1", "10.0.0.2"]);
+    await pass(world, memory, { ...facts, pods: [pod(WEB, "a")] });
+    assert.deepEqual(ips(world), ["10.0.0.1"]);
+  }
+});
+
+Deno.test("passService() keeps the very addresses that a node served at", async () => {
+  const world = worldWith(service({ annotations: { "k3slb.io/match-interfaces": "eth1" } }));
+  const memory = {};
+  const [a, b] = [pod(WEB, "a"), pod(WEB, "b")];
+  const at = (each: Pod, ip: string): Pod => ({
+    ...each,
+    metadata: { ...each.metadata, annotations: { "k3slb.io/served-addresses": ip } },
+  });
+  await pass(world, memory, { pods: [at(a, "10.9.0.1"), at(b, "10.9.0.2")] });
+  assert.deepEqual(ips(world), ["10.9.0.1", "10.9.0.2"]);
+  await pass(world, memory, { pods: [at(a, "10.9.0.1")] });
+  assert.deepEqual(ips(world), ["10.9.0.1", "10.9.0.2"]);
+});
+
 Deno.test("passService() takes a lost address out at once", async () => {
   const world = worldWith(WEB);
-  const memory = { contested: 0 };
+  const memory = {};
   await pass(world, memory, { pods: BOTH });
   assert.equal(await pass(world, memory, { pods: [pod(WEB, "a"), pod(WEB, "b", { programmed: "False" })] }), undefined);
   assert.deepEqual(ips(world), ["10.0.0.1"]);
@@ -87,7 +148,7 @@ Deno.test("passService() takes a lost address out at once", async () => {
 
 Deno.test("passService() says after some seconds why nothing serves", async () => {
   const world = worldWith(WEB);
-  const memory = { contested: 0 };
+  const memory = {};
   const pods = [{ ...pod(WEB, "a"), status: {} }];
   const delayMs = await pass(world, memory, { pods });
   assert.equal(delayMs, 10_000);
@@ -99,7 +160,7 @@ Deno.test("passService() says after some seconds why nothing serves", async () =
 
 Deno.test("passService() warns of a node that stays behind once patience ends, without another write", async () => {
   const world = worldWith(WEB);
-  const memory = { contested: 0 };
+  const memory = {};
   const pods = [pod(WEB, "a"), { ...pod(WEB, "b"), status: {} }];
   await pass(world, memory, { pods });
   world.clockMs += 100;
@@ -119,7 +180,7 @@ Deno.test("passService() warns of a node that stays behind once patience ends, w
 
 Deno.test("passService() repairs a foreign edit of the DaemonSet and says so", async () => {
   const world = worldWith(WEB);
-  const memory = { contested: 0 };
+  const memory = {};
   await pass(world, memory, { pods: BOTH });
   const [daemonSet] = world.daemonSets.values();
   assert.ok(daemonSet?.spec?.template.spec);
@@ -135,7 +196,7 @@ Deno.test("passService() removes DaemonSets of older namings and of an older Ser
   for (const name of ["svclb-web", "svclb-web-00000000", "something-else"]) {
     world.daemonSets.set(name, { metadata: { name, namespace: "kube-system" } });
   }
-  await pass(world, { contested: 0 });
+  await pass(world, {});
   assert.deepEqual([...world.daemonSets.keys()].map((name) => name.replace(/-[0-9a-f]{8}$/, "-UID")), [
     "something-else",
     "svclb-web-UID",
@@ -152,7 +213,7 @@ for (const { code, retriable, message } of REFUSALS) {
   Deno.test(`passService() tells a server's refusal (${code}) on the Service and fails, so that it is tried again`, async () => {
     const world = worldWith(WEB);
     world.refusal = new K3slbError(`Cannot apply: ${message}`, { code, retriable });
-    await assert.rejects(pass(world, { contested: 0 }), world.refusal);
+    await assert.rejects(pass(world, {}), world.refusal);
     const condition = world.services.get("web")?.status?.conditions?.[0];
     assert.equal(condition?.reason, "DaemonSetRefused");
     assert.match(condition?.message ?? "", new RegExp(message));
@@ -162,7 +223,7 @@ for (const { code, retriable, message } of REFUSALS) {
 
 Deno.test("passService() writes ever more slowly against another writer, and warns once", async () => {
   const world = worldWith(WEB);
-  const memory = { contested: 0 };
+  const memory = {};
   await pass(world, memory, { pods: BOTH });
   let writes = 0;
   for (let second = 0; second < 120; second++) {
@@ -182,7 +243,7 @@ Deno.test("passService() writes ever more slowly against another writer, and war
 
 Deno.test("passService() follows a changed ipMode at once and takes it for nobody's quarrel", async () => {
   const world = worldWith(WEB);
-  const memory = { contested: 0 };
+  const memory = {};
   await pass(world, memory, { pods: BOTH });
   for (const ipMode of ["Proxy", "VIP", "Proxy"]) {
     const present = world.services.get("web");
@@ -222,7 +283,7 @@ const RELEASES: readonly ReleaseCase[] = [
 for (const { name, change, writes } of RELEASES) {
   Deno.test(`passService() takes back what a Service got that is ${name}`, async () => {
     const world = worldWith(WEB);
-    const memory = { contested: 0 };
+    const memory = {};
     await pass(world, memory, { pods: BOTH });
     world.services.set("web", change(world.services.get("web") ?? {}));
     world.writes.length = 0;
@@ -250,7 +311,7 @@ for (const { name, given, lbDefault = true } of FOREIGN) {
     for (const deletionTimestamp of [undefined, "2026-01-02T00:00:00Z"]) {
       const metadata = deletionTimestamp === undefined ? foreign.metadata : { ...foreign.metadata, deletionTimestamp };
       const world = worldWith({ ...foreign, metadata }, { lbDefault });
-      await pass(world, { contested: 0 }, { pods: BOTH });
+      await pass(world, {}, { pods: BOTH });
       assert.deepEqual(world.writes, []);
       assert.deepEqual(world.events, []);
     }
