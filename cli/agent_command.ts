@@ -1,8 +1,7 @@
 // `k3slb agent`.
 import { SYSTEM_CLOCK } from "../core/runtime/clock.ts";
 import { createSystemdNotifier } from "../core/runtime/notify_systemd.ts";
-import type { AgentOptions } from "../node_agent/agent_options.ts";
-import { runAgentProcess } from "./agent_process.ts";
+import { type AgentProcessOptions, runAgentProcess } from "./agent_process.ts";
 import { buildInfo } from "./build_info.ts";
 import { defineCommand } from "./command.ts";
 import { EXIT_OK } from "./exit_codes.ts";
@@ -49,10 +48,9 @@ export const AGENT_COMMAND = defineCommand({
 });
 
 /** The agent's options as its settings and the process's environment say. */
-export function agentOptions(settings: Settings<typeof FLAGS>, env: ProgramHost["env"]): AgentOptions {
+export function agentOptions(settings: Settings<typeof FLAGS>, env: ProgramHost["env"]): AgentProcessOptions {
   return {
     ...givenIdentity(settings, env),
-    dataDir: settings["data-dir"],
     servicelbNamespace: settings["servicelb-namespace"],
     iptablesMode: settings["iptables-mode"],
     allowPortOverride: settings["allow-port-override"],

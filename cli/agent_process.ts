@@ -7,12 +7,23 @@ import { AGENT_KUBECONFIG_PATHS } from "../core/kube/kubeconfig_paths.ts";
 import { findNodeName } from "../core/node_identity/find_node_name.ts";
 import { readHostFacts } from "../core/node_identity/host_facts.ts";
 import type { Clock } from "../core/runtime/clock.ts";
+import { type HealthEndpoint, startHealthServer } from "../core/runtime/health.ts";
 import { isAbort } from "../core/shared/errors.ts";
 import type { Logger } from "../core/shared/log.ts";
 import { runAgent } from "../node_agent/loop/agent.ts";
 import type { AgentOptions } from "../node_agent/agent_options.ts";
-import { createDataplane } from "../node_agent/rules/dataplane.ts";
+import { createDataplane, type DataplaneOptions } from "../node_agent/rules/dataplane.ts";
 import { createHostPorts } from "../node_agent/host/host_ports.ts";
+
+/** What the process is told beside the agent's own settings. */
+export interface AgentProcessOptions extends AgentOptions, Pick<DataplaneOptions, "iptablesMode" | "markBits"> {
+  /** Path of the kubeconfig; absent: the kubelet's own in the usual places, then in-cluster. */
+  readonly kubeconfig?: string;
+  /** Absent: found out. */
+  readonly nodeName?: string;
+  /** Address and port of health and metrics, such as `127.0.0.1:10261`; empty: none. */
+  readonly metricsAddress: string;
+}
 
 /** The agent's surroundings. */
 export interface AgentProcessParts {
@@ -31,9 +42,9 @@ export interface AgentProcessParts {
  * Runs the agent until `parts.signal` is aborted; rules stay.
  * @throws {K3slbError} if the tools of the data plane, the kubeconfig, the node's name or the metrics address cannot be used
  */
-export async function runAgentProcess(options: AgentOptions, parts: AgentProcessParts): Promise<void> {
+export async function runAgentProcess(options: AgentProcessOptions, parts: AgentProcessParts): Promise<void> {
   const { clock, logger, signal, version } = parts;
-  const { iptablesMode, markBits } = options;
+  const { iptablesMode, markBits, metricsAddress: address } = options;
   // Ends what still runs when the loop fails by itself.
   const ending = new AbortController();
   const running = AbortSignal.any([signal, ending.signal]);
@@ -52,6 +63,9 @@ export async function runAgentProcess(options: AgentOptions, parts: AgentProcess
       nodeName,
       instanceId: randomBytes(INSTANCE_BYTES).toString("hex"),
       version,
+      ...(address === "" ? {} : {
+        serveHealth: (endpoint: HealthEndpoint) => startHealthServer({ address, signal: running, ...endpoint }),
+      }),
       notifyReady: () => parts.notifyReady?.(`Forwarding on node ${nodeName}`),
     });
   } catch (error) {
@@ -65,7 +79,7 @@ export async function runAgentProcess(options: AgentOptions, parts: AgentProcess
 
 /** A client with the kubelet's own credentials, or with those that were given. */
 export async function connectAgent(
-  options: Pick<AgentOptions, "kubeconfig">,
+  options: Pick<AgentProcessOptions, "kubeconfig">,
   parts: Pick<AgentProcessParts, "clock" | "logger" | "env" | "version">,
 ): Promise<KubeClient> {
   const { clock, logger, env, version } = parts;
@@ -77,7 +91,7 @@ export async function connectAgent(
 
 /** This node's name, by the chain of `core/node_identity`. */
 export async function agentNodeName(
-  options: Pick<AgentOptions, "nodeName">,
+  options: Pick<AgentProcessOptions, "nodeName">,
   parts: Pick<AgentProcessParts, "clock" | "logger" | "signal" | "env"> & { readonly client: KubeClient },
 ): Promise<string> {
   const { clock, logger, signal, client, env } = parts;

@@ -109,7 +109,6 @@ export const COMMON_FLAGS = [
   ...CLUSTER_FLAGS,
   NODE_NAME_FLAG,
   CONFIG_FLAG,
-  DATA_DIR_FLAG,
   ...LOG_FLAGS,
 ] as const satisfies readonly Flag[];
 

@@ -1,19 +1,18 @@
 // `k3slb server`.
 import { SYSTEM_CLOCK } from "../core/runtime/clock.ts";
 import { createSystemdNotifier } from "../core/runtime/notify_systemd.ts";
-import { runServer } from "../core/server.ts";
-import type { ServerOptions } from "../core/server_options.ts";
 import { agentOptions } from "./agent_command.ts";
 import { runAgentProcess } from "./agent_process.ts";
 import { buildInfo } from "./build_info.ts";
 import { defineCommand } from "./command.ts";
 import { EXIT_OK } from "./exit_codes.ts";
 import type { Settings } from "./flag.ts";
-import { AGENT_FLAGS, COMMON_FLAGS, SERVER_FLAGS } from "./flags.ts";
+import { AGENT_FLAGS, COMMON_FLAGS, DATA_DIR_FLAG, SERVER_FLAGS } from "./flags.ts";
 import { givenIdentity } from "./given_identity.ts";
 import type { ProgramHost } from "./program_host.ts";
+import { runServerProcess, type ServerProcessOptions } from "./server_process.ts";
 
-const FLAGS = [...COMMON_FLAGS, ...SERVER_FLAGS] as const;
+const FLAGS = [...COMMON_FLAGS, DATA_DIR_FLAG, ...SERVER_FLAGS] as const;
 
 /** Runs the control plane until a signal ends it. */
 export const SERVER_COMMAND = defineCommand({
@@ -49,7 +48,7 @@ export const SERVER_COMMAND = defineCommand({
       env: host.env,
       version: buildInfo().version,
     };
-    const server = runServer(serverOptions(settings, host.env), {
+    const server = runServerProcess(serverOptions(settings, host.env), {
       ...parts,
       notifyReady: (status) => void notifier.ready(status),
     });
@@ -72,7 +71,7 @@ export const SERVER_COMMAND = defineCommand({
 });
 
 /** The server's options as its settings and the process's environment say. */
-export function serverOptions(settings: Settings<typeof FLAGS>, env: ProgramHost["env"]): ServerOptions {
+export function serverOptions(settings: Settings<typeof FLAGS>, env: ProgramHost["env"]): ServerProcessOptions {
   return {
     ...givenIdentity(settings, env),
     dataDir: settings["data-dir"],

@@ -1,27 +1,25 @@
-// The server's life: connects, waits to be the leader, lets the controllers run, ends with the signal. Which controllers there
+// The server's life: waits for the API server, waits to be the leader, lets the controllers run, ends with the signal. Which controllers there
 // are is in controllers.ts.
 import { randomBytes } from "node:crypto";
 import { type Controller, startControllers } from "./controllers.ts";
-import { createKubeClient } from "./kube/client.ts";
 import type { KubeClient } from "./kube/contract.ts";
 import { createEventRecorder, type EventRecorder } from "./kube/events.ts";
-import { loadKubeconfig } from "./kube/kubeconfig.ts";
-import { SERVER_KUBECONFIG_PATHS } from "./kube/kubeconfig_paths.ts";
 import { runLeaderElection } from "./kube/lease.ts";
-import { createRequestMetrics } from "./kube/request_metrics.ts";
 import { findNodeName } from "./node_identity/find_node_name.ts";
 import { readHostFacts } from "./node_identity/host_facts.ts";
 import { givenNodeName } from "./node_identity/resolve_node_name.ts";
 import { type Clock, pause } from "./runtime/clock.ts";
-import { startHealthServer } from "./runtime/health.ts";
+import type { ServeHealth } from "./runtime/health.ts";
 import { createMetricRegistry, type MetricRegistry } from "./runtime/metrics.ts";
 import type { ServerOptions } from "./server_options.ts";
 import { ELECTION_LEASE_NAME } from "./service/labels.ts";
 import { errorMessage, isAbort, isK3slbError } from "./shared/errors.ts";
 import type { Logger } from "./shared/log.ts";
 
-/** The server's surroundings. */
+/** The server's surroundings. Beside them it reads and watches its manifests folder, and reads what tells this host from others. */
 export interface ServerParts {
+  /** Whoever made it closes it. */
+  readonly client: KubeClient;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Ends the server. What it made stays. */
@@ -29,6 +27,10 @@ export interface ServerParts {
   /** The process's environment. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
+  /** @default {createMetricRegistry()} */
+  readonly metrics?: MetricRegistry;
+  /** Absent: nobody can ask for health and metrics. */
+  readonly serveHealth?: ServeHealth;
   /** Called once, when the API server has answered. */
   readonly notifyReady?: (status: string) => void;
 }
@@ -36,31 +38,17 @@ export interface ServerParts {
 /**
  * Runs the server until `parts.signal` is aborted. Several may run: the holder of the Lease works, the others wait.
  *
- * @throws {K3slbError} if the kubeconfig or the metrics address can't be used; an API server that is away is waited for
+ * @throws {K3slbError} if the given node name can't be one, or with what `parts.serveHealth` throws; an API server that is away is waited for
  */
 export async function runServer(options: ServerOptions, parts: ServerParts): Promise<void> {
-  const { clock, logger } = parts;
-  const access = await loadKubeconfig({
-    ...(options.kubeconfig === undefined ? {} : { path: options.kubeconfig }),
-    env: parts.env,
-    defaultPaths: SERVER_KUBECONFIG_PATHS,
-    clock,
-  });
-  const metrics = createMetricRegistry();
-  const client = createKubeClient({
-    access,
-    clock,
-    userAgent: `k3slb/${parts.version} server`,
-    onRequest: createRequestMetrics(metrics),
-  });
-  logger.info("Server starts", { version: parts.version, cluster: access.server, kubeconfig: access.source });
+  const { logger, signal, metrics = createMetricRegistry() } = parts;
+  logger.info("Server starts", { version: parts.version });
   try {
-    await new Server(options, { ...parts, client, metrics }).run();
+    await new Server(options, { ...parts, metrics }).run();
   } catch (error) {
     // Whatever was under way when the signal came ends with an abort; that is an end in order.
-    if (!parts.signal.aborted || !isAbort(error)) throw error;
+    if (!signal.aborted || !isAbort(error)) throw error;
   } finally {
-    client.close();
     logger.info("Server stops; Services go on being served");
   }
 }
@@ -72,7 +60,6 @@ interface LeadingParts {
 }
 
 interface RunningParts extends ServerParts {
-  readonly client: KubeClient;
   readonly metrics: MetricRegistry;
 }
 
@@ -181,12 +168,10 @@ class Server {
     }
   }
 
-  /** Resolves when the health server is closed, at once if there is none. */
   async #startHealth(): Promise<{ readonly done: Promise<void> }> {
-    const { signal, metrics } = this.#parts;
-    if (this.#options.metricsAddress === "") return { done: Promise.resolve() };
-    return await startHealthServer({
-      address: this.#options.metricsAddress,
+    const { metrics, serveHealth } = this.#parts;
+    if (serveHealth === undefined) return { done: Promise.resolve() };
+    return await serveHealth({
       checks: [
         {
           name: "api",
@@ -196,7 +181,6 @@ class Server {
         { name: "controllers", kind: "ready", problem: () => this.#problems() },
       ],
       renderMetrics: () => metrics.render(),
-      signal,
     });
   }
 

@@ -6,8 +6,7 @@ export type ComponentName = "coredns" | "traefik" | "servicelb";
 
 /** Settings of the server. */
 export interface ServerOptions {
-  /** Path of the kubeconfig; absent: the usual places, then in-cluster. */
-  readonly kubeconfig?: string;
+  /** Name of this server's host; absent: found out. */
   readonly nodeName?: string;
   /** Root folder of manifests and static charts. */
   readonly dataDir: string;
@@ -43,6 +42,4 @@ export interface ServerOptions {
   /** Apply unchanged manifests again every ten minutes, which puts back what others changed. */
   readonly repairManifests: boolean;
   readonly leaderElect: boolean;
-  /** Address and port of health and metrics, such as `127.0.0.1:10260`; empty: none. */
-  readonly metricsAddress: string;
 }

@@ -15,13 +15,20 @@ export interface HealthCheck {
   readonly problem: () => string | undefined;
 }
 
-/** What {@linkcode startHealthServer} takes. */
-export interface HealthServerOptions {
-  /** Address and port, such as `127.0.0.1:10260` or `[::1]:10260`; port 0 takes a free one. */
-  readonly address: string;
+/** What a program says of itself. */
+export interface HealthEndpoint {
   readonly checks: readonly HealthCheck[];
   /** Text of `/metrics`. */
   readonly renderMetrics: () => string;
+}
+
+/** Lets others ask a program how it is. `done` resolves when nobody can ask any more. */
+export type ServeHealth = (endpoint: HealthEndpoint) => Promise<{ readonly done: Promise<void> }>;
+
+/** What {@linkcode startHealthServer} takes. */
+export interface HealthServerOptions extends HealthEndpoint {
+  /** Address and port, such as `127.0.0.1:10260` or `[::1]:10260`; port 0 takes a free one. */
+  readonly address: string;
   /** The server is closed when it is aborted. */
   readonly signal: AbortSignal;
 }

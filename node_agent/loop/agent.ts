@@ -4,6 +4,7 @@ import type { KubeClient } from "../../core/kube/contract.ts";
 import { isForbidden } from "../../core/kube/errors.ts";
 import { type HostInterface, readHostInterfaces } from "../../core/node_identity/host_facts.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
+import type { ServeHealth } from "../../core/runtime/health.ts";
 import { createWorkQueue, type WorkQueue } from "../../core/runtime/work_queue.ts";
 import { errorMessage, isAbort, isK3slbError } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
@@ -34,6 +35,8 @@ export interface AgentParts {
   /** Different for each run of the program. */
   readonly instanceId: string;
   readonly version: string;
+  /** Absent: nobody can ask for health and metrics. */
+  readonly serveHealth?: ServeHealth;
   /** Called once, after the first pass. */
   readonly notifyReady?: () => void;
   /** @default the machine's own interfaces */
@@ -91,7 +94,7 @@ class ForwardingLoop {
   async run(): Promise<void> {
     const { signal, logger, nodeName, instanceId } = this.#parts;
     const heartbeats = this.#heartbeat.run();
-    this.#metrics = await startAgentMetrics({ address: this.#options.metricsAddress, logger, signal });
+    this.#metrics = await startAgentMetrics(this.#parts);
     try {
       logger.info("Agent starts", { node: nodeName, instance: instanceId });
       this.#caches = await startAgentCaches({

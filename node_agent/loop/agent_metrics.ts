@@ -1,5 +1,5 @@
 // The agent's numbers in Prometheus' format, and whether it is ready. Fed by the loop, served by `core/runtime/health.ts`.
-import { startHealthServer } from "../../core/runtime/health.ts";
+import type { ServeHealth } from "../../core/runtime/health.ts";
 import { createMetricRegistry } from "../../core/runtime/metrics.ts";
 import { errorMessage, isK3slbError } from "../../core/shared/errors.ts";
 import { IP_FAMILIES } from "../../core/shared/ip.ts";
@@ -27,14 +27,13 @@ export interface AgentMetrics {
 
 /** What {@linkcode startAgentMetrics} takes. */
 export interface AgentMetricsOptions {
-  /** Address and port to listen on; empty: nobody can ask. */
-  readonly address: string;
+  /** Absent: nobody can ask. */
+  readonly serveHealth?: ServeHealth;
   readonly logger: Logger;
-  readonly signal: AbortSignal;
 }
 
-/** Starts to count, and listens on `options.address`. Forwarding matters more: an address in use is logged, not thrown. */
-export async function startAgentMetrics({ address, logger, signal }: AgentMetricsOptions): Promise<AgentMetrics> {
+/** Starts to count, and lets others ask. Forwarding matters more: an address in use is logged, not thrown. */
+export async function startAgentMetrics({ serveHealth, logger }: AgentMetricsOptions): Promise<AgentMetrics> {
   const registry = createMetricRegistry();
   const ports = registry.gauge({ name: "k3slb_agent_ports", help: "Service ports that this node forwards" });
   const pods = registry.gauge({ name: "k3slb_agent_pods", help: "Load balancer pods on this node" });
@@ -54,11 +53,10 @@ export async function startAgentMetrics({ address, logger, signal }: AgentMetric
   });
   let problem: string | undefined = "no pass has ended yet";
   let done = Promise.resolve();
-  if (address !== "") {
+  if (serveHealth !== undefined) {
     try {
       const checks = [{ name: "kernel-rules", kind: "ready", problem: () => problem }] as const;
-      const server = await startHealthServer({ address, checks, renderMetrics: () => registry.render(), signal });
-      done = server.done;
+      done = (await serveHealth({ checks, renderMetrics: () => registry.render() })).done;
     } catch (error) {
       const hint = isK3slbError(error) ? error.hint : undefined;
       logger.error("Health and metrics can't be served; forwarding goes on", { error: errorMessage(error), hint });

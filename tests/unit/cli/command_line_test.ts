@@ -23,8 +23,8 @@ const CASES: readonly Case[] = [
   },
   {
     name: "short flags",
-    given: ["agent", "-c", "a", "-d=b"],
-    want: { path: "agent", args: { config: ["a"], "data-dir": ["b"] } },
+    given: ["server", "-c", "a", "-d=b"],
+    want: { path: "server", args: { config: ["a"], "data-dir": ["b"] } },
   },
   {
     name: "repetition in order",

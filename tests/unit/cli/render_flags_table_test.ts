@@ -10,7 +10,10 @@ const README = fileURLToPath(new URL("../../../README.md", import.meta.url));
 Deno.test("renderFlagsTable: a flag has its variables, default and commands in one row", () => {
   const rows = renderFlagsTable(COMMANDS).split("\n");
   const row = rows.find((line) => line.includes("`-d, --data-dir PATH`"));
-  assert.match(row ?? "", /\| `K3SLB_DATA_DIR`, `K3S_DATA_DIR` \| `\/var\/lib\/rancher\/k3s` \| server, agent/);
+  assert.match(
+    row ?? "",
+    /\| `K3SLB_DATA_DIR`, `K3S_DATA_DIR` \| `\/var\/lib\/rancher\/k3s` \| server, manifests list/,
+  );
   assert.deepEqual(rows.filter((line) => line.includes("--metrics-address")).length, 2);
 });
 

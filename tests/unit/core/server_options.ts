@@ -2,7 +2,7 @@
 import type { ServerOptions } from "../../../core/server_options.ts";
 
 /** Defaults without a way to a cluster. */
-export const SERVER_OPTIONS: Omit<ServerOptions, "kubeconfig"> = {
+export const SERVER_OPTIONS: ServerOptions = {
   dataDir: "/nonexistent",
   disable: [],
   dataplane: "agent",
@@ -24,5 +24,4 @@ export const SERVER_OPTIONS: Omit<ServerOptions, "kubeconfig"> = {
   pruneDeletedManifests: false,
   repairManifests: false,
   leaderElect: true,
-  metricsAddress: "",
 };

@@ -1,6 +1,6 @@
 // The server's start as a whole, as far as no cluster is needed.
 import { equal, ok } from "node:assert/strict";
-import { runServer } from "../../../core/server.ts";
+import { runServerProcess } from "../../../cli/server_process.ts";
 import { SYSTEM_CLOCK } from "../../../core/runtime/clock.ts";
 import { isK3slbError } from "../../../core/shared/errors.ts";
 import { SILENT_LOGGER } from "../../../core/shared/log.ts";
@@ -16,19 +16,22 @@ current-context: away
 `;
 
 for (const source of ["--node-name", "K3S_NODE_NAME"]) {
-  Deno.test(`runServer() refuses a wrong ${source} at once, also while the API server is away`, async () => {
+  Deno.test(`runServerProcess() refuses a wrong ${source} at once, also while the API server is away`, async () => {
     const kubeconfig = await Deno.makeTempFile({ suffix: ".yaml" });
     const stop = new AbortController();
     const timer = setTimeout(() => stop.abort(), 10_000);
     try {
       await Deno.writeTextFile(kubeconfig, KUBECONFIG);
-      const error = await runServer({ ...SERVER_OPTIONS, kubeconfig, nodeName: "Bad_Name" }, {
-        clock: SYSTEM_CLOCK,
-        logger: SILENT_LOGGER,
-        signal: stop.signal,
-        env: source === "K3S_NODE_NAME" ? { K3S_NODE_NAME: "Bad_Name" } : {},
-        version: "0",
-      }).catch((thrown: unknown) => thrown);
+      const error = await runServerProcess(
+        { ...SERVER_OPTIONS, kubeconfig, metricsAddress: "", nodeName: "Bad_Name" },
+        {
+          clock: SYSTEM_CLOCK,
+          logger: SILENT_LOGGER,
+          signal: stop.signal,
+          env: source === "K3S_NODE_NAME" ? { K3S_NODE_NAME: "Bad_Name" } : {},
+          version: "0",
+        },
+      ).catch((thrown: unknown) => thrown);
       ok(!stop.signal.aborted, "it waited for the API server");
       ok(isK3slbError(error, "node-name-unknown"), String(error));
       ok(error.message.startsWith(`${source} "Bad_Name"`), error.message);

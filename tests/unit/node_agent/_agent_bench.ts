@@ -1,5 +1,6 @@
 // An agent on a fake cluster, kernel, host and clock, ready to be watched.
 import { K3slbError } from "../../../core/shared/errors.ts";
+import { type HealthEndpoint, startHealthServer } from "../../../core/runtime/health.ts";
 import { createLogger } from "../../../core/shared/log.ts";
 import { FORWARDING_CONDITION, PROGRAMMED_CONDITION } from "../../../core/service/labels.ts";
 import type { Condition } from "../../../core/kube/types.ts";
@@ -12,13 +13,9 @@ import { ManualClock } from "./_manual_clock.ts";
 import { endpoint, NODE, node, pod, service, slice } from "./_objects.ts";
 
 export const AGENT_OPTIONS: AgentOptions = {
-  dataDir: "/nowhere",
   servicelbNamespace: "kube-system",
-  iptablesMode: "auto",
   allowPortOverride: false,
   reservedPorts: ["22", "10250"],
-  markBits: "",
-  metricsAddress: "",
 };
 
 /** What a test of the loop works with. */
@@ -30,6 +27,8 @@ export class AgentBench {
   listeners: ListeningSocket[] = [];
   interfaces = [{ name: "eth0", addresses: ["192.0.2.1"] }];
   readyCalls = 0;
+  /** Where health and metrics are served; empty: nowhere. */
+  metricsAddress = "";
   #stop = new AbortController();
   #running: Promise<void> | undefined;
 
@@ -55,6 +54,10 @@ export class AgentBench {
       nodeName: NODE,
       instanceId,
       version: "0.1.0",
+      ...(this.metricsAddress === "" ? {} : {
+        serveHealth: (endpoint: HealthEndpoint) =>
+          startHealthServer({ address: this.metricsAddress, signal: this.#stop.signal, ...endpoint }),
+      }),
       notifyReady: () => void this.readyCalls++,
     });
   }

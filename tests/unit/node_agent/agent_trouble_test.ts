@@ -233,7 +233,8 @@ Deno.test("runAgent: serves health and metrics while it runs", async () => {
   await AgentBench.run(async (bench) => {
     putWeb(bench);
     const address = `127.0.0.1:${await freePort()}`;
-    bench.start({ metricsAddress: address });
+    bench.metricsAddress = address;
+    bench.start();
     bench.dataplane.broken = failed();
     await waitUntil("the server to listen", async () => await statusOf(`http://${address}/readyz`) > 0);
     await bench.clock.advance(1000);
@@ -257,7 +258,8 @@ Deno.test("runAgent: serves health and metrics while it runs", async () => {
 Deno.test("runAgent: an unusable metrics address doesn't stop the forwarding", async () => {
   await AgentBench.run(async (bench) => {
     putWeb(bench);
-    bench.start({ metricsAddress: "nonsense" });
+    bench.metricsAddress = "nonsense";
+    bench.start();
     await waitUntil(
       "the complaint",
       () => bench.lines.some((line) => line.includes("Health and metrics can't be served")),

@@ -166,6 +166,7 @@ const VERDICT_CASES: readonly VerdictCase[] = [
     pod: "svclb-young-x",
     reasons: [],
     ports: [443],
+    notes: 1,
   },
   {
     name: "one protocol doesn't take the other's port",
