@@ -101,7 +101,7 @@ function manifests(options: ServerOptions, parts: ControllerParts): Controller {
 
 /** HelmCharts, but not if they are disabled, and not in clusters that have a Helm controller of their own built in: two would take charts from each other. */
 function helm(options: ServerOptions, parts: ControllerParts): Controller {
-  const { dataDir, helmJobImage, helmNamespaces: namespaces, helmClusterRole: clusterRole } = options;
+  const { dataDir, helmJobImage, helmNamespaces: namespaces, helmClusterRole: clusterRole, clusterDomain } = options;
   return keepTrying("helm", parts, async (own) => {
     if (options.disable.includes("helm")) return await handBackCharts(own);
     const { gitVersion = "" } = await own.client.raw<{ readonly gitVersion?: string }>("GET", "/version", own);
@@ -109,7 +109,7 @@ function helm(options: ServerOptions, parts: ControllerParts): Controller {
       own.logger.info("HelmCharts are left to the cluster's own Helm controller", { version: gitVersion });
       return await handBackCharts(own);
     }
-    await startHelm({ ...own, options: { dataDir, helmJobImage, namespaces, clusterRole } }).done;
+    await startHelm({ ...own, options: { dataDir, helmJobImage, namespaces, clusterRole, clusterDomain } }).done;
   });
 }
 

@@ -14,6 +14,7 @@ import { marked } from "./jobs/desired_objects.ts";
 import { chartKey, HELM_CHARTS, type HelmChart, type HelmChartConfig } from "./helm_chart.ts";
 import type { HelmOptions } from "./helm_options.ts";
 import { type ChartState, helmStatus, isSameStatus } from "./releases/helm_status.ts";
+import { ClusterNames } from "./jobs/no_proxy.ts";
 import { JobFailures } from "./jobs/job_log.ts";
 import { attemptOf, hashOf, isComplete, resumePatch } from "./jobs/job_state.ts";
 import {
@@ -46,6 +47,7 @@ export class ChartPasses {
   readonly #writer: SetWriter;
   readonly #failures: JobFailures;
   readonly #staticCharts: StaticCharts;
+  readonly #names: ClusterNames;
   /** How often a configuration was tried, while its next Job waits for the last one to go. */
   readonly #attempts = new Map<string, { readonly hash: string; readonly attempt: number }>();
   readonly #leaving: ChartLeaving;
@@ -64,6 +66,7 @@ export class ChartPasses {
     this.#writer = new SetWriter(client, view);
     this.#failures = new JobFailures(client, logger);
     this.#leaving = new ChartLeaving({ ...parts, scope: this.#scope });
+    this.#names = new ClusterNames({ ...parts, clusterDomain: options.clusterDomain ?? "cluster.local" });
     this.#staticCharts = new StaticCharts(options.dataDir);
   }
 
@@ -125,6 +128,7 @@ export class ChartPasses {
       chart,
       config,
       secrets: await this.#secrets(key, { chart, config }),
+      direct: await this.#names.entries(signal),
       release,
       installJob,
       deleteJob,

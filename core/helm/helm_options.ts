@@ -16,6 +16,11 @@ export interface HelmSettings {
    */
   readonly controllerName?: string;
   /**
+   * DNS domain of the cluster, for Jobs behind a proxy.
+   * @default {"cluster.local"}
+   */
+  readonly clusterDomain?: string;
+  /**
    * Namespaces whose charts are taken; those in others are refused.
    * @default {all}
    */

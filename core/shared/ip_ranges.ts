@@ -75,6 +75,22 @@ const LOOPBACK_RANGES: readonly IpRange[] = [
   "::127.0.0.0/104",
 ].flatMap((text) => parseIpRange(text) ?? []);
 
+/** The fewest ranges with the same addresses as the ranges and addresses in `texts`, in canonical form; what is neither is left out. */
+export function mergedRanges(texts: readonly string[]): readonly string[] {
+  const ranges = new Map<string, IpRange>();
+  const waiting = texts.flatMap((text) => parseIpRange(text) ?? []);
+  for (let range = waiting.pop(); range !== undefined; range = waiting.pop()) {
+    const { family, value, prefix } = range;
+    const bit = 1n << BigInt(addressBits(family) - prefix);
+    const sibling = renderIpRange({ ...range, value: value ^ bit });
+    if (prefix > 0 && ranges.delete(sibling)) waiting.push({ family, value: value & ~bit, prefix: prefix - 1 });
+    else ranges.set(renderIpRange(range), range);
+  }
+  const all = [...ranges.values()];
+  return all.filter((range) => !all.some((other) => other !== range && ipRangeContains(other, range)))
+    .map(renderIpRange).sort();
+}
+
 function addressBits(family: IpFamily): number {
   return family === "IPv4" ? 32 : 128;
 }

@@ -4,7 +4,7 @@ import type { Job, Secret, Toleration } from "../../kube/types.ts";
 import { configHash, releaseHash } from "../values/config_hash.ts";
 import { chartKey, type HelmChart, type HelmChartConfig } from "../helm_chart.ts";
 import { jobArguments } from "./job_args.ts";
-import { jobEnvironment, releaseEnvironment } from "./job_env.ts";
+import { jobEnvironment, releaseEnvironment, withNoProxy } from "./job_env.ts";
 import { jobVolumes } from "./job_volumes.ts";
 import {
   CHART_LABEL,
@@ -32,6 +32,8 @@ export interface JobFacts {
   readonly secrets: ReadonlyMap<string, Secret>;
   /** The release's highest revision; 0 for none. */
   readonly revision: number;
+  /** What helm asks without a proxy; see {@linkcode withNoProxy}. */
+  readonly direct?: readonly string[];
 }
 
 /** A Job and its hash. */
@@ -70,7 +72,10 @@ export function desiredJob(
   const annotations = { [CONFIG_HASH_ANNOTATION]: `SHA256=${hash}` };
   const [container] = template.spec?.containers ?? [];
   if (container === undefined) throw new RangeError("A Job needs a container");
-  const env = [...container.env ?? [], ...releaseEnvironment(facts.revision, releaseHash(hash))];
+  const env = [
+    ...withNoProxy(jobEnvironment(facts.chart, { action, config: facts.config, ...settings }), facts.direct ?? []),
+    ...releaseEnvironment(facts.revision, releaseHash(hash)),
+  ].map((entry) => ({ ...entry }));
   return {
     hash,
     job: {

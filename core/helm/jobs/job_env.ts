@@ -65,6 +65,28 @@ export function jobEnvironment(chart: HelmChart, options: JobEnvironmentOptions)
   ];
 }
 
+/** Whether the environment names a proxy. */
+export function hasProxy(env: JobEnvironmentOptions["env"]): boolean {
+  return PROXY_NAMES.some((name) => !/^no_proxy$/i.test(name) && env[name]);
+}
+
+/**
+ * `environment` with `direct` added to what is asked without a proxy. Not part of the hash: nodes and ranges are no part of the configuration,
+ * and charts that K3s installed keep their hash.
+ */
+export function withNoProxy(environment: readonly EnvEntry[], direct: readonly string[]): readonly EnvEntry[] {
+  if (direct.length === 0) return environment;
+  const valueOf = (wanted: string): string => environment.find(({ name }) => name === wanted)?.value ?? "";
+  // Go reads the first of the two that is not empty, so both say the same.
+  const given = (valueOf("NO_PROXY") || valueOf("no_proxy")).split(",").map((part) => part.trim());
+  const value = [...new Set([...given, ...direct])].filter((part) => part !== "").join(",");
+  return [
+    ...environment.filter(({ name }) => !/^no_proxy$/i.test(name)),
+    entry("no_proxy", value),
+    entry("NO_PROXY", value),
+  ];
+}
+
 /** What the Job must know of the release; not part of the hash. */
 export function releaseEnvironment(revision: number, releaseHash: string): readonly EnvEntry[] {
   return [entry(EXPECTED_REVISION_NAME, String(revision)), entry("CONFIG_HASH", releaseHash)];

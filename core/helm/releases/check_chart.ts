@@ -1,12 +1,15 @@
 // What makes a chart impossible to install, so that it is said instead of being refused later without a word. Pure.
 // Facts: limits of names and labels in Kubernetes and of release names in helm; helm-controller stops for all charts at a bad
 // `timeout` or at an integer of `set` beyond 32 bits, so each chart is looked at alone.
+import { Buffer } from "node:buffer";
 import { parseGoDuration } from "../jobs/go_duration.ts";
 import { chartKey, type HelmChart, type HelmChartConfig } from "../helm_chart.ts";
 import { MANAGED_BY_ANNOTATION, MAX_CHART_NAME_LENGTH, UNMANAGED_ANNOTATION } from "../names.ts";
-import { MAX_SECRET_KEYS } from "../values/values_files.ts";
+import { valuesData } from "../values/values_files.ts";
 
 const MAX_INT32 = 2 ** 31 - 1;
+/** All data of one Secret or ConfigMap. */
+const MAX_DATA_BYTES = 1 << 20;
 
 /** Everything that is wrong, as sentences without a period; empty if nothing is. */
 export function chartProblems(chart: HelmChart, config: HelmChartConfig | undefined): readonly string[] {
@@ -26,22 +29,32 @@ export function chartProblems(chart: HelmChart, config: HelmChartConfig | undefi
   }
   for (const [path, value] of Object.entries(set)) {
     if (typeof value === "string") continue;
+    if (typeof value === "boolean") {
+      problems.push(`spec.set "${path}" is ${value}; write "${value}" in quotes`);
+      continue;
+    }
     if (typeof value !== "number" || !Number.isInteger(value) || value > MAX_INT32 || value < -MAX_INT32 - 1) {
       problems.push(`spec.set "${path}" must be a string or a 32-bit whole number; put quotes around other numbers`);
     }
   }
-  for (
-    const [kind, refs] of [["HelmChart", chart.spec?.valuesSecrets], [
-      "HelmChartConfig",
-      config?.spec?.valuesSecrets,
-    ]] as const
-  ) {
-    const keys = (refs ?? []).reduce((sum, ref) => sum + (ref.keys?.length ?? 0), 0);
-    if (keys > MAX_SECRET_KEYS) {
-      problems.push(`spec.valuesSecrets of the ${kind} has ${keys} keys, at most ${MAX_SECRET_KEYS} sort rightly`);
-    }
-  }
+  problems.push(...sizeProblems(chart, config));
   return problems;
+}
+
+/** What the ConfigMap of the archive and the Secret of the values can't hold. */
+function sizeProblems(chart: HelmChart, config: HelmChartConfig | undefined): readonly string[] {
+  const content = chart.spec?.chartContent?.length ?? 0;
+  const values = Object.values(valuesData({ chart, config }))
+    .reduce((sum, data) => sum + Buffer.byteLength(data, "base64"), 0);
+  return [
+    ...(content <= MAX_DATA_BYTES ? [] : [
+      `The chart has ${content} bytes in base64, and its ConfigMap holds ${MAX_DATA_BYTES}; install it from a ` +
+      "repository, an OCI registry or a URL",
+    ]),
+    ...(values <= MAX_DATA_BYTES ? [] : [
+      `The values have ${values} bytes, and their Secret holds ${MAX_DATA_BYTES}; put some into Secrets of valuesSecrets`,
+    ]),
+  ];
 }
 
 /** What can't work as it is written and is passed over; worth a Warning. */

@@ -30,8 +30,8 @@ interface OwnFile extends ValuesItem {
   readonly text: string;
 }
 
-/** More would sort wrongly: `0-1000` stands before `0-999`. */
-export const MAX_SECRET_KEYS = 998;
+/** Digits of a file's number, as in K3s. */
+const NUMBER_DIGITS = 3;
 
 /** The data of the chart's own Secret, in base64, by key. */
 export function valuesData(owners: ValuesOwners): Readonly<Record<string, string>> {
@@ -45,8 +45,8 @@ export function valuesSources(owners: ValuesOwners): readonly ValuesSource[] {
   const own = valuesSecretName(chartKey(owners.chart).name);
   return [
     { name: own, items: ownFiles(owners).map(({ key, path }) => ({ key, path })) },
-    ...secretSources(owners.chart.spec?.valuesSecrets, { own, order: 0, kind: "HelmChart" }),
-    ...secretSources(owners.config?.spec?.valuesSecrets, { own, order: 1, kind: "HelmChartConfig" }),
+    ...secretSources(owners, "HelmChart"),
+    ...secretSources(owners, "HelmChartConfig"),
   ];
 }
 
@@ -78,32 +78,46 @@ export function missingSecrets(
   return [...new Set(missing)];
 }
 
-function secretSources(
-  refs: readonly ValuesSecretRef[] | undefined,
-  { own, order, kind }: { readonly own: string; readonly order: number; readonly kind: string },
-): readonly ValuesSource[] {
+type Owner = "HelmChart" | "HelmChartConfig";
+
+function secretSources(owners: ValuesOwners, owner: Owner): readonly ValuesSource[] {
   let number = 2;
-  return mountedSecrets(refs, own).map(({ name, keys, ignoreUpdates }) => ({
+  return secretsOf(owners, owner).map(({ name, keys, ignoreUpdates }) => ({
     name,
-    items: keys.map((key) => ({
-      key,
-      path: `values-${order}-${String(number++).padStart(3, "0")}-${kind}-ValuesSecret.yaml`,
-    })),
+    items: keys.map((key) => ({ key, path: filePath(owners, owner, { number: number++, what: "ValuesSecret" }) })),
     optional: ignoreUpdates ?? false,
   }));
 }
 
-function ownFiles({ chart, config }: ValuesOwners): readonly OwnFile[] {
+function secretsOf({ chart, config }: ValuesOwners, owner: Owner): ReturnType<typeof mountedSecrets> {
+  const refs = owner === "HelmChart" ? chart.spec?.valuesSecrets : config?.spec?.valuesSecrets;
+  return mountedSecrets(refs, valuesSecretName(chartKey(chart).name));
+}
+
+/** With as many digits as the last number of its owner needs, or `0-1000` would stand before `0-999`. */
+function filePath(
+  owners: ValuesOwners,
+  owner: Owner,
+  { number, what }: { readonly number: number; readonly what: string },
+): string {
+  const last = 1 + secretsOf(owners, owner).reduce((sum, { keys }) => sum + keys.length, 0);
+  const digits = Math.max(NUMBER_DIGITS, String(last).length);
+  return `values-${owner === "HelmChart" ? 0 : 1}-${String(number).padStart(digits, "0")}-${owner}-${what}.yaml`;
+}
+
+function ownFiles(owners: ValuesOwners): readonly OwnFile[] {
+  const { chart, config } = owners;
+  const values = (owner: Owner, number: number, what: string): string => filePath(owners, owner, { number, what });
   const files = [
-    file("HelmChartValuesContent", "values-0-000-HelmChart-ValuesContent.yaml", chart.spec?.valuesContent),
-    file("HelmChartValues", "values-0-001-HelmChart-Values.yaml", yamlOf(chart.spec?.values)),
+    file("HelmChartValuesContent", values("HelmChart", 0, "ValuesContent"), chart.spec?.valuesContent),
+    file("HelmChartValues", values("HelmChart", 1, "Values"), yamlOf(chart.spec?.values)),
     file("RepoCA", "ca-file.pem", chart.spec?.repoCA),
     file(
       "HelmChartConfigValuesContent",
-      "values-1-000-HelmChartConfig-ValuesContent.yaml",
+      values("HelmChartConfig", 0, "ValuesContent"),
       config?.spec?.valuesContent,
     ),
-    file("HelmChartConfigValues", "values-1-001-HelmChartConfig-Values.yaml", yamlOf(config?.spec?.values)),
+    file("HelmChartConfigValues", values("HelmChartConfig", 1, "Values"), yamlOf(config?.spec?.values)),
   ];
   return files.filter(({ text }) => text !== "");
 }

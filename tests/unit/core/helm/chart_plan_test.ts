@@ -9,6 +9,7 @@ import { desiredJob } from "../../../../core/helm/jobs/desired_job.ts";
 import { helmStatus, isSameStatus } from "../../../../core/helm/releases/helm_status.ts";
 import { hashOf, isHelmRunning, latestFailure } from "../../../../core/helm/jobs/job_state.ts";
 import { releasePolicy } from "../../../../core/helm/values/merge_config.ts";
+import { valuesSources } from "../../../../core/helm/values/values_files.ts";
 import { bindingName } from "../../../../core/helm/names.ts";
 import type { Release } from "../../../../core/helm/releases/release.ts";
 import type { Job, Pod } from "../../../../core/kube/types.ts";
@@ -224,9 +225,19 @@ Deno.test("planInstall: what keeps a Job from being made is said in the conditio
     { name: "bad timeout", chart: chartWith({ timeout: "banana" }), want: /"banana" is no duration/ },
     { name: "set beyond 32 bits", chart: chartWith({ set: { big: 2 ** 31 } }), want: /"big" must be/ },
     {
-      name: "keys that would sort wrongly",
-      chart: chartWith({ valuesSecrets: [{ name: "s", keys: Array.from({ length: 999 }, (_, i) => `k${i}`) }] }),
-      want: /999 keys/,
+      name: "a boolean in set",
+      chart: chartWith({ set: { on: true as unknown as string } }),
+      want: /write "true" in quotes/,
+    },
+    {
+      name: "a chart that no ConfigMap holds",
+      chart: chartWith({ chartContent: "A".repeat((1 << 20) + 4) }),
+      want: /1048580 bytes in base64.*holds 1048576/,
+    },
+    {
+      name: "values that no Secret holds",
+      chart: chartWith({ valuesContent: "#".repeat((1 << 20) + 1) }),
+      want: /values have 1048577 bytes/,
     },
   ];
   for (const { name, chart, want } of cases) {
@@ -236,6 +247,19 @@ Deno.test("planInstall: what keeps a Job from being made is said in the conditio
     assert.match(plan.events[0]?.message ?? "", want, name);
   }
   assert.deepEqual(chartProblems(chartWith({}, { name: "a".repeat(50) }), undefined), []);
+});
+
+Deno.test("valuesSources: any number of keys in valuesSecrets, in the order of their file names", () => {
+  const keysOf = (count: number): string[] => Array.from({ length: count }, (_, i) => `key-${i}`);
+  for (const count of [1, 998, 999, 1000, 12_000]) {
+    const spec = { valuesContent: "a: 1", values: { a: 2 }, valuesSecrets: [{ name: "s", keys: keysOf(count) }] };
+    const [own, secret] = valuesSources({ chart: chartWith(spec), config: { spec: { valuesContent: "a: 3" } } });
+    const paths = [...own?.items ?? [], ...secret?.items ?? []].map(({ path }) => path).filter((path) => path !== "");
+    const inOrder = [own?.items[0], own?.items[1], ...secret?.items ?? [], own?.items[2]].map((item) => item?.path);
+    assert.deepEqual(paths.toSorted(), inOrder, `${count}`);
+    if (count === 998) assert.equal(paths[0], "values-0-000-HelmChart-ValuesContent.yaml");
+    assert.deepEqual(chartProblems(chartWith(spec), undefined), []);
+  }
 });
 
 Deno.test("planDelete: a failed uninstall is said, with how to go on", () => {
