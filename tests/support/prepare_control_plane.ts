@@ -7,7 +7,7 @@ import { ensureNodePrograms } from "./node_machine.ts";
 
 if (import.meta.main) {
   await ensureControlPlaneProgram();
-  await ensureHelmProgram();
+  for (const major of [3, 4] as const) await ensureHelmProgram(major);
   if (Deno.args.includes("nodes")) {
     await ensureNodePrograms();
     await ensureNodeImages();
