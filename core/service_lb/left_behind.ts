@@ -1,5 +1,6 @@
 // What no watch tells of because it happened while no server ran: Services that stopped being of type LoadBalancer, and DaemonSets
 // in a namespace that servers no longer use. Looked for once by each active server. Adapter.
+import { isForbidden } from "../kube/errors.ts";
 import { DAEMON_SETS, SERVICES } from "../kube/resources.ts";
 import type { Service } from "../kube/types.ts";
 import type { Logger } from "../shared/log.ts";
@@ -29,10 +30,15 @@ export async function deleteStrayDaemonSets(
   const { items } = await client.list(DAEMON_SETS, { labelSelector: DATAPLANE_LABEL, signal });
   for (const daemonSet of items) {
     if (daemonSet.metadata?.namespace === options.namespace) continue;
-    if (await deleteDaemonSet({ client, signal }, daemonSet)) {
-      options.logger.info("Deleted a DaemonSet in a namespace that is no longer used", {
-        daemonSet: objectKey(daemonSet),
-      });
+    const about = { daemonSet: objectKey(daemonSet) };
+    try {
+      if (await deleteDaemonSet({ client, signal }, daemonSet)) {
+        options.logger.info("Deleted a DaemonSet in a namespace that is no longer used", about);
+      }
+    } catch (error) {
+      // The shipped roles let a server delete in its own namespace only.
+      if (!isForbidden(error)) throw error;
+      options.logger.warn("A DaemonSet in a namespace that is no longer used holds ports; delete it", about);
     }
   }
 }

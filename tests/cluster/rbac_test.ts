@@ -1,45 +1,156 @@
-// The shipped roles are enough: a server that has no other rights serves Services, elects itself and is refused nothing.
-import { deepEqual } from "node:assert/strict";
+// The shipped roles are enough and no more than that: a server that has no other rights serves Services, elects itself and is refused
+// nothing, and by the audit log of the real API server each verb that a role grants was used. So it is for the agents' own role.
+import { deepEqual, ok } from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES } from "../../core/kube/resources.ts";
-import type { ClusterRole, ClusterRoleBinding } from "../../core/kube/types.ts";
+import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, SERVICES } from "../../core/kube/resources.ts";
+import type { ResourceType } from "../../core/kube/contract.ts";
+import type { KubeObject } from "../../core/kube/types.ts";
+import { ENDPOINT_READER_ROLE } from "../../core/service_lb/labels.ts";
 import { parseYamlDocuments } from "../../core/shared/yaml.ts";
+import type { ApiRequest } from "../support/control_plane_audit.ts";
 import { enterWorld } from "../support/netns.ts";
+import type { Program } from "../support/programs.ts";
+import { waitUntil } from "../support/wait.ts";
 import { SERVER_USER, type World } from "../support/world.ts";
+import type { TestNamespace } from "../support/world_objects.ts";
 import { worldSuite } from "../support/world_suite.ts";
+
+const RBAC = { group: "rbac.authorization.k8s.io", version: "v1" };
+const RBAC_TYPES: Readonly<Record<string, ResourceType<RbacObject>>> = {
+  Role: { ...RBAC, kind: "Role", plural: "roles", namespaced: true },
+  RoleBinding: { ...RBAC, kind: "RoleBinding", plural: "rolebindings", namespaced: true },
+  ClusterRole: CLUSTER_ROLES as ResourceType<RbacObject>,
+  ClusterRoleBinding: CLUSTER_ROLE_BINDINGS as ResourceType<RbacObject>,
+};
+
+interface RbacObject extends KubeObject {
+  readonly rules?: readonly Rule[];
+  readonly subjects?: readonly object[];
+}
+
+interface Rule {
+  readonly apiGroups: readonly string[];
+  readonly resources: readonly string[];
+  readonly verbs: readonly string[];
+  readonly resourceNames?: readonly string[];
+}
+
+/** One verb on one resource (on one name, if the rule has names). */
+interface Grant {
+  /** Empty: everywhere. */
+  readonly namespace: string;
+  readonly group: string;
+  readonly resource: string;
+  readonly verb: string;
+  readonly name: string | undefined;
+}
+
+function shippedObjects(): readonly RbacObject[] {
+  const text = readFileSync(new URL("../../deploy/rbac.yaml", import.meta.url), "utf8");
+  return parseYamlDocuments(text).map(({ value }) => value as RbacObject).filter(({ kind = "" }) => kind in RBAC_TYPES);
+}
 
 /** Applies the shipped manifest for the user that the test's servers are. */
 async function grantShippedRoles(world: World): Promise<void> {
-  const text = readFileSync(new URL("../../deploy/rbac.yaml", import.meta.url), "utf8");
-  for (const { value } of parseYamlDocuments(text)) {
-    const object = value as ClusterRole | ClusterRoleBinding;
-    if (object.kind === "ClusterRole") await world.admin.apply(CLUSTER_ROLES, object as ClusterRole);
-    if (object.kind === "ClusterRoleBinding") {
-      const subjects = [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: SERVER_USER }];
-      await world.admin.apply(CLUSTER_ROLE_BINDINGS, { ...object as ClusterRoleBinding, subjects });
-    }
+  for (const object of shippedObjects()) {
+    const type = RBAC_TYPES[object.kind ?? ""];
+    if (type === undefined) continue;
+    const subjects = [{ apiGroup: RBAC.group, kind: "User", name: SERVER_USER }];
+    await world.admin.apply(type, object.subjects === undefined ? object : { ...object, subjects });
   }
+}
+
+function grantsOf({ kind, metadata, rules = [] }: RbacObject): readonly Grant[] {
+  const namespace = kind === "Role" ? metadata?.namespace ?? "" : "";
+  return rules.flatMap(({ apiGroups, resources, verbs, resourceNames }) =>
+    apiGroups.flatMap((group) =>
+      resources.flatMap((resource) =>
+        verbs.flatMap((verb) =>
+          (resourceNames ?? [undefined]).map((name): Grant => ({ namespace, group, resource, verb, name }))
+        )
+      )
+    )
+  );
+}
+
+/** The verbs that a request needed: one that applies what was not there creates it too. */
+function verbsOf({ verb, code }: ApiRequest): readonly string[] {
+  if (verb === "patch" && code === 201) return ["patch", "create"];
+  // Watches begin with the objects that are there; servers without that are asked for a list first.
+  return verb === "watch" ? ["watch", "list"] : [verb];
+}
+
+function isUseOf(request: ApiRequest, grant: Grant): boolean {
+  const resource = request.subresource === "" ? request.resource : `${request.resource}/${request.subresource}`;
+  return request.code < 300 && verbsOf(request).includes(grant.verb) && request.group === grant.group &&
+    resource === grant.resource && (grant.name ?? request.name) === request.name &&
+    (grant.namespace === "" || grant.namespace === request.namespace);
+}
+
+function isOurs({ userAgent }: ApiRequest): boolean {
+  return userAgent.startsWith("k3slb/");
+}
+
+/** What a load balancer's life has: Services of both policies, a change of type, of nodes, of an endpoint's node, a deletion. */
+async function liveThrough(world: World, ns: TestNamespace): Promise<Program> {
+  const server = await world.startServer(["--disable", "coredns,traefik,helm"]);
+  await ns.createApp({ name: "echo", nodes: ["node1"] });
+  await ns.createService({ name: "echo", ports: [world.port()] });
+  await ns.createService({
+    name: "local",
+    app: "echo",
+    ports: [world.port()],
+    spec: { externalTrafficPolicy: "Local" },
+  });
+  await ns.createService({ name: "typed", app: "echo", ports: [world.port()] });
+  await ns.waitForIngress("echo", world.nodeIps);
+  await ns.waitForIngress("typed", world.nodeIps);
+  await ns.waitForIngress("local", [world.node("node1").ip4]);
+  await world.admin.patch(SERVICES, { namespace: ns.name, name: "typed" }, {
+    type: "merge",
+    body: { spec: { type: "ClusterIP" } },
+  });
+  await waitUntil("the Service of another type to be released", async () => {
+    const { metadata } = await world.admin.get(SERVICES, { namespace: ns.name, name: "typed" });
+    return (metadata?.finalizers ?? []).length === 0;
+  }, { explain: () => Promise.resolve(world.logs()) });
+  await ns.deleteService("local");
+  return server;
 }
 
 if (await enterWorld(import.meta.url)) {
   const test = worldSuite({ nodes: 2, servers: 0, serverGroups: ["k3slb-test"] });
 
-  test("a server with the shipped role and no more serves Services and is refused nothing", async ({ world, ns }) => {
+  test("a server with the shipped roles and no more serves Services and is refused nothing", async ({ world, ns }) => {
     await grantShippedRoles(world);
-    const server = await world.startServer(["--disable", "coredns,traefik,helm"]);
-    await ns.createApp({ name: "echo", nodes: ["node1"] });
-    await ns.createService({ name: "echo", ports: [world.port()] });
-    await ns.createService({
-      name: "local",
-      app: "echo",
-      ports: [world.port()],
-      spec: { externalTrafficPolicy: "Local" },
-    });
-    await ns.waitForIngress("echo", world.nodeIps);
-    await ns.waitForIngress("local", [world.node("node1").ip4]);
-    await ns.deleteService("local");
+    const server = await liveThrough(world, ns);
     await server.stop();
-    const refusals = server.logTail(100_000).split("\n").filter((line) => /forbidden|not allowed/i.test(line));
+    const refusals = server.logTail(1_000_000).split("\n").filter((line) => /forbidden|not allowed/i.test(line));
     deepEqual(refusals, [], refusals.join("\n"));
   });
+
+  test(
+    "each verb that the shipped roles and the agents' role grant is used, and none is missing",
+    async ({ world, ns }) => {
+      await grantShippedRoles(world);
+      // What an earlier test made shall be made once more.
+      await world.admin.delete(CLUSTER_ROLE_BINDINGS, { name: ENDPOINT_READER_ROLE });
+      await world.admin.delete(CLUSTER_ROLES, { name: ENDPOINT_READER_ROLE });
+      for (const node of world.nodes) await node.stopAgent();
+      const audited = world.api.audit();
+      const [server] = await Promise.all([liveThrough(world, ns), ...world.nodes.map((node) => node.startAgent())]);
+      await server.stop();
+      const requests = audited().filter(isOurs);
+      const ofServer = requests.filter(({ user }) => user === SERVER_USER);
+      const ofAgents = requests.filter(({ user }) => user.startsWith("system:node:"));
+      ok(ofServer.length > 0 && ofAgents.length > 0, "the audit log is empty");
+      deepEqual(ofServer.filter(({ code }) => code === 403).map(({ verb, uri }) => `${verb} ${uri}`), []);
+      const unused = (grants: readonly Grant[], used: readonly ApiRequest[]): readonly Grant[] =>
+        grants.filter((grant) => !used.some((request) => isUseOf(request, grant)));
+      deepEqual(unused(shippedObjects().flatMap(grantsOf), ofServer), []);
+      const reader = await world.admin.get(CLUSTER_ROLES, { name: ENDPOINT_READER_ROLE }) as RbacObject;
+      deepEqual(unused(grantsOf({ ...reader, kind: "ClusterRole" }), ofAgents), []);
+    },
+    { only: { kind: "real", reason: "the in-memory server writes no audit log" } },
+  );
 }

@@ -6,6 +6,8 @@ export interface ApiRequest {
   readonly user: string;
   readonly userAgent: string;
   readonly verb: string;
+  /** Empty for the core group, and for what is no resource. */
+  readonly group: string;
   readonly resource: string;
   readonly subresource: string;
   readonly namespace: string;
@@ -59,6 +61,7 @@ interface AuditEvent {
   readonly user: { readonly username: string };
   readonly userAgent?: string;
   readonly objectRef?: {
+    readonly apiGroup?: string;
     readonly resource?: string;
     readonly subresource?: string;
     readonly namespace?: string;
@@ -75,6 +78,7 @@ function parseAuditLine(line: string): ApiRequest | undefined {
     user: event.user.username,
     userAgent: event.userAgent ?? "",
     verb: event.verb,
+    group: event.objectRef?.apiGroup ?? "",
     resource: event.objectRef?.resource ?? "",
     subresource: event.objectRef?.subresource ?? "",
     namespace: event.objectRef?.namespace ?? "",

@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createCertificateAuthority, renderKubeconfig } from "./certificates.ts";
 import { startControlPlane } from "./control_plane.ts";
+import type { ApiRequest } from "./control_plane_audit.ts";
 import { type Fault, type FaultEffect } from "./memory_api/faults.ts";
 import { startMemoryApi } from "./memory_api/memory_api.ts";
 
@@ -31,6 +32,8 @@ export interface WorldApi {
   kubeconfig(user: string, groups: readonly string[]): Promise<string>;
   /** Starts to count; the returned function says what was asked since. */
   countRequests(): () => readonly RequestCount[];
+  /** Starts to read the audit log; the returned function gives every request since. Only the real server has one. */
+  audit(): () => readonly ApiRequest[];
   /** No answers at all (`hang`), or connections refused or cut (`refuse`); the returned function ends the outage. */
   breakDown(how: "hang" | "refuse"): Promise<() => Promise<void>>;
   /** Backs up etcd; the returned function restores it. Only the real control plane can. */
@@ -89,6 +92,10 @@ async function startRealApi(options: WorldApiOptions): Promise<WorldApi> {
         return [...counts.values()];
       };
     },
+    audit: () => {
+      const mark = plane.auditMark();
+      return () => plane.requestsSince(mark);
+    },
     breakDown: async (how) => {
       if (how === "hang") {
         plane.pauseApiServer();
@@ -137,6 +144,9 @@ async function startInMemoryApi(options: WorldApiOptions): Promise<WorldApi> {
         api.requests.list()
           .map((line) => ({ ...line, count: line.count - (before.get(keyOf(line)) ?? 0) }))
           .filter((line) => line.count > 0);
+    },
+    audit: () => {
+      throw new Error('Only the real API server writes an audit log: run with K3SLB_WORLD="real"');
     },
     breakDown: (how) => {
       const effect: FaultEffect = how === "hang" ? { type: "hang" } : { type: "close" };
