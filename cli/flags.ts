@@ -201,6 +201,14 @@ export const SERVER_FLAGS = [
     help: "cluster: one external address hides all internal ones, as in K3s; per-node: each node chooses",
   },
   {
+    name: "published-addresses",
+    type: "list",
+    default: [],
+    check: checkHostEntry,
+    placeholder: "NODE=IP",
+    help: "What the status shows for nodes; what Nodes say by annotation then counts for nothing",
+  },
+  {
     name: "honor-exclude-label",
     type: "switch",
     default: false,

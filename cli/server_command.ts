@@ -87,6 +87,10 @@ export function serverOptions(settings: Settings<typeof FLAGS>, env: ProgramHost
     lbClass: settings["lb-class"],
     lbDefault: settings["lb-default"],
     statusAddresses: settings["status-addresses"],
+    publishedAddresses: settings["published-addresses"].map((entry) => {
+      const [node = "", ip = ""] = entry.split("=");
+      return { node: node.toLowerCase(), ip };
+    }),
     clusterDns: settings["cluster-dns"],
     clusterDomain: settings["cluster-domain"],
     dnsUpstreams: settings["dns-upstream"],

@@ -8,6 +8,7 @@ import { startNodeHosts } from "./packaged/node_hosts_controller.ts";
 import { type StagedPackaged, stagePackaged } from "./packaged/stage.ts";
 import { type Clock, pause } from "./runtime/clock.ts";
 import type { ServerOptions } from "./server_options.ts";
+import { findServiceRanges } from "./service_lb/service_ranges.ts";
 import { detectIpMode } from "./service_lb/kube_proxy_mode.ts";
 import { removeServiceLb } from "./service_lb/remove_service_lb.ts";
 import { type ServiceLb, startServiceLb } from "./service_lb/service_lb_controller.ts";
@@ -64,7 +65,9 @@ function serviceLb(options: ServerOptions, parts: ControllerParts): Controller {
   let running: ServiceLb | undefined;
   const controller = keepTrying("servicelb", parts, async (own) => {
     const ipMode = await detectIpMode(own);
-    running = startServiceLb({ ...own, options: { ...options, ...(ipMode === undefined ? {} : { ipMode }) } });
+    const serviceRanges = await findServiceRanges(own);
+    const found = { serviceRanges, ...(ipMode === undefined ? {} : { ipMode }) };
+    running = startServiceLb({ ...own, options: { ...options, ...found } });
     // Rejects only when it is stopped before.
     running.synced.then(own.onStarted, () => {});
     await running.done;

@@ -29,6 +29,8 @@ export interface ServerOptions {
   readonly lbDefault: boolean;
   /** `cluster`: external addresses hide internal ones of every node; `per-node`: each node's own choice. */
   readonly statusAddresses: "cluster" | "per-node";
+  /** What the status shows for nodes; empty: what each node's annotation says. */
+  readonly publishedAddresses: readonly { readonly node: string; readonly ip: string }[];
   /** Leave out nodes labelled `node.kubernetes.io/exclude-from-external-load-balancers`. */
   readonly honorExcludeLabel: boolean;
   /** Addresses of the cluster DNS Service; empty: found from the cluster. */

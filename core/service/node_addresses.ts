@@ -1,7 +1,8 @@
 // The addresses of a node that clients of a Service can use: those that it publishes, else its own, as far as it serves at them. Pure.
 import type { Node, Pod, Service } from "../kube/types.ts";
 import type { IpFamily } from "../shared/ip.ts";
-import { canonicalIp, ipFamilyOf, ipRangeContains, isLoopback, parseIpRange } from "../shared/ip_ranges.ts";
+import { canonicalIp, ipFamilyOf, ipRangeContains, parseIpRange } from "../shared/ip_ranges.ts";
+import { type AddressFacts, addressObstacle, publishObstacle } from "./address_rules.ts";
 import { PUBLISHED_ADDRESSES_ANNOTATION, SERVED_ADDRESSES_ANNOTATION } from "./labels.ts";
 import type { ServiceReading } from "./reading.ts";
 import { splitList } from "./wishes.ts";
@@ -11,6 +12,21 @@ export interface NodeAddress {
   readonly ip: string;
   readonly family: IpFamily;
   readonly external: boolean;
+  /** Somebody named it in place of the node's own addresses: it says nothing about those of other nodes. */
+  readonly published?: true;
+}
+
+/** What decides about the addresses of a node beside the node. */
+export interface NodeAddressFacts extends AddressFacts {
+  /** What the operator lists, by node; where it is given no node speaks for itself. */
+  readonly operatorAddresses?: ReadonlyMap<string, readonly string[]>;
+}
+
+/** The addresses of a node, and what it named and may not have. */
+export interface NodeAddresses {
+  readonly addresses: readonly NodeAddress[];
+  /** Sentences without the node's name. */
+  readonly refused: readonly string[];
 }
 
 /**
@@ -23,17 +39,42 @@ export interface NodeAddress {
  */
 export function nodeAddresses(
   node: Node,
-  options: { readonly reading: ServiceReading; readonly served: readonly string[] | undefined },
-): readonly NodeAddress[] {
-  const published = splitList(node.metadata?.annotations?.[PUBLISHED_ADDRESSES_ANNOTATION] ?? "");
-  if (published.length > 0) return published.flatMap((text) => nodeAddress(text, true));
-  const own = (node.status?.addresses ?? []).flatMap(({ type, address }) =>
+  options: NodeAddressFacts & { readonly reading: ServiceReading; readonly served: readonly string[] | undefined },
+): NodeAddresses {
+  const { reading, served } = options;
+  const name = node.metadata?.name ?? "";
+  const listed = options.operatorAddresses?.get(name);
+  if (listed !== undefined) return checked(listed.flatMap(publishedAddress), () => undefined);
+  const published = options.operatorAddresses === undefined ? publishedBy(node) : [];
+  const byOthers = (ip: string): string | undefined => publishObstacle(ip, name, options);
+  if (published.length > 0) return checked(published.flatMap(publishedAddress), byOthers);
+  const named = (node.status?.addresses ?? []).flatMap(({ type, address }) =>
     type === "ExternalIP" || type === "InternalIP" ? nodeAddress(address, type === "ExternalIP") : []
   );
-  if (options.served === undefined) return own.filter(({ ip }) => isMatched(ip, options.reading));
-  return options.served.flatMap((text) => nodeAddress(text, false))
-    .filter(({ ip }) => isPublishable(ip))
-    .map((address) => own.find(({ ip }) => ip === address.ip) ?? address);
+  const own = checked(named, (ip) => addressObstacle(ip, options));
+  if (served === undefined) {
+    return { ...own, addresses: own.addresses.filter(({ ip }) => isMatched(ip, reading)) };
+  }
+  const said = served.flatMap((text) => nodeAddress(text, false))
+    .map((address) => own.addresses.find(({ ip }) => ip === address.ip) ?? address);
+  return checked(said, (ip) => own.addresses.some((one) => one.ip === ip) ? undefined : byOthers(ip));
+}
+
+/** What the annotation says; no more than a node can have use for. */
+function publishedBy(node: Node): readonly string[] {
+  const text = node.metadata?.annotations?.[PUBLISHED_ADDRESSES_ANNOTATION] ?? "";
+  return splitList(text.slice(0, MAX_PUBLISHED_LENGTH)).slice(0, MAX_PUBLISHED);
+}
+
+function checked(
+  addresses: readonly NodeAddress[],
+  obstacleOf: (ip: string) => string | undefined,
+): NodeAddresses {
+  const judged = addresses.map((address) => ({ address, obstacle: obstacleOf(address.ip) }));
+  return {
+    addresses: judged.flatMap(({ address, obstacle }) => obstacle === undefined ? [address] : []),
+    refused: judged.flatMap(({ address, obstacle }) => obstacle === undefined ? [] : [`${address.ip} ${obstacle}`]),
+  };
 }
 
 /**
@@ -46,7 +87,7 @@ export function statusLists(
   node: Node | undefined,
   served: readonly string[] = [],
 ): boolean {
-  const published = splitList(node?.metadata?.annotations?.[PUBLISHED_ADDRESSES_ANNOTATION] ?? "");
+  const published = node === undefined ? [] : publishedBy(node);
   const listed = (node?.status?.addresses ?? []).map(({ address }) => address);
   const own = [...published, ...listed, ...served].map(canonicalIp);
   return (service?.status?.loadBalancer?.ingress ?? []).some(({ ip }) =>
@@ -58,6 +99,10 @@ export function statusLists(
 export function servedAddressesOf(pod: Pod): readonly string[] | undefined {
   const text = pod.metadata?.annotations?.[SERVED_ADDRESSES_ANNOTATION];
   return text === undefined ? undefined : splitList(text);
+}
+
+function publishedAddress(text: string): readonly NodeAddress[] {
+  return nodeAddress(text, true).map((address) => ({ ...address, published: true }));
 }
 
 function nodeAddress(text: string, external: boolean): readonly NodeAddress[] {
@@ -73,11 +118,5 @@ function isMatched(ip: string, { matchAddresses }: ServiceReading): boolean {
   return matchAddresses.some((range) => ipRangeContains(range, address));
 }
 
-/** Link-local addresses mean another host on every link. */
-function isPublishable(ip: string): boolean {
-  const address = parseIpRange(ip);
-  return address !== undefined && !isLoopback(address) &&
-    !LINK_LOCAL.some((range) => ipRangeContains(range, address));
-}
-
-const LINK_LOCAL = ["169.254.0.0/16", "fe80::/10"].flatMap((text) => parseIpRange(text) ?? []);
+const MAX_PUBLISHED = 16;
+const MAX_PUBLISHED_LENGTH = 1024;

@@ -19,7 +19,8 @@ export type NodeChangeScope =
 export function nodeChangeScope(before: Node | undefined, after: Node | undefined): NodeChangeScope {
   if (before === undefined || after === undefined) return "all";
   if (!sameContent(before.metadata?.labels, after.metadata?.labels)) return "all";
-  if (!sameContent(before.spec?.taints ?? [], after.spec?.taints ?? [])) return "all";
+  // Taints choose nodes; pod ranges are what no node may publish.
+  if (!sameContent(before.spec ?? {}, after.spec ?? {})) return "all";
   return sameContent(withoutHeartbeat(before), withoutHeartbeat(after)) ? "none" : "present";
 }
 

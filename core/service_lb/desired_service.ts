@@ -60,18 +60,15 @@ export function desiredService(
       ? verdict
       : whileReplaced(verdict, node, { service, ...remembered });
   });
-  const { ingress, verdicts } = desiredStatus(seen, {
-    ...options,
-    reading,
-    nodeOf: (name) => facts.nodes.get(name),
-  });
+  const status = desiredStatus(seen, { ...options, reading, nodes: facts.nodes });
+  const { ingress, verdicts } = status;
   const lost = verdicts.filter((verdict) => !verdict.serves && verdict.reason === "PortTaken").map(({ node }) => node);
   const built = desiredDaemonSet(service, { ...options, selection, without: lost });
   const fault = "error" in built ? built.error : undefined;
   const [error, ...others] = fault === undefined
     ? reading.faults
     : [fault, ...reading.faults.filter((one) => one !== fault)];
-  const warnings = [...others, ...reading.warnings];
+  const warnings = [...others, ...reading.warnings, ...status.warnings];
   const summary = servedSummary(verdicts, { ...(error === undefined ? {} : { error }), warnings });
   return {
     daemonSet: "error" in built

@@ -2,8 +2,8 @@
 // Facts: k3s `pkg/cloudprovider/servicelb.go` (external before internal, families in the Service's order, sorted as text inside a
 // family); decided otherwise: external before internal is settled per family.
 import type { Node, Service } from "../kube/types.ts";
-import { type NodeAddress, nodeAddresses } from "../service/node_addresses.ts";
-import type { ServiceReading } from "../service/reading.ts";
+import { type NodeAddresses, nodeAddresses, type NodeAddressFacts } from "../service/node_addresses.ts";
+import type { ServiceReading, SettingsProblem } from "../service/reading.ts";
 import type { IpMode } from "../service/wishes.ts";
 import type { NodeVerdict } from "./node_verdicts.ts";
 
@@ -19,10 +19,14 @@ export interface StatusOptions {
   readonly statusAddresses: "cluster" | "per-node";
   /** For Services that do not say; absent leaves it to the API server, which means `VIP`. */
   readonly ipMode?: IpMode;
+  readonly serviceRanges: NodeAddressFacts["serviceRanges"];
+  readonly operatorAddresses?: NodeAddressFacts["operatorAddresses"];
 }
 
 /** The addresses, and the verdicts with nodes taken out that serve but have no address for the Service. */
 export interface DesiredStatus {
+  /** Addresses that nodes name and may not have. */
+  readonly warnings: readonly SettingsProblem[];
   readonly ingress: readonly IngressAddress[];
   readonly verdicts: readonly NodeVerdict[];
 }
@@ -30,25 +34,30 @@ export interface DesiredStatus {
 /** The status that follows from `verdicts`. */
 export function desiredStatus(
   verdicts: readonly NodeVerdict[],
-  options: StatusOptions & { readonly reading: ServiceReading; readonly nodeOf: (name: string) => Node | undefined },
+  options: StatusOptions & { readonly reading: ServiceReading; readonly nodes: ReadonlyMap<string, Node> },
 ): DesiredStatus {
-  const { reading } = options;
+  const { reading, serviceRanges, operatorAddresses } = options;
+  const facts = {
+    nodes: options.nodes,
+    serviceRanges,
+    ...(operatorAddresses === undefined ? {} : { operatorAddresses }),
+  };
   const serving = verdicts.flatMap((verdict) => {
     if (!verdict.serves) return [];
-    const node = options.nodeOf(verdict.node);
-    const addresses: readonly NodeAddress[] = node === undefined
-      ? []
-      : nodeAddresses(node, { reading, served: verdict.servedAddresses });
-    return [{ name: verdict.node, addresses }];
+    const node = options.nodes.get(verdict.node);
+    const found: NodeAddresses = node === undefined
+      ? { addresses: [], refused: [] }
+      : nodeAddresses(node, { ...facts, reading, served: verdict.servedAddresses });
+    return [{ name: verdict.node, ...found }];
   });
-  const everywhere = serving.flatMap(({ addresses }) => addresses);
+  const everywhere = serving.flatMap(({ addresses }) => addresses.filter(({ published }) => published !== true));
   const listed = new Set<string>();
   const withAddress = new Set<string>();
   const ips: string[] = [];
   for (const family of reading.families) {
     const inFamily: string[] = [];
     for (const { name, addresses } of serving) {
-      const scope = options.statusAddresses === "cluster" ? everywhere : addresses;
+      const scope = options.statusAddresses === "cluster" ? [...everywhere, ...addresses] : addresses;
       const external = scope.some((address) => address.family === family && address.external);
       for (const address of addresses) {
         if (address.family !== family) continue;
@@ -63,6 +72,9 @@ export function desiredStatus(
   }
   const ipMode = reading.ipMode ?? options.ipMode;
   return {
+    warnings: serving.flatMap(({ name, refused }) =>
+      refused.length === 0 ? [] : [{ reason: "AddressRefused", message: `Node ${name}: ${refused.join(", ")}` }]
+    ),
     ingress: ips.map((ip) => ipMode === undefined ? { ip } : { ip, ipMode }),
     verdicts: verdicts.map((verdict) => {
       if (!verdict.serves || withAddress.has(verdict.node)) return verdict;

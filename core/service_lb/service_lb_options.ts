@@ -1,5 +1,6 @@
 // The server's settings that the load balancer reads, and the same in the terms of the pure files. Pure.
 import type { ServerOptions } from "../server_options.ts";
+import type { IpRange } from "../shared/ip_ranges.ts";
 import type { DesiredServiceOptions } from "./desired_service.ts";
 import type { ClaimOptions } from "../service/claim.ts";
 import type { IpMode } from "../service/wishes.ts";
@@ -17,10 +18,13 @@ export type ServiceLbOptions =
     | "lbDefault"
     | "statusAddresses"
     | "honorExcludeLabel"
+    | "publishedAddresses"
   >
   & {
     /** `ipMode` for Services that do not say; `Proxy` where kube-proxy would bind the addresses (IPVS). */
     readonly ipMode?: IpMode;
+    /** Ranges of the cluster's Service addresses, as far as they are known. */
+    readonly serviceRanges?: readonly IpRange[];
   };
 
 /** The settings in the terms of the pure files. */
@@ -35,6 +39,10 @@ export function settingsOf(options: ServiceLbOptions): DesiredServiceOptions & C
     statusAddresses,
     honorExcludeLabel,
   } = options;
+  const operatorAddresses = new Map<string, string[]>();
+  for (const { node, ip } of options.publishedAddresses) {
+    operatorAddresses.set(node, [...operatorAddresses.get(node) ?? [], ip]);
+  }
   return {
     dataplane,
     namespace: options.servicelbNamespace,
@@ -45,6 +53,8 @@ export function settingsOf(options: ServiceLbOptions): DesiredServiceOptions & C
     lbDefault,
     statusAddresses,
     honorExcludeLabel,
+    serviceRanges: options.serviceRanges ?? [],
+    ...(operatorAddresses.size === 0 ? {} : { operatorAddresses }),
     ...(options.ipMode === undefined ? {} : { ipMode: options.ipMode }),
   };
 }

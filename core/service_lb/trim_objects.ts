@@ -35,11 +35,17 @@ export function trimService(service: Service): Service {
 /** A Node with the labels, taints, addresses and conditions that decide. */
 export function trimNode(node: Node): Node {
   const taints = node.spec?.taints;
+  const addresses = (node.status?.addresses ?? []).filter(({ type, address }) =>
+    (type === "InternalIP" || type === "ExternalIP") && address.length <= MAX_ADDRESS_LENGTH
+  );
   return {
     metadata: trimMetadata(node.metadata, { labels: isNodeLabel, annotations: NODE_ANNOTATIONS }),
-    spec: taints === undefined ? {} : { taints: taints.map((taint) => ({ ...taint })) },
+    spec: {
+      ...(taints === undefined ? {} : { taints: taints.map((taint) => ({ ...taint })) }),
+      ...pick(node.spec, ["podCIDR", "podCIDRs"]),
+    },
     status: {
-      addresses: (node.status?.addresses ?? []).filter(({ type }) => type === "InternalIP" || type === "ExternalIP"),
+      addresses: addresses.slice(0, MAX_ADDRESSES),
       conditions: (node.status?.conditions ?? []).flatMap((condition) => {
         if (condition.type === "Ready") return [pick(condition, ["type", "status"]) as typeof condition];
         return condition.type === FORWARDING_CONDITION
@@ -90,6 +96,9 @@ function isNodeLabel(name: string): boolean {
   return NODE_LABELS.has(name) || name.startsWith(POOL_LABEL_PREFIX);
 }
 
+/** More than any node has; whoever has its credentials may list as many as fit. */
+const MAX_ADDRESSES = 64;
+const MAX_ADDRESS_LENGTH = 64;
 const NODE_LABELS: ReadonlySet<string> = new Set(["kubernetes.io/os", ENABLE_LABEL, POOL_LABEL, EXCLUDE_NODE_LABEL]);
 const NODE_ANNOTATIONS: ReadonlySet<string> = new Set([PUBLISHED_ADDRESSES_ANNOTATION]);
 const POD_LABELS: ReadonlySet<string> = new Set(["app", SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL, DATAPLANE_LABEL]);

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, SERVICES } from "../../core/kube/resources.ts";
 import type { ResourceType } from "../../core/kube/contract.ts";
 import type { KubeObject } from "../../core/kube/types.ts";
-import { ENDPOINT_READER_ROLE } from "../../core/service_lb/labels.ts";
+import { ENDPOINT_READER_ROLE } from "../../core/service/labels.ts";
 import { parseYamlDocuments } from "../../core/shared/yaml.ts";
 import type { ApiRequest } from "../support/control_plane_audit.ts";
 import { enterWorld } from "../support/netns.ts";

@@ -17,6 +17,7 @@ export const SERVER_OPTIONS: ServerOptions = {
   lbDefault: true,
   statusAddresses: "cluster",
   honorExcludeLabel: false,
+  publishedAddresses: [],
   clusterDns: [],
   clusterDomain: "cluster.local",
   dnsUpstreams: [],

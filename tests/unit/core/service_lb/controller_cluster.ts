@@ -78,6 +78,7 @@ async function startCluster(nodes: number): Promise<Cluster> {
           servicelbNamespace: "kube-system",
           lbClass: `${CONTROLLER}.io/x`,
           lbDefault: true,
+          publishedAddresses: [],
           ...overrides,
         },
         clock: SYSTEM_CLOCK,

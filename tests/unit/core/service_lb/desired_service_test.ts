@@ -49,6 +49,7 @@ function refusals(desired: DesiredService): Readonly<Record<string, string>> {
 }
 
 const WEB = service();
+const RANGE_OF_SERVICES = { family: "IPv4", value: 0x0a2b0000n, prefix: 16 } as const;
 const LOCAL = service({ spec: { externalTrafficPolicy: "Local" } });
 const A = node("a", { internal: ["10.0.0.1"] });
 const B = node("b", { internal: ["10.0.0.2"] });
@@ -126,6 +127,65 @@ const ADDRESS_CASES: readonly { readonly name: string; readonly given: World; re
       pods: [pod(WEB, "a")],
     },
     want: ["198.51.100.7"],
+  },
+  {
+    name: "refuses what a node can't have, whoever publishes it, and lists the rest",
+    given: {
+      options: { serviceRanges: [RANGE_OF_SERVICES] },
+      nodes: [
+        node("a", {
+          internal: ["10.0.0.1"],
+          annotations: {
+            "k3slb.io/published-addresses":
+              "127.0.0.1,0.0.0.0,224.0.0.1,255.255.255.255,169.254.169.254,::1,::ffff:127.0.0.1,10.43.0.1,10.42.1.7,10.0.0.2,x,198.51.100.7",
+          },
+        }),
+        node("b", { internal: ["10.0.0.2"], podCidrs: ["10.42.1.0/24"] }),
+      ],
+      pods: [pod(WEB, "a")],
+    },
+    want: ["198.51.100.7"],
+  },
+  {
+    name: "refuses a node's own address where Services have theirs",
+    given: {
+      options: { serviceRanges: [RANGE_OF_SERVICES] },
+      nodes: [node("a", { internal: ["10.43.0.1", "127.0.0.1", "10.0.0.1"] })],
+      pods: [pod(WEB, "a")],
+    },
+    want: ["10.0.0.1"],
+  },
+  {
+    name: "lets a published address hide no other node's own",
+    given: {
+      nodes: [
+        node("a", { internal: ["10.0.0.1"], annotations: { "k3slb.io/published-addresses": "198.51.100.7" } }),
+        B,
+      ],
+      pods: [pod(WEB, "a"), pod(WEB, "b")],
+    },
+    want: ["10.0.0.2", "198.51.100.7"],
+  },
+  {
+    name: "looks at no annotation where the operator lists addresses",
+    given: {
+      options: { operatorAddresses: new Map([["a", ["203.0.113.5", "203.0.113.6"]]]) },
+      nodes: [
+        node("a", { internal: ["10.0.0.1"], annotations: { "k3slb.io/published-addresses": "198.51.100.7" } }),
+        node("b", { internal: ["10.0.0.2"], annotations: { "k3slb.io/published-addresses": "198.51.100.8" } }),
+      ],
+      pods: [pod(WEB, "a"), pod(WEB, "b")],
+    },
+    want: ["10.0.0.2", "203.0.113.5", "203.0.113.6"],
+  },
+  {
+    name: "takes no address of others from the agent's own words",
+    given: {
+      options: { serviceRanges: [RANGE_OF_SERVICES] },
+      nodes: [A, B],
+      pods: [pod(WEB, "a", { served: "10.0.0.1,10.9.9.9,10.43.0.1,10.0.0.2" })],
+    },
+    want: ["10.0.0.1", "10.9.9.9"],
   },
   {
     name: "lists only addresses that the rules match",

@@ -12,6 +12,7 @@ export const SERVICE_OPTIONS: DesiredServiceOptions = Object.freeze({
   systemDefaultRegistry: "",
   statusAddresses: "cluster",
   honorExcludeLabel: false,
+  serviceRanges: [],
 });
 
 /** `value` and everything in it, frozen. */
@@ -65,6 +66,7 @@ export interface NodeSketch {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly internal?: readonly string[];
   readonly external?: readonly string[];
+  readonly podCidrs?: readonly string[];
   readonly ready?: boolean;
   readonly agent?: boolean;
   readonly taints?: NonNullable<NonNullable<Node["spec"]>["taints"]>;
@@ -82,7 +84,10 @@ export function node(name: string, sketch: NodeSketch = {}): Node {
       labels: { "kubernetes.io/os": "linux", ...sketch.labels },
       annotations: { ...sketch.annotations },
     },
-    spec: sketch.taints === undefined ? {} : { taints: sketch.taints },
+    spec: {
+      ...(sketch.taints === undefined ? {} : { taints: sketch.taints }),
+      ...(sketch.podCidrs === undefined ? {} : { podCIDRs: [...sketch.podCidrs] }),
+    },
     status: {
       addresses: [
         ...(sketch.internal ?? []).map((address) => ({ type: "InternalIP", address })),
@@ -105,6 +110,8 @@ export interface PodSketch {
   readonly phase?: string;
   readonly ending?: boolean;
   readonly app?: string;
+  /** Addresses at which the agent says that it serves. */
+  readonly served?: string;
 }
 
 /** A pod of `of`'s DaemonSet on `nodeName`; programmed and Ready unless told otherwise. */
@@ -132,6 +139,7 @@ export function pod(of: Service, nodeName: string, sketch: PodSketch = {}): Pod 
         "svccontroller.k3s.cattle.io/svcnamespace": of.metadata?.namespace ?? "",
         "k3slb.io/dataplane": sketch.dataplane ?? "agent",
       },
+      ...(sketch.served === undefined ? {} : { annotations: { "k3slb.io/served-addresses": sketch.served } }),
       ...(sketch.ending ? { deletionTimestamp: "2026-01-01T00:10:00Z" } : {}),
     },
     spec: sketch.scheduled === false
