@@ -29,7 +29,7 @@ export async function renderNotices(
   inputs: readonly string[],
   { root, runtime }: { readonly root: string; readonly runtime: "bun" | "deno" },
 ): Promise<string> {
-  const parts = [HEAD, RUNTIMES[runtime]];
+  const parts = [HEAD, RUNTIMES[runtime], TRAEFIK_DEFINITIONS];
   for (const { name, version, folder } of bundledPackages(inputs)) {
     parts.push(`${name} ${version}\n\n${(await licenceOf(name, `${root}/${folder}`)).trim()}`);
   }
@@ -50,6 +50,28 @@ const PACKAGE_REGEXP =
   /^(?<folder>.*node_modules\/\.deno\/@?[^/@]+@(?<version>\d[^/_]*)[^/]*\/node_modules\/(?<name>(?:@[^/]+\/)?[^/]+))\//;
 
 const HEAD = `k3slb is licensed under the Apache License 2.0. The binary also contains the following.`;
+
+const MIT =
+  `Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files (the
+"Software"), to deal in the Software without restriction, including without limitation the rights to use, copy, modify, merge, publish,
+distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is furnished to do so, subject to
+the following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF
+MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY
+CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE
+SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.`;
+
+const TRAEFIK_DEFINITIONS =
+  `The definitions of Traefik's kinds (CustomResourceDefinitions), from the chart in https://github.com/traefik/traefik-helm-chart
+
+They are made from the sources of Traefik (https://github.com/traefik/traefik): The MIT License (MIT),
+Copyright (c) 2016-2020 Containous SAS; 2020-2025 Traefik Labs.
+The chart: Apache License 2.0, Copyright 2020 Containous, Copyright 2020 Traefik Labs.
+
+${MIT}`;
 
 const RUNTIMES = {
   bun: `Bun, the runtime

@@ -39,6 +39,11 @@ export function checkHostEntry(value: string): string | undefined {
   return name === undefined ? checkIp(match.groups?.ip ?? "") : `has a name that ${name}`;
 }
 
+/** A packaged part that can be asked for. */
+export function checkEnabledPart(value: string): string | undefined {
+  return value === "traefik" ? undefined : "is no part that can be asked for; there is: traefik";
+}
+
 /** `IP:PORT`, `[IP]:PORT`, `localhost:PORT` or `:PORT`; empty means none. */
 export function checkAddressAndPort(value: string): string | undefined {
   if (value === "") return undefined;

@@ -9,6 +9,7 @@ import {
   checkAddressAndPort,
   checkDnsLabel,
   checkDnsSubdomain,
+  checkEnabledPart,
   checkFolder,
   checkHostEntry,
   checkImage,
@@ -277,6 +278,14 @@ export const SERVER_FLAGS = [
     check: checkAddressAndPort,
     placeholder: "IP:PORT",
     help: "Where health and metrics are served; empty for nowhere",
+  },
+  {
+    name: "enable",
+    type: "list",
+    default: [],
+    check: checkEnabledPart,
+    placeholder: "NAMES",
+    help: "Deployed although the cluster has another of its kind: traefik",
   },
 ] as const satisfies readonly Flag[];
 

@@ -76,6 +76,7 @@ export function serverOptions(settings: Settings<typeof FLAGS>, env: ProgramHost
     ...givenIdentity(settings, env),
     dataDir: settings["data-dir"],
     disable: settings.disable,
+    enable: settings.enable,
     dataplane: settings.dataplane,
     servicelbNamespace: settings["servicelb-namespace"],
     lbImage: settings["lb-image"],

@@ -5,7 +5,7 @@ import { startHelm } from "./helm/helm_chart_controller.ts";
 import { handBackCharts } from "./helm/hand_back_charts.ts";
 import { startManifests } from "./manifests/manifest_controller.ts";
 import { startNodeHosts } from "./packaged/node_hosts_controller.ts";
-import { type StagedPackaged, stagePackaged } from "./packaged/stage.ts";
+import { isPackagedText, type StagedPackaged, stagePackaged } from "./packaged/stage.ts";
 import { type Clock, pause } from "./runtime/clock.ts";
 import type { ServerOptions } from "./server_options.ts";
 import { findServiceRanges } from "./service_lb/service_ranges.ts";
@@ -94,7 +94,7 @@ function manifests(options: ServerOptions, parts: ControllerParts): Controller {
     const signal = AbortSignal.any([own.signal, ended.signal]);
     const nodeHosts = plan === undefined ? undefined : startNodeHosts({ ...own, signal, plan });
     try {
-      await startManifests({ ...own, options: settings, packagedFiles }).done;
+      await startManifests({ ...own, options: settings, packagedFiles, isPackagedText }).done;
     } finally {
       ended.abort();
       await nodeHosts?.done;

@@ -12,6 +12,8 @@ export interface ServerOptions {
   readonly dataDir: string;
   /** Packaged parts, or names of manifests, that are not deployed and are removed. */
   readonly disable: readonly string[];
+  /** Packaged parts that are deployed although the cluster has others of their kind. */
+  readonly enable: readonly string[];
   readonly dataplane: DataplaneName;
   readonly servicelbNamespace: string;
   readonly lbImage: string;

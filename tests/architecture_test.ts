@@ -210,8 +210,10 @@ function isPure(file: SourceFile): boolean {
 
 function isPureImport(one: Import): boolean {
   if (one.bare) return PURE_LIBRARIES.includes(one.target);
+  // What is generated is types and data.
+  if (one.target.includes(".generated.")) return true;
   const file = sourceAt(one.target);
-  return file !== undefined && (isPure(file) || one.target.includes(".generated."));
+  return file !== undefined && isPure(file);
 }
 
 const PURE_LIBRARIES = ["node:crypto", "node:net", "node:buffer", "node:path", "node:zlib", "node:util", "yaml"];

@@ -15,12 +15,11 @@ import {
   manifestsFolder,
   pathBelow,
   readManifest,
-  removeManifest,
   scanFolder,
 } from "./manifest_dir.ts";
 import { ManifestDeployer } from "./manifest_deployer.ts";
 import type { ManifestsOptions, RunningManifests } from "./manifests_options.ts";
-import { writePackagedFiles } from "./packaged_files.ts";
+import { removePackagedFiles, writePackagedFiles } from "./packaged_files.ts";
 import { type FileChoice, isDisabled, isSameChoice, selectFiles } from "./select_files.ts";
 
 /** Starts the deployer. Only the leader may run it. */
@@ -325,7 +324,9 @@ class ManifestController {
         signal: this.#signal,
         reason: "it is disabled",
         beforeRecord: async () => {
-          for (const { file } of disabled) if (!file.viaSymlink) await removeManifest(join(this.#folder, file.path));
+          const own = disabled.flatMap(({ file }) => file.viaSymlink ? [] : [join(this.#folder, file.path)]);
+          const kept = await removePackagedFiles(own, this.#options.isPackagedText);
+          for (const path of kept) this.#sayOnce(path, `Disabled file "${path}" stays: it is not packaged`);
         },
       });
     } else if (pruneDeletedManifests && source !== undefined) {

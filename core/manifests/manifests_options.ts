@@ -40,6 +40,11 @@ export interface ManifestsOptions {
   readonly signal: AbortSignal;
   readonly options: ManifestSettings;
   readonly packagedFiles?: readonly PackagedFile[];
+  /**
+   * Whether a file with this text was written by this program; others are never deleted.
+   * @default {() => false}
+   */
+  readonly isPackagedText?: (text: string) => boolean;
   /** Called when the folder and the server have answered and files are handled. */
   readonly onStarted?: () => void;
 }

@@ -1,6 +1,6 @@
-// Puts the manifests that come with the program into the folder, at each start.
+// Puts the manifests that come with the program into the folder at each start, and takes them out again.
 import { join } from "node:path";
-import { scanFolder, writeManifest } from "./manifest_dir.ts";
+import { readManifest, removeManifest, scanFolder, writeManifest } from "./manifest_dir.ts";
 import { leftOutReason, skippedNames } from "./select_files.ts";
 import { renderTemplate } from "./template.ts";
 
@@ -25,4 +25,19 @@ export async function writePackagedFiles(
     if (leftOutReason(path, { skipped, disable: options.disable }) !== undefined) continue;
     await writeManifest(join(options.folder, path), renderTemplate(content, variables));
   }
+}
+
+/** Removes those of `sources` that this program wrote; the result is what stays, as it is someone's work. */
+export async function removePackagedFiles(
+  sources: readonly string[],
+  isPackagedText: (text: string) => boolean = () => false,
+): Promise<readonly string[]> {
+  const kept: string[] = [];
+  for (const source of sources) {
+    const content = await readManifest(source);
+    if (content === undefined) continue;
+    if (isPackagedText(new TextDecoder().decode(content.bytes))) await removeManifest(source);
+    else kept.push(source);
+  }
+  return kept;
 }

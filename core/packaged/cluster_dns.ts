@@ -120,8 +120,10 @@ function isNamed({ metadata }: Service, name: string, namespace: string): boolea
   return metadata?.name === name && metadata.namespace === namespace;
 }
 
+/** In other namespaces the label proves nothing: anyone can put it on a Service of his own. */
 function isDnsByLabel(service: Service): boolean {
-  return service.metadata?.labels?.[DNS_LABEL] === DNS_SERVICE_NAME && servesDns(service) &&
+  return service.metadata?.namespace === PACKAGED_NAMESPACE &&
+    service.metadata?.labels?.[DNS_LABEL] === DNS_SERVICE_NAME && servesDns(service) &&
     addressesOf(service).length > 0;
 }
 

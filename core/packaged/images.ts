@@ -51,8 +51,6 @@ export function artifactsOf(settings: ArtifactSettings): readonly Artifact[] {
     ...(isOn("coredns") ? [image("coredns", corednsImage(version))] : []),
     ...(isOn("traefik") ? [image("traefik", `${traefik.image.repository}:${traefik.image.tag}`)] : []),
     ...(isOn("helm") ? [image("helm", settings.helmJobImage)] : []),
-    ...(isOn("traefik")
-      ? [chart(traefik.chart), ...(traefik.crdChart === undefined ? [] : [chart(traefik.crdChart)])]
-      : []),
+    ...(isOn("traefik") ? [chart(traefik.chart)] : []),
   ];
 }

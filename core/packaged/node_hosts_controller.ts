@@ -1,5 +1,5 @@
-// Keeps NodeHosts in the ConfigMap of CoreDNS at what the Nodes say, and tells who edits the Corefile that the change won't
-// last. Thin: the text is made in node_hosts.ts. Its field manager is its own, so the deployer's apply leaves the key alone.
+// Keeps NodeHosts in the ConfigMap of CoreDNS at what the Nodes say, tells who edits the Corefile that the change won't last, and
+// who adds to it that CoreDNS would not start again. Thin: the text is made in node_hosts.ts. Its field manager is its own, so the deployer's apply leaves the key alone.
 import type { KubeClient } from "../kube/contract.ts";
 import { isConflict, isNotFound } from "../kube/errors.ts";
 import { type EventRecorder, referenceTo } from "../kube/events.ts";
@@ -11,7 +11,8 @@ import { createWorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { ClusterVersion } from "./cluster_version.ts";
-import { COREDNS_CONFIG_MAP, NODE_HOSTS_KEY } from "./coredns.ts";
+import { COREDNS_CONFIG_MAP, COREDNS_CUSTOM_CONFIG_MAP, NODE_HOSTS_KEY } from "./coredns.ts";
+import { customProblems } from "./coredns_custom.ts";
 import { corefileDrift } from "./coredns_drift.ts";
 import { desiredNodeHosts } from "./node_hosts.ts";
 import { ownerOf, PACKAGED_NAMESPACE } from "./ownership.ts";
@@ -40,7 +41,7 @@ export interface NodeHostsOptions {
 
 /** The running controller. */
 export interface RunningNodeHosts {
-  /** Whether both watches are open. */
+  /** Whether all watches are open. */
   readonly isConnected: boolean;
   /** Settles when the signal has ended everything; never rejects. */
   readonly done: Promise<void>;
@@ -56,14 +57,17 @@ const KEY = "nodehosts";
 /** Several nodes that come at once are written once. */
 const COALESCE_MS = 50;
 const CONFIG_MAP_KEY = `${PACKAGED_NAMESPACE}/${COREDNS_CONFIG_MAP}`;
+const CUSTOM_KEY = `${PACKAGED_NAMESPACE}/${COREDNS_CUSTOM_CONFIG_MAP}`;
 
 class NodeHostsController implements RunningNodeHosts {
   readonly done: Promise<void>;
   readonly #options: NodeHostsOptions;
   readonly #nodes: Reflector<Node>;
   readonly #configMaps: Reflector<ConfigMap>;
+  readonly #customs: Reflector<ConfigMap>;
   readonly #toldFaulty = new Set<string>();
   #toldDrift = "";
+  #toldCustom = "";
 
   constructor(options: NodeHostsOptions) {
     this.#options = options;
@@ -76,24 +80,28 @@ class NodeHostsController implements RunningNodeHosts {
       keep: trimmedNode,
       onChange: () => queue.addAfter(KEY, COALESCE_MS),
     });
-    this.#configMaps = startReflector<ConfigMap>({
-      ...shared,
-      type: CONFIG_MAPS,
-      selection: { namespace: PACKAGED_NAMESPACE, fieldSelector: `metadata.name=${COREDNS_CONFIG_MAP}` },
-      // At once: until the key is there, names of nodes are not found.
-      onChange: () => queue.add(KEY),
-    });
+    const watchConfigMap = (name: string): Reflector<ConfigMap> =>
+      startReflector<ConfigMap>({
+        ...shared,
+        type: CONFIG_MAPS,
+        selection: { namespace: PACKAGED_NAMESPACE, fieldSelector: `metadata.name=${name}` },
+        // At once: until the key is there, names of nodes are not found.
+        onChange: () => queue.add(KEY),
+      });
+    this.#configMaps = watchConfigMap(COREDNS_CONFIG_MAP);
+    this.#customs = watchConfigMap(COREDNS_CUSTOM_CONFIG_MAP);
     const working = queue.run({
       signal,
       work: () => this.#pass(),
       onFailure: (_, error) => logger.warn(`Cannot write NodeHosts: ${errorMessage(error)}`),
     });
     this.#nodes.synced.then(() => queue.add(KEY), () => {});
-    this.done = Promise.all([working, this.#nodes.done, this.#configMaps.done]).then(() => {});
+    const watches = [this.#nodes, this.#configMaps, this.#customs];
+    this.done = Promise.all([working, ...watches.map(({ done }) => done)]).then(() => {});
   }
 
   get isConnected(): boolean {
-    return this.#nodes.isConnected && this.#configMaps.isConnected;
+    return this.#nodes.isConnected && this.#configMaps.isConnected && this.#customs.isConnected;
   }
 
   async #pass(): Promise<void> {
@@ -103,6 +111,7 @@ class NodeHostsController implements RunningNodeHosts {
     const configMap = this.#configMaps.objects.get(CONFIG_MAP_KEY);
     if (configMap === undefined || ownerOf(configMap.metadata, "coredns", plan.version) !== "ours") return;
     this.#tellDrift(configMap);
+    this.#tellCustom(this.#customs.objects.get(CUSTOM_KEY));
     await this.#write(configMap);
   }
 
@@ -155,6 +164,19 @@ class NodeHostsController implements RunningNodeHosts {
     const reference = referenceTo({ ...configMap, apiVersion: "v1", kind: "ConfigMap" });
     events.record(reference, { type: "Warning", reason: "PackagedConfigEdited", message });
     logger.warn(message);
+  }
+
+  #tellCustom(configMap: ConfigMap | undefined): void {
+    const { events, logger } = this.#options;
+    const problems = customProblems(configMap);
+    const told = `${configMap?.metadata?.uid} ${problems.join()}`;
+    if (told === this.#toldCustom) return;
+    this.#toldCustom = told;
+    for (const message of problems) {
+      const reference = referenceTo({ ...configMap, apiVersion: "v1", kind: "ConfigMap" });
+      events.record(reference, { type: "Warning", reason: "CustomConfigRefused", message });
+      logger.warn(message);
+    }
   }
 }
 

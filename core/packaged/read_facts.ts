@@ -3,10 +3,11 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { KubeClient, ResourceType } from "../kube/contract.ts";
 import { isKindMissing, isNotFound } from "../kube/errors.ts";
-import { SERVICES } from "../kube/resources.ts";
-import type { KubeObject, Service } from "../kube/types.ts";
+import { NODES, SERVICES } from "../kube/resources.ts";
+import type { KubeObject, Node, Service } from "../kube/types.ts";
 import { errorMessage, K3slbError } from "../shared/errors.ts";
 import { type ClusterVersion, parseClusterVersion } from "./cluster_version.ts";
+import type { IngressClass } from "./other_ingress.ts";
 import { PACKAGED_NAMESPACE } from "./ownership.ts";
 import type { HelmChart } from "./traefik.ts";
 
@@ -28,6 +29,14 @@ const HELM_CHARTS: ResourceType<HelmChart> = {
   kind: "HelmChart",
   plural: "helmcharts",
   namespaced: true,
+};
+
+const INGRESS_CLASSES: ResourceType<IngressClass> = {
+  group: "networking.k8s.io",
+  version: "v1",
+  kind: "IngressClass",
+  plural: "ingressclasses",
+  namespaced: false,
 };
 
 /** The folder of chart archives below a data folder. */
@@ -55,6 +64,16 @@ export async function readServices(client: KubeClient, signal: AbortSignal): Pro
 export async function readServiceCidrs(client: KubeClient, signal: AbortSignal): Promise<readonly string[]> {
   const items = await listIfKnown(client, SERVICE_CIDRS, { signal });
   return items.find(({ metadata }) => metadata?.name === "kubernetes")?.spec?.cidrs ?? [];
+}
+
+/** Every IngressClass; empty before Kubernetes 1.19. */
+export async function readIngressClasses(client: KubeClient, signal: AbortSignal): Promise<readonly IngressClass[]> {
+  return await listIfKnown(client, INGRESS_CLASSES, { signal });
+}
+
+/** Every Node. */
+export async function readNodes(client: KubeClient, signal: AbortSignal): Promise<readonly Node[]> {
+  return (await client.list(NODES, { signal })).items;
 }
 
 /** The HelmCharts beside ours. */

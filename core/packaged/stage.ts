@@ -11,7 +11,16 @@ import { chooseDns, type DnsChoice } from "./cluster_dns.ts";
 import type { ClusterVersion } from "./cluster_version.ts";
 import { corednsManifest, corefile, type CorefileSettings } from "./coredns.ts";
 import type { NodeHostsPlan } from "./node_hosts_controller.ts";
-import { listChartFiles, readClusterVersion, readHelmCharts, readServiceCidrs, readServices } from "./read_facts.ts";
+import { otherIngress } from "./other_ingress.ts";
+import {
+  listChartFiles,
+  readClusterVersion,
+  readHelmCharts,
+  readIngressClasses,
+  readNodes,
+  readServiceCidrs,
+  readServices,
+} from "./read_facts.ts";
 import { templateVariables } from "./template_variables.ts";
 import { chooseTraefik } from "./traefik.ts";
 import { traefikManifest } from "./traefik_manifest.ts";
@@ -20,6 +29,11 @@ import { traefikManifest } from "./traefik_manifest.ts";
 export interface PackagedSettings {
   readonly dataDir: string;
   readonly disable: readonly string[];
+  /** Parts that are deployed beside others of their kind. */
+  readonly enable: readonly string[];
+  /** Which Services the load balancer serves. */
+  readonly lbClass: string;
+  readonly lbDefault: boolean;
   readonly systemDefaultRegistry: string;
   /** Addresses of the cluster DNS; empty: found from the cluster. */
   readonly clusterDns: readonly string[];
@@ -142,21 +156,34 @@ async function stageCoredns(
 }
 
 async function stageTraefik(
-  { client, logger, signal, options }: StageOptions,
+  stage: StageOptions,
   version: ClusterVersion,
 ): Promise<readonly PackagedManifest[]> {
+  const { client, logger, signal, options } = stage;
   const choice = chooseTraefik({
     version,
     installed: await readHelmCharts(client, signal),
     chartFiles: await listChartFiles(options.dataDir),
+    otherIngress: options.enable.includes("traefik") ? undefined : await findOtherIngress(stage),
   });
   say(logger, choice);
   if (!choice.deploy) {
-    if (choice.reason === "Foreign") await withdraw(options.dataDir, TRAEFIK_FILE, logger);
+    if (choice.reason === "Foreign" || choice.reason === "OtherIngress") {
+      await withdraw(options.dataDir, TRAEFIK_FILE, logger);
+    }
     return [];
   }
   const content = traefikManifest({ plan: choice.plan, systemDefaultRegistry: options.systemDefaultRegistry });
   return [{ path: TRAEFIK_FILE, content, variables: templateVariables({ ...options, dnsAddresses: [] }) }];
+}
+
+async function findOtherIngress({ client, signal, options }: StageOptions): Promise<string | undefined> {
+  return otherIngress({
+    ingressClasses: await readIngressClasses(client, signal),
+    services: await readServices(client, signal),
+    nodes: await readNodes(client, signal),
+    ...(options.disable.includes("servicelb") ? {} : { claim: options }),
+  });
 }
 
 function isRetriable(error: unknown): boolean {
@@ -170,14 +197,19 @@ function say(
   logger.info(choice.message, { hint: choice.hint });
 }
 
-/** The first words of a file that an earlier start wrote. */
+/** The first words of every packaged manifest. */
 const HEADER_REGEXP = /^# (?:CoreDNS|Traefik), as packaged\./;
+
+/** Whether `text` is of a file that a start of this program wrote; all others are never deleted. */
+export function isPackagedText(text: string): boolean {
+  return HEADER_REGEXP.test(text);
+}
 
 /** Takes back a file of an earlier start that would overwrite what others made meanwhile; files of others stay. */
 async function withdraw(dataDir: string, name: string, logger: Logger): Promise<void> {
   const path = join(dataDir, "server", "manifests", name);
   try {
-    if (!HEADER_REGEXP.test(await readFile(path, "utf8"))) return;
+    if (!isPackagedText(await readFile(path, "utf8"))) return;
     await unlink(path);
     logger.info("Removed a packaged manifest of an earlier start; its objects stay", { path });
   } catch (error) {

@@ -1,6 +1,9 @@
 // Which Traefik a cluster gets, by its version and by what is installed, and why. Pure.
+// A cluster with an ingress controller of its own gets none unasked: both would want ports 80 and 443. A release of CRDs that is
+// there is never upgraded nor removed by a take-over: with a definition go all objects of its kind.
 // Facts: K3s docs "Networking" and "Networking Services" (v1 up to 1.20, v2 up to 1.31 unless v1 is there, v3 from 1.32), k3s
 // `pkg/server/server.go` (v1 is recognised by the chart's file name `traefik-1.`).
+import { FIELD_MANAGER } from "../kube/contract.ts";
 import type { KubeObject } from "../kube/types.ts";
 import { type ClusterVersion, isAtLeast } from "./cluster_version.ts";
 import { ownerOf } from "./ownership.ts";
@@ -16,12 +19,18 @@ import {
 
 /** A HelmChart as far as this folder reads it. */
 export interface HelmChart extends KubeObject {
-  readonly spec?: {
-    readonly chart?: string;
-    readonly repo?: string;
-    readonly version?: string;
-  };
+  readonly spec?: HelmChartSource;
 }
+
+/** Where a HelmChart's chart comes from. */
+export interface HelmChartSource {
+  readonly chart?: string;
+  readonly repo?: string;
+  readonly version?: string;
+}
+
+/** On HelmCharts: the Helm controller leaves them alone. */
+export const UNMANAGED_ANNOTATION = "helmcharts.helm.cattle.io/unmanaged";
 
 /** Name and namespace-wide names of Traefik's HelmCharts. */
 export const TRAEFIK_CHART_NAME = "traefik";
@@ -34,6 +43,8 @@ export interface TraefikFacts {
   readonly installed: readonly HelmChart[];
   /** Names of chart archives on this host. */
   readonly chartFiles: readonly string[];
+  /** What serves ingress already, in words; `undefined` if nothing does, or if Traefik was asked for. */
+  readonly otherIngress?: string | undefined;
 }
 
 /** Where a chart comes from. */
@@ -43,9 +54,10 @@ export type ChartSource = { readonly pinned: PinnedChart } | { readonly file: st
 export interface TraefikPlan {
   readonly traefik: PinnedTraefik;
   readonly chart: ChartSource;
+  /** K3s's own chart of CRDs, which its v2 chart needs beside it. */
   readonly crdChart?: ChartSource;
-  /** A HelmChart of CRDs of which nothing here replaces the chart: it stays as it is. */
-  readonly keptCrdChart?: string;
+  /** A HelmChart of CRDs that is there: it and its release stay as they are. */
+  readonly keptCrdChart?: HelmChartSource;
 }
 
 /** What becomes of Traefik. */
@@ -53,7 +65,7 @@ export type TraefikChoice =
   | { readonly deploy: true; readonly plan: TraefikPlan; readonly message: string }
   | {
     readonly deploy: false;
-    readonly reason: "Foreign" | "K3s" | "OlderMajor";
+    readonly reason: "Foreign" | "K3s" | "OlderMajor" | "OtherIngress";
     readonly message: string;
     readonly hint?: string;
   };
@@ -82,25 +94,42 @@ export function chooseTraefik(facts: TraefikFacts): TraefikChoice {
       hint: "Keep it and use --disable traefik, or delete it to get the packaged one",
     };
   }
+  // One that is deployed goes on: taking it away is for who runs the cluster.
+  if (present === undefined && facts.otherIngress !== undefined) {
+    return {
+      deploy: false,
+      reason: "OtherIngress",
+      message: `Skipping Traefik: the cluster has an ingress of its own (${facts.otherIngress})`,
+      hint: "To have both, start with --enable traefik; to silence this line, use --disable traefik",
+    };
+  }
   const chart = sourceOf(traefik, TRAEFIK_CHART_NAME, facts.chartFiles);
-  const crdFile = newestFile(facts.chartFiles, TRAEFIK_CRD_FILE_REGEXP, traefik.generation);
-  const crdChart = crdFile !== undefined
-    ? { file: crdFile }
-    : traefik.crdChart === undefined
-    ? undefined
-    : { pinned: traefik.crdChart };
-  const seenCrd = named(facts.installed, TRAEFIK_CRD_CHART_NAME)?.spec?.chart;
   const where = "file" in chart ? `file ${chart.file}` : `chart ${chart.pinned.version}`;
   return {
     deploy: true,
     message: `Deploying Traefik ${traefik.generation} (${where}): ${why}`,
-    plan: {
-      traefik,
-      chart,
-      ...(crdChart === undefined ? {} : { crdChart }),
-      ...(crdChart === undefined && seenCrd !== undefined ? { keptCrdChart: seenCrd } : {}),
-    },
+    plan: { traefik, chart, ...crdChartOf(traefik, facts) },
   };
+}
+
+/**
+ * v3's definitions come with this program and v2's inside its chart, so a chart of CRDs is only for K3s's own v2 chart. Replacing another
+ * one would delete the definitions that the new one does not have, and with them all objects of those kinds.
+ */
+function crdChartOf(traefik: PinnedTraefik, facts: TraefikFacts): Pick<TraefikPlan, "crdChart" | "keptCrdChart"> {
+  const present = named(facts.installed, TRAEFIK_CRD_CHART_NAME);
+  const { annotations, managedFields } = present?.metadata ?? {};
+  const isOurs = annotations?.[UNMANAGED_ANNOTATION] === undefined &&
+    (managedFields?.some(({ manager }) => manager === FIELD_MANAGER) ?? false);
+  const isOfV2 = traefik.generation === "v2";
+  const file = isOfV2 && (present === undefined || isOurs)
+    ? newestFile(facts.chartFiles, TRAEFIK_CRD_FILE_REGEXP, "v2")
+    : undefined;
+  if (file !== undefined) return { crdChart: { file } };
+  if (present === undefined) return {};
+  const { chart, repo, version } = present.spec ?? {};
+  const kept = { chart, repo, version };
+  return { keptCrdChart: Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== undefined)) };
 }
 
 /** The Traefik for a cluster of this version with nothing, or `installed`, in it. */
@@ -129,7 +158,7 @@ export function generationOf({ spec }: HelmChart): TraefikGeneration | undefined
 }
 
 const TRAEFIK_FILE_REGEXP = /^traefik-(\d+)\.(\d+)\.(\d+).*\.tgz$/;
-const TRAEFIK_CRD_FILE_REGEXP = /^traefik-crds?-(\d+)\.(\d+)\.(\d+).*\.tgz$/;
+const TRAEFIK_CRD_FILE_REGEXP = /^traefik-crd-(\d+)\.(\d+)\.(\d+).*\.tgz$/;
 /** First chart version of Traefik v3, and first version of K3s's own CRD charts, which follow the chart's. */
 const FIRST_V3_CHART = 28;
 const FIRST_V2_CHART = 8;
@@ -145,16 +174,13 @@ function sourceOf(traefik: PinnedTraefik, name: string, files: readonly string[]
   return file === undefined ? { pinned: traefik.chart } : { file };
 }
 
-/** The newest archive for a Traefik; the repository's CRD charts (1.x) are v3's. */
+/** The newest archive for a Traefik. */
 function newestFile(files: readonly string[], pattern: RegExp, generation: TraefikGeneration): string | undefined {
   const fitting = files.flatMap((file) => {
     const match = pattern.exec(file);
     if (match === null) return [];
     const numbers = match.slice(1, 4).map(Number);
-    const [major = 0] = numbers;
-    const isCrdsOfRepository = file.startsWith("traefik-crds-");
-    const fits = (isCrdsOfRepository ? "v3" : generationOfChart(major)) === generation;
-    return fits ? [{ file, numbers }] : [];
+    return generationOfChart(numbers[0] ?? 0) === generation ? [{ file, numbers }] : [];
   });
   return fitting.toSorted((a, b) => compareNumbers(b.numbers, a.numbers))[0]?.file;
 }

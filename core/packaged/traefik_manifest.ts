@@ -1,10 +1,20 @@
-// The manifest of Traefik: its HelmCharts. Pure. Values as K3s gives them (k3s `manifests/traefik.yaml`), with two differences
-// that the upstream charts need: the registry is `image.registry`, and metrics are scraped where they are (9100).
+// The manifest of Traefik: its HelmCharts, and v3's definitions. Pure. Values as K3s gives them (k3s `manifests/traefik.yaml`), but for what
+// the upstream charts do by themselves (annotations for Prometheus, their own image) or have elsewhere (`image.registry`,
+// `service.spec.ipFamilyPolicy`: charts from 28 on ignore `service.ipFamilyPolicy` without a word). Which of the values each pinned chart
+// takes is in tests/vectors/traefik_charts.json.
 import type { UnknownObject } from "../kube/types.ts";
 import { imageFrom } from "../shared/image.ts";
 import { stringifyYaml } from "../shared/yaml.ts";
-import { type ChartSource, TRAEFIK_CHART_NAME, TRAEFIK_CRD_CHART_NAME, type TraefikPlan } from "./traefik.ts";
 import { PACKAGED_NAMESPACE } from "./ownership.ts";
+import {
+  type ChartSource,
+  TRAEFIK_CHART_NAME,
+  TRAEFIK_CRD_CHART_NAME,
+  type TraefikPlan,
+  UNMANAGED_ANNOTATION,
+} from "./traefik.ts";
+import { TRAEFIK_DEFINITIONS, TRAEFIK_DEFINITIONS_CHART } from "./traefik_definitions.generated.ts";
+import { K3S_TRAEFIK_REPOSITORY, K3S_TRAEFIK_TAGS } from "./versions.ts";
 
 /** What the manifest needs beside the plan. */
 export interface TraefikManifestInput {
@@ -35,17 +45,35 @@ export function traefikManifest(input: TraefikManifestInput): string {
     charts.push(helmChart(TRAEFIK_CRD_CHART_NAME, { spec }));
   } else if (plan.keptCrdChart !== undefined) {
     // Left out it would be pruned, and all CRDs with the users' routes would go with it.
-    const annotations = { "helmcharts.helm.cattle.io/unmanaged": "true", "k3slb.io/prune": "false" };
-    charts.push(helmChart(TRAEFIK_CRD_CHART_NAME, { annotations, spec: { chart: plan.keptCrdChart } }));
+    const annotations = { [UNMANAGED_ANNOTATION]: "true", "k3slb.io/prune": "false" };
+    charts.push(helmChart(TRAEFIK_CRD_CHART_NAME, { annotations, spec: plan.keptCrdChart }));
   }
-  const isRepacked = "file" in plan.chart && plan.chart.file.includes("+up");
+  const repack = repackVersion(plan.chart);
   const spec = {
     ...chartFields(plan.chart),
-    ...(isRepacked ? { set: { "global.systemDefaultRegistry": withoutSlash(input.systemDefaultRegistry) } } : {}),
-    valuesContent: stringifyYaml(plan.traefik.generation === "v1" ? valuesV1(input) : values(input, isRepacked)),
+    ...(repack === undefined ? {} : {
+      set: { "global.systemDefaultRegistry": withoutSlash(input.systemDefaultRegistry) },
+    }),
+    valuesContent: stringifyYaml(plan.traefik.generation === "v1" ? valuesV1(input) : values(input, repack)),
   };
   charts.push(helmChart(TRAEFIK_CHART_NAME, { spec }));
-  return HEADER + charts.map((chart) => stringifyYaml(chart)).join("---\n");
+  return HEADER + charts.map((chart) => stringifyYaml(chart)).join("---\n") + definitions(plan);
+}
+
+/**
+ * Helm installs the definitions inside a chart once and never upgrades them, so v3's come as objects of this manifest, which is applied at
+ * each start. They are never pruned; the annotation keeps any chart that has them in its templates from deleting them.
+ */
+function definitions({ traefik }: TraefikPlan): string {
+  if (traefik.generation !== "v3") return "";
+  const documents = TRAEFIK_DEFINITIONS.map((text) => {
+    const definition: UnknownObject = JSON.parse(text);
+    const annotations = { ...definition.metadata?.annotations, "helm.sh/resource-policy": "keep" };
+    return `---\n${JSON.stringify({ ...definition, metadata: { ...definition.metadata, annotations } })}\n`;
+  });
+  return `---\n# Traefik's own kinds, from chart ${TRAEFIK_DEFINITIONS_CHART}, one a line. They stay when Traefik goes.\n${
+    documents.join("")
+  }`;
 }
 
 function helmChart(
@@ -71,30 +99,52 @@ function chartFields(source: ChartSource): object {
   return { repo, chart: name, version };
 }
 
-function values({ plan, systemDefaultRegistry }: TraefikManifestInput, isRepacked: boolean): object {
-  const { repository, tag } = plan.traefik.image;
-  const given = withoutSlash(systemDefaultRegistry);
-  const image = isRepacked
-    ? { repository }
-    : majorOf(plan.chart) >= FIRST_CHART_WITH_REGISTRY
-    ? { registry: given === "" ? "docker.io" : given, repository }
-    : { repository: imageFrom(given, repository) };
+function values(input: TraefikManifestInput, repack: string | undefined): object {
+  const image = repack === undefined ? imageValues(input) : repackedImageValues(repack);
   return {
-    deployment: { podAnnotations: { "prometheus.io/port": "9100", "prometheus.io/scrape": "true" } },
     providers: { kubernetesIngress: { publishedService: { enabled: true } } },
     priorityClassName: "system-cluster-critical",
-    image: { ...image, tag },
+    ...(Object.keys(image).length === 0 ? {} : { image }),
     tolerations: TOLERATIONS,
-    service: { ipFamilyPolicy: "PreferDualStack" },
+    service: { spec: { ipFamilyPolicy: "PreferDualStack" } },
   };
+}
+
+/** Without a registry the chart's own image. An archive of another version than the pinned one has an image of its own, too. */
+function imageValues({ plan, systemDefaultRegistry }: TraefikManifestInput): object {
+  const { repository, tag, insteadOfCharts } = plan.traefik.image;
+  const given = withoutSlash(systemDefaultRegistry);
+  const place = given === ""
+    ? {}
+    : majorOf(plan.chart) >= FIRST_CHART_WITH_REGISTRY
+    ? { registry: given, repository }
+    : { repository: imageFrom(given, repository) };
+  return { ...place, ...(isPinned(plan) && insteadOfCharts !== undefined ? { tag } : {}) };
+}
+
+function repackedImageValues(version: string): object {
+  const tag = K3S_TRAEFIK_TAGS[version];
+  return { repository: K3S_TRAEFIK_REPOSITORY, ...(tag === undefined ? {} : { tag }) };
+}
+
+function isPinned({ traefik, chart }: TraefikPlan): boolean {
+  return "pinned" in chart || versionInName(chart.file) === traefik.chart.version;
+}
+
+/** The version of an archive that K3s repacked, as in `40.1.4+up40.1.0`; `undefined` for any other chart. */
+function repackVersion(source: ChartSource): string | undefined {
+  return "file" in source && source.file.includes("+up") ? versionInName(source.file) : undefined;
+}
+
+function versionInName(file: string): string {
+  return file.replace(/^traefik-/, "").replace(/\.tgz$/, "");
 }
 
 /** Release notes of chart 22.0.0: `image.registry` is new; before it the repository holds the registry. */
 const FIRST_CHART_WITH_REGISTRY = 22;
 
 function majorOf(source: ChartSource): number {
-  const text = "file" in source ? source.file.replace(/^traefik-/, "") : source.pinned.version;
-  return Number.parseInt(text, 10);
+  return Number.parseInt("file" in source ? versionInName(source.file) : source.pinned.version, 10);
 }
 
 /** Chart 1.x has another layout. */

@@ -1,6 +1,7 @@
 // Every version that this program brings along: images and charts, and for which Kubernetes. Nothing else pins any. Pure.
-// Chart and CRD chart of one line were published together (releases of traefik/traefik-helm-chart: 40.0.0 with CRDs 1.18.0);
-// images are the ones that K3s ships with the same chart. Chart 22 and later need Kubernetes 1.22.
+// Which chart and image belong together the chart says itself: `appVersion` is the image that it takes unasked, its annotations
+// `traefik.io/proxy-min-version` and `proxy-max-version` are the bounds. tests/vectors/traefik_charts.json has these facts of every
+// pinned chart, and a unit test holds the pins to them; `deno task charts` reads them anew. Chart 22 and later need Kubernetes 1.22.
 
 /** Images of the load balancer's pods and of Helm jobs; defaults of the flags. */
 export const KLIPPER_LB_IMAGE = "rancher/klipper-lb:v0.4.17";
@@ -25,39 +26,48 @@ export type TraefikGeneration = "v1" | "v2" | "v3";
 export interface PinnedTraefik {
   readonly generation: TraefikGeneration;
   readonly chart: PinnedChart;
-  /** Its custom resource definitions, where the repository has a chart of them; else they are inside `chart`. */
-  readonly crdChart?: PinnedChart;
-  readonly image: { readonly repository: string; readonly tag: string };
+  readonly image: {
+    readonly repository: string;
+    readonly tag: string;
+    /** Absent: the chart takes this image unasked. Else why it is told to take this one. */
+    readonly insteadOfCharts?: string;
+  };
 }
 
 const TRAEFIK_REPO = "https://traefik.github.io/charts";
-const TRAEFIK_REPOSITORY = "rancher/mirrored-library-traefik";
+const TRAEFIK_REPOSITORY = "library/traefik";
 
 /** Traefik for Kubernetes 1.20 and older. */
 export const TRAEFIK_V1: PinnedTraefik = {
   generation: "v1",
   chart: { repo: "https://charts.helm.sh/stable", name: "traefik", version: "1.81.0" },
-  image: { repository: "rancher/library-traefik", tag: "1.7.19" },
+  image: { repository: "rancher/library-traefik", tag: "1.7.19", insteadOfCharts: "K3s's own, as on those clusters" },
 };
 
 /** Traefik for Kubernetes 1.21, which newer charts refuse. */
 export const TRAEFIK_V2_BEFORE_1_22: PinnedTraefik = {
   generation: "v2",
   chart: { repo: TRAEFIK_REPO, name: "traefik", version: "21.2.0" },
-  image: { repository: TRAEFIK_REPOSITORY, tag: "2.9.10" },
+  image: { repository: TRAEFIK_REPOSITORY, tag: "v2.9.10", insteadOfCharts: "last fixes of the chart's v2.9" },
 };
 
 /** Traefik for Kubernetes 1.22 to 1.31. */
 export const TRAEFIK_V2: PinnedTraefik = {
   generation: "v2",
   chart: { repo: TRAEFIK_REPO, name: "traefik", version: "27.0.2" },
-  image: { repository: TRAEFIK_REPOSITORY, tag: "2.11.24" },
+  image: { repository: TRAEFIK_REPOSITORY, tag: "v2.11.24", insteadOfCharts: "security fixes of the chart's v2.11" },
 };
 
-/** Traefik for Kubernetes 1.32 and newer. */
+/** Traefik for Kubernetes 1.32 and newer. Why this chart: docs/decisions/0007-traefik-chart.md. */
 export const TRAEFIK_V3: PinnedTraefik = {
   generation: "v3",
-  chart: { repo: TRAEFIK_REPO, name: "traefik", version: "40.1.0" },
-  crdChart: { repo: TRAEFIK_REPO, name: "traefik-crds", version: "1.18.0" },
-  image: { repository: TRAEFIK_REPOSITORY, tag: "3.7.8" },
+  chart: { repo: TRAEFIK_REPO, name: "traefik", version: "41.3.0" },
+  image: { repository: TRAEFIK_REPOSITORY, tag: "v3.7.11" },
+};
+
+/** What K3s ships with its own repacked charts, by the version in the archive's name; other versions take the chart's own tag. */
+export const K3S_TRAEFIK_REPOSITORY = "rancher/mirrored-library-traefik";
+export const K3S_TRAEFIK_TAGS: Readonly<Record<string, string>> = {
+  "27.0.201+up27.0.2": "2.11.24",
+  "40.1.4+up40.1.0": "3.7.8",
 };

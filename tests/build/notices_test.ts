@@ -28,5 +28,6 @@ Deno.test("renderNotices: the runtime and every library of the bundle", async ()
   const text = await renderNotices(inputs, { root: ROOT, runtime: "bun" });
   for (const { name, version } of packages) assert.ok(text.includes(`\n${name} ${version}\n\n`), name);
   assert.match(text, /^Bun, the runtime$/m);
+  assert.match(text, /^The definitions of Traefik's kinds .*\n\n.*MIT License/m);
   assert.match(text, /Permission is hereby granted/);
 });

@@ -33,6 +33,11 @@ const CASES: Readonly<Record<keyof typeof checks, Case>> = {
       ...["127.0.0.53", "127.0.0.53:53", "[::1]:53", "0:0::1", "0.0.0.0", "tls://192.0.2.53", "192.0.2.53 192.0.2.54"],
     ],
   },
+  checkEnabledPart: {
+    check: checks.checkEnabledPart,
+    good: ["traefik"],
+    bad: ["", "coredns", "Traefik"],
+  },
   checkHostEntry: {
     check: checks.checkHostEntry,
     good: ["db.example.com=10.0.0.5", "Db=fd00::5"],

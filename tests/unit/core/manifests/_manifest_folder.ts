@@ -24,6 +24,7 @@ export interface Setup {
 /** What a run may have instead of the usual. */
 export interface RunParts {
   readonly packagedFiles?: readonly PackagedFile[];
+  readonly isPackagedText?: (text: string) => boolean;
   readonly clock?: Clock;
 }
 
@@ -52,7 +53,7 @@ export async function withFolder(test: (setup: Setup) => Promise<void>): Promise
         await writeFile(join(folder, path), content);
       },
       remove: (path) => unlink(join(folder, path)),
-      run: (options = {}, { packagedFiles = [], clock = SYSTEM_CLOCK } = {}) => {
+      run: (options = {}, { packagedFiles = [], isPackagedText, clock = SYSTEM_CLOCK } = {}) => {
         const ending = new AbortController();
         const { done } = startManifests({
           client: cluster.client(),
@@ -61,6 +62,7 @@ export async function withFolder(test: (setup: Setup) => Promise<void>): Promise
           events,
           signal: ending.signal,
           packagedFiles,
+          ...(isPackagedText === undefined ? {} : { isPackagedText }),
           options: {
             dataDir,
             disable: [],

@@ -144,9 +144,9 @@ Deno.test("startManifests keeps the first of two files with one name", () =>
     await waitUntil("second", () => cluster.get("ConfigMap", "second"));
   }));
 
-Deno.test("startManifests removes what is disabled: objects, file and AddOn", () =>
+Deno.test("startManifests removes what is disabled: objects, AddOn, and the file if it is packaged", () =>
   withFolder(async ({ cluster, folder, write, run }) => {
-    await write("traefik.yaml", configMap("traefik"));
+    await write("traefik.yaml", `# As packaged\n${configMap("traefik")}`);
     await write("sub/inner.yaml", configMap("inner"));
     const first = run();
     await untilApplied(cluster, "traefik", "inner");
@@ -159,7 +159,10 @@ Deno.test("startManifests removes what is disabled: objects, file and AddOn", ()
         variables: { CLUSTER_DNS: "10.43.0.10" },
       },
     ];
-    run({ disable: ["traefik", "sub"] }, { packagedFiles: packaged });
+    run({ disable: ["traefik", "sub"] }, {
+      packagedFiles: packaged,
+      isPackagedText: (text) => text.startsWith("# As packaged"),
+    });
     await waitUntil(
       "AddOns gone",
       () => cluster.get("Addon", "traefik") === undefined && cluster.get("Addon", "inner") === undefined,
@@ -169,6 +172,7 @@ Deno.test("startManifests removes what is disabled: objects, file and AddOn", ()
     assert.equal(cluster.get("ConfigMap", "traefik"), undefined);
     assert.equal(cluster.get("ConfigMap", "inner"), undefined);
     await assert.rejects(Deno.stat(join(folder, "traefik.yaml")));
+    assert.equal(await Deno.readTextFile(join(folder, "sub/inner.yaml")), configMap("inner"));
     const mode = (await Deno.stat(join(folder, "coredns.yaml"))).mode ?? 0;
     assert.equal(mode & 0o777, 0o600);
   }));

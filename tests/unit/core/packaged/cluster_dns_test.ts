@@ -64,9 +64,15 @@ const CASES: readonly {
     want: /not ours \(Service dns\/coredns/,
   },
   {
-    name: "leaves a DNS alone that the label tells, wherever it is",
-    given: { services: [API, service("dns/main", ["10.96.0.53"], { labels: { "k8s-app": "kube-dns" } })] },
-    want: /not ours \(Service dns\/main at 10\.96\.0\.53\)/,
+    name: "leaves a DNS alone that the label tells, in kube-system",
+    given: { services: [API, service("kube-system/main", ["10.96.0.53"], { labels: { "k8s-app": "kube-dns" } })] },
+    want: /not ours \(Service kube-system\/main at 10\.96\.0\.53\)/,
+  },
+  {
+    name: "does not let a tenant's Service with that label keep it out",
+    given: { services: [API, service("shop/main", ["10.96.0.53"], { labels: { "k8s-app": "kube-dns" } })] },
+    want: /^Deploying CoreDNS at 10\.96\.0\.10 /,
+    addresses: ["10.96.0.10"],
   },
   {
     name: "says when the address is taken by something that is no DNS",

@@ -1,5 +1,6 @@
 // CoreDNS's manifest, its variables, and edits of its Corefile.
 import assert from "node:assert/strict";
+import { customProblems } from "../../../../core/packaged/coredns_custom.ts";
 import type { ConfigMap } from "../../../../core/kube/types.ts";
 import { corednsManifest, corefile, type CorefileSettings } from "../../../../core/packaged/coredns.ts";
 import { corefileDrift } from "../../../../core/packaged/coredns_drift.ts";
@@ -134,5 +135,37 @@ for (const { name, given, want } of DRIFTS) {
     const message = corefileDrift(given, "packaged");
     if (want === undefined) assert.equal(message, undefined);
     else assert.match(message ?? "", want);
+  });
+}
+
+for (
+  const { name, key = "a.override", text, want } of [
+    {
+      name: "hosts",
+      text: "hosts {\n  10.0.0.5 db.example.com\n  fallthrough\n}\n",
+      want: /"hosts".*--dns-hosts NAME=IP$/,
+    },
+    { name: "hosts with a file", text: "  hosts /etc/hosts example.com {\n fallthrough\n  }", want: /"hosts"/ },
+    { name: "cache", text: "log\ncache 60", want: /"cache".*\.server$/ },
+    { name: "prometheus", text: "prometheus :9154", want: /"prometheus"/ },
+    { name: "a word inside another plugin's braces", text: "template IN A x {\n  hosts nothing\n}\n", want: undefined },
+    { name: "a comment", text: "# hosts {\nlog # hosts", want: undefined },
+    {
+      name: "plugins that may be there twice",
+      text: "forward example.org 192.0.2.1\nreload 5s\nhealth :9090",
+      want: undefined,
+    },
+    {
+      name: "a server block of one's own",
+      key: "a.server",
+      text: "example.com:53 {\n  hosts {\n  }\n}",
+      want: undefined,
+    },
+  ] satisfies readonly { name: string; key?: string; text: string; want: RegExp | undefined }[]
+) {
+  Deno.test(`customProblems: ${name}`, () => {
+    const problems = customProblems({ data: { [key]: text, "readme.txt": "hosts" } });
+    assert.equal(problems.length, want === undefined ? 0 : 1);
+    if (want !== undefined) assert.match(problems[0] ?? "", want);
   });
 }

@@ -27,7 +27,6 @@ Deno.test("artifactsOf: everything, images first", () => {
     "image traefik",
     "image helm",
     "chart traefik",
-    "chart traefik",
   ]);
 });
 

@@ -121,3 +121,19 @@ Deno.test("startNodeHosts: an edited Corefile gets one Event that names coredns-
     await cluster.deployCoredns("packaged", marksOf("coredns"));
   });
 });
+
+Deno.test("startNodeHosts: an override that keeps CoreDNS from starting gets one Event on its ConfigMap", async () => {
+  await running(async (cluster, waitForHosts) => {
+    await cluster.deployCoredns("packaged");
+    await waitForHosts("");
+    const metadata = { name: "coredns-custom", namespace: "kube-system" };
+    await cluster.client.create(CONFIG_MAPS, { metadata, data: { "a.override": "hosts {\n  10.0.0.5 db\n}\n" } });
+    const { reference, content } = await waitUntil("Event", () => cluster.events[0]);
+    assert.equal(reference.name, "coredns-custom");
+    assert.equal(content.reason, "CustomConfigRefused");
+    assert.match(content.message, /--dns-hosts/);
+    await cluster.addNode("a", "10.0.0.2");
+    await waitForHosts("10.0.0.2 a\n");
+    assert.equal(cluster.events.length, 1);
+  });
+});

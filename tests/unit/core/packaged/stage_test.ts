@@ -34,6 +34,9 @@ async function withStage(body: (setup: Setup) => Promise<void>): Promise<void> {
             options: {
               dataDir,
               disable: [],
+              enable: [],
+              lbClass: "k3slb.io/node",
+              lbDefault: true,
               systemDefaultRegistry: "",
               clusterDns: [],
               clusterDomain: "cluster.local",
@@ -63,7 +66,7 @@ Deno.test("stagePackaged: a bare cluster gets CoreDNS and Traefik, and the log s
     assert.equal(staged.files[0]?.variables["CLUSTER_DNS"], "10.43.0.10");
     assert.ok(staged.nodeHosts?.corefile.includes("cluster.local"));
     assert.ok(said(/Deploying CoreDNS at 10\.43\.0\.10 \(beside Service default\/kubernetes\)/));
-    assert.ok(said(/Deploying Traefik v3 \(chart 40\.1\.0\): Kubernetes v1\.36\.3 is 1\.32 or later/));
+    assert.ok(said(/Deploying Traefik v3 \(chart 41\.3\.0\): Kubernetes v1\.36\.3 is 1\.32 or later/));
     assert.equal(writes(), before);
   });
 });
@@ -102,17 +105,37 @@ Deno.test("stagePackaged: chart archives of this host come before the repository
     await addApiService();
     const charts = join(dataDir, "server", "static", "charts");
     await mkdir(charts, { recursive: true });
-    await writeFile(join(charts, "traefik-40.1.0.tgz"), "archive");
+    await writeFile(join(charts, "traefik-41.3.0.tgz"), "archive");
     const content = (await stage()).files.find(({ path }) => path === "traefik.yaml")?.content ?? "";
-    assert.match(content, /static\/charts\/traefik-40\.1\.0\.tgz/);
-    assert.ok(said(/Deploying Traefik v3 \(file traefik-40\.1\.0\.tgz\)/));
+    assert.match(content, /static\/charts\/traefik-41\.3\.0\.tgz/);
+    assert.ok(said(/Deploying Traefik v3 \(file traefik-41\.3\.0\.tgz\)/));
   });
 });
 
 Deno.test("stagePackaged: missing rights for one part are told and hold up nothing else", async () => {
   await withStage(async ({ stage, said }) => {
-    const staged = await stage({}, "nobody");
+    // Asked for, so that nobody looks whether something else serves ingress.
+    const staged = await stage({ enable: ["traefik"] }, "nobody");
     assert.deepEqual(paths(staged), ["traefik.yaml"]);
     assert.ok(said(/ERROR Skipping CoreDNS: /));
+    assert.deepEqual(paths(await stage({}, "nobody")), []);
+    assert.ok(said(/ERROR Skipping Traefik: /));
+  });
+});
+
+Deno.test("stagePackaged: another ingress keeps Traefik out, until it is asked for", async () => {
+  await withStage(async ({ stage, said, client, dataDir, addApiService }) => {
+    await addApiService();
+    const folder = join(dataDir, "server", "manifests");
+    await mkdir(folder, { recursive: true });
+    const traefik = (await stage()).files.find(({ path }) => path === "traefik.yaml");
+    await writeFile(join(folder, "traefik.yaml"), traefik?.content ?? "");
+    const spec = { type: "LoadBalancer", ports: [{ name: "http", port: 80 }] };
+    await client.create(SERVICES, { metadata: { name: "web", namespace: "default" }, spec } as Service);
+    assert.deepEqual(paths(await stage({ enable: ["traefik"] })), ["coredns.yaml", "traefik.yaml"]);
+    assert.deepEqual(paths(await stage({ disable: ["servicelb"] })), ["coredns.yaml", "traefik.yaml"]);
+    assert.deepEqual(paths(await stage()), ["coredns.yaml"]);
+    assert.ok(said(/Skipping Traefik: .*Service default\/web has port 80 of the nodes.*--enable traefik/));
+    assert.equal(existsSync(join(folder, "traefik.yaml")), false);
   });
 });
