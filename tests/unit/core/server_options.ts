@@ -5,6 +5,7 @@ import type { ServerOptions } from "../../../core/server_options.ts";
 export const SERVER_OPTIONS: ServerOptions = {
   dataDir: "/nonexistent",
   disable: [],
+  enable: [],
   dataplane: "agent",
   servicelbNamespace: "kube-system",
   lbImage: "lb",
