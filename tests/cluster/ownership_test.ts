@@ -150,7 +150,8 @@ if (await enterWorld(import.meta.url)) {
     await ns.waitForIngress("crowd", world.nodeIps);
     await waitUntil("1,000 endpoints in the kernel", async () => {
       const rules = await world.node("node1").ns.run("iptables-save", ["-t", "nat"]);
-      return rules.split("\n").filter((line) => /--to-destination 10\.42\.1\d\d\.\d+:8080/.test(line)).length === 1000;
+      return rules.split("\n").filter((line) => /^-A K3SLB.*--to-destination 10\.42\.1\d\d\.\d+:8080/.test(line))
+        .length === 1000;
     });
     const other = world.port();
     await ns.createApp({ name: "web", nodes: ["node1"] });

@@ -284,10 +284,13 @@ if (await enterWorld(import.meta.url)) {
     for (const tool of ["iptables-save", "ip6tables-save"]) {
       equal((await node.ns.run(tool)).includes("K3SLB"), false);
     }
-    notEqual(
-      (await t.world.client.ns.request({ protocol: "tcp", ip: node.ip4, port, timeoutMs: 500 })).outcome,
-      "answer",
-    );
+    // A real kube-proxy forwards what the status lists by itself.
+    if (t.world.kind !== "nodes") {
+      notEqual(
+        (await t.world.client.ns.request({ protocol: "tcp", ip: node.ip4, port, timeoutMs: 500 })).outcome,
+        "answer",
+      );
+    }
     await node.startAgent();
     await t.world.waitForAnswer(t.world.client, { protocol: "tcp", ip: node.ip4, port });
   });

@@ -1,6 +1,6 @@
 // A kubelet without containers: registers its Node, keeps it alive, admits pods that are bound to it, reports them running and
-// ready as their readiness gates say, and lets deleted pods go. What "running" means beyond status is a PodRunner's affair.
-// Facts: kubelet 1.36 against a real API server (ready 20-260 ms after a True gate; hostPort conflicts are rejected as "NodePorts").
+// ready as their probes and readiness gates say, and lets deleted pods go, ended first. What "running" means beyond status is a PodRunner's
+// affair. Facts: tests/cluster/kubelet_conformance_test.ts, which real kubelets are held to as well.
 import { isAlreadyExists, isNotFound } from "../../core/kube/errors.ts";
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { type Reflector, startReflector } from "../../core/kube/reflector.ts";
@@ -9,7 +9,7 @@ import type { Condition, Node, Pod } from "../../core/kube/types.ts";
 import { SYSTEM_CLOCK } from "../../core/runtime/clock.ts";
 import { isAbort } from "../../core/shared/errors.ts";
 import { SILENT_LOGGER } from "../../core/shared/log.ts";
-import { podStatus } from "./kubelet_status.ts";
+import { endedStatus, podStatus, waitingStatus } from "./kubelet_status.ts";
 import { openTestClient } from "./test_client.ts";
 
 /** One address of a Node. */
@@ -24,6 +24,8 @@ export interface PodRunner {
   start(pod: Pod): Promise<readonly string[]>;
   /** Ends the pod; called once for each that was started. */
   stop(pod: Pod): Promise<void>;
+  /** Whether something listens on a TCP port of the pod. Asked for readiness probes. */
+  listens(pod: Pod, port: number): boolean;
 }
 
 /** What {@linkcode startKubelet} takes. */
@@ -43,6 +45,9 @@ export interface KubeletOptions {
   readonly heartbeatSeconds?: number;
   /** Say True to these gates of every pod, in place of an agent. */
   readonly ownGates?: readonly string[];
+  /** Images that the node has, as it lists them; all but `missingImages` can be pulled. */
+  readonly images?: readonly string[];
+  readonly missingImages?: readonly string[];
 }
 
 /** A running kubelet. */
@@ -69,7 +74,7 @@ class FakeKubelet implements Kubelet {
   readonly #client: KubeClient;
   readonly #options: KubeletOptions;
   readonly #end = new AbortController();
-  readonly #started = new Map<string, { readonly pod: Pod; readonly ips: readonly string[] }>();
+  readonly #started = new Map<string, { readonly pod: Pod; readonly ips: readonly string[]; readonly atMs: number }>();
   readonly #work = new Map<string, Promise<void>>();
   readonly #again = new Set<string>();
   #addresses: readonly NodeAddress[];
@@ -166,6 +171,7 @@ class FakeKubelet implements Kubelet {
         condition("DiskPressure", false, "KubeletHasNoDiskPressure"),
         condition("PIDPressure", false, "KubeletHasSufficientPID"),
       ],
+      images: (this.#options.images ?? []).map((image) => ({ names: [image], sizeBytes: 1 })),
       nodeInfo: {
         machineID: this.#options.machineId ?? "",
         systemUUID: this.#options.machineId ?? "",
@@ -240,34 +246,75 @@ class FakeKubelet implements Kubelet {
     }
     if (pod === undefined) return;
     const { namespace = "", name = "" } = pod.metadata ?? {};
+    const hasEnded = pod.status?.phase === "Failed" || pod.status?.phase === "Succeeded";
     if (pod.metadata?.deletionTimestamp !== undefined) {
+      const ran = this.#started.has(uid);
       await this.#endPod(uid);
+      if (ran && !hasEnded) await this.#patchStatus(pod, endedStatus(pod, { phase: "Succeeded" }));
       await this.#client.delete(PODS, { namespace, name }, { uid, gracePeriodSeconds: 0 });
       return;
     }
-    if (pod.status?.phase === "Failed" || pod.status?.phase === "Succeeded") {
+    if (hasEnded) {
       await this.#endPod(uid);
       return;
     }
-    const taken = this.#started.has(uid) ? undefined : this.#takenHostPort(pod);
-    if (taken !== undefined) {
-      const message = `Pod was rejected: Predicate NodePorts failed: port ${taken} is in use`;
+    const taken = [...this.#started.values()].flatMap((started) => hostPorts(started.pod));
+    if (!this.#started.has(uid) && hostPorts(pod).some((port) => taken.includes(port))) {
+      const message =
+        "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
       await this.#patchStatus(pod, { phase: "Failed", reason: "NodePorts", message });
       return;
     }
-    const ips = await this.#start(pod);
-    const wanted = podStatus(pod, { hostIps: this.#hostIps(), podIps: ips, ownGates: this.#options.ownGates ?? [] });
+    const hostIps = this.#hostIps();
+    if (pod.status?.startTime === undefined) {
+      await this.#patchStatus(pod, waitingStatus(pod, { hostIps, reason: "ContainerCreating" }));
+    }
+    if (pod.spec?.containers.some(({ image = "" }) => this.#options.missingImages?.includes(image))) {
+      if (pod.status?.containerStatuses?.[0]?.state?.waiting?.reason === "ErrImagePull") return;
+      await this.#patchStatus(pod, waitingStatus(pod, { hostIps, reason: "ErrImagePull" }));
+      return;
+    }
+    const started = await this.#start(pod);
+    const deadlineMs = (pod.spec?.activeDeadlineSeconds ?? Infinity) * 1000 - (performance.now() - started.atMs);
+    if (deadlineMs <= 0) {
+      await this.#endPod(uid);
+      const message = "Pod was active on the node longer than the specified deadline";
+      await this.#patchStatus(pod, endedStatus(pod, { phase: "Failed", reason: "DeadlineExceeded", message }));
+      return;
+    }
+    const probeMs = this.#probe(pod, started.atMs);
+    const { ownGates = [] } = this.#options;
+    const wanted = podStatus(pod, { hostIps, podIps: started.ips, isProbedReady: probeMs === 0, ownGates });
     if (wanted !== undefined) await this.#patchStatus(pod, wanted);
+    this.#scheduleIn(key, Math.min(deadlineMs, probeMs === 0 ? Infinity : probeMs));
   }
 
-  async #start(pod: Pod): Promise<readonly string[]> {
+  /** 0 if every readiness probe succeeds, else the milliseconds until it's worth another look. */
+  #probe(pod: Pod, startedAtMs: number): number {
+    const waits = (pod.spec?.containers ?? []).map(({ readinessProbe }) => {
+      if (readinessProbe?.tcpSocket === undefined) return 0;
+      const delayMs = (readinessProbe.initialDelaySeconds ?? 0) * 1000 - (performance.now() - startedAtMs);
+      if (delayMs > 0) return delayMs;
+      const listens = this.#options.runner.listens(pod, Number(readinessProbe.tcpSocket.port));
+      return listens ? 0 : (readinessProbe.periodSeconds ?? 10) * 1000;
+    });
+    return Math.max(0, ...waits);
+  }
+
+  #scheduleIn(key: string, delayMs: number): void {
+    if (delayMs === Infinity) return;
+    SYSTEM_CLOCK.sleep(delayMs, this.#end.signal).then(() => this.#schedule(key), () => {});
+  }
+
+  async #start(pod: Pod): Promise<{ readonly ips: readonly string[]; readonly atMs: number }> {
     const uid = pod.metadata?.uid ?? "";
     const found = this.#started.get(uid);
-    if (found !== undefined) return found.ips;
-    const ips = await this.#options.runner.start(pod);
-    const podIps = pod.spec?.hostNetwork === true ? this.#hostIps() : ips;
-    this.#started.set(uid, { pod, ips: podIps });
-    return podIps;
+    if (found !== undefined) return found;
+    const own = await this.#options.runner.start(pod);
+    const ips = pod.spec?.hostNetwork === true ? this.#hostIps() : own;
+    const started = { pod, ips, atMs: performance.now() };
+    this.#started.set(uid, started);
+    return started;
   }
 
   async #endPod(uid: string): Promise<void> {
@@ -282,11 +329,6 @@ class FakeKubelet implements Kubelet {
     return [internal.find((ip) => !ip.includes(":")), internal.find((ip) => ip.includes(":"))].filter((ip) =>
       ip !== undefined
     );
-  }
-
-  #takenHostPort(pod: Pod): string | undefined {
-    const taken = new Set([...this.#started.values()].flatMap((started) => hostPorts(started.pod)));
-    return hostPorts(pod).find((port) => taken.has(port));
   }
 
   async #patchStatus(pod: Pod, status: object): Promise<void> {

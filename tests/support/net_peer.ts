@@ -17,9 +17,28 @@ interface Endpoint {
 
 interface Question extends Endpoint {
   readonly id: number;
-  readonly command: "listen" | "unlisten" | "request" | "requestMany" | "open" | "exchange" | "close";
+  readonly command:
+    | "listen"
+    | "unlisten"
+    | "request"
+    | "requestMany"
+    | "open"
+    | "exchange"
+    | "close"
+    | "startFlow"
+    | "countFlow"
+    | "stopFlow";
   readonly count?: number;
   readonly handle?: number;
+  readonly targets?: readonly Endpoint[];
+  readonly intervalMs?: number;
+}
+
+/** New connections at a steady rate to each of some targets, whatever becomes of the earlier ones. */
+interface Flow {
+  readonly counts: Record<string, number>[];
+  readonly open: Set<Promise<void>>;
+  readonly timer: ReturnType<typeof setInterval>;
 }
 
 interface Stream {
@@ -29,6 +48,7 @@ interface Stream {
 
 const servers = new Map<string, { close(): void }>();
 const streams = new Map<number, Stream>();
+const flows = new Map<number, Flow>();
 let nextHandle = 1;
 
 async function answer(question: Question): Promise<unknown> {
@@ -55,7 +75,35 @@ async function answer(question: Question): Promise<unknown> {
       streams.get(question.handle ?? 0)?.close();
       streams.delete(question.handle ?? 0);
       return null;
+    case "startFlow": {
+      const handle = nextHandle++;
+      flows.set(handle, startFlow(question.targets ?? [], question.intervalMs ?? 10));
+      return handle;
+    }
+    case "countFlow":
+      return flows.get(question.handle ?? 0)?.counts;
+    case "stopFlow": {
+      const flow = flows.get(question.handle ?? 0);
+      clearInterval(flow?.timer);
+      await Promise.all(flow?.open ?? []);
+      return flow?.counts;
+    }
   }
+}
+
+function startFlow(targets: readonly Endpoint[], intervalMs: number): Flow {
+  const counts = targets.map((): Record<string, number> => ({}));
+  const open = new Set<Promise<void>>();
+  const ask = (target: Endpoint, i: number): void => {
+    const asked = request(target).then((result) => {
+      const { outcome } = result as { outcome: string };
+      const count = counts[i] ?? {};
+      count[outcome] = (count[outcome] ?? 0) + 1;
+      open.delete(asked);
+    });
+    open.add(asked);
+  };
+  return { counts, open, timer: setInterval(() => targets.forEach(ask), intervalMs) };
 }
 
 function serverKey(endpoint: Endpoint): string {

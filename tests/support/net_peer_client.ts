@@ -33,6 +33,13 @@ export interface PeerStream {
   close(): Promise<void>;
 }
 
+/** New connections at a steady rate; for each target, how many had which outcome. */
+export interface PeerFlow {
+  counts(): Promise<readonly Readonly<Record<string, number>>[]>;
+  /** Ends it; the connections that are under way are waited for and counted. */
+  stop(): Promise<readonly Readonly<Record<string, number>>[]>;
+}
+
 /** A running net_peer.ts. */
 export class NetPeer {
   readonly #child: Deno.ChildProcess;
@@ -74,6 +81,15 @@ export class NetPeer {
     return {
       exchange: async (timeoutMs = 1500) => await this.#ask({ command: "exchange", handle, timeoutMs }) as PeerAnswer,
       close: async () => void await this.#ask({ command: "close", handle }),
+    };
+  }
+
+  async startFlow(targets: readonly PeerRequest[], intervalMs: number): Promise<PeerFlow> {
+    const handle = await this.#ask({ command: "startFlow", targets, intervalMs });
+    type Counts = readonly Readonly<Record<string, number>>[];
+    return {
+      counts: async () => await this.#ask({ command: "countFlow", handle }) as Counts,
+      stop: async () => await this.#ask({ command: "stopFlow", handle }) as Counts,
     };
   }
 

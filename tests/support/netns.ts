@@ -3,9 +3,9 @@
 // is ever added to the machine's own network and everything is gone when the process ends. Programs that talk: net_peer.ts.
 import { fileURLToPath } from "node:url";
 import { NetPeer } from "./net_peer_client.ts";
-import type { PeerAnswer, PeerListen, PeerRequest, PeerStream } from "./net_peer_client.ts";
+import type { PeerAnswer, PeerFlow, PeerListen, PeerRequest, PeerStream } from "./net_peer_client.ts";
 
-export type { PeerAnswer, PeerListen, PeerRequest, PeerStream } from "./net_peer_client.ts";
+export type { PeerAnswer, PeerFlow, PeerListen, PeerRequest, PeerStream } from "./net_peer_client.ts";
 
 /** What a finished program left. */
 export interface Finished {
@@ -221,6 +221,11 @@ export class Netns implements AsyncDisposable {
   /** A connection (or UDP socket) that stays open for several exchanges. */
   open(request: PeerRequest): Promise<PeerStream> {
     return this.#peerProcess().open(request);
+  }
+
+  /** New connections to each target every `intervalMs`, until it is stopped. */
+  startFlow(targets: readonly PeerRequest[], intervalMs: number): Promise<PeerFlow> {
+    return this.#peerProcess().startFlow(targets, intervalMs);
   }
 
   /** Ends the programs and removes the namespace. Safe to call twice. */

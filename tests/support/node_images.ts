@@ -8,6 +8,9 @@ import { ensureImageArchive, type ImageContent } from "./oci_archive.ts";
 import { runToEnd } from "./programs.ts";
 import { APP_IMAGE } from "./world_app.ts";
 
+/** The pause by another name, to change to. */
+export const OTHER_PAUSE_IMAGE = "k3slb.test/pause:2";
+
 const BUSYBOX = "/bin/busybox";
 const IPTABLES = "/usr/sbin/xtables-nft-multi";
 
@@ -20,7 +23,7 @@ export async function ensureNodeImages(report?: (line: string) => void): Promise
   }, report);
   const images: readonly ImageContent[] = [
     {
-      names: [SANDBOX_IMAGE, fullImageName(PAUSE_IMAGE)],
+      names: [SANDBOX_IMAGE, OTHER_PAUSE_IMAGE, fullImageName(PAUSE_IMAGE)],
       entrypoint: ["/bin/program", "pause"],
       files: { "/bin/program": program },
     },

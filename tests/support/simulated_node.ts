@@ -3,7 +3,7 @@ import type { Pod } from "../../core/kube/types.ts";
 import { type Kubelet, type KubeletOptions, type NodeAddress, type PodRunner, startKubelet } from "./kubelet.ts";
 import type { Host, TopologyNode } from "./net_topology.ts";
 import type { NodeBody } from "./node_body.ts";
-import { SERVE_ANNOTATION, STOP_AFTER_ANNOTATION } from "./world_app.ts";
+import { APP_IMAGE, MISSING_IMAGE, SERVE_ANNOTATION, STOP_AFTER_ANNOTATION } from "./world_app.ts";
 
 /** Says to what is not app that it runs, and runs apps. */
 export class SimulatedNode implements NodeBody {
@@ -25,6 +25,8 @@ export class SimulatedNode implements NodeBody {
       nodeName: this.#host.name,
       podCidrs: this.#host.podCidrs,
       runner: this.#runner(),
+      images: [APP_IMAGE],
+      missingImages: [MISSING_IMAGE],
     });
   }
 
@@ -77,6 +79,10 @@ export class SimulatedNode implements NodeBody {
         if (own !== undefined) await own.ns.remove();
         else for (const listen of listens(pod, serve)) await this.#host.ns.unlisten(listen);
       },
+      listens: (pod, port) =>
+        listens(pod, pod.metadata?.annotations?.[SERVE_ANNOTATION] ?? "").some((listen) =>
+          listen.protocol === "tcp" && listen.port === port
+        ),
     };
   }
 

@@ -4,6 +4,9 @@ import type { Pod } from "../../core/kube/types.ts";
 /** Image of the app; it serves what its arguments say. Its name ends in no `latest`, which would be pulled. */
 export const APP_IMAGE = "k3slb.test/app:1";
 
+/** An image that no kubelet of a test world can pull. */
+export const MISSING_IMAGE = "k3slb.test/missing:1";
+
 /** On app pods, for simulated kubelets: what they listen on, such as `tcp/8080,udp/8080`. */
 export const SERVE_ANNOTATION = "test.k3slb.io/serve";
 
