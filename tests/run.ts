@@ -55,6 +55,14 @@ const SUITES: Readonly<Record<string, Suite>> = {
     tools: ["namespaces", "nodes"],
     env: { K3SLB_WORLD: "nodes" },
   }),
+  // Started by tests/packaged/run.ts, which finds the real parts first.
+  packaged: suite(["tests/packaged"], {
+    isolated: true,
+    realNodes: true,
+    needsBinary: true,
+    tools: ["namespaces", "nodes", "packaged"],
+    env: { K3SLB_WORLD: "nodes" },
+  }),
 };
 
 function suite(paths: readonly string[], options: Partial<Omit<Suite, "paths">>): Suite {

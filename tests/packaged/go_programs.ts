@@ -1,4 +1,4 @@
-// Real programs from the Go module proxy: CoreDNS, Traefik and both helms, built once into a cache outside the checkout.
+// Real programs from the Go module proxy, CoreDNS and Traefik, built once into a cache outside the checkout.
 // A module is built in a copy of its own sources, so its go.mod and go.sum (checked against the checksum database) decide what goes in.
 import { createHash } from "node:crypto";
 import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -27,24 +27,6 @@ export const COREDNS: GoProgram = {
   module: "github.com/coredns/coredns",
   version: "v1.14.6",
   main: ".",
-};
-
-/** The helm inside klipper-helm's newest images. */
-export const HELM_4: GoProgram = {
-  name: "helm-4",
-  module: "helm.sh/helm/v4",
-  version: "v4.1.4",
-  main: "./cmd/helm",
-  versionVariable: "helm.sh/helm/v4/internal/version.version",
-};
-
-/** The helm inside klipper-helm v0.10.0. */
-export const HELM_3: GoProgram = {
-  name: "helm-3",
-  module: "helm.sh/helm/v3",
-  version: "v3.20.2",
-  main: "./cmd/helm",
-  versionVariable: "helm.sh/helm/v3/internal/version.version",
 };
 
 /**
@@ -152,12 +134,4 @@ async function run(command: readonly string[], cwd: string): Promise<string> {
   const { code, stdout, stderr } = await runProgram(command, { cwd, env: { CGO_ENABLED: "0" } });
   if (code !== 0) throw new Error(`"${command.join(" ")}" ended with ${code}: ${stderr.trim().slice(-2_000)}`);
   return stdout;
-}
-
-if (import.meta.main) {
-  const known = [COREDNS, HELM_4, HELM_3, TRAEFIK];
-  for (const program of known.filter(({ name }) => Deno.args.length === 0 || Deno.args.includes(name))) {
-    const file = await ensureGoProgram(program, (line) => void process.stderr.write(`${line}\n`));
-    process.stdout.write(`${file}\n`);
-  }
 }

@@ -52,11 +52,17 @@ export function fullImageName(name: string): string {
   return /[.:]|^localhost$/.test(first) ? name : `docker.io/${name}`;
 }
 
-/** iptables of this machine with the libraries that it loads. */
+/** A program of this machine and the libraries that it loads, each at its own place. */
+export async function programFiles(program: string): Promise<Record<string, string>> {
+  const found = (await runToEnd(["ldd", program])).matchAll(/(\/\S+) \(0x/g);
+  return Object.fromEntries([program, ...[...found].map(([, path = ""]) => path)].map((path) => [path, path]));
+}
+
+/** iptables with its extensions. */
 async function iptablesFiles(): Promise<Record<string, string>> {
-  const libraries = [...(await runToEnd(["ldd", IPTABLES])).matchAll(/(\/\S+) \(0x/g)].map(([, path = ""]) => path);
-  const folder = libraries.map((path) => join(realpathSync(path), "..", "xtables")).find(existsSync);
+  const files = await programFiles(IPTABLES);
+  const folder = Object.keys(files).map((path) => join(realpathSync(path), "..", "xtables")).find(existsSync);
   if (folder === undefined) throw new Error(`There are no extensions of ${basename(IPTABLES)} beside its libraries`);
   const extensions = readdirSync(folder).map((name) => join(folder, name));
-  return Object.fromEntries([IPTABLES, ...libraries, ...extensions].map((path) => [path, path]));
+  return { ...files, ...Object.fromEntries(extensions.map((path) => [path, path])) };
 }

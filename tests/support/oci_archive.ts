@@ -27,6 +27,8 @@ export interface ImageContent {
   /** Path in the image → what it points to. */
   readonly links?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
+  /** Number of the user that it runs as; absent: root. */
+  readonly user?: string;
 }
 
 const FOLDERS = ["tmp", "etc", "proc", "sys", "dev", "run", "var", "bin"];
@@ -88,7 +90,11 @@ function writeLayout(content: ImageContent, layer: Uint8Array, folder: string): 
     JSON.stringify({
       architecture: GO_ARCHITECTURES[process.arch] ?? process.arch,
       os: "linux",
-      config: { Entrypoint: content.entrypoint, Env: Object.entries(env).map(([name, value]) => `${name}=${value}`) },
+      config: {
+        Entrypoint: content.entrypoint,
+        Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+        ...(content.user === undefined ? {} : { User: content.user }),
+      },
       rootfs: { type: "layers", diff_ids: [packed.digest] },
     }),
   );

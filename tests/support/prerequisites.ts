@@ -65,8 +65,14 @@ const NODE_TOOLS: readonly Tool[] = [
   { program: "go", debianPackage: "golang-go", purpose: "kubelet and kube-proxy" },
 ];
 
+const PACKAGED_TOOLS: readonly Tool[] = [
+  { program: "bash", debianPackage: "bash", purpose: "klipper-helm's script" },
+  { program: "jq", debianPackage: "jq", purpose: "klipper-helm's script" },
+  { program: "curl", debianPackage: "curl", purpose: "asking Traefik" },
+];
+
 /** What the tools are wanted for. */
-export type ToolPurpose = "release" | "namespaces" | "bench" | "emulation" | "nodes";
+export type ToolPurpose = "packaged" | "release" | "namespaces" | "bench" | "emulation" | "nodes";
 
 const TOOLS: Readonly<Record<ToolPurpose, readonly Tool[]>> = {
   namespaces: NAMESPACE_TOOLS,
@@ -74,6 +80,7 @@ const TOOLS: Readonly<Record<ToolPurpose, readonly Tool[]>> = {
   emulation: EMULATION_TOOLS,
   release: RELEASE_TOOLS,
   nodes: NODE_TOOLS,
+  packaged: PACKAGED_TOOLS,
 };
 
 /**

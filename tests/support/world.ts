@@ -63,6 +63,8 @@ export interface WorldOptions {
    * @default {"iptables", or what K3SLB_KUBE_PROXY says}
    */
   readonly kubeProxy?: KubeProxyMode;
+  /** Archives of images that real nodes know beside those of every world. */
+  readonly images?: readonly string[];
   /** Folder for data and logs, which stays when the world stops; a temporary one that goes with the world if absent. */
   readonly dir?: string;
 }
@@ -135,7 +137,14 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     const admin = await parts.add(openTestClient(adminKubeconfig, "tests"), (made) => Promise.resolve(made.close()));
     const agents = options.agents ?? true;
     const bodies = kind === "nodes"
-      ? await realNodes({ api, admin, topology, dir, mode: options.kubeProxy ?? kubeProxyMode() })
+      ? await realNodes({
+        api,
+        admin,
+        topology,
+        dir,
+        images: options.images ?? [],
+        mode: options.kubeProxy ?? kubeProxyMode(),
+      })
       : simulatedNodes({ api, topology, ownGates: agents ? [] : [PROGRAMMED_CONDITION] });
     const nodes = topology.nodes.map((host, i) =>
       new WorldNode({ host, api, admin, dir, body: bodies[i] as NodeBody })
@@ -250,14 +259,15 @@ function simulatedNodes({ api, topology, ownGates }: {
 }
 
 /** Nodes with containers. */
-async function realNodes({ api, admin, topology, dir, mode }: {
+async function realNodes({ api, admin, topology, dir, images: more, mode }: {
   readonly api: WorldApi;
   readonly admin: KubeClient;
   readonly topology: Topology;
   readonly dir: string;
+  readonly images: readonly string[];
   readonly mode: KubeProxyMode;
 }): Promise<readonly NodeBody[]> {
-  const images = await ensureNodeImages();
+  const images = [...await ensureNodeImages(), ...more];
   const kubeProxy = {
     mode,
     kubeconfig: await api.kubeconfig("system:kube-proxy", []),
