@@ -20,14 +20,20 @@ import type { Logger } from "./shared/log.ts";
 export interface ServerParts {
   /** Whoever made it closes it. */
   readonly client: KubeClient;
+  /** Time, timers and randomness. */
   readonly clock: Clock;
+  /** Where log lines go. */
   readonly logger: Logger;
   /** Ends the server. What it made stays. */
   readonly signal: AbortSignal;
   /** The process's environment. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Version of the program, for logs and signatures. */
   readonly version: string;
-  /** @default {createMetricRegistry()} */
+  /**
+   * Where it counts.
+   * @default {createMetricRegistry()}
+   */
   readonly metrics?: MetricRegistry;
   /** Absent: nobody can ask for health and metrics. */
   readonly serveHealth?: ServeHealth;

@@ -14,10 +14,15 @@ export interface ServerOptions {
   readonly disable: readonly string[];
   /** Packaged parts that are deployed although the cluster has others of their kind. */
   readonly enable: readonly string[];
+  /** Who forwards: the agent, or pods as K3s makes them. */
   readonly dataplane: DataplaneName;
+  /** Namespace of DaemonSets, pods and the election. */
   readonly servicelbNamespace: string;
+  /** Image of the pods of data plane `pods`. */
   readonly lbImage: string;
+  /** Image of the placeholders of data plane `agent`. */
   readonly pauseImage: string;
+  /** Image of Jobs whose HelmChart names none. */
   readonly helmJobImage: string;
   /** Namespaces whose HelmCharts are taken; empty: all. */
   readonly helmNamespaces: readonly string[];
@@ -37,13 +42,16 @@ export interface ServerOptions {
   readonly honorExcludeLabel: boolean;
   /** Addresses of the cluster DNS Service; empty: found from the cluster. */
   readonly clusterDns: readonly string[];
+  /** Domain of the cluster's names, such as `cluster.local`. */
   readonly clusterDomain: string;
   /** Name servers that CoreDNS asks for names outside the cluster, each with or without a port; empty: those of its node. */
   readonly dnsUpstreams: readonly string[];
   /** Names that CoreDNS answers itself. */
   readonly dnsHosts: readonly { readonly name: string; readonly ip: string }[];
+  /** Deleting a manifest deletes its objects. */
   readonly pruneDeletedManifests: boolean;
   /** Apply unchanged manifests again every ten minutes, which puts back what others changed. */
   readonly repairManifests: boolean;
+  /** Several servers may run; one works. */
   readonly leaderElect: boolean;
 }

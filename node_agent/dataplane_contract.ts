@@ -4,7 +4,9 @@ import type { IpFamily, Protocol } from "../core/shared/ip.ts";
 
 /** One pod or host that answers for a Service port. */
 export interface ForwardEndpoint {
+  /** The address, in canonical form. */
   readonly ip: string;
+  /** Port number. */
   readonly port: number;
   /** Whether it runs on this node. */
   readonly local: boolean;
@@ -14,10 +16,13 @@ export interface ForwardEndpoint {
 
 /** One port of one Service on this node. */
 export interface ForwardedPort {
+  /** Of the Service. */
   readonly namespace: string;
+  /** Name of the Service. */
   readonly service: string;
   /** Name of the Service's port; empty if it has none. */
   readonly portName: string;
+  /** Transport protocol. */
   readonly protocol: Protocol;
   /** Port on the node's addresses. */
   readonly port: number;
@@ -37,6 +42,7 @@ export interface ForwardedPort {
 
 /** Everything that this node must forward. Ports are unique by protocol, port and match addresses. */
 export interface ForwardingPlan {
+  /** Every port of every Service here. */
   readonly ports: readonly ForwardedPort[];
   /** The node's pod ranges, for hairpin connections. */
   readonly podCidrs: readonly string[];

@@ -31,7 +31,9 @@ import type { KubeObject } from "./types.ts";
 
 /** What {@linkcode createKubeClient} takes. */
 export interface KubeClientOptions {
+  /** Where the API server is, and who asks. */
   readonly access: ClusterAccess;
+  /** Time, timers and randomness. */
   readonly clock: Clock;
   /** Sent as `User-Agent`, such as `k3slb/1.2.3 server`. */
   readonly userAgent?: string;

@@ -16,6 +16,7 @@ export interface Credentials {
 export interface CredentialOptions {
   /** The server refused the former ones: do not answer from a cache. */
   readonly refresh?: boolean;
+  /** Ends the reading. */
   readonly signal?: AbortSignal;
 }
 
@@ -27,6 +28,7 @@ export interface ClusterAccess {
   readonly server: string;
   /** Host name that the server's certificate must carry, if not the one of the URL. */
   readonly tlsServerName?: string;
+  /** Takes any certificate of the server's. */
   readonly insecureSkipTlsVerify: boolean;
   /** Namespace of the context, `default` if it has none. */
   readonly namespace: string;

@@ -13,26 +13,33 @@ export const FIELD_MANAGER = "k3slb";
 export interface ResourceType<T extends KubeObject = UnknownObject> {
   /** API group, empty for the core group. */
   readonly group: string;
+  /** API version inside the group. */
   readonly version: string;
+  /** Kind in objects. */
   readonly kind: string;
   /** Plural name in the URL, such as `endpointslices`. */
   readonly plural: string;
+  /** Whether its objects are in namespaces. */
   readonly namespaced: boolean;
   /** Verbs the server says it has; absent for types that are known beforehand. */
   readonly verbs?: readonly string[];
   /** Its objects hold values of the user's own: integers that a number can't hold keep their digits. */
   readonly keepsIntegers?: true;
+  /** Never set; ties the type to its objects. */
   readonly _object?: T;
 }
 
 /** Where one object is. Cluster-scoped objects have no namespace. */
 export interface ObjectKey {
+  /** Absent for cluster-scoped objects. */
   readonly namespace?: string;
+  /** Name of the object. */
   readonly name: string;
 }
 
 /** What every call takes. */
 export interface CallOptions {
+  /** Ends the request. */
   readonly signal?: AbortSignal;
   /**
    * Time in milliseconds until an answer must be complete.
@@ -45,7 +52,9 @@ export interface CallOptions {
 export interface Selection {
   /** Only this namespace; all namespaces if absent. */
   readonly namespace?: string;
+  /** As kubectl's `-l` takes it. */
   readonly labelSelector?: string;
+  /** As kubectl's `--field-selector` takes it. */
   readonly fieldSelector?: string;
 }
 
@@ -66,6 +75,7 @@ export interface ListOptions extends CallOptions, Selection {
 
 /** What a watch takes. */
 export interface WatchOptions extends Selection {
+  /** Ends the request. */
   readonly signal?: AbortSignal;
   /** Where to start; with `sendInitialEvents` empty. */
   readonly resourceVersion?: string;
@@ -79,13 +89,17 @@ export interface WatchOptions extends Selection {
 
 /** A list and the point in time that it shows. */
 export interface KubeList<T> {
+  /** The objects. */
   readonly items: readonly T[];
+  /** The state that the list shows. */
   readonly resourceVersion: string;
 }
 
 /** One line of a watch. An `ERROR` line is thrown instead, as a {@linkcode K3slbError}. */
 export interface WatchEvent<T> {
+  /** What happened. */
   readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK";
+  /** The object as it is, or was last. */
   readonly object: T;
 }
 
@@ -95,7 +109,10 @@ export interface WriteOptions extends CallOptions {
   readonly subresource?: string;
   /** Ask the server what it would do, and do nothing. */
   readonly dryRun?: boolean;
-  /** @default {"k3slb"} */
+  /**
+   * Who owns the written fields.
+   * @default {"k3slb"}
+   */
   readonly fieldManager?: string;
   /** How the server treats unknown and duplicate fields. */
   readonly fieldValidation?: "Strict" | "Warn" | "Ignore";
@@ -118,7 +135,10 @@ export type Patch =
 
 /** What deletion takes. */
 export interface DeleteOptions extends CallOptions {
-  /** @default {"Background"} */
+  /**
+   * What happens to objects that the deleted one owns.
+   * @default {"Background"}
+   */
   readonly propagationPolicy?: "Background" | "Foreground" | "Orphan";
   /** Delete only the object with this uid. */
   readonly uid?: string;
@@ -126,11 +146,13 @@ export interface DeleteOptions extends CallOptions {
   readonly resourceVersion?: string;
   /** Seconds that a Pod gets to end; `0` removes it at once, as kubelet does when all has ended. The object's own if absent. */
   readonly gracePeriodSeconds?: number;
+  /** Checks the request and writes nothing. */
   readonly dryRun?: boolean;
 }
 
 /** What a request in the API's own terms takes. */
 export interface RawOptions extends CallOptions {
+  /** Sent as JSON. */
   readonly body?: unknown;
   /**
    * `text` returns the answer as it is, such as a pod's log; `T` must then be `string`.
@@ -146,15 +168,19 @@ export interface RawOptions extends CallOptions {
  * the questions of `errors.ts` (`isNotFound`, `isConflict`). Objects passed in are never changed.
  */
 export interface KubeClient {
+  /** One object. */
   get<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, options?: CallOptions): Promise<T>;
+  /** All objects of a kind, or those selected. */
   list<T extends KubeObject>(type: ResourceType<T>, options?: ListOptions): Promise<KubeList<T>>;
   /** Ends without error when the server ends the watch; a half-open connection is noticed and thrown. */
   watch<T extends KubeObject>(type: ResourceType<T>, options: WatchOptions): AsyncIterable<WatchEvent<T>>;
+  /** Makes an object that must not be there. */
   create<T extends KubeObject>(type: ResourceType<T>, object: T, options?: WriteOptions): Promise<T>;
   /** Replaces the object; a `resourceVersion` inside makes it conditional. */
   update<T extends KubeObject>(type: ResourceType<T>, object: T, options?: WriteOptions): Promise<T>;
   /** Server-side apply; creates the object if it is missing. */
   apply<T extends KubeObject>(type: ResourceType<T>, object: T, options?: ApplyOptions): Promise<T>;
+  /** Changes a part of an object. */
   patch<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, patch: Patch, options?: WriteOptions): Promise<T>;
   /** An object that is already gone is a {@linkcode K3slbError} that `isNotFound` answers true to. */
   delete(type: ResourceType<KubeObject>, key: ObjectKey, options?: DeleteOptions): Promise<void>;

@@ -27,8 +27,12 @@ export interface LoadKubeconfigOptions {
   readonly defaultPaths: readonly string[];
   /** Context to use instead of the file's current one. */
   readonly context?: string;
+  /** Time, timers and randomness. */
   readonly clock: Clock;
-  /** @default {SERVICE_ACCOUNT_DIR} */
+  /**
+   * Where a pod's own credentials are.
+   * @default {SERVICE_ACCOUNT_DIR}
+   */
   readonly serviceAccountDir?: string;
 }
 

@@ -40,10 +40,13 @@ export interface TransportStream {
 
 /** What is told about each request, for metrics. */
 export interface RequestObservation {
+  /** What was asked for, such as `list`. */
   readonly verb: string;
+  /** Plural of the kind. */
   readonly resource: string;
   /** HTTP status, or the error's code if there was no answer. */
   readonly result: string;
+  /** Time until the answer, in milliseconds. */
   readonly durationMs: number;
 }
 

@@ -6,7 +6,9 @@ import { join } from "node:path";
 
 /** An interface of this host that is up, and its addresses. */
 export interface HostInterface {
+  /** Such as `eth0`. */
   readonly name: string;
+  /** As text, link-local ones with a zone. */
   readonly addresses: readonly string[];
 }
 

@@ -17,6 +17,7 @@ export interface HealthCheck {
 
 /** What a program says of itself. */
 export interface HealthEndpoint {
+  /** What can be well or not. */
   readonly checks: readonly HealthCheck[];
   /** Text of `/metrics`. */
   readonly renderMetrics: () => string;
@@ -35,6 +36,7 @@ export interface HealthServerOptions extends HealthEndpoint {
 
 /** A listening server. */
 export interface HealthServer {
+  /** The port that is listened on. */
   readonly port: number;
   /** Resolves when the server is closed. */
   readonly done: Promise<void>;

@@ -7,11 +7,13 @@ export type MetricLabels = Readonly<Record<string, string>>;
 /** A number that only grows. */
 export interface Counter {
   /** @param amount Not negative. @default {1} */
+  /** Adds to the number with these labels. */
   add(labels?: MetricLabels, amount?: number): void;
 }
 
 /** A number that is what it is now. */
 export interface Gauge {
+  /** Sets the number with these labels. */
   set(value: number, labels?: MetricLabels): void;
   /** Takes a series away, as of an object that is gone. */
   remove(labels: MetricLabels): void;
@@ -19,6 +21,7 @@ export interface Gauge {
 
 /** How values are spread. */
 export interface Histogram {
+  /** Counts one value. */
   observe(value: number, labels?: MetricLabels): void;
 }
 
@@ -26,6 +29,7 @@ export interface Histogram {
 export interface MetricOptions {
   /** Full name with unit, such as `k3slb_sync_duration_seconds`; counters end in `_total`. */
   readonly name: string;
+  /** What is counted, in one line. */
   readonly help: string;
 }
 
@@ -40,10 +44,13 @@ export interface HistogramOptions extends MetricOptions {
 
 /** Metrics by name. */
 export interface MetricRegistry {
+  /** A number that only grows. */
   counter(options: MetricOptions): Counter;
+  /** A number that goes up and down. */
   gauge(options: MetricOptions): Gauge;
   /** A gauge whose value is asked for when it is read. */
   gaugeOf(options: MetricOptions, read: () => number): void;
+  /** Numbers counted by size. */
   histogram(options: HistogramOptions): Histogram;
   /** Everything in Prometheus' text format, in the order of registration. */
   render(): string;

@@ -6,6 +6,7 @@ import { readService } from "./reading.ts";
 
 /** Whose Services are served. */
 export interface ClaimOptions {
+  /** `spec.loadBalancerClass` that is served. */
   readonly lbClass: string;
   /** Whether Services without a class are served. */
   readonly lbDefault: boolean;

@@ -7,7 +7,9 @@ import { compareText } from "./keys.ts";
 
 /** One pod or host that answers for a Service port. */
 export interface ServiceEndpoint {
+  /** The address, in canonical form. */
   readonly ip: string;
+  /** Port number. */
   readonly port: number;
   /** Whether it runs on the node that asks. */
   readonly local: boolean;
@@ -15,9 +17,13 @@ export interface ServiceEndpoint {
 
 /** What endpoints are chosen for. */
 export interface EndpointChoice {
+  /** Name of the Service's port; empty if it has none. */
   readonly portName: string;
+  /** Transport protocol. */
   readonly protocol: Protocol;
+  /** Families in which the Service is served. */
   readonly families: readonly IpFamily[];
+  /** Name of the node. */
   readonly nodeName: string;
   /** `externalTrafficPolicy: Local`: those of this node come first, whatever their rank. */
   readonly localFirst: boolean;

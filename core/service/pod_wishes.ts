@@ -6,7 +6,9 @@ import { smallYamlParser } from "./small_yaml.ts";
 
 /** Requests and limits as Kubernetes writes them. */
 export interface PodResources {
+  /** What the scheduler sets aside. */
   readonly requests?: Readonly<Record<string, string>>;
+  /** The most that a container gets. */
   readonly limits?: Readonly<Record<string, string>>;
 }
 

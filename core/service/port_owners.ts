@@ -10,6 +10,7 @@ import { readService } from "./reading.ts";
 export interface PortConflict {
   /** `80/TCP`. */
   readonly port: string;
+  /** The older Service. */
   readonly owner: ServiceKey;
 }
 

@@ -12,6 +12,7 @@ import { type IpMode, parseWish, type Wish, WISHES, type WishValues } from "./wi
 export interface SettingsProblem {
   /** Stable CamelCase name. */
   readonly reason: string;
+  /** What is wrong and what to do, for people. */
   readonly message: string;
 }
 
@@ -19,25 +20,37 @@ export interface SettingsProblem {
 export interface ServicePort {
   /** Empty if it has none. */
   readonly name: string;
+  /** Transport protocol. */
   readonly protocol: Protocol;
+  /** Port on the nodes' addresses. */
   readonly port: number;
+  /** Kubernetes' own port on every node. */
   readonly nodePort?: number;
 }
 
 /** What a Service says. */
 export interface ServiceReading {
+  /** `namespace/name`. */
   readonly key: ServiceKey;
+  /** Its namespace. */
   readonly namespace: string;
+  /** Its name. */
   readonly name: string;
+  /** `spec.type` is LoadBalancer. */
   readonly isLoadBalancer: boolean;
+  /** Its deletion has begun. */
   readonly isBeingDeleted: boolean;
+  /** `spec.loadBalancerClass`. */
   readonly lbClass?: string;
   /** Not opted out of. */
   readonly enabled: boolean;
+  /** In the Service's order. */
   readonly ports: readonly ServicePort[];
   /** In the Service's order; where the API server does not know the field, those of its cluster addresses. */
   readonly families: readonly IpFamily[];
+  /** Its addresses inside the cluster. */
   readonly clusterIps: readonly string[];
+  /** `Local`: only endpoints of the node itself. */
   readonly trafficPolicy: "Cluster" | "Local";
   /** Session affinity ClientIP: seconds for which a client keeps its endpoint. */
   readonly affinitySeconds?: number;
@@ -53,8 +66,11 @@ export interface ServiceReading {
   readonly addressWish?: IpRange;
   /** Beside those that every such pod has. */
   readonly tolerations: readonly Toleration[];
+  /** PriorityClass of the pods. */
   readonly priorityClassName?: string;
+  /** Of each container of the pods. */
   readonly resources?: PodResources;
+  /** How clients see the addresses. */
   readonly ipMode?: IpMode;
   /** Wishes that can't be read. The value from before is in force; where there is none, see {@linkcode unknown}. */
   readonly faults: readonly SettingsProblem[];

@@ -24,9 +24,13 @@ import { schedulingTerms } from "./scheduling_terms.ts";
 
 /** What is the same for all DaemonSets. */
 export interface DaemonSetOptions {
+  /** Who forwards: the agent, or pods as K3s makes them. */
   readonly dataplane: DataplaneName;
+  /** Of the DaemonSets. */
   readonly namespace: string;
+  /** Image of the pods of data plane `pods`. */
   readonly lbImage: string;
+  /** Image of the placeholders of data plane `agent`. */
   readonly pauseImage: string;
   /** Registry put before the images; empty for none. */
   readonly systemDefaultRegistry: string;
@@ -34,6 +38,7 @@ export interface DaemonSetOptions {
 
 /** What belongs to one Service. */
 export interface DaemonSetWish {
+  /** What decides about nodes for all Services. */
   readonly selection: SelectionFacts;
   /** Nodes on which an older Service has the ports. */
   readonly without: readonly string[];

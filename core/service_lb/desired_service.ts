@@ -33,9 +33,13 @@ export type DaemonSetAction =
 
 /** What one Service should have. */
 export interface DesiredService {
+  /** What to do about the DaemonSet. */
   readonly daemonSet: DaemonSetAction;
+  /** Addresses of the status, in order. */
   readonly ingress: readonly IngressAddress[];
+  /** One for each node, sorted by name. */
   readonly verdicts: readonly NodeVerdict[];
+  /** What the condition says. */
   readonly summary: ServedSummary;
   /** What is wrong in the Service and does not stop it. */
   readonly warnings: readonly SettingsProblem[];

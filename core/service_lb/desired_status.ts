@@ -9,7 +9,9 @@ import type { NodeVerdict } from "./node_verdicts.ts";
 
 /** One address of the status. */
 export interface IngressAddress {
+  /** The address, in canonical form. */
   readonly ip: string;
+  /** How clients see the addresses. */
   readonly ipMode?: IpMode;
 }
 
@@ -27,7 +29,9 @@ export interface StatusOptions {
 export interface DesiredStatus {
   /** Addresses that nodes name and may not have. */
   readonly warnings: readonly SettingsProblem[];
+  /** Addresses of the status, in order. */
   readonly ingress: readonly IngressAddress[];
+  /** One for each node, sorted by name. */
   readonly verdicts: readonly NodeVerdict[];
 }
 

@@ -47,12 +47,15 @@ export type NodeVerdict =
 
 /** What the verdicts of one Service are made from. */
 export interface VerdictFacts {
+  /** All nodes of the cluster. */
   readonly nodes: Iterable<Node>;
   /** The Service's pods, of any age. */
   readonly pods: Iterable<Pod>;
   /** The Service's slices; read only for externalTrafficPolicy Local. */
   readonly slices: Iterable<EndpointSlice>;
+  /** What decides about nodes for all Services. */
   readonly selection: SelectionFacts;
+  /** By node name the port that an older Service has there. */
   readonly conflicts: ReadonlyMap<string, PortConflict>;
   /** Nodes whose agent has not been heard for too long. */
   readonly silentNodes: ReadonlySet<string>;

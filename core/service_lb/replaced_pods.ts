@@ -17,8 +17,11 @@ export type RememberedNodes = ReadonlyMap<string, RememberedNode>;
 
 /** What decides beside the verdict. */
 export interface ReplacementFacts {
+  /** The Service with its status. */
   readonly service: Service;
+  /** What is remembered of its nodes. */
   readonly remembered: RememberedNodes;
+  /** Time that never jumps. */
   readonly nowMs: number;
 }
 

@@ -6,8 +6,11 @@ import type { SettingsProblem } from "../service/reading.ts";
 
 /** What the condition says. */
 export interface ServedSummary {
+  /** Whether any node serves. */
   readonly status: "True" | "False";
+  /** Stable CamelCase name. */
   readonly reason: string;
+  /** What is wrong and what to do, for people. */
   readonly message: string;
   /** Whether something is wrong that somebody should know of. */
   readonly problem: boolean;

@@ -20,12 +20,18 @@ export interface K3slbErrorOptions {
 
 /** A failure that an operator can see and act on. Secrets never enter its fields. */
 export class K3slbError extends Error {
+  /** The class. */
   override readonly name = "K3slbError";
+  /** Stable kebab-case name of the kind of failure. */
   readonly code: string;
+  /** What the operator can do about it. */
   readonly hint: string | undefined;
+  /** Whether trying again may succeed. */
   readonly retriable: boolean;
+  /** Values that programs may want, never secrets. */
   readonly details: Readonly<Record<string, unknown>>;
 
+  /** A failure with its code. */
   constructor(message: string, options: K3slbErrorOptions) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = options.code;

@@ -5,6 +5,7 @@ import type { IpFamily } from "./ip.ts";
 
 /** A range of addresses of one family. */
 export interface IpRange {
+  /** Address family. */
   readonly family: IpFamily;
   /** First address of the range. */
   readonly value: bigint;

@@ -15,9 +15,13 @@ export type LogFields = Readonly<Record<string, string | number | boolean | read
 
 /** Writes lines. Safe to call at any time; never throws. */
 export interface Logger {
+  /** For those who look for a fault. */
   debug(message: string, fields?: LogFields): void;
+  /** What an operator wants to know. */
   info(message: string, fields?: LogFields): void;
+  /** What may need somebody. */
   warn(message: string, fields?: LogFields): void;
+  /** What needs somebody. */
   error(message: string, fields?: LogFields): void;
   /** The same log with `fields` on every line. */
   with(fields: LogFields): Logger;
@@ -25,7 +29,9 @@ export interface Logger {
 
 /** What {@linkcode createLogger} needs. */
 export interface LoggerOptions {
+  /** Least important lines that are written. */
   readonly level: LogLevel;
+  /** For people or for programs. */
   readonly format: LogFormat;
   /** Takes one finished line without its line end. */
   readonly write: (line: string) => void;

@@ -6,16 +6,21 @@ import { K3slbError } from "../../core/shared/errors.ts";
 
 /** Options of one run. */
 export interface ExecOptions {
+  /** Text for its standard input. */
   readonly stdin?: string;
   /** Time in milliseconds after which the program is killed. */
   readonly timeoutMs: number;
+  /** Ends the process. */
   readonly signal?: AbortSignal;
 }
 
 /** What a program left when it ended by itself. */
 export interface ExecResult {
+  /** How it ended; 0 is well. */
   readonly code: number;
+  /** What it said. */
   readonly stdout: string;
+  /** What it complained of. */
   readonly stderr: string;
 }
 

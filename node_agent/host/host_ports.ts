@@ -16,7 +16,9 @@ export interface HostPorts {
 
 /** A port that somebody wants to know about. */
 export interface WantedPort {
+  /** Transport protocol. */
   readonly protocol: Protocol;
+  /** Port number. */
   readonly port: number;
 }
 

@@ -6,9 +6,11 @@ import type { ForwardedPort } from "../dataplane_contract.ts";
 
 /** One socket that takes connections or datagrams. */
 export interface ListeningSocket {
+  /** Transport protocol. */
   readonly protocol: Protocol;
   /** Address it is bound to; `0.0.0.0` and `::` stand for all. */
   readonly ip: string;
+  /** Port that it listens at. */
   readonly port: number;
   /** Its process, if that could be found out. */
   readonly process?: { readonly name: string; readonly pid: number };

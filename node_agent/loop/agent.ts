@@ -24,22 +24,32 @@ import { listPorts, servedBefore } from "./service_ports.ts";
 
 /** The agent's surroundings, so that tests can replace each. */
 export interface AgentParts {
+  /** The API server. */
   readonly client: KubeClient;
+  /** The kernel's rules. */
   readonly dataplane: Dataplane;
+  /** Who listens on this host. */
   readonly hostPorts: HostPorts;
+  /** Time, timers and randomness. */
   readonly clock: Clock;
+  /** Where log lines go. */
   readonly logger: Logger;
   /** Ends the agent. Its rules stay. */
   readonly signal: AbortSignal;
+  /** Name of this node. */
   readonly nodeName: string;
   /** Different for each run of the program. */
   readonly instanceId: string;
+  /** Version of the program, for logs and signatures. */
   readonly version: string;
   /** Absent: nobody can ask for health and metrics. */
   readonly serveHealth?: ServeHealth;
   /** Called once, after the first pass. */
   readonly notifyReady?: () => void;
-  /** @default the machine's own interfaces */
+  /**
+   * This host's interfaces.
+   * @default the machine's own interfaces
+   */
   readonly interfaces?: () => readonly HostInterface[];
   /**
    * Milliseconds between two cheap checks of the kernel's state.

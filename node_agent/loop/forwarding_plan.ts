@@ -21,6 +21,7 @@ import { findReservedRange, type ReservedRange } from "./reserved_ports.ts";
 
 /** Everything that decides what this node forwards. */
 export interface ForwardingFacts {
+  /** Name of the node. */
   readonly nodeName: string;
   /** Pods of load balancers; those of other nodes and ended ones are passed over. */
   readonly pods: readonly Pod[];
@@ -29,12 +30,17 @@ export interface ForwardingFacts {
    * a new image) or an eviction refuses no connection. A Service with a pod has its ports before one without.
    */
   readonly departed?: readonly Pod[];
+  /** Services of type LoadBalancer. */
   readonly services: readonly Service[];
+  /** EndpointSlices of these Services. */
   readonly slices: readonly EndpointSlice[];
   /** This node's object, once it is known. */
   readonly node?: Node;
+  /** This host's interfaces. */
   readonly interfaces: readonly HostInterface[];
+  /** Sockets that listen on this host. */
   readonly listeners: readonly ListeningSocket[];
+  /** Ports that no Service may take. */
   readonly reserved: readonly ReservedRange[];
   /** Serve a port even if a process of the host listens on it. */
   readonly allowPortOverride: boolean;
@@ -44,6 +50,7 @@ export interface ForwardingFacts {
 
 /** What this node does for one pod. */
 export interface PodVerdict {
+  /** The pod. */
   readonly pod: Pod;
   /** Ports that the kernel must have for it. */
   readonly ports: readonly ForwardedPort[];
@@ -57,6 +64,7 @@ export interface PodVerdict {
 
 /** What {@linkcode forwardingDecision} decides. */
 export interface ForwardingDecision {
+  /** What the kernel shall forward. */
   readonly plan: ForwardingPlan;
   /** One for each pod that holds its ports and is not leaving, sorted by namespace and name. */
   readonly verdicts: readonly PodVerdict[];

@@ -4,8 +4,11 @@ import type { Protocol } from "../../core/shared/ip.ts";
 
 /** Ports `first` to `last` of one protocol, or of every protocol. */
 export interface ReservedRange {
+  /** First port. */
   readonly first: number;
+  /** Last port, included. */
   readonly last: number;
+  /** Absent: every protocol. */
   readonly protocol?: Protocol;
 }
 

@@ -13,15 +13,19 @@ import { heartbeatOf, heartbeatRemovalPatch } from "../loop/heartbeat.ts";
 
 /** What {@linkcode cleanUp} takes. */
 export interface CleanUpOptions {
+  /** The kernel's rules. */
   readonly dataplane: Dataplane;
   /** Absent: only the kernel is cleaned. */
   readonly cluster?: { readonly client: KubeClient; readonly nodeName: string };
+  /** Time, timers and randomness. */
   readonly clock: Clock;
+  /** Ends the work when it is aborted. */
   readonly signal: AbortSignal;
 }
 
 /** What was done, one sentence each. */
 export interface CleanUpReport {
+  /** One line for each thing that is gone. */
   readonly removed: readonly string[];
   /** What could not be removed from the cluster; the kernel is clean nevertheless. */
   readonly warnings: readonly string[];

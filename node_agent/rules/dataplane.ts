@@ -27,11 +27,16 @@ import { RuleSetWriter } from "./ruleset_writer.ts";
 
 /** What {@linkcode createDataplane} needs. */
 export interface DataplaneOptions {
+  /** Which backend; `auto`: the one that the kubelet uses. */
   readonly iptablesMode: "auto" | "nft" | "legacy";
   /** As {@linkcode parseMarkBits} reads them. */
   readonly markBits: string;
+  /** Where log lines go. */
   readonly log: Logger;
-  /** @default {SYSTEM_CLOCK} */
+  /**
+   * Time, timers and randomness.
+   * @default {SYSTEM_CLOCK}
+   */
   readonly clock?: Clock;
   /** Ends work in the background; calls have signals of their own. */
   readonly signal?: AbortSignal;
@@ -43,6 +48,7 @@ export interface DataplaneOptions {
 
 /** The machine whose rules are written. */
 export interface DataplaneHost {
+  /** Runs the tools. */
   readonly exec: Exec;
   /** Text of a file below `/proc/sys`; `undefined` if there is none. */
   readSysctl(path: string): Promise<string | undefined>;

@@ -31,6 +31,7 @@ import type { Chain, Jump, MarkBits, Rule, RuleSet } from "./ruleset.ts";
 export interface RuleFeatures {
   /** Whether MASQUERADE can choose source ports at random, which avoids clashes under load (Linux 3.14, iptables 1.6.2). */
   readonly randomFully: boolean;
+  /** Rules for SCTP ports. */
   readonly sctp: boolean;
   /** Whether the `recent` match is there, for session affinity. */
   readonly recent: boolean;
@@ -40,7 +41,9 @@ export interface RuleFeatures {
 
 /** What {@linkcode desiredRuleSet} depends on beside the plan. */
 export interface RuleSetOptions {
+  /** Packet mark bits. */
   readonly marks: MarkBits;
+  /** What the kernel and its tools can do. */
   readonly features: RuleFeatures;
   /** Keeps {@linkcode PortRules} from one call to the next; only for calls that differ in nothing but the plan. */
   readonly remember?: (port: ForwardedPort, compute: () => PortRules) => PortRules;
@@ -56,8 +59,11 @@ export interface PortRules {
 
 /** A port that has no rules, or not all that it asks for. */
 export interface PortFailure {
+  /** The port that has no rules. */
   readonly port: ForwardedPort;
+  /** Address family. */
   readonly family: IpFamily;
+  /** In the operator's terms. */
   readonly reason: string;
 }
 

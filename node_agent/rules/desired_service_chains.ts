@@ -21,6 +21,7 @@ export interface ServiceChains {
   readonly entry: string;
   /** Said beside the dispatch rule. */
   readonly comment: string;
+  /** The port's own chains. */
   readonly chains: readonly Chain[];
 }
 

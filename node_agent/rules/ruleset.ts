@@ -14,7 +14,9 @@ export interface MarkBits {
   readonly ours: number;
   /** The packet leaves with this node's address. */
   readonly masquerade: number;
+  /** Dropped in INPUT. */
   readonly drop: number;
+  /** Refused in INPUT. */
   readonly reject: number;
 }
 
@@ -22,12 +24,17 @@ export interface MarkBits {
 export interface Match {
   /** Range in canonical form; negated if it must not match. */
   readonly source?: { readonly cidr: string; readonly negated?: true };
+  /** Packets to this range. */
   readonly destination?: { readonly cidr: string; readonly negated?: true };
+  /** Transport protocol. */
   readonly protocol?: Protocol;
   /** First and last port, inclusive. Needs a protocol. */
   readonly destinationPorts?: { readonly from: number; readonly to: number };
+  /** From an address of the node. */
   readonly localSource?: true;
+  /** To an address of the node. */
   readonly localDestination?: true;
+  /** With this mark bit. */
   readonly mark?: { readonly bit: number; readonly negated?: true };
   /** The packet belongs to a connection that was seen in both directions, or to one related to it. */
   readonly established?: true;
@@ -54,21 +61,29 @@ export type Target =
 
 /** One rule of a chain. */
 export interface Rule {
+  /** Which packets. */
   readonly match: Match;
+  /** Shown beside the rule. */
   readonly comment?: string;
+  /** What happens to them. */
   readonly target: Target;
 }
 
 /** A chain of ours. */
 export interface Chain {
+  /** Name of the chain. */
   readonly name: string;
+  /** In order. */
   readonly rules: readonly Rule[];
 }
 
 /** A rule of ours in a chain that everybody uses. */
 export interface Jump {
+  /** Table of iptables. */
   readonly table: TableName;
+  /** The built-in chain. */
   readonly chain: BuiltinChain;
+  /** The only rule in it that is ours. */
   readonly rule: Rule;
   /** Chains whose jumps stand before ours; where there is none of them, ours is the first rule. */
   readonly below: readonly string[];
@@ -76,13 +91,17 @@ export interface Jump {
 
 /** Everything of ours in one address family. Chain names are unique in a table. */
 export interface RuleSet {
+  /** Address family. */
   readonly family: IpFamily;
+  /** Own chains by table. */
   readonly tables: Readonly<Record<TableName, readonly Chain[]>>;
+  /** Ways from built-in chains into own ones. */
   readonly jumps: readonly Jump[];
 }
 
 /** What is to be written into one table with one transaction. */
 export interface TableChange {
+  /** Table of iptables. */
   readonly table: TableName;
   /** Chains to create or to replace, whole. */
   readonly written: readonly Chain[];
