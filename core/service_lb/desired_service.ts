@@ -15,7 +15,7 @@ export type DesiredServiceOptions = DaemonSetOptions & StatusOptions & Pick<Sele
 
 /** What is known that concerns one Service. */
 export type ServiceFacts =
-  & Pick<VerdictFacts, "pods" | "slices" | "conflicts" | "silentNodes">
+  & Pick<VerdictFacts, "pods" | "slices" | "conflicts" | "silentNodes" | "obstacles">
   & {
     readonly nodes: ReadonlyMap<string, Node>;
     readonly allowList: boolean;

@@ -9,6 +9,8 @@ import { chooseNode, type NotSelectedReason, type SelectionFacts } from "../serv
 import { readService, type ServiceReading } from "../service/reading.ts";
 import { isPlaceholder, nodeOfPod, type PodReason, podState } from "./pod_state.ts";
 import type { PortConflict } from "../service/port_owners.ts";
+import type { PodObstacles } from "./pod_inquiry.ts";
+import type { PortHolder } from "./port_holder.ts";
 
 /** Why a node does not serve. */
 export type VerdictReason =
@@ -17,6 +19,7 @@ export type VerdictReason =
   | "PortTaken"
   | "NoLocalEndpoint"
   | "NoPod"
+  | "FailedCreate"
   | "AgentMissing"
   | "NodeNotReady"
   | "AgentSilent"
@@ -33,6 +36,8 @@ export type NodeVerdict =
     readonly isMissing?: true;
     /** What is wrong although it serves. */
     readonly degraded?: string;
+    /** How it serves, where that is not by its pod. */
+    readonly note?: string;
   }
   | {
     readonly node: string;
@@ -59,6 +64,8 @@ export interface VerdictFacts {
   readonly conflicts: ReadonlyMap<string, PortConflict>;
   /** Nodes whose agent has not been heard for too long. */
   readonly silentNodes: ReadonlySet<string>;
+  /** What is known of pods that are missing or can't be scheduled. */
+  readonly obstacles?: PodObstacles;
 }
 
 /** One verdict per node, sorted by name. */
@@ -106,17 +113,36 @@ function judge(node: Node, facts: JudgeFacts): NodeVerdict {
     const message = "it has no ready endpoint and externalTrafficPolicy is Local";
     return refuse(name, "NoLocalEndpoint", { message, waiting: false });
   }
-  if (pod === undefined) return refuse(name, "NoPod", { message: "it has no pod of the DaemonSet yet", waiting: true });
+  if (pod === undefined) return withoutPod(name, facts.obstacles);
   const state = podState(pod);
   if (state.forwards) {
     const servedAddresses = servedAddressesOf(pod);
     return { node: name, serves: true, ...(servedAddresses === undefined ? {} : { servedAddresses }) };
   }
+  const holder = state.reason === "NotScheduled" ? facts.obstacles?.holders.get(name) : undefined;
+  if (holder !== undefined) return heldPort(name, holder);
   if (state.reason === "WaitingForAgent" && !hasAgent(node)) {
     const message = "no k3slb agent has been heard of there";
     return refuse(name, "AgentMissing", { message, waiting: true });
   }
   return refuse(name, state.reason, { message: state.message, waiting: MAY_PASS.has(state.reason) });
+}
+
+function withoutPod(node: string, obstacles: PodObstacles | undefined): NodeVerdict {
+  const refusal = obstacles?.refusal;
+  if (refusal === undefined) {
+    return refuse(node, "NoPod", { message: "it has no pod of the DaemonSet yet", waiting: true });
+  }
+  return refuse(node, "FailedCreate", { message: `its pod can't be created: ${refusal}`, waiting: false });
+}
+
+/** Not scheduled for want of a port. */
+function heldPort(node: string, { pod, port, serves }: PortHolder): NodeVerdict {
+  if (serves) return { node, serves: true, note: `the Service's pod ${pod} listens on the node itself` };
+  return refuse(node, "NotScheduled", {
+    message: `its pod is not scheduled: pod ${pod} has port ${port} of the node`,
+    waiting: false,
+  });
 }
 
 interface Weakness {

@@ -6,6 +6,7 @@ import type { DesiredServiceOptions } from "./desired_service.ts";
 import type { ServiceEvent, StatusMemory } from "./status_step.ts";
 import { SERVED_CONDITION } from "../service/labels.ts";
 import type { ClaimOptions } from "../service/claim.ts";
+import type { PodInquiry } from "./pod_inquiry.ts";
 import { type EventTarget, referenceTo } from "./service_writes.ts";
 
 /** Where Events go. Sending is the recorder's affair; it never throws. */
@@ -29,6 +30,8 @@ export interface PassContext {
   readonly events: ServiceEvents;
   readonly signal: AbortSignal;
   readonly options: DesiredServiceOptions & ClaimOptions;
+  /** Finds out why pods are missing. */
+  readonly inquiry: Pick<PodInquiry, "look" | "forget">;
   /** Told of each object as the server has it after a write, so that the next pass does not act on an older copy. */
   readonly written: {
     service(service: Service): void;

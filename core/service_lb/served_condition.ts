@@ -38,7 +38,9 @@ export function servedSummary(verdicts: readonly NodeVerdict[], facts: ServedFac
       : "Served by no node",
     ...groupSentences(
       serving.flatMap((verdict) =>
-        verdict.serves && verdict.degraded !== undefined ? [{ node: verdict.node, message: verdict.degraded }] : []
+        (verdict.serves ? [verdict.degraded, verdict.note] : []).flatMap((message) =>
+          message === undefined ? [] : [{ node: verdict.node, message }]
+        )
       ),
     ),
     ...groupSentences(wrong),
@@ -106,6 +108,7 @@ const BY_CHOICE: ReadonlySet<VerdictReason> = new Set([
 
 /** Which reason stands for the Service when nodes have several: the one that somebody must act on first. */
 const REASON_ORDER: readonly VerdictReason[] = [
+  "FailedCreate",
   "PortTaken",
   "NotProgrammed",
   "NotScheduled",

@@ -20,12 +20,13 @@ import { deleteStrayDaemonSets, findFormerServices } from "./left_behind.ts";
 import { LocalSlices } from "./local_slices.ts";
 import { servedServiceKey, type ServiceKey, sliceServiceKey, splitKey } from "../service/keys.ts";
 import { readService } from "../service/reading.ts";
+import { PodInquiry } from "./pod_inquiry.ts";
 import { desiredPrerequisites } from "./prerequisites.ts";
 import { type ClaimOptions, serviceClaim } from "../service/claim.ts";
-import { type PassContext, type PassMemory, servedCondition, type ServiceEvents } from "./pass_context.ts";
+import { type PassContext, type PassMemory, recordEvent, servedCondition, type ServiceEvents } from "./pass_context.ts";
 import { isOwn, passService, releaseService } from "./service_pass.ts";
 import { type ServiceLbOptions, settingsOf } from "./service_lb_options.ts";
-import { applyPrerequisites, deleteDaemonSet, hasFinalizer, referenceTo } from "./service_writes.ts";
+import { applyPrerequisites, deleteDaemonSet, hasFinalizer } from "./service_writes.ts";
 import { trimDaemonSet, trimNode, trimPod, trimService } from "./trim_objects.ts";
 
 /** What {@linkcode startServiceLb} takes. */
@@ -134,6 +135,7 @@ class ServiceLbController implements ServiceLb {
       events,
       signal,
       options: this.#settings,
+      inquiry: new PodInquiry({ ...watching, namespace }),
       written: {
         service: (service) => this.#services.merge([service]),
         daemonSet: (daemonSet) => this.#daemonSets.merge([daemonSet]),
@@ -183,8 +185,8 @@ class ServiceLbController implements ServiceLb {
   /** Without the ServiceAccount no pod starts, without the right no agent knows an endpoint. */
   async #ensurePrerequisites(): Promise<void> {
     const { dataplane, servicelbNamespace } = this.#start.options;
-    const objects = desiredPrerequisites(dataplane, servicelbNamespace);
     const failure = "Cannot make the load balancer's ServiceAccount and roles";
+    const objects = desiredPrerequisites(dataplane, servicelbNamespace);
     await this.#untilDone(failure, () => applyPrerequisites(this.#start, objects));
   }
 
@@ -234,6 +236,7 @@ class ServiceLbController implements ServiceLb {
   /** A Service that is gone, or no longer of the type: what was made for it goes too. */
   async #passAbsent(key: ServiceKey): Promise<undefined> {
     this.#memories.delete(key);
+    this.#context.inquiry.forget(key);
     this.#slices.drop(key);
     const daemonSets = this.#view.daemonSetsOf(key);
     // A DaemonSet that is still there may be all that is known of a Service whose type changed while no server ran.
@@ -312,20 +315,15 @@ class ServiceLbController implements ServiceLb {
 
   #noteFailure(key: ServiceKey, error: unknown): void {
     if (isAbort(error)) return;
-    const { logger, events } = this.#start;
+    const { logger } = this.#start;
     // Someone else was faster; the next pass sees what they wrote.
     if (isConflict(error)) return logger.debug("A Service changed during its pass", { service: key });
     const message = errorMessage(error);
     logger.warn("Cannot bring a Service up to date", { service: key, error: message });
-    const service = this.#services.objects.get(key);
-    const memory = this.#memories.get(key);
+    const [service, memory] = [this.#services.objects.get(key), this.#memories.get(key)];
     if (service === undefined || memory === undefined || memory.toldFailure === message) return;
     memory.toldFailure = message;
-    events.record(referenceTo(service, { apiVersion: "v1", kind: "Service" }), {
-      type: "Warning",
-      reason: "SyncLoadBalancerFailed",
-      message,
-    });
+    recordEvent(this.#context, service, { type: "Warning", reason: "SyncLoadBalancerFailed", message });
   }
 }
 

@@ -7,6 +7,7 @@ import { differsFromDesired } from "./desired_daemonset.ts";
 import { type DesiredService, desiredService, type ServiceFacts } from "./desired_service.ts";
 import { DATAPLANE_LABEL } from "../service/labels.ts";
 import { hasLastGoodRecord, lastGoodRecord } from "../service/last_good.ts";
+import { readService } from "../service/reading.ts";
 import { daemonSetName } from "./names.ts";
 import { type PassContext, type PassMemory, recordEvent, servedCondition } from "./pass_context.ts";
 import { type ServiceClaim, serviceClaim } from "../service/claim.ts";
@@ -41,11 +42,24 @@ export async function passService(context: PassContext, input: PassInput): Promi
     memory: input.memory,
   });
   const remembered = { remembered: input.memory.status?.nodes ?? new Map(), nowMs: context.clock.monotonicMs() };
-  const desired = desiredService(service, { ...context.options, facts: { ...input.facts(), remembered } });
+  const seen = desiredService(service, { ...context.options, facts: { ...input.facts(), remembered } });
+  const { obstacles, againMs } = await context.inquiry.look({
+    key: readService(service).key,
+    service,
+    daemonSet: input.daemonSets.find(({ metadata }) => metadata?.name === daemonSetName(service)),
+    verdicts: seen.verdicts,
+  });
+  const desired = obstacles === undefined
+    ? seen
+    : desiredService(service, { ...context.options, facts: { ...input.facts(), remembered, obstacles } });
   const refused = await syncDaemonSet(context, { ...input, service, desired });
   const delayMs = await syncStatus(context, { ...input, service, desired, refused });
   if (refused !== undefined) throw refused.cause;
-  return delayMs;
+  return earliest(delayMs, againMs);
+}
+
+function earliest(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? a ?? b : Math.min(a, b);
 }
 
 /** Takes back what was given to a Service that is not ours (any more), and nothing that others gave it. */

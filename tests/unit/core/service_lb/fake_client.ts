@@ -70,6 +70,7 @@ export function passWorld(overrides: Partial<PassContext["options"]> = {}): Pass
     clockMs: 1_000_000,
     refusal: undefined,
     context: {
+      inquiry: { look: () => Promise.resolve({}), forget: () => {} },
       client: client as KubeClient,
       clock: {
         now: () => world.clockMs,

@@ -242,9 +242,9 @@ Deno.test("AgentSilence believes no heartbeat that is hours old at the start", (
 
 Deno.test("trimming keeps what decides and drops the rest", () => {
   const full = { ...service({ annotations: { "k3slb.io/enabled": "true", note: "x" } }) };
-  const trimmed = trimService({ ...full, spec: { ...full.spec, selector: { app: "web" } } });
+  const trimmed = trimService({ ...full, spec: { ...full.spec, externalName: "x" } });
   assert.deepEqual(trimmed.metadata?.annotations, { "k3slb.io/enabled": "true" });
-  assert.equal(trimmed.spec?.selector, undefined);
+  assert.equal(trimmed.spec?.externalName, undefined);
   assert.deepEqual(readService(trimmed), readService(full));
   assert.equal(daemonSetName(trimmed), daemonSetName(full));
   const pending = trimPod(pod(full, "a", { scheduled: false, unschedulable: "no" }));
