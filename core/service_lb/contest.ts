@@ -41,6 +41,13 @@ export function contestAfterWrite(
   return { wanted, writtenMs: nowMs, count: isOver ? 0 : last.count };
 }
 
+/** Milliseconds for which what was written last still counts as contested; `undefined` if it does not. */
+export function contestedForMs(last: Contest | undefined, nowMs: number): number | undefined {
+  if (last === undefined || last.count < CONTESTS_BEFORE_WARNING) return undefined;
+  const leftMs = last.writtenMs + MAX_PAUSE_MS * 2 - nowMs;
+  return leftMs > 0 ? leftMs : undefined;
+}
+
 /** From this many changes by others on it is said. */
 export const CONTESTS_BEFORE_WARNING = 2;
 

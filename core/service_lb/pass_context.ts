@@ -2,6 +2,7 @@
 import type { KubeClient } from "../kube/contract.ts";
 import type { DaemonSet, Service } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
+import type { Contest } from "./contest.ts";
 import type { DesiredServiceOptions } from "./desired_service.ts";
 import type { ServiceEvent, StatusMemory } from "./status_step.ts";
 import { SERVED_CONDITION } from "../service/labels.ts";
@@ -21,6 +22,9 @@ export interface PassMemory {
   recorded?: string;
   /** The failure that was told last. */
   toldFailure?: string;
+  /** The last write of the DaemonSet, and who else writes it. */
+  daemonSet?: Contest;
+  rivals?: readonly string[];
 }
 
 /** What a pass works with. */

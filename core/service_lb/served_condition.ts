@@ -10,6 +10,8 @@ export interface ServedSummary {
   readonly status: "True" | "False";
   /** Stable CamelCase name. */
   readonly reason: string;
+  /** What an Event about it is called, where that is not the reason: what is wrong with a Service that is served. */
+  readonly cause?: string;
   /** What is wrong and what to do, for people. */
   readonly message: string;
   /** Whether something is wrong that somebody should know of. */
@@ -47,9 +49,12 @@ export function servedSummary(verdicts: readonly NodeVerdict[], facts: ServedFac
     ...groupSentences(refused.filter(({ reason }) => BY_CHOICE.has(reason))),
     ...facts.warnings.map(({ message }) => message),
   ];
+  const reason = reasonOf(verdicts, { ...facts, served, wrong });
+  const [warning] = facts.warnings;
   return {
     status: served ? "True" : "False",
-    reason: reasonOf(verdicts, { ...facts, served, wrong }),
+    reason,
+    ...(reason === "Served" && warning !== undefined ? { cause: warning.reason } : {}),
     message: bounded(sentences.join(". ")),
     problem,
   };

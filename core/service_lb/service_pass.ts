@@ -1,25 +1,16 @@
 // One pass over one Service: what it should have against what it has, and the writes for the difference.
 // Nothing is remembered here but times and what was told last, so that a pass can be repeated at any moment.
-import { isForbidden } from "../kube/errors.ts";
 import type { DaemonSet, Service } from "../kube/types.ts";
-import { errorMessage, isK3slbError } from "../shared/errors.ts";
-import { differsFromDesired } from "./desired_daemonset.ts";
-import { type DesiredService, desiredService, type ServiceFacts } from "./desired_service.ts";
+import { removeDaemonSet, syncDaemonSet } from "./daemonset_pass.ts";
+import { desiredService, type ServiceFacts } from "./desired_service.ts";
 import { DATAPLANE_LABEL } from "../service/labels.ts";
 import { hasLastGoodRecord, lastGoodRecord } from "../service/last_good.ts";
 import { readService } from "../service/reading.ts";
 import { daemonSetName } from "./names.ts";
-import { type PassContext, type PassMemory, recordEvent, servedCondition } from "./pass_context.ts";
+import { type PassContext, type PassMemory, servedCondition } from "./pass_context.ts";
 import { type ServiceClaim, serviceClaim } from "../service/claim.ts";
-import {
-  applyDaemonSet,
-  deleteDaemonSet,
-  finalizersFor,
-  writeFinalizers,
-  writeRecord,
-  writeStatus,
-} from "./service_writes.ts";
-import { type Refusal, syncStatus } from "./status_pass.ts";
+import { finalizersFor, writeFinalizers, writeRecord, writeStatus } from "./service_writes.ts";
+import { syncStatus } from "./status_pass.ts";
 
 /** What a pass looks at. */
 export interface PassInput {
@@ -52,14 +43,11 @@ export async function passService(context: PassContext, input: PassInput): Promi
   const desired = obstacles === undefined
     ? seen
     : desiredService(service, { ...context.options, facts: { ...input.facts(), remembered, obstacles } });
-  const refused = await syncDaemonSet(context, { ...input, service, desired });
-  const delayMs = await syncStatus(context, { ...input, service, desired, refused });
+  const { refused, contested, delayMs } = await syncDaemonSet(context, { ...input, service, desired });
+  const statusDelayMs = await syncStatus(context, { ...input, service, desired, refused, contested });
   if (refused !== undefined) throw refused.cause;
-  return earliest(delayMs, againMs);
-}
-
-function earliest(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || b === undefined ? a ?? b : Math.min(a, b);
+  const delays = [againMs, delayMs, statusDelayMs].filter((each) => each !== undefined);
+  return delays.length === 0 ? undefined : Math.min(...delays);
 }
 
 /** Takes back what was given to a Service that is not ours (any more), and nothing that others gave it. */
@@ -110,64 +98,6 @@ async function ensureRecord(
   else memory.recorded = record;
   context.written.service(written);
   return written;
-}
-
-/** Applies, leaves or removes the DaemonSet. A server's lasting refusal is returned, so that the Service can say it. */
-async function syncDaemonSet(
-  context: PassContext,
-  input: PassInput & { readonly desired: DesiredService },
-): Promise<Refusal | undefined> {
-  const { service, desired } = input;
-  const name = daemonSetName(service);
-  const observed = input.daemonSets.find((each) => each.metadata?.name === name);
-  let refusal: Refusal | undefined;
-  if (desired.daemonSet.action === "apply") {
-    const wanted = desired.daemonSet.daemonSet;
-    if (differsFromDesired(wanted, observed)) refusal = await applyOrExplain(context, { service, wanted, observed });
-  } else if (desired.daemonSet.action === "remove" && observed !== undefined) {
-    await removeDaemonSet(context, { service, daemonSet: observed });
-  }
-  // Left over by an older naming or by a Service of the same name: they hold the ports.
-  for (const daemonSet of input.daemonSets) {
-    const other = daemonSet.metadata?.name ?? "";
-    if (other !== name && other.startsWith("svclb-")) await removeDaemonSet(context, { service, daemonSet });
-  }
-  return refusal;
-}
-
-async function applyOrExplain(
-  context: PassContext,
-  input: { readonly service: Service; readonly wanted: DaemonSet; readonly observed: DaemonSet | undefined },
-): Promise<Refusal | undefined> {
-  const { service, wanted, observed } = input;
-  try {
-    context.written.daemonSet(await applyDaemonSet(context, wanted));
-  } catch (error) {
-    if (!isLasting(error)) throw error;
-    return { reason: "DaemonSetRefused", message: errorMessage(error), cause: error };
-  }
-  // The first one is told together with the first addresses: every Event is a request.
-  if (observed !== undefined) {
-    const message = `Applied DaemonSet ${wanted.metadata?.namespace}/${wanted.metadata?.name}`;
-    recordEvent(context, service, { type: "Normal", reason: "AppliedDaemonSet", message });
-  }
-  return undefined;
-}
-
-/** Somebody has to do something first: give a right, make the namespace, loosen a policy. */
-function isLasting(error: unknown): boolean {
-  return isForbidden(error) || (isK3slbError(error) && !error.retriable);
-}
-
-async function removeDaemonSet(
-  context: PassContext,
-  input: { readonly service: Service; readonly daemonSet: DaemonSet },
-): Promise<void> {
-  if (input.daemonSet.metadata?.deletionTimestamp) return;
-  if (!await deleteDaemonSet(context, input.daemonSet)) return;
-  const { namespace, name } = input.daemonSet.metadata ?? {};
-  const message = `Deleted DaemonSet ${namespace}/${name}`;
-  recordEvent(context, input.service, { type: "Normal", reason: "DeletedDaemonSet", message });
 }
 
 /** The Service as it was before its deletion began. */

@@ -21,12 +21,15 @@ export async function syncStatus(
     readonly memory: PassMemory;
     readonly desired: DesiredService;
     readonly refused: Refusal | undefined;
+    /** Another program writes the DaemonSet too. */
+    readonly contested: SettingsProblem | undefined;
   },
 ): Promise<number | undefined> {
-  const { service, desired, memory, refused } = input;
-  const summary = refused === undefined
-    ? desired.summary
-    : servedSummary(desired.verdicts, { error: refused, warnings: desired.warnings });
+  const { service, desired, memory, refused, contested } = input;
+  const summary = refused === undefined && contested === undefined ? desired.summary : servedSummary(desired.verdicts, {
+    ...(refused === undefined ? {} : { error: refused }),
+    warnings: [...desired.warnings, ...(contested === undefined ? [] : [contested])],
+  });
   const step = statusStep(memory.status ?? {}, {
     verdicts: desired.verdicts,
     summary,

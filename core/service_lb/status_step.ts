@@ -152,7 +152,7 @@ function tell(
 }
 
 /** K3s's and upstream's names where they have one. */
-function eventReason({ reason }: ServedSummary): string {
+function eventReason({ reason: stated, cause: reason = stated }: ServedSummary): string {
   if (reason === "NoNodes" || reason === "NoNodeSelected") return "UnAvailableLoadBalancer";
   return SYNC_FAILURES.has(reason) ? "SyncLoadBalancerFailed" : reason;
 }

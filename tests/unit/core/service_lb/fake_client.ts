@@ -1,6 +1,6 @@
 // A client for passes: keeps Services and DaemonSets, counts writes, refuses everything else. Shows what a pass writes, not what an
 // API server makes of it; that is tried against servers.
-import type { KubeClient, ResourceType } from "../../../../core/kube/contract.ts";
+import type { KubeClient, KubeList, ResourceType } from "../../../../core/kube/contract.ts";
 import type { DaemonSet, KubeObject, Service } from "../../../../core/kube/types.ts";
 import type { PassContext } from "../../../../core/service_lb/pass_context.ts";
 import type { ServiceEvent } from "../../../../core/service_lb/status_step.ts";
@@ -56,6 +56,8 @@ export function passWorld(overrides: Partial<PassContext["options"]> = {}): Pass
       services.set(key.name, written as Service);
       return Promise.resolve(written as unknown as T);
     },
+    list: <T extends KubeObject>(): Promise<KubeList<T>> =>
+      Promise.resolve({ items: [...daemonSets.values()] as unknown as T[], resourceVersion: "1" }),
     delete: (type, key) => {
       note("delete", type, "");
       daemonSets.delete(key.name);

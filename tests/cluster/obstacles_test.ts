@@ -1,0 +1,166 @@
+// What keeps a Service's pods from being made, placed or left alone, and that the Service says so.
+import { equal, match, ok } from "node:assert/strict";
+import type { ResourceType } from "../../core/kube/contract.ts";
+import { DAEMON_SETS, PODS } from "../../core/kube/resources.ts";
+import type { KubeObject, Pod } from "../../core/kube/types.ts";
+import { enterWorld } from "../support/netns.ts";
+import { waitUntil } from "../support/wait.ts";
+import { SERVE_ANNOTATION } from "../support/world_app.ts";
+import { worldSuite } from "../support/world_suite.ts";
+
+const REAL_ONLY = { only: { kind: "real", reason: "admission policies need the real API server" } } as const;
+const NEXT: Pick<ResourceType<KubeObject>, "group" | "version" | "namespaced"> = {
+  group: "admissionregistration.k8s.io",
+  version: "v1",
+  namespaced: false,
+};
+const POLICIES: ResourceType<KubeObject> = {
+  ...NEXT,
+  kind: "ValidatingAdmissionPolicy",
+  plural: "validatingadmissionpolicies",
+};
+const BINDINGS: ResourceType<KubeObject> = {
+  ...NEXT,
+  kind: "ValidatingAdmissionPolicyBinding",
+  plural: "validatingadmissionpolicybindings",
+};
+const DENY_PORT = (port: number): object => ({
+  apiVersion: "admissionregistration.k8s.io/v1",
+  kind: "ValidatingAdmissionPolicy",
+  metadata: { name: "deny-port" },
+  spec: {
+    matchConstraints: {
+      resourceRules: [{ apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE"], resources: ["pods"] }],
+    },
+    validations: [{
+      expression:
+        `object.spec.containers.all(c, !has(c.ports) || c.ports.all(p, !has(p.hostPort) || p.hostPort != ${port}))`,
+      message: "host ports are not allowed here",
+    }],
+  },
+});
+
+if (await enterWorld(import.meta.url)) {
+  const test = worldSuite({ nodes: 2 });
+
+  test(
+    "a Service whose pods an admission policy refuses says so in the policy's words, and recovers",
+    async ({ world, ns }) => {
+      const port = world.port();
+      await world.admin.create(POLICIES, DENY_PORT(port) as KubeObject);
+      await world.admin.create(BINDINGS, {
+        apiVersion: "admissionregistration.k8s.io/v1",
+        kind: "ValidatingAdmissionPolicyBinding",
+        metadata: { name: "deny-port" },
+        spec: { policyName: "deny-port", validationActions: ["Deny"] },
+      } as KubeObject);
+      const probe = (): Promise<Pod> =>
+        world.admin.create(PODS, {
+          apiVersion: "v1",
+          kind: "Pod",
+          metadata: { name: "probe", namespace: ns.name },
+          spec: { containers: [{ name: "c", image: "i", ports: [{ containerPort: port, hostPort: port }] }] },
+        } as Pod, { dryRun: true });
+      await waitUntil("the policy to be in force", () => probe().then(() => false, () => true));
+      await ns.createService({ name: "denied", ports: [port] });
+      const condition = await ns.waitForCondition("denied", ({ reason }) => reason === "FailedCreate");
+      equal(condition.status, "False");
+      match(
+        condition.message ?? "",
+        /node1, node2: its pod can't be created: .*deny-port.*host ports are not allowed here/,
+      );
+      await waitUntil(
+        "the Event",
+        async () =>
+          (await ns.events("denied")).some(({ reason, message = "" }) =>
+            reason === "FailedCreate" && message === condition.message
+          ),
+      );
+      await world.admin.delete(BINDINGS, { name: "deny-port" });
+      await world.admin.delete(POLICIES, { name: "deny-port" });
+      await ns.waitForIngress("denied", world.nodeIps, 90_000);
+    },
+    REAL_ONLY,
+  );
+
+  test("a node whose port another pod has is told of with the pod's name", async ({ world, ns }) => {
+    const port = world.port();
+    await world.admin.create(PODS, {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: "old-proxy", namespace: ns.name },
+      spec: {
+        nodeName: "node1",
+        containers: [{ name: "c", image: "i", ports: [{ containerPort: 8080, hostPort: port, protocol: "TCP" }] }],
+      },
+    } as Pod);
+    await ns.createService({ name: "blocked", ports: [port] });
+    await ns.waitForIngress("blocked", [world.node("node2").ip4]);
+    const condition = await ns.waitForCondition("blocked", ({ message = "" }) => message.includes("old-proxy"));
+    equal(condition.reason, "PartlyServed");
+    match(
+      condition.message ?? "",
+      new RegExp(`node1: its pod is not scheduled: pod ${ns.name}/old-proxy has port ${port}/TCP of the node`),
+    );
+  });
+
+  test("a node on whose port the Service's own pod listens serves", async ({ world, ns }) => {
+    const port = world.port();
+    await world.admin.create(PODS, {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: {
+        name: "edge-node1",
+        namespace: ns.name,
+        labels: { app: "edge" },
+        annotations: { [SERVE_ANNOTATION]: `tcp/${port}` },
+      },
+      spec: {
+        nodeName: "node1",
+        hostNetwork: true,
+        containers: [{ name: "c", image: "i", ports: [{ containerPort: port, hostPort: port, protocol: "TCP" }] }],
+      },
+    } as Pod);
+    await ns.waitForPod("edge-node1");
+    await ns.createService({ name: "edge", ports: [{ port, targetPort: port }] });
+    await ns.waitForIngress("edge", world.nodeIps, 40_000);
+    const condition = await ns.waitForCondition("edge", ({ reason }) => reason === "Served");
+    match(
+      condition.message ?? "",
+      new RegExp(`node1: the Service's pod ${ns.name}/edge-node1 listens on the node itself`),
+    );
+    for (const name of ["node1", "node2"]) {
+      await world.waitForAnswer(world.client, { protocol: "tcp", ip: world.node(name).ip4, port });
+    }
+  });
+
+  test("two programs that write one DaemonSet: ours waits longer each time, and says who the other is", async ({ world, ns }) => {
+    const port = world.port();
+    await ns.createService({ name: "fought", ports: [port] });
+    await ns.waitForIngress("fought", world.nodeIps);
+    const [daemonSet] = await ns.daemonSets("fought");
+    const key = { namespace: "kube-system", name: daemonSet?.metadata?.name ?? "" };
+    let edits = 0;
+    const isForeign = async (): Promise<boolean> => {
+      const { metadata } = await world.admin.get(DAEMON_SETS, key);
+      return metadata?.labels?.["k3slb.io/dataplane"] === undefined;
+    };
+    const startMs = performance.now();
+    for (; edits < 5; edits++) {
+      await world.admin.patch(DAEMON_SETS, key, {
+        type: "merge",
+        body: { metadata: { labels: { "k3slb.io/dataplane": null } } },
+      });
+      await waitUntil("the DaemonSet to be ours again", async () => !await isForeign(), { deadlineMs: 30_000 });
+    }
+    ok(performance.now() - startMs > 5_000, "growing pauses");
+    const condition = await ns.waitForCondition("fought", ({ message = "" }) => message.includes("also written by"));
+    match(condition.message ?? "", /DaemonSet kube-system\/svclb-fought-\w+ is also written by "[^"]+"/);
+    match(condition.message ?? "", /--disable=servicelb/);
+    await waitUntil(
+      "the Warning",
+      async () =>
+        (await ns.events("fought")).some(({ type, reason }) => type === "Warning" && reason === "DaemonSetContested"),
+    );
+  });
+}

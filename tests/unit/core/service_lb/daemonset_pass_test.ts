@@ -1,0 +1,66 @@
+// A DaemonSet that another program writes too: its turns and ours, and what is said about it.
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import type { DaemonSet } from "../../../../core/kube/types.ts";
+import { syncDaemonSet } from "../../../../core/service_lb/daemonset_pass.ts";
+import { desiredService } from "../../../../core/service_lb/desired_service.ts";
+import type { PassMemory } from "../../../../core/service_lb/pass_context.ts";
+import { passWorld } from "./fake_client.ts";
+import { node, service } from "./fixtures.ts";
+
+for (
+  const { rivals, want } of [
+    { rivals: ["k3s"], want: /also written by "k3s", again and again; .*--disable=servicelb/ },
+    { rivals: ["flux", "kubectl-edit"], want: /also written by "flux" and "kubectl-edit"/ },
+    { rivals: [], want: /also written by another program/ },
+  ]
+) {
+  Deno.test(`syncDaemonSet() names who writes its DaemonSet too: ${rivals.join(", ") || "nobody known"}`, async () => {
+    const world = passWorld();
+    const web = service();
+    const memory: PassMemory = {};
+    const one = node("a", { internal: ["10.0.0.1"] });
+    const desired = desiredService(web, {
+      ...world.context.options,
+      facts: {
+        nodes: new Map([["a", one]]),
+        allowList: false,
+        pods: [],
+        slices: [],
+        conflicts: new Map(),
+        silentNodes: new Set(),
+      },
+    });
+    const sync = () =>
+      syncDaemonSet(world.context, { service: web, daemonSets: [...world.daemonSets.values()], memory, desired });
+    const edit = (): void => {
+      for (const [name, daemonSet] of world.daemonSets) {
+        const managedFields = [
+          { manager: "k3slb", operation: "Apply" },
+          { manager: "kube-controller-manager", operation: "Update", subresource: "status" },
+          ...rivals.map((manager) => ({ manager, operation: "Update" })),
+        ];
+        const labels = { ...daemonSet.metadata?.labels, "k3slb.io/dataplane": "other" };
+        world.daemonSets.set(
+          name,
+          { ...daemonSet, metadata: { ...daemonSet.metadata, labels, managedFields } } as DaemonSet,
+        );
+      }
+    };
+    await sync();
+    edit();
+    deepEqual(await sync(), { refused: undefined, contested: undefined, delayMs: undefined }, "one edit is no fight");
+    edit();
+    const waiting = await sync();
+    equal(waiting.delayMs, 2_000);
+    equal(world.writes.length, 2);
+    world.clockMs += 2_000;
+    const { contested, delayMs } = await sync();
+    equal(world.writes.length, 3);
+    equal(contested?.reason, "DaemonSetContested");
+    match(contested?.message ?? "", want);
+    ok((contested?.message.length ?? 0) < 200, contested?.message);
+    ok(delayMs !== undefined);
+    world.clockMs += delayMs;
+    deepEqual(await sync(), { refused: undefined, contested: undefined, delayMs: undefined }, "it is over");
+  });
+}
