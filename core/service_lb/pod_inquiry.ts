@@ -118,7 +118,7 @@ export class PodInquiry {
     return new Map(
       inOrder.map(({ involvedObject, message = "" }) => [
         involvedObject.uid ?? "",
-        message.replace(/^Error creating: /, ""),
+        message.replace(REFUSAL_PREFIX_REGEXP, ""),
       ]),
     );
   }
@@ -153,6 +153,9 @@ export class PodInquiry {
   }
 }
 
+/** What the Event says of itself, and of the pod, whose name is another one each time. */
+const REFUSAL_PREFIX_REGEXP =
+  /^(?:\(combined from similar events\): )?Error creating: (?:pods "[^"]*" is forbidden: )?/;
 const NO_FREE_PORT_REGEXP = /free ports/;
 const MISSING_PATIENCE_MS = 5_000;
 const MISSING_AGAIN_MS = 30_000;
