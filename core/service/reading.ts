@@ -26,6 +26,8 @@ export interface ServicePort {
   readonly port: number;
   /** Kubernetes' own port on every node. */
   readonly nodePort?: number;
+  /** Number or name of the pods' port; absent: the same as `port`. */
+  readonly targetPort?: number | string;
 }
 
 /** What a Service says. */
@@ -50,6 +52,8 @@ export interface ServiceReading {
   readonly families: readonly IpFamily[];
   /** Its addresses inside the cluster. */
   readonly clusterIps: readonly string[];
+  /** Labels of its pods; absent: they are not chosen by labels. */
+  readonly selector?: Readonly<Record<string, string>>;
   /** `Local`: only endpoints of the node itself. */
   readonly trafficPolicy: "Cluster" | "Local";
   /** Session affinity ClientIP: seconds for which a client keeps its endpoint. */
@@ -107,6 +111,7 @@ function read(service: Service): ServiceReading {
   // API servers before dual stack leave the families out: then every range is kept.
   const admitted = ranges === undefined ? undefined : admittedRanges(ranges, familiesOf(spec?.ipFamilies ?? [], []));
   const pool = metadata?.labels?.[POOL_LABEL];
+  const selector = spec?.selector;
   return {
     key: objectKey(service),
     namespace: metadata?.namespace ?? "",
@@ -120,9 +125,11 @@ function read(service: Service): ServiceReading {
       protocol: (port.protocol ?? "TCP") as Protocol,
       port: port.port,
       ...(port.nodePort ? { nodePort: port.nodePort } : {}),
+      ...(port.targetPort ? { targetPort: port.targetPort } : {}),
     })),
     families,
     clusterIps,
+    ...(selector === undefined || Object.keys(selector).length === 0 ? {} : { selector }),
     trafficPolicy: spec?.externalTrafficPolicy === "Local" ? "Local" : "Cluster",
     ...(spec?.sessionAffinity === "ClientIP"
       ? { affinitySeconds: spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? DEFAULT_AFFINITY_SECONDS }

@@ -17,6 +17,7 @@ export function trimService(service: Service): Service {
     }
   }
   const ranges = spec?.loadBalancerSourceRanges;
+  const selector = Object.entries(spec?.selector ?? {});
   return {
     metadata,
     spec: {
@@ -36,9 +37,13 @@ export function trimService(service: Service): Service {
           range.slice(0, MAX_RANGE_LENGTH)
         ),
       }),
+      // A selector of so many labels is none that anyone means.
+      ...(selector.length === 0 || selector.length > MAX_SELECTOR_LABELS
+        ? {}
+        : { selector: Object.fromEntries(selector) }),
       ports: (spec?.ports ?? []).map((port) => ({
         port: port.port,
-        ...pick(port, ["name", "protocol", "nodePort"]),
+        ...pick(port, ["name", "protocol", "nodePort", "targetPort"]),
       })),
     },
     status: pick(service.status, ["loadBalancer"]),
@@ -65,5 +70,6 @@ const MAX_LENGTHS: ReadonlyMap<string, number> = new Map([
   [LAST_GOOD_ANNOTATION, MAX_RECORD_LENGTH],
 ]);
 const KEPT_ANNOTATIONS = (name: string): boolean => MAX_LENGTHS.has(name);
+const MAX_SELECTOR_LABELS = 32;
 /** No address range is as long. */
 const MAX_RANGE_LENGTH = 64;

@@ -9,8 +9,7 @@ import { chooseNode, type NotSelectedReason, type SelectionFacts } from "../serv
 import { readService, type ServiceReading } from "../service/reading.ts";
 import { isPlaceholder, nodeOfPod, type PodReason, podState } from "./pod_state.ts";
 import type { PortConflict } from "../service/port_owners.ts";
-import type { PodObstacles } from "./pod_inquiry.ts";
-import type { PortHolder } from "./port_holder.ts";
+import type { PodObstacles, PortHolder } from "./port_holder.ts";
 
 /** Why a node does not serve. */
 export type VerdictReason =

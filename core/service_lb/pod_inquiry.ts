@@ -8,15 +8,7 @@ import { errorMessage } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { ServiceKey } from "../service/keys.ts";
 import type { NodeVerdict } from "./node_verdicts.ts";
-import { type PortHolder, portHolder, trimPortHolder } from "./port_holder.ts";
-
-/** What was found out. */
-export interface PodObstacles {
-  /** Why the API server takes no pod, in its own words. */
-  readonly refusal?: string;
-  /** By node: who holds a port of the Service. */
-  readonly holders: ReadonlyMap<string, PortHolder>;
-}
+import { type PodObstacles, type PortHolder, portHolder, trimPortHolder } from "./port_holder.ts";
 
 /** The answer, and when to ask again. */
 export interface PodLook {

@@ -2,6 +2,7 @@
 // Facts: the scheduler's NodePorts plugin (host ports of all containers, and of init containers that go on running); the API server
 // fills in `hostPort` for pods on the host's network.
 import type { Pod, Service } from "../kube/types.ts";
+import { readService } from "../service/reading.ts";
 
 /** A pod that keeps a Service's own pod from being scheduled. */
 export interface PortHolder {
@@ -11,6 +12,14 @@ export interface PortHolder {
   readonly port: string;
   /** Whether it is a ready endpoint of the Service that listens on each of its ports: the node answers without our help. */
   readonly serves: boolean;
+}
+
+/** What was found out about pods that are missing, or can't be scheduled. */
+export interface PodObstacles {
+  /** Why the API server takes no pod, in its own words. */
+  readonly refusal?: string;
+  /** By node: who holds a port of the Service. */
+  readonly holders: ReadonlyMap<string, PortHolder>;
 }
 
 /** The pod of `pods`, all of one node, that holds a port of `service`. */
@@ -65,19 +74,19 @@ function heldPorts(pod: Pod): ReadonlySet<string> {
 }
 
 function wantedPorts(service: Service): readonly string[] {
-  return (service.spec?.ports ?? []).map(({ port, protocol }) => `${port}/${protocol ?? "TCP"}`);
+  return readService(service).ports.map(({ port, protocol }) => `${port}/${protocol}`);
 }
 
 function isOwnEndpoint(service: Service, pod: Pod): boolean {
-  const selector = Object.entries(service.spec?.selector ?? {});
-  if (selector.length === 0 || pod.metadata?.namespace !== service.metadata?.namespace) return false;
-  if (!selector.every(([name, value]) => pod.metadata?.labels?.[name] === value)) return false;
+  const { namespace, selector, ports } = readService(service);
+  if (selector === undefined || pod.metadata?.namespace !== namespace) return false;
+  if (!Object.entries(selector).every(([name, value]) => pod.metadata?.labels?.[name] === value)) return false;
   const isReady = pod.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false;
   return isReady && pod.spec?.hostNetwork === true &&
-    (service.spec?.ports ?? []).every(({ port, targetPort, protocol }) =>
+    ports.every(({ port, targetPort = port, protocol }) =>
       containerPorts(pod).some((each) =>
-        each.hostPort === port && (each.protocol ?? "TCP") === (protocol ?? "TCP") &&
-        (targetPort === undefined || targetPort === each.name || Number(targetPort) === port)
+        each.hostPort === port && (each.protocol ?? "TCP") === protocol &&
+        (targetPort === each.name || Number(targetPort) === port)
       )
     );
 }

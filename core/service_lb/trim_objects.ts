@@ -25,24 +25,10 @@ export function trimService(service: Service): Service {
   return {
     ...trimmed,
     metadata: { ...trimmed.metadata, ...pick(service.metadata, ["finalizers"]) },
-    spec: { ...trimmed.spec, ...ownEndpointTerms(service, trimmed) },
     status: {
       ...trimmed.status,
       ...(condition === undefined ? {} : { conditions: [condition] }),
     },
-  };
-}
-
-/** By what a pod that listens on a node itself is known for an endpoint. */
-function ownEndpointTerms(service: Service, trimmed: Service): Service["spec"] {
-  const selector = service.spec?.selector ?? {};
-  const targets = service.spec?.ports?.map(({ targetPort }) => targetPort) ?? [];
-  return {
-    ...(Object.keys(selector).length <= MAX_SELECTOR_LABELS ? { selector } : {}),
-    ports: (trimmed.spec?.ports ?? []).map((port, index) => {
-      const targetPort = targets[index];
-      return targetPort === undefined ? port : { ...port, targetPort };
-    }),
   };
 }
 
@@ -121,5 +107,3 @@ const POD_CONDITIONS: ReadonlySet<string> = new Set(["PodScheduled", "Ready", PR
 /** All of them: a label that somebody changed must be seen. */
 const DAEMON_SET_LABELS = (): boolean => true;
 const DAEMON_SET_ANNOTATIONS: ReadonlySet<string> = new Set([APPLIED_HASH_ANNOTATION]);
-/** More is no sensible selector. */
-const MAX_SELECTOR_LABELS = 32;
