@@ -78,7 +78,7 @@ export class ChartPasses {
       this.#attempts.delete(key);
       this.#leaving.forget(key);
       await this.#parts.secrets.secretsFor(key, { namespace: "", names: [] });
-      this.#failures.keepOnly(new Set([...view.jobs.objects.values()].map(({ metadata }) => metadata?.uid ?? "")));
+      this.#failures.keepOnly(view.jobs.objects.values());
       return undefined;
     }
     const ignored = whyIgnored(seen, this.#scope);

@@ -97,8 +97,13 @@ export function warningOf({ reason, message }: Obstacle): EventContent {
   return { type: "Warning", reason, message };
 }
 
+/** What helm says differs from try to try, in a port or a time: one Event has the last of it. */
+export function jobFailedEvent(message: string): EventContent {
+  return { type: "Warning", reason: "JobFailed", message, isUpdated: true };
+}
+
 export function retrying(failure: string): readonly EventContent[] {
-  return failure === "" ? [] : [{ type: "Warning", reason: "JobFailed", message: `Job is tried again: ${failure}` }];
+  return failure === "" ? [] : [jobFailedEvent(`Job is tried again: ${failure}`)];
 }
 
 /** Lets the Job go when its controller has seen it; whatever else is marked on it, it is ours and wanted. */

@@ -5,6 +5,7 @@ import {
   type ChartFacts,
   type ChartPlan,
   isUnsupported,
+  jobFailedEvent,
   LOOK_AGAIN_MS,
   lookAt,
   NOTHING,
@@ -79,7 +80,7 @@ export function planDelete(facts: ChartFacts, settings: PlanSettings): ChartPlan
     const delayMs = retryDelayMs(job, facts.nowMs);
     if (delayMs <= 0) return apply(attemptOf(job) + 1);
     const problem = `${what}; it is tried again. ${HOW_TO_LEAVE_RELEASE}`;
-    return { ...wait(problem, delayMs), events: [{ type: "Warning", reason: "JobFailed", message: problem }] };
+    return { ...wait(problem, delayMs), events: [jobFailedEvent(problem)] };
   }
   if (job.spec?.suspend === true) return resume(job, { objects, state: uninstalling });
   if (hashOf(job) !== wanted.hash && !isHelmRunning(job, facts.pods)) return apply(0);

@@ -5,6 +5,7 @@ import {
   type ChartFacts,
   type ChartPlan,
   isUnsupported,
+  jobFailedEvent,
   LOOK_AGAIN_MS,
   lookAt,
   NOTHING,
@@ -46,7 +47,13 @@ export function planInstall(facts: ChartFacts, settings: PlanSettings): ChartPla
     events: [],
     state: more,
   });
-  const applying: ChartState = { phase: "applying", job: jobName(name, "install"), namespace };
+  // Another try of what failed before is said to be one, from its beginning.
+  const applying: ChartState = {
+    phase: "applying",
+    job: jobName(name, "install"),
+    namespace,
+    ...(isSameJob && facts.failure !== "" ? { problem: facts.failure } : {}),
+  };
   const apply = (attempt: number): ChartPlan => ({
     outcome: "applied",
     objects,
@@ -159,7 +166,7 @@ function afterComplete({ facts, job, objects, apply }: Completed): ChartPlan {
     outcome: "unchanged",
     objects,
     job: NOTHING,
-    events: [{ type: "Warning", reason: "JobFailed", message }],
+    events: [jobFailedEvent(message)],
     state: { phase: "not-deployed", message, isFinal },
     ...(isFinal ? {} : { againMs: delayMs }),
   };
@@ -180,7 +187,7 @@ function jobFailed(failure: string): Omit<ChartPlan, "objects"> {
   return {
     outcome: "unchanged",
     job: NOTHING,
-    events: [{ type: "Warning", reason: "JobFailed", message }],
+    events: [jobFailedEvent(message)],
     state: { phase: "job-failed", message: failure },
   };
 }

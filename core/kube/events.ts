@@ -27,6 +27,11 @@ export interface EventContent {
   readonly reason: string;
   /** Written as one line, control characters shown, cut at 1024 bytes. */
   readonly message: string;
+  /**
+   * One Event for this reason, whose message is the last one, in place of one Event a message: for errors that say something else each time.
+   * @default {false}
+   */
+  readonly isUpdated?: boolean;
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
@@ -79,7 +84,7 @@ export function cutToBytes(text: string, maxBytes: number): string {
 /** One Event that repeats. */
 interface Series {
   readonly reference: ObjectReference;
-  readonly content: EventContent;
+  content: EventContent;
   /** Name of the Event on the server. */
   readonly name: string;
   readonly firstMs: number;
@@ -114,9 +119,12 @@ class QueuedEventRecorder implements EventRecorder {
     const content = { ...given, message };
     const nowMs = this.#options.clock.now();
     const object = `${reference.kind}/${reference.namespace ?? ""}/${reference.name}/${reference.uid ?? ""}`;
-    const key = `${object}/${content.type}/${content.reason}/${content.message}`;
+    const key = `${object}/${content.type}/${content.reason}/${content.isUpdated ? "" : content.message}`;
     const series = this.#series.get(key);
-    if (series !== undefined && nowMs - series.lastMs < SERIES_WINDOW_MS) return this.#repeat(key, series, nowMs);
+    if (series !== undefined && nowMs - series.lastMs < SERIES_WINDOW_MS) {
+      series.content = content;
+      return this.#repeat(key, series, nowMs);
+    }
     if (!this.#takeToken(object, nowMs) || this.#queued >= MAX_QUEUED) {
       this.#options.logger.debug("Event is dropped, there are too many", { object, reason: content.reason });
       return;
@@ -208,7 +216,12 @@ class QueuedEventRecorder implements EventRecorder {
   async #writeCount(series: Series): Promise<void> {
     if (!series.isDirty) return;
     series.isDirty = false;
-    const body = { count: series.count, lastTimestamp: secondTime(series.lastMs) };
+    const { message, isUpdated = false } = series.content;
+    const body = {
+      count: series.count,
+      lastTimestamp: secondTime(series.lastMs),
+      ...(isUpdated ? { message } : {}),
+    };
     const key = { namespace: namespaceOf(series.reference), name: series.name };
     try {
       await this.#options.client.patch(EVENTS, key, { type: "merge", body });

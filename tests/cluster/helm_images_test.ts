@@ -96,8 +96,11 @@ for (const version of ["old", "new"] as const) {
       valuesContent: "elsewhere: never\n",
       failurePolicy: "abort",
     });
-    const said = await suite.waitForCondition(name, "Deployed", "False", /failurePolicy is "abort"/);
-    assert.equal(said.reason, "ReleaseFailed");
+    const said = await waitUntil("the end", async () => {
+      const found = await suite.condition(name, "Deployed");
+      return found?.reason === "ReleaseFailed" ? found : undefined;
+    }, suite.waiting());
+    assert.match(said.message ?? "", /failurePolicy is "abort"/);
     assert.match(said.message ?? "", /Error: .*"never" not found/);
     const { metadata } = await suite.world.client.get(JOBS, { namespace: "default", name: `helm-install-${name}` });
     await staysTrue("the Job stays", async () => {

@@ -4,7 +4,7 @@ import type { Job, Pod } from "../../kube/types.ts";
 import { errorMessage } from "../../shared/errors.ts";
 import type { Logger } from "../../shared/log.ts";
 import { failureLine, scriptLine } from "./job_failure.ts";
-import { type FailedRun, helmStatusIn, isComplete, latestFailure, podsOf } from "./job_state.ts";
+import { type FailedRun, hashOf, helmStatusIn, isComplete, latestFailure, podsOf } from "./job_state.ts";
 
 const LOG_LINES = 50;
 /** A line may be as long as a chart likes. */
@@ -12,10 +12,13 @@ const LOG_BYTES = 1024 * 1024;
 
 interface KnownFailure {
   readonly run: string;
+  /** helm's words. */
   readonly line: string;
+  /** The script's. */
+  readonly note: string;
 }
 
-/** Failures by Job. */
+/** Failures by name of the Job and configuration. */
 export class JobFailures {
   readonly #client: KubeClient;
   readonly #logger: Logger;
@@ -26,37 +29,43 @@ export class JobFailures {
     this.#logger = logger;
   }
 
-  /** The line that says why the latest run failed; empty if none did. A log that can't be read counts as silent. */
+  /**
+   * The line that says why the latest run failed, be it one of a Job before of the same configuration; empty if none did. A log that can't be
+   * read counts as silent.
+   */
   async of(job: Job | undefined, pods: readonly Pod[], signal: AbortSignal): Promise<string> {
-    const uid = job?.metadata?.uid;
-    if (job === undefined || uid === undefined) return "";
-    const known = this.#known.get(uid);
+    if (job?.metadata?.uid === undefined) return "";
+    const key = keyOf(job);
+    const known = this.#known.get(key);
     // klipper-helm ends without an error after some failures, so a finished Job's last log is looked at too.
     const [lastPod] = isComplete(job) ? podsOf(job, pods) : [];
     const failed = latestFailure(job, pods) ?? (lastPod === undefined ? undefined : { pod: lastPod, previous: false });
-    if (failed === undefined) return known?.line ?? "";
+    if (failed === undefined) return saidOf(known);
     const { metadata, status } = failed.pod;
     const run = `${metadata?.uid} ${helmStatusIn(failed.pod)?.restartCount ?? 0} ${failed.previous} ${status?.phase}`;
-    if (known?.run === run) return known.line;
-    const line = await this.#why(failed, signal) || known?.line;
-    if (line !== undefined) this.#known.set(uid, { run, line });
-    return line ?? "";
+    if (known?.run === run) return saidOf(known);
+    const read = await this.#why(failed, signal);
+    if (read === undefined) return saidOf(known);
+    const failure = { run, line: read.line || (known?.line ?? ""), note: read.note };
+    this.#known.set(key, failure);
+    return saidOf(failure);
   }
 
-  /** Forgets Jobs other than `uids`. */
-  keepOnly(uids: ReadonlySet<string>): void {
-    for (const uid of this.#known.keys()) if (!uids.has(uid)) this.#known.delete(uid);
+  /** Forgets Jobs other than `jobs`. */
+  keepOnly(jobs: Iterable<Job>): void {
+    const kept = new Set([...jobs].map(keyOf));
+    for (const key of this.#known.keys()) if (!kept.has(key)) this.#known.delete(key);
   }
 
   /** `undefined` if no log can be read. */
-  async #why(run: FailedRun, signal: AbortSignal): Promise<string | undefined> {
+  async #why(run: FailedRun, signal: AbortSignal): Promise<Omit<KnownFailure, "run"> | undefined> {
     const log = await this.#read(run, signal);
     if (log === undefined) return undefined;
     const isRestarted = !run.previous && (helmStatusIn(run.pod)?.restartCount ?? 0) > 0;
     // Started again, klipper-helm finds the release changed and does nothing: the cause is in the log before.
     const line = failureLine(log) ||
       (isRestarted ? failureLine(await this.#read({ ...run, previous: true }, signal) ?? "") : "");
-    return [line, scriptLine(log)].filter((part) => part !== "").join("; ");
+    return { line, note: scriptLine(log) };
   }
 
   async #read({ pod, previous }: FailedRun, signal: AbortSignal): Promise<string | undefined> {
@@ -75,4 +84,12 @@ export class JobFailures {
       return undefined;
     }
   }
+}
+
+function keyOf(job: Job): string {
+  return `${job.metadata?.namespace}/${job.metadata?.name} ${hashOf(job)}`;
+}
+
+function saidOf(failure: KnownFailure | undefined): string {
+  return [failure?.line ?? "", failure?.note ?? ""].filter((part) => part !== "").join("; ");
 }

@@ -92,6 +92,21 @@ Deno.test("recorder.record counts a repeated Event with at most one write a minu
   assert.equal(created.length, 2, "after ten quiet minutes it is a new Event");
 });
 
+Deno.test("recorder.record: an Event that is updated has the last message, and stays one", async () => {
+  const { recorder, clock, created, patched } = start();
+  const content = { type: "Warning", reason: "JobFailed", isUpdated: true } as const;
+  for (const port of [41_001, 41_002, 41_003]) {
+    recorder.record(SERVICE, { ...content, message: `refused from :${port}` });
+    await clock.advance(30_000);
+  }
+  await recorder.flush();
+  assert.equal(created.length, 1);
+  assert.match(JSON.stringify(patched.at(-1)?.body), /"message":"refused from :41003"/);
+  recorder.record(SERVICE, { type: "Warning", reason: "JobFailed", message: "another kind" });
+  await recorder.flush();
+  assert.equal(created.length, 2);
+});
+
 Deno.test("recorder.record drops a flood about one object, not Events about others", async () => {
   const { recorder, created } = start();
   for (let index = 0; index < 100; index++) {
