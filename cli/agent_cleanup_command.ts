@@ -26,7 +26,7 @@ export const AGENT_CLEANUP_COMMAND = defineCommand({
     const { host, log, signal } = context;
     const { "iptables-mode": iptablesMode, "mark-bits": markBits } = settings;
     const dataplane = await createDataplane({ iptablesMode, markBits, log, signal });
-    const cluster = await findCluster(givenIdentity(settings, host.env), context);
+    const cluster = await findCluster(givenIdentity(settings), context);
     const connected = cluster === undefined ? {} : { cluster };
     try {
       const { removed, warnings } = await cleanUp({ dataplane, ...connected, clock: SYSTEM_CLOCK, signal });

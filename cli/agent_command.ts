@@ -8,7 +8,6 @@ import { EXIT_OK } from "./exit_codes.ts";
 import type { Settings } from "./flag.ts";
 import { AGENT_FLAGS, COMMON_FLAGS } from "./flags.ts";
 import { givenIdentity } from "./given_identity.ts";
-import type { ProgramHost } from "./program_host.ts";
 
 const FLAGS = [...COMMON_FLAGS, ...AGENT_FLAGS] as const;
 
@@ -35,7 +34,7 @@ export const AGENT_COMMAND = defineCommand({
   run: async (settings, { host, log, signal }) => {
     const notifier = createSystemdNotifier({ env: host.env, logger: log });
     signal.addEventListener("abort", () => void notifier.stopping(), { once: true });
-    await runAgentProcess(agentOptions(settings, host.env), {
+    await runAgentProcess(agentOptions(settings), {
       clock: SYSTEM_CLOCK,
       logger: log,
       signal,
@@ -48,9 +47,9 @@ export const AGENT_COMMAND = defineCommand({
 });
 
 /** The agent's options as its settings and the process's environment say. */
-export function agentOptions(settings: Settings<typeof FLAGS>, env: ProgramHost["env"]): AgentProcessOptions {
+export function agentOptions(settings: Settings<typeof FLAGS>): AgentProcessOptions {
   return {
-    ...givenIdentity(settings, env),
+    ...givenIdentity(settings),
     servicelbNamespace: settings["servicelb-namespace"],
     iptablesMode: settings["iptables-mode"],
     allowPortOverride: settings["allow-port-override"],

@@ -1,5 +1,4 @@
 // Which credentials and which node name were given, in the form that options of both programs take. Pure.
-import type { ProgramHost } from "./program_host.ts";
 
 /** What was given; absent fields are found out. */
 export interface GivenIdentity {
@@ -7,14 +6,13 @@ export interface GivenIdentity {
   readonly nodeName?: string;
 }
 
-/** The given ones of `settings`. `KUBECONFIG` may name several files, so it is left to the one who reads kubeconfigs. */
+/** The given ones of `settings`. */
 export function givenIdentity(
   settings: { readonly kubeconfig: string | undefined; readonly "node-name": string | undefined },
-  env: ProgramHost["env"],
 ): GivenIdentity {
   const { kubeconfig, "node-name": nodeName } = settings;
   return {
-    ...(kubeconfig === undefined || kubeconfig === env.KUBECONFIG ? {} : { kubeconfig }),
+    ...(kubeconfig === undefined ? {} : { kubeconfig }),
     ...(nodeName === undefined ? {} : { nodeName }),
   };
 }

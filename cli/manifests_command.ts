@@ -1,4 +1,7 @@
 // `k3slb manifests list|validate|diff`: what the deployer sees in the manifests folder and what it would do. Writes nothing.
+import { HELM_CHARTS, type HelmChart } from "../core/helm/helm_chart.ts";
+import { HELM_GROUP } from "../core/helm/names.ts";
+import { chartProblems } from "../core/helm/releases/check_chart.ts";
 import { createKubeClient } from "../core/kube/client.ts";
 import type { KubeClient } from "../core/kube/contract.ts";
 import { loadKubeconfig } from "../core/kube/kubeconfig.ts";
@@ -46,7 +49,8 @@ export const MANIFESTS_LIST_COMMAND = defineCommand({
   ],
   run: async (settings, context) => {
     const files = await inspectManifests(pathOf(settings, context), settings.disable);
-    const addOns = await addOnsIfReachable(settings, context);
+    const { addOns, why } = await addOnsIfReachable(settings, context);
+    if (why !== undefined) context.log.warn(`The cluster was not asked what is applied: ${why}`);
     const rows = files.map((file) => ({
       path: file.path,
       addOn: file.addOn,
@@ -69,7 +73,8 @@ export const MANIFESTS_VALIDATE_COMMAND = defineCommand({
   path: ["manifests", "validate"],
   summary: "Check manifests as the deployer reads them; no cluster needed",
   description: [
-    "Reads every file as Kubernetes does and prints each problem with file, document and line. Exit code 1 if there is any.",
+    "Reads every file as Kubernetes does and prints each problem with file, document and line, and what would keep a",
+    "HelmChart from being installed. Exit code 1 if there is any.",
     "Whether the server accepts the objects is what k3slb manifests diff says.",
   ].join("\n"),
   operands: OPERANDS,
@@ -80,7 +85,9 @@ export const MANIFESTS_VALIDATE_COMMAND = defineCommand({
   ],
   run: async (settings, context) => {
     const files = await inspectManifests(pathOf(settings, context), settings.disable);
-    const problems = files.flatMap(({ path, problems }) => problems.map((problem) => ({ file: path, ...problem })));
+    const problems = files.flatMap((file) =>
+      [...file.problems, ...chartProblemsIn(file)].map((problem) => ({ file: file.path, ...problem }))
+    );
     const table = (): string => {
       const lines = problems.map(({ file, document, line, message }) => {
         const place = line === undefined ? "" : `:${line}: document ${document}`;
@@ -135,6 +142,18 @@ export const MANIFESTS_DIFF_COMMAND = defineCommand({
     }
   },
 });
+
+/** What the Helm controller would refuse. */
+function chartProblemsIn({ objects }: InspectedFile): InspectedFile["problems"] {
+  return objects.filter(({ kind, apiVersion }) => kind === HELM_CHARTS.kind && apiVersion.startsWith(`${HELM_GROUP}/`))
+    .flatMap(({ object, name, document, line }) =>
+      chartProblems(object as HelmChart, undefined).map((message) => ({
+        document,
+        line,
+        message: `HelmChart "${name}": ${message}`,
+      }))
+    );
+}
 
 function counted(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? "" : "s"}`;
@@ -208,17 +227,17 @@ async function openClient(settings: ClusterSettings, { host }: CommandContext): 
 async function addOnsIfReachable(
   settings: ClusterSettings,
   context: CommandContext,
-): Promise<ReadonlyMap<string, AddOn> | undefined> {
+): Promise<{ readonly addOns?: ReadonlyMap<string, AddOn>; readonly why?: string }> {
   try {
     const client = await openClient(settings, context);
     try {
-      return await readAddOns(client, AbortSignal.any([context.signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]));
+      const signal = AbortSignal.any([context.signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]);
+      return { addOns: await readAddOns(client, signal) };
     } finally {
       client.close();
     }
   } catch (error) {
-    context.log.debug(`The cluster was not asked: ${errorMessage(error)}`);
-    return undefined;
+    return { why: errorMessage(error) };
   }
 }
 

@@ -9,7 +9,6 @@ import { EXIT_OK } from "./exit_codes.ts";
 import type { Settings } from "./flag.ts";
 import { AGENT_FLAGS, COMMON_FLAGS, DATA_DIR_FLAG, SERVER_FLAGS } from "./flags.ts";
 import { givenIdentity } from "./given_identity.ts";
-import type { ProgramHost } from "./program_host.ts";
 import { runServerProcess, type ServerProcessOptions } from "./server_process.ts";
 
 const FLAGS = [...COMMON_FLAGS, DATA_DIR_FLAG, ...SERVER_FLAGS] as const;
@@ -48,13 +47,13 @@ export const SERVER_COMMAND = defineCommand({
       env: host.env,
       version: buildInfo().version,
     };
-    const server = runServerProcess(serverOptions(settings, host.env), {
+    const server = runServerProcess(serverOptions(settings), {
       ...parts,
       notifyReady: (status) => void notifier.ready(status),
     });
     const programs = [server];
     if (settings.agent) {
-      const options = agentOptions({ ...settings, ...resolveOther(AGENT_FLAGS) }, host.env);
+      const options = agentOptions({ ...settings, ...resolveOther(AGENT_FLAGS) });
       const isShared = options.metricsAddress === settings["metrics-address"];
       if (isShared) log.warn("the agent has no health and metrics of its own: its address is the server's");
       programs.push(runAgentProcess(isShared ? { ...options, metricsAddress: "" } : options, parts));
@@ -71,9 +70,9 @@ export const SERVER_COMMAND = defineCommand({
 });
 
 /** The server's options as its settings and the process's environment say. */
-export function serverOptions(settings: Settings<typeof FLAGS>, env: ProgramHost["env"]): ServerProcessOptions {
+export function serverOptions(settings: Settings<typeof FLAGS>): ServerProcessOptions {
   return {
-    ...givenIdentity(settings, env),
+    ...givenIdentity(settings),
     dataDir: settings["data-dir"],
     disable: settings.disable,
     enable: settings.enable,

@@ -19,7 +19,7 @@ import { SERVICE_ACCOUNT_DIR } from "./kubeconfig_paths.ts";
 
 /** What {@linkcode loadKubeconfig} takes. */
 export interface LoadKubeconfigOptions {
-  /** Path given by flag; nothing else is looked at then. */
+  /** Path given by flag; nothing else is looked at then. What equals `KUBECONFIG` comes from there, and may name several files. */
   readonly path?: string;
   /** The process's environment: `KUBECONFIG`, `KUBERNETES_SERVICE_HOST` and `_PORT`, and what exec plugins get. */
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -43,7 +43,7 @@ export interface LoadKubeconfigOptions {
  * @throws {K3slbError} code `kubeconfig-not-found`, `kubeconfig-unreadable`, `kubeconfig-invalid` or `kubeconfig-unsupported`
  */
 export async function loadKubeconfig(options: LoadKubeconfigOptions): Promise<ClusterAccess> {
-  if (options.path !== undefined && options.path !== "") {
+  if (options.path !== undefined && options.path !== "" && options.path !== options.env["KUBECONFIG"]) {
     return accessOf(await readKubeconfig(options.path), options);
   }
   const listed = (options.env["KUBECONFIG"] ?? "").split(delimiter).filter((path) => path !== "");

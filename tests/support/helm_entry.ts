@@ -65,6 +65,7 @@ class Entry {
 
   async run(): Promise<number> {
     const { args, root } = this.#container;
+    this.#container.log("set +v -x\n");
     if (this.#env["HELM_VERSION"] === "v2") {
       this.#say("Helm v2 is EOL effective 2020-11-13; upgrade your chart to helm v3");
       return 64;

@@ -20,7 +20,8 @@ const UNKNOWN_RETRY_REGEXP = /failure policy is 'retry', not 'reinstall'/;
  */
 export function failureLine(log: string): string {
   const all = log.split("\n").map((line) => line.trim()).filter((line) => line !== "");
-  const lines = withoutIgnored(all);
+  // Before that the script shows its own text.
+  const lines = withoutIgnored(all.slice(all.lastIndexOf("set +v -x") + 1));
   const at = lines.findLastIndex((line) => ERROR_REGEXP.test(line));
   const end = lines.findIndex((line, i) => i > at && (TRACE_REGEXP.test(line) || SCRIPT_REGEXP.test(line)));
   const said = at === -1

@@ -9,16 +9,11 @@ const CASES: readonly {
   readonly given: Given;
   readonly want: ReturnType<typeof givenIdentity>;
 }[] = [
-  { name: "nothing given", given: [{ kubeconfig: undefined, "node-name": undefined }, {}], want: {} },
+  { name: "nothing given", given: [{ kubeconfig: undefined, "node-name": undefined }], want: {} },
   {
     name: "both given",
-    given: [{ kubeconfig: "/a", "node-name": "n" }, { KUBECONFIG: "/b" }],
+    given: [{ kubeconfig: "/a", "node-name": "n" }],
     want: { kubeconfig: "/a", nodeName: "n" },
-  },
-  {
-    name: "KUBECONFIG may name several files and is read by the one who reads them",
-    given: [{ kubeconfig: "/a:/b", "node-name": undefined }, { KUBECONFIG: "/a:/b" }],
-    want: {},
   },
 ];
 

@@ -24,8 +24,13 @@ const FILES: Readonly<Record<string, string>> = {
 
 async function run(
   command: Command,
-  options: { readonly operand?: string; readonly output?: string; readonly disable?: readonly string[] } = {},
-): Promise<{ readonly code: number; readonly stdout: string }> {
+  options: {
+    readonly operand?: string;
+    readonly folder?: string;
+    readonly output?: string;
+    readonly disable?: readonly string[];
+  } = {},
+): Promise<{ readonly code: number; readonly stdout: string; readonly warnings: readonly string[] }> {
   const dataDir = await mkdtemp(join(tmpdir(), "manifests-"));
   try {
     const folder = join(dataDir, "server", "manifests");
@@ -34,6 +39,8 @@ async function run(
       await writeFile(join(folder, path), content);
     }
     let stdout = "";
+    const warnings: string[] = [];
+    const log = { ...SILENT_LOGGER, warn: (message: string) => void warnings.push(message) };
     const host = { env: {}, stdout: (text: string) => void (stdout += text) } as unknown as ProgramHost;
     const settings = {
       "data-dir": dataDir,
@@ -41,18 +48,24 @@ async function run(
       output: options.output ?? "table",
       kubeconfig: join(dataDir, "none"),
     };
-    const operands = options.operand === undefined ? [] : [join(folder, options.operand)];
-    const context = { host, log: SILENT_LOGGER, signal: new AbortController().signal, operands };
+    const operands = options.folder !== undefined
+      ? [options.folder]
+      : options.operand === undefined
+      ? []
+      : [join(folder, options.operand)];
+    const context = { host, log, signal: new AbortController().signal, operands };
     const code = await command.run(settings as never, context as unknown as CommandContext);
-    return { code, stdout };
+    return { code, stdout, warnings };
   } finally {
     await rm(dataDir, { recursive: true });
   }
 }
 
 Deno.test("manifests list prints each manifest and what becomes of it", async () => {
-  const { code, stdout } = await run(MANIFESTS_LIST_COMMAND);
+  const { code, stdout, warnings } = await run(MANIFESTS_LIST_COMMAND);
   assert.equal(code, 0);
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0] ?? "", /The cluster was not asked what is applied: Cannot read kubeconfig/);
   assert.equal(
     stdout,
     [
@@ -120,6 +133,22 @@ Deno.test("inspectManifests: what can't be looked at is not taken for empty", as
     assert.deepEqual(more, []);
     assert.equal(found?.state, "Unreadable");
     assert.match(found.problems[0]?.message ?? "", /^Cannot look at ".*loop\.yaml": ELOOP/);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+Deno.test("manifests validate says what would keep a HelmChart from being installed", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "manifests-"));
+  try {
+    const chart = "apiVersion: helm.cattle.io/v1\nkind: HelmChart\nmetadata: {name: app}\n";
+    await writeFile(join(folder, "a.yaml"), `${chart}spec: {chart: app, set: {tls: true}, timeout: banana}\n`);
+    await writeFile(join(folder, "b.yaml"), `${chart}spec: {chartContent: "${"A".repeat((1 << 20) + 4)}"}\n`);
+    const { code, stdout } = await run(MANIFESTS_VALIDATE_COMMAND, { folder });
+    assert.equal(code, 1);
+    assert.match(stdout, /^a\.yaml:1: document 1: HelmChart "app": spec\.timeout "banana" is no duration/m);
+    assert.match(stdout, /^a\.yaml:1: document 1: HelmChart "app": spec\.set "tls" is true; write "true" in quotes/m);
+    assert.match(stdout, /^b\.yaml:1: .*its ConfigMap holds 1048576/m);
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -128,6 +128,11 @@ Deno.test("failureLine: helm's last error, without the shell's trace and without
       log: "++ helm status app\n++ jq -r\nError: release: not found\n+ read -r STATUS\n+ helm install app\nKilled\n",
       want: "Killed",
     },
+    {
+      log: "if [[ ${HOST} =~ .*:.* ]]; then\nset +v -x\n+ [[ '' == v2 ]]\nCurrent release revision 1 does not match " +
+        "expected revision 0\n+ exit\n",
+      want: "",
+    },
     { log: "+ helm repo remove stable\nError: no repositories configured\n+ true\n", want: "" },
     {
       log: "+ echo x\nCurrent release revision 1 does not match expected revision 0\n+ exit\n",

@@ -145,6 +145,9 @@ Deno.test("loadKubeconfig merges the files of KUBECONFIG, the first one wins, mi
     assert.equal(access.server, "https://first:1");
     assert.deepEqual(await access.credentials(), { authorization: "Bearer t" });
     assert.match(access.source, /first.*second.*context "x"/);
+    // As commands give it, whose flag has the variable's value where it is not given itself.
+    const list = `${join(dir, "none")}:${first}:${second}`;
+    assert.equal((await load({ path: list, env: { KUBECONFIG: list } })).source, access.source);
     await assert.rejects(load({ env: { KUBECONFIG: join(dir, "none") } }), { code: "kubeconfig-not-found" });
   }));
 
