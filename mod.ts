@@ -36,6 +36,7 @@
  *   systemDefaultRegistry: "",
  *   statusAddresses: "cluster",
  *   honorExcludeLabel: false,
+ *   serviceRanges: [],
  *   facts: {
  *     nodes: new Map([["n1", node]]),
  *     allowList: false,
@@ -115,6 +116,8 @@ export {
   type SelectionFacts,
 } from "./core/service/node_selection.ts";
 export * from "./core/service/address_match.ts";
+export type { AddressFacts } from "./core/service/address_rules.ts";
+export type { NodeAddressFacts } from "./core/service/node_addresses.ts";
 export { type EndpointChoice, type ServiceEndpoint, serviceEndpoints } from "./core/service/endpoints.ts";
 
 // What it should have in a cluster.

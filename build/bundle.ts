@@ -23,9 +23,28 @@ export interface Bundle {
  */
 export async function bundleProgram(options: BundleOptions): Promise<Bundle> {
   const { root, version, commit, target } = options;
+  const define = { K3SLB_BUILD: JSON.stringify({ version, commit, target }) };
+  return await bundleEntry({ root, entry: "cli/main.ts", define });
+}
+
+/**
+ * The library as one ES module, likewise.
+ * @throws {K3slbError} code "bundle" if a file is inside that must not be
+ */
+export async function bundleLibrary(root: string): Promise<Bundle> {
+  return await bundleEntry({ root, entry: "mod.ts", define: {} });
+}
+
+interface EntryOptions {
+  readonly root: string;
+  readonly entry: string;
+  readonly define: Record<string, string>;
+}
+
+async function bundleEntry({ root, entry, define }: EntryOptions): Promise<Bundle> {
   const result = await esbuildOrFail({
     absWorkingDir: root,
-    entryPoints: ["cli/main.ts"],
+    entryPoints: [entry],
     bundle: true,
     write: false,
     metafile: true,
@@ -41,7 +60,7 @@ export async function bundleProgram(options: BundleOptions): Promise<Bundle> {
     logLevel: "silent",
     // CommonJS libraries ask for built-ins by `require`, which an ES module does not have.
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
-    define: { K3SLB_BUILD: JSON.stringify({ version, commit, target }) },
+    define,
   });
   const code = result.outputFiles[0]?.contents;
   if (code === undefined) throw new TypeError("esbuild wrote nothing");
@@ -86,5 +105,5 @@ const FORBIDDEN_INPUTS: readonly { readonly pattern: RegExp; readonly why: strin
   { pattern: /(?:^|\/)tests\/|_test\.ts$/, why: "tests are not part of the program" },
   { pattern: /kubernetes-fluent-client/, why: "only its types are used" },
   { pattern: /@kubernetes\/client-node/, why: "the program has its own client" },
-  { pattern: /(?:^|\/)(?:esbuild|fast-check)\//, why: "build and test tools are not part of the program" },
+  { pattern: /(?:^|\/)(?:esbuild|fast-check|typescript)\//, why: "build and test tools are not part of the program" },
 ];

@@ -21,7 +21,9 @@ export interface StatusOptions {
   readonly statusAddresses: "cluster" | "per-node";
   /** For Services that do not say; absent leaves it to the API server, which means `VIP`. */
   readonly ipMode?: IpMode;
+  /** Ranges of the cluster's Services, in which no node has addresses. */
   readonly serviceRanges: NodeAddressFacts["serviceRanges"];
+  /** What the operator lists, by node. */
   readonly operatorAddresses?: NodeAddressFacts["operatorAddresses"];
 }
 
