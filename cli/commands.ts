@@ -3,10 +3,13 @@ import { AGENT_CLEANUP_COMMAND } from "./agent_cleanup_command.ts";
 import { AGENT_COMMAND } from "./agent_command.ts";
 import type { Command } from "./command.ts";
 import { completionCommand } from "./completion_command.ts";
+import { EXPLAIN_COMMAND } from "./explain_command.ts";
 import { IMAGES_COMMAND } from "./images_command.ts";
 import { installCommand, uninstallCommand } from "./install_command.ts";
 import { MANIFESTS_DIFF_COMMAND, MANIFESTS_LIST_COMMAND, MANIFESTS_VALIDATE_COMMAND } from "./manifests_command.ts";
+import { PORTS_COMMAND } from "./ports_command.ts";
 import { SERVER_COMMAND } from "./server_command.ts";
+import { STATUS_COMMAND } from "./status_command.ts";
 import { VERSION_COMMAND } from "./version_command.ts";
 
 /** Every command of the program. */
@@ -14,6 +17,9 @@ export const COMMANDS: readonly Command[] = [
   SERVER_COMMAND,
   AGENT_COMMAND,
   AGENT_CLEANUP_COMMAND,
+  STATUS_COMMAND,
+  EXPLAIN_COMMAND,
+  PORTS_COMMAND,
   MANIFESTS_LIST_COMMAND,
   MANIFESTS_VALIDATE_COMMAND,
   MANIFESTS_DIFF_COMMAND,

@@ -1,13 +1,9 @@
 // `k3slb install` and `k3slb uninstall`: this program as a service of this host, and back.
-import { createKubeClient } from "../core/kube/client.ts";
-import { loadKubeconfig } from "../core/kube/kubeconfig.ts";
-import { SERVER_KUBECONFIG_PATHS } from "../core/kube/kubeconfig_paths.ts";
-import { SYSTEM_CLOCK } from "../core/runtime/clock.ts";
 import { removeServiceLb } from "../core/service_lb/remove_service_lb.ts";
 import { K3slbError } from "../core/shared/errors.ts";
 import { AGENT_CLEANUP_COMMAND } from "./agent_cleanup_command.ts";
-import { buildInfo } from "./build_info.ts";
 import { type Command, type CommandContext, defineCommand } from "./command.ts";
+import { connectCluster } from "./connect_cluster.ts";
 import { EXIT_OK } from "./exit_codes.ts";
 import type { Flag, Settings } from "./flag.ts";
 import { AGENT_FLAGS, CLUSTER_FLAGS, COMMON_FLAGS, DATA_DIR_FLAG, LOG_FLAGS, SERVER_FLAGS } from "./flags.ts";
@@ -128,15 +124,8 @@ async function follow(steps: readonly Step[], { isDryRun, context, cluster }: Fo
 }
 
 async function removeFromCluster(settings: Settings<typeof CLUSTER_FLAGS>, context: CommandContext): Promise<void> {
-  const { log, host, signal } = context;
-  const path = settings.kubeconfig === undefined ? {} : { path: settings.kubeconfig };
-  const access = await loadKubeconfig({
-    ...path,
-    env: host.env,
-    defaultPaths: SERVER_KUBECONFIG_PATHS,
-    clock: SYSTEM_CLOCK,
-  });
-  const client = createKubeClient({ access, clock: SYSTEM_CLOCK, userAgent: `k3slb/${buildInfo().version} uninstall` });
+  const { log, signal } = context;
+  const client = await connectCluster(settings, context);
   try {
     await removeServiceLb({ client, namespace: settings["servicelb-namespace"], logger: log, signal });
   } finally {

@@ -12,6 +12,8 @@ export interface ProgramHost {
   stdout(text: string): void;
   /** Writes to standard error, likewise. */
   stderr(text: string): void;
+  /** Characters in a line of the terminal; absent: standard output is none. */
+  readonly columns?: number;
   /** Current time in milliseconds since 1970. */
   now(): number;
   /** Text of a file; `undefined` if there is none. */
@@ -31,6 +33,7 @@ export function processHost(): ProgramHost {
   process.stderr.on("error", () => {});
   return {
     env: process.env,
+    ...(process.stdout.isTTY ? { columns: process.stdout.columns } : {}),
     stdout: (text) => write(process.stdout, text, endAfterFailedWrite),
     stderr: (text) => write(process.stderr, text, () => {}),
     now: () => Date.now(),

@@ -1,0 +1,195 @@
+// Why a Service is served where it is, and not elsewhere: what the server decides from the same facts, with a remedy for each reason. Pure.
+import type { DaemonSet, EndpointSlice, Node, Pod, Service } from "../../kube/types.ts";
+import { type ServiceClaim, serviceClaim } from "../../service/claim.ts";
+import { endpointRank } from "../../service/endpoints.ts";
+import { objectKey, servedServiceKey, type ServiceKey } from "../../service/keys.ts";
+import { portId } from "../../service/port_owners.ts";
+import { readService } from "../../service/reading.ts";
+import { heartbeatOf } from "../affected_services.ts";
+import { ClusterView } from "../cluster_view.ts";
+import { desiredService } from "../desired_service.ts";
+import { daemonSetName } from "../names.ts";
+import type { NodeVerdict } from "../node_verdicts.ts";
+import { servedCondition } from "../pass_context.ts";
+import { type ServiceLbOptions, settingsOf } from "../service_lb_options.ts";
+import { claimRemedy, nodeRemedy } from "./remedies.ts";
+
+/** The cluster at one moment. */
+export interface ClusterSnapshot {
+  /** Services of type LoadBalancer, and the one that is asked about. */
+  readonly services: readonly Service[];
+  readonly nodes: readonly Node[];
+  /** Pods and DaemonSets of load balancers. */
+  readonly pods: readonly Pod[];
+  readonly daemonSets: readonly DaemonSet[];
+  /** Slices of the Services. */
+  readonly slices: readonly EndpointSlice[];
+  /** Milliseconds since 1970. */
+  readonly nowMs: number;
+}
+
+/** What holds for one node, as it is printed. */
+export interface NodeAnswer {
+  readonly node: string;
+  readonly serves: boolean;
+  /** Stable CamelCase name; absent if it serves. */
+  readonly reason?: string;
+  /** Why it does not serve, or what is wrong although it does. */
+  readonly message?: string;
+  /** What to do. */
+  readonly remedy?: string;
+}
+
+/** Everything about one Service, as `k3slb explain -o json` prints it. */
+export interface ServiceAnswer {
+  readonly namespace: string;
+  readonly name: string;
+  readonly ports: readonly string[];
+  readonly families: readonly string[];
+  readonly trafficPolicy: "Cluster" | "Local";
+  readonly sourceRanges?: readonly string[];
+  /** Whether this program serves it; if not, why. */
+  readonly ours: boolean;
+  /** `True` or `False`, reason and message, by the facts of this moment. */
+  readonly served: {
+    readonly status: string;
+    readonly reason: string;
+    readonly message: string;
+    readonly remedy?: string;
+  };
+  /** Whether something is wrong that somebody should act on. */
+  readonly problem: boolean;
+  /** Addresses in its status. */
+  readonly addresses: readonly string[];
+  /** Addresses that the facts ask for, where they differ from those in the status. */
+  readonly wantedAddresses?: readonly string[];
+  /** The condition that the server wrote; absent: none has. */
+  readonly condition?: { readonly status: string; readonly reason: string; readonly message: string };
+  readonly daemonSet?: {
+    readonly namespace: string;
+    readonly name: string;
+    readonly pods: number;
+    readonly exists: boolean;
+  };
+  readonly endpoints: { readonly ready: number; readonly terminating: number; readonly closed: number };
+  readonly nodes: readonly NodeAnswer[];
+}
+
+/** Answers about Services of one snapshot; what all share is worked out once. */
+export class Answers {
+  readonly #snapshot: ClusterSnapshot;
+  readonly #options: ServiceLbOptions;
+  readonly #view: ClusterView;
+  readonly #silentNodes: ReadonlySet<string>;
+
+  constructor(snapshot: ClusterSnapshot, options: ServiceLbOptions) {
+    this.#snapshot = snapshot;
+    this.#options = options;
+    const services = new Map(snapshot.services.map((service) => [objectKey(service), service]));
+    const nodes = new Map(snapshot.nodes.map((node) => [node.metadata?.name ?? "", node]));
+    this.#view = new ClusterView(() => ({ services, nodes }), settingsOf(options));
+    for (const after of snapshot.pods) this.#view.notePod({ before: undefined, after });
+    for (const after of snapshot.daemonSets) this.#view.noteDaemonSet({ before: undefined, after });
+    for (const after of snapshot.slices) this.#view.noteSlice({ before: undefined, after });
+    this.#silentNodes = silentNodes(snapshot);
+  }
+
+  /** Everything about `service`, which is one of the snapshot's. */
+  about(service: Service): ServiceAnswer {
+    const reading = readService(service);
+    const claim = serviceClaim(service, this.#options);
+    const condition = servedCondition(service);
+    const common = {
+      namespace: reading.namespace,
+      name: reading.name,
+      ports: reading.ports.map(portId),
+      families: reading.families,
+      trafficPolicy: reading.trafficPolicy,
+      ...(reading.sourceRanges === undefined ? {} : { sourceRanges: reading.sourceRanges }),
+      addresses: addressesOf(service),
+      ...(condition === undefined ? {} : { condition }),
+      endpoints: this.#endpoints(reading.key),
+    };
+    return claim.ours ? { ...common, ...this.#ours(service) } : { ...common, ...this.#notOurs(service, claim) };
+  }
+
+  #ours(
+    service: Service,
+  ): Pick<ServiceAnswer, "ours" | "served" | "problem" | "wantedAddresses" | "daemonSet" | "nodes"> {
+    const reading = readService(service);
+    const facts = this.#view.factsOf(reading.key, this.#silentNodes);
+    const pods = this.#snapshot.pods.filter((pod) => servedServiceKey(pod) === reading.key).length;
+    const { verdicts, summary, ingress } = desiredService(service, { ...settingsOf(this.#options), facts });
+    const name = daemonSetName(service);
+    const remedyFacts = { reading, servicelbNamespace: this.#options.servicelbNamespace, daemonSet: name };
+    const wanted = ingress.map(({ ip }) => ip);
+    const { status, reason, message, problem } = summary;
+    return {
+      ours: true,
+      served: { status, reason, message },
+      problem,
+      ...(wanted.join() === addressesOf(service).join() ? {} : { wantedAddresses: wanted }),
+      daemonSet: {
+        namespace: this.#options.servicelbNamespace,
+        name,
+        pods,
+        exists: this.#view.daemonSetsOf(reading.key).some(({ metadata }) => metadata?.name === name),
+      },
+      nodes: verdicts.map((verdict) => {
+        const conflict = facts.conflicts.get(verdict.node);
+        return nodeAnswer(verdict, { ...remedyFacts, ...(conflict === undefined ? {} : { conflict }) });
+      }),
+    };
+  }
+
+  #notOurs(
+    service: Service,
+    claim: ServiceClaim & { readonly ours: false },
+  ): Pick<ServiceAnswer, "ours" | "served" | "problem" | "nodes"> {
+    const { reason, message } = claim;
+    const remedy = claimRemedy(reason, { reading: readService(service), lbClass: this.#options.lbClass });
+    return { ours: false, served: { status: "False", reason, message, remedy }, problem: false, nodes: [] };
+  }
+
+  #endpoints(key: ServiceKey): ServiceAnswer["endpoints"] {
+    const counts = { ready: 0, terminating: 0, closed: 0 };
+    const seen = new Set<string>();
+    for (const slice of this.#view.factsOf(key, this.#silentNodes).slices) {
+      for (const { addresses, conditions } of slice.endpoints ?? []) {
+        if (seen.has(addresses[0] ?? "")) continue;
+        seen.add(addresses[0] ?? "");
+        counts[endpointRank(conditions)] += 1;
+      }
+    }
+    return counts;
+  }
+}
+
+function nodeAnswer(
+  verdict: NodeVerdict,
+  facts: Omit<Parameters<typeof nodeRemedy>[1], "node">,
+): NodeAnswer {
+  const { node } = verdict;
+  if (verdict.serves) {
+    return { node, serves: true, ...(verdict.degraded === undefined ? {} : { message: verdict.degraded }) };
+  }
+  const { reason, message } = verdict;
+  return { node, serves: false, reason, message, remedy: nodeRemedy(reason, { ...facts, node }) };
+}
+
+function addressesOf(service: Service): readonly string[] {
+  return (service.status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip ?? hostname ?? "");
+}
+
+/** Nodes whose agent wrote its last heartbeat too long ago; the server counts from when it heard it, as clocks differ. */
+function silentNodes({ nodes, nowMs }: ClusterSnapshot): ReadonlySet<string> {
+  const silent = new Set<string>();
+  for (const node of nodes) {
+    const heartbeat = heartbeatOf(node);
+    if (heartbeat !== undefined && nowMs - Date.parse(heartbeat) > SILENCE_MS) silent.add(node.metadata?.name ?? "");
+  }
+  return silent;
+}
+
+/** Three minutes, and one for the difference between two clocks. */
+const SILENCE_MS = 240_000;

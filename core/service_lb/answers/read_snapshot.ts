@@ -1,0 +1,59 @@
+// Asks the cluster for what answers are made from: five lists, however many Services there are.
+import type { KubeClient } from "../../kube/contract.ts";
+import { DAEMON_SETS, ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../kube/resources.ts";
+import type { EndpointSlice, KubeObject, Service } from "../../kube/types.ts";
+import { objectKey, type ServiceKey, sliceServiceKey } from "../../service/keys.ts";
+import { SERVICE_NAME_LABEL } from "../../service/labels.ts";
+import type { ClusterSnapshot } from "./explain_service.ts";
+
+/** What {@linkcode readSnapshot} takes. */
+export interface ReadSnapshotOptions {
+  readonly client: KubeClient;
+  /** Namespace of the load balancer's pods. */
+  readonly namespace: string;
+  /** A Service that is wanted whatever its type; its slices alone are read then. */
+  readonly service?: Service;
+  readonly nowMs: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The cluster at this moment.
+ * @throws {K3slbError} if one of the lists is refused
+ */
+export async function readSnapshot(options: ReadSnapshotOptions): Promise<ClusterSnapshot> {
+  const { client, namespace, service, nowMs, signal } = options;
+  const ours = { namespace, labelSelector: SERVICE_NAME_LABEL, signal };
+  const [services, nodes, pods, daemonSets] = await Promise.all([
+    client.list(SERVICES, { fieldSelector: "spec.type=LoadBalancer", signal }),
+    client.list(NODES, { signal }),
+    client.list(PODS, ours),
+    client.list(DAEMON_SETS, ours),
+  ]);
+  const key = service === undefined ? undefined : objectKey(service);
+  const others = services.items.filter((each) => objectKey(each) !== key);
+  const all = service === undefined ? others : [...others, service];
+  const slices = await readSlices(options, new Set(service === undefined ? all.map(objectKey) : [objectKey(service)]));
+  return { services: all, nodes: nodes.items, pods: pods.items, daemonSets: daemonSets.items, slices, nowMs };
+}
+
+async function readSlices(
+  { client, service, signal }: ReadSnapshotOptions,
+  wanted: ReadonlySet<ServiceKey>,
+): Promise<readonly EndpointSlice[]> {
+  const slices: EndpointSlice[] = [];
+  const { namespace, name } = service?.metadata ?? {};
+  const scope = service === undefined
+    ? {}
+    : { namespace: namespace ?? "", labelSelector: `kubernetes.io/service-name=${name}` };
+  await client.list(ENDPOINT_SLICES, {
+    ...scope,
+    signal,
+    // Of all that a cluster has, only those of load balancers are kept.
+    each: (item: KubeObject) => {
+      const slice = item as EndpointSlice;
+      if (wanted.has(sliceServiceKey(slice) ?? "")) slices.push(slice);
+    },
+  });
+  return slices;
+}

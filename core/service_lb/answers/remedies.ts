@@ -1,0 +1,92 @@
+// What to do about each reason for which a node, or a Service, is left out: one line that can be typed or done. Pure.
+import {
+  ENABLE_LABEL,
+  ENABLED_ANNOTATION,
+  EXCLUDE_NODE_LABEL,
+  POOL_LABEL,
+  TOLERATIONS_ANNOTATION,
+} from "../../service/labels.ts";
+import type { ServiceClaim } from "../../service/claim.ts";
+import { OS_LABEL } from "../../service/node_selection.ts";
+import type { PortConflict } from "../../service/port_owners.ts";
+import type { ServiceReading } from "../../service/reading.ts";
+import type { VerdictReason } from "../node_verdicts.ts";
+
+/** What a remedy may name. */
+export interface RemedyFacts {
+  readonly node: string;
+  readonly reading: ServiceReading;
+  readonly conflict?: PortConflict;
+  /** Namespace of the load balancer's pods. */
+  readonly servicelbNamespace: string;
+  readonly daemonSet: string;
+}
+
+/** What to do so that `facts.node` serves. */
+export function nodeRemedy(reason: VerdictReason, facts: RemedyFacts): string {
+  return NODE_REMEDIES[reason](facts);
+}
+
+/** Typed by the reason: a new reason without a remedy does not compile. */
+const NODE_REMEDIES: Readonly<Record<VerdictReason, (facts: RemedyFacts) => string>> = {
+  NotLinux: ({ node }) =>
+    `Nothing, if it runs another system; else: kubectl label --overwrite node ${node} ${OS_LABEL}=linux`,
+  NotEnabled: ({ node }) => `kubectl label --overwrite node ${node} ${ENABLE_LABEL}=true`,
+  NotInPool: ({ node, reading }) => `kubectl label --overwrite node ${node} ${POOL_LABEL}=${reading.pool ?? "POOL"}`,
+  Excluded: ({ node }) => `kubectl label node ${node} ${EXCLUDE_NODE_LABEL}-`,
+  Tainted: ({ node }) =>
+    `Take the taint away (kubectl describe node ${node}), or tolerate it by the annotation ${TOLERATIONS_ANNOTATION}`,
+  PortTaken: ({ conflict }) =>
+    conflict === undefined
+      ? "Choose another port for one of the two"
+      : `Choose another port, or delete ${kubectlName(conflict.owner)}: the oldest Service has a port`,
+  NoLocalEndpoint: ({ node, reading }) =>
+    `Run a pod of it on ${node}, or: ${patch(reading, '{"spec":{"externalTrafficPolicy":"Cluster"}}')}`,
+  NoPod: ({ servicelbNamespace, daemonSet }) =>
+    `Look at the DaemonSet's Events: kubectl describe daemonset -n ${servicelbNamespace} ${daemonSet}`,
+  AgentMissing: ({ node }) => `Run k3slb agent on ${node}: k3slb install agent`,
+  NodeNotReady: ({ node }) => `See why: kubectl describe node ${node}`,
+  AgentSilent: ({ node }) => `On ${node}: systemctl status k3slb-agent; journalctl -u k3slb-agent`,
+  NoAddress: ({ node }) =>
+    `Give ${node} an address of the Service's families, or change the Service's address annotations`,
+  PodEnding: () => "Wait: its next pod comes",
+  PodFailed: ({ servicelbNamespace, daemonSet }) =>
+    `See why: kubectl get pods -n ${servicelbNamespace} -l app=${daemonSet} -o wide`,
+  NotScheduled: ({ node }) =>
+    `Free what the scheduler names on ${node}: another pod's hostPort, cpu, memory or its pods' limit`,
+  WaitingForScheduler: () => "Wait; if it stays so, see whether kube-scheduler runs",
+  WaitingForAgent: ({ node }) => `Wait; if it stays so, on ${node}: journalctl -u k3slb-agent`,
+  NotProgrammed: ({ node }) => `Mend what the agent names; more on ${node}: journalctl -u k3slb-agent`,
+  PodNotReady: ({ servicelbNamespace, daemonSet }) =>
+    `See why: kubectl describe pods -n ${servicelbNamespace} -l app=${daemonSet}`,
+};
+
+/** Every reason for which a node can be left out. */
+export const VERDICT_REASONS = Object.keys(NODE_REMEDIES) as readonly VerdictReason[];
+
+/** What to do so that a Service becomes one that is served. */
+export function claimRemedy(
+  reason: Exclude<ServiceClaim, { readonly ours: true }>["reason"],
+  { reading, lbClass }: { readonly reading: ServiceReading; readonly lbClass: string },
+): string {
+  switch (reason) {
+    case "Deleted":
+      return "Nothing: it goes when its DaemonSet is gone";
+    case "NotLoadBalancer":
+      return patch(reading, '{"spec":{"type":"LoadBalancer"}}');
+    case "OtherClass":
+    case "NoClass":
+      return `Make it anew with spec.loadBalancerClass: ${lbClass} (the class of a Service can't be changed)`;
+    case "OptedOut":
+      return `kubectl annotate service -n ${reading.namespace} ${reading.name} ${ENABLED_ANNOTATION}-`;
+  }
+}
+
+function patch({ namespace, name }: ServiceReading, body: string): string {
+  return `kubectl patch service -n ${namespace} ${name} -p '${body}'`;
+}
+
+function kubectlName(key: string): string {
+  const [namespace = "", name = ""] = key.split("/");
+  return `Service ${name} in namespace ${namespace}`;
+}

@@ -1,0 +1,217 @@
+// `k3slb explain`, `ports` and `status`: for each reason the command, the condition and the JSON say the same thing, and what the command
+// says to do, when done, makes the Service served.
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { NODES, SERVICES } from "../../core/kube/resources.ts";
+import type { ServiceAnswer } from "../../core/service_lb/answers/explain_service.ts";
+import { enterWorld } from "../support/netns.ts";
+import { runProgram, type RunResult } from "../support/programs.ts";
+import { waitUntil } from "../support/wait.ts";
+import { SERVER_USER, type World } from "../support/world.ts";
+import { cleanEnvironment, programCommand } from "../support/world_node.ts";
+import { worldSuite } from "../support/world_suite.ts";
+
+/** Nothing of the developer's own settings. */
+function environment(): Record<string, string> {
+  const given = Object.entries(cleanEnvironment()).flatMap((
+    [name, value],
+  ) => (value === undefined ? [] : [[name, value] as const]));
+  return Object.fromEntries(given);
+}
+
+/** Runs the program as the administrator of the cluster. */
+async function k3slb(world: World, ...words: readonly string[]): Promise<RunResult> {
+  const kubeconfig = await world.api.kubeconfig(SERVER_USER, ["system:masters"]);
+  return await runProgram([...programCommand(), ...words, "--kubeconfig", kubeconfig], { env: environment() });
+}
+
+async function explain(world: World, service: string): Promise<ServiceAnswer> {
+  const { code, stdout, stderr } = await k3slb(world, "explain", service, "-o", "json");
+  equal(code, 0, stderr);
+  return JSON.parse(stdout);
+}
+
+/** Does what a remedy says: by kubectl on a real control plane, by the same changes elsewhere. */
+async function follow(world: World, remedy: string): Promise<void> {
+  if (world.kind !== "memory") {
+    const script = remedy.replace(/^kubectl/, '"$@"');
+    const { code, stderr } = await runProgram(["sh", "-c", script, "sh", ...world.api.kubectl], { env: environment() });
+    equal(code, 0, `${remedy}: ${stderr}`);
+    return;
+  }
+  const label = /^kubectl label (?:--overwrite )?node (\S+) ([^=\s]+?)(?:=(\S*)|-)$/.exec(remedy);
+  const annotate = /^kubectl annotate service -n (\S+) (\S+) (\S+)-$/.exec(remedy);
+  const patch = /^kubectl patch service -n (\S+) (\S+) -p '(.+)'$/.exec(remedy);
+  if (label !== null) {
+    const [, name = "", key = "", value = null] = label;
+    await world.admin.patch(NODES, { name }, { type: "merge", body: { metadata: { labels: { [key]: value } } } });
+  } else if (annotate !== null) {
+    const [, namespace = "", name = "", key = ""] = annotate;
+    const body = { metadata: { annotations: { [key]: null } } };
+    await world.admin.patch(SERVICES, { namespace, name }, { type: "merge", body });
+  } else if (patch !== null) {
+    const [, namespace = "", name = "", body = ""] = patch;
+    await world.admin.patch(SERVICES, { namespace, name }, { type: "merge", body: JSON.parse(body) });
+  } else throw new Error(`No way to do this: ${remedy}`);
+}
+
+/** One reason: how it comes to be, and the node that is left out for it. */
+interface Case {
+  readonly reason: string;
+  readonly spec?: object;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** Labels of node2 while the case is looked at. */
+  readonly node2?: Readonly<Record<string, string | null>>;
+  readonly appOn?: readonly string[];
+}
+
+const K3S = "svccontroller.k3s.cattle.io";
+const CASES: readonly Case[] = [
+  { reason: "NotInPool", labels: { [`${K3S}/lbpool`]: "edge" } },
+  { reason: "NotEnabled", node2: { [`${K3S}/enablelb`]: "false" } },
+  { reason: "NotLinux", node2: { "kubernetes.io/os": "plan9" } },
+  { reason: "NoLocalEndpoint", spec: { externalTrafficPolicy: "Local" }, appOn: ["node1"] },
+];
+
+if (await enterWorld(import.meta.url)) {
+  const test = worldSuite({ nodes: 2 });
+
+  for (const each of CASES) {
+    test(`explain: ${each.reason}: said by command and condition alike, and mended by what it says to do`, async ({ world, ns }) => {
+      const { reason, node2 = {} } = each;
+      const relabel = async (labels: Readonly<Record<string, string | null>>): Promise<void> => {
+        await world.admin.patch(NODES, { name: "node2" }, { type: "merge", body: { metadata: { labels } } });
+      };
+      await relabel(node2);
+      try {
+        await ns.createApp({ name: "web", nodes: each.appOn ?? ["node1", "node2"] });
+        await ns.createService({
+          name: "web",
+          ports: [world.port()],
+          ...(each.labels === undefined ? {} : { labels: each.labels }),
+          ...(each.spec === undefined ? {} : { spec: each.spec }),
+        });
+        let answer = await waitUntil(`explain to give ${reason}`, async () => {
+          const now = await explain(world, `${ns.name}/web`);
+          return now.nodes.some((node) => node.node === "node2" && node.reason === reason) && now;
+        });
+        const node = answer.nodes.find(({ node }) => node === "node2");
+        await ns.waitForCondition("web", ({ message = "" }) => message.includes(node?.message ?? "?"));
+        const text = (await k3slb(world, "explain", "svc/web", "-n", ns.name)).stdout;
+        match(text.replaceAll(/\s+/g, " "), new RegExp(`node2 no ${reason}: `));
+        const remedy = node?.remedy ?? "";
+        const command = remedy.slice(remedy.indexOf("kubectl "));
+        await follow(world, command);
+        answer = await waitUntil("node2 to serve", async () => {
+          const now = await explain(world, `${ns.name}/web`);
+          return now.nodes.some((node) => node.node === "node2" && node.serves) && now;
+        }, { explain: () => world.logs() });
+        await ns.waitForCondition("web", ({ message = "" }) => /node2/.test(message.split(". ")[0] ?? ""));
+      } finally {
+        await relabel({
+          ...Object.fromEntries(Object.keys(node2).map((key) => [key, null])),
+          "kubernetes.io/os": "linux",
+          [`${K3S}/lbpool`]: null,
+        });
+      }
+    });
+  }
+
+  test("explain: a taken port names who has it; ports lists both, and status --problems ends with 1", async ({ world, ns }) => {
+    const port = world.port();
+    await ns.createApp({ name: "web", nodes: ["node1"] });
+    await ns.createService({ name: "web", ports: [port] });
+    await ns.waitForIngress("web", world.nodeIps);
+    const { services } = JSON.parse((await k3slb(world, "status", "-o", "json")).stdout);
+    const row = services.find(({ name }: { name: string }) => name === `${ns.name}/web`);
+    deepEqual([row.state, row.problem, row.serving], ["Served", false, 2]);
+    await ns.createService({ name: "web-later", app: "web", ports: [port] });
+    const { message = "" } = await ns.waitForCondition("web-later", ({ reason }) => reason === "PortTaken");
+    const answer = await explain(world, `${ns.name}/web-later`);
+    deepEqual({ ours: answer.ours, problem: answer.problem, reason: answer.served.reason }, {
+      ours: true,
+      problem: true,
+      reason: "PortTaken",
+    });
+    equal(answer.served.message, message);
+    match(answer.nodes[0]?.remedy ?? "", new RegExp(`Service web in namespace ${ns.name}`));
+    const rows: readonly { node: string; port: string; service: string; state: string }[] = JSON.parse(
+      (await k3slb(world, "ports", "-o", "json")).stdout,
+    );
+    deepEqual(
+      rows.filter((row) => row.port === `${port}/TCP` && row.node === "node1").map((
+        { service, state },
+      ) => [service, state]),
+      [[`${ns.name}/web`, "serves"], [`${ns.name}/web-later`, "PortTaken"]],
+    );
+    const problems = await k3slb(world, "status", "--problems");
+    equal(problems.code, 1);
+    match(problems.stdout, new RegExp(`${ns.name}/web-later`));
+    ok(!problems.stdout.includes(`${ns.name}/web `), "what is well is left out");
+    await ns.deleteService("web");
+    await waitUntil(
+      "the next one to have it",
+      async () => (await explain(world, `${ns.name}/web-later`)).served.status === "True",
+    );
+  });
+
+  test("explain: Services that are not ours say so, with what to do", async ({ world, ns }) => {
+    await ns.createApp({ name: "web", nodes: ["node1"] });
+    const port = world.port();
+    await ns.createService({ name: "out", app: "web", ports: [port], annotations: { "k3slb.io/enabled": "false" } });
+    const out = await explain(world, `${ns.name}/out`);
+    deepEqual([out.ours, out.served.reason], [false, "OptedOut"]);
+    await follow(world, out.served.remedy ?? "");
+    await ns.waitForIngress("out", world.nodeIps);
+    await ns.createService({ name: "inner", app: "web", ports: [world.port()], spec: { type: "ClusterIP" } });
+    const inner = await explain(world, `${ns.name}/inner`);
+    equal(inner.served.reason, "NotLoadBalancer");
+    await follow(world, inner.served.remedy ?? "");
+    await ns.waitForIngress("inner", world.nodeIps);
+    await ns.createService({
+      name: "other",
+      app: "web",
+      ports: [world.port()],
+      spec: { loadBalancerClass: "example.com/other" },
+    });
+    const other = await explain(world, `${ns.name}/other`);
+    deepEqual([other.served.reason, other.endpoints.ready], ["OtherClass", 1]);
+  });
+
+  test("status: the active server, and what each node's agent says", async ({ world }) => {
+    const { server, nodes } = JSON.parse((await k3slb(world, "status", "-o", "json")).stdout);
+    equal(server.state, "Active");
+    const states = nodes.map(({ name, state }: { name: string; state: string }) => [name, state]);
+    deepEqual(states, [["node1", "Forwarding"], ["node2", "Forwarding"]]);
+  });
+
+  test("explain: wrong words: one line, the nearest name, the right exit code", async ({ world, ns }) => {
+    await ns.createService({ name: "shop", ports: [world.port()] });
+    const near = await k3slb(world, "explain", `${ns.name}/shpo`);
+    equal(near.code, 1);
+    match(
+      near.stderr,
+      new RegExp(`There is no Service "shpo" in namespace "${ns.name}"\\n {2}hint: Did you mean "${ns.name}/shop"\\?`),
+    );
+    const elsewhere = await k3slb(world, "explain", "default/shop");
+    match(elsewhere.stderr, new RegExp(`There is one in another namespace: ${ns.name}/shop`));
+    const usage = await k3slb(world, "explain", "a/b/c");
+    equal(usage.code, 2);
+    match(usage.stderr, /names no Service/);
+  });
+
+  test("explain: without the right to look, one line says which one is missing", async ({ world, ns }) => {
+    const kubeconfig = await world.api.kubeconfig("nobody", ["nobodies"]);
+    const { code, stderr } = await runProgram([
+      ...programCommand(),
+      "explain",
+      `${ns.name}/web`,
+      "--kubeconfig",
+      kubeconfig,
+    ], {
+      env: environment(),
+    });
+    equal(code, 1);
+    match(stderr, /^error: .*forbidden/im);
+  });
+}
