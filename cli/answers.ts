@@ -3,7 +3,7 @@ import type { KubeClient } from "../core/kube/contract.ts";
 import { isForbidden, isNotFound } from "../core/kube/errors.ts";
 import { SERVICES } from "../core/kube/resources.ts";
 import type { Service } from "../core/kube/types.ts";
-import { Answers, type ServiceAnswer } from "../core/service_lb/answers/explain_service.ts";
+import { Answers } from "../core/service_lb/answers/explain_service.ts";
 import { readSnapshot } from "../core/service_lb/answers/read_snapshot.ts";
 import type { ServiceLbOptions } from "../core/service_lb/service_lb_options.ts";
 import { K3slbError } from "../core/shared/errors.ts";
@@ -11,8 +11,9 @@ import { stringifyYaml } from "../core/shared/yaml.ts";
 import type { CommandContext } from "./command.ts";
 import { connectCluster } from "./connect_cluster.ts";
 import type { Settings } from "./flag.ts";
-import { CLUSTER_FLAGS, CONFIG_FLAG, LOG_FLAGS, OUTPUT_FLAG, SERVER_FLAGS } from "./flags.ts";
+import { CLUSTER_FLAGS, COMMON_FLAGS, CONFIG_FLAG, LOG_FLAGS, OUTPUT_FLAG, SERVER_FLAGS } from "./flags.ts";
 import { nearestName } from "./nearest_name.ts";
+import { serverOptions } from "./server_command.ts";
 
 /** Flags of commands that ask about Services. The server's own settings come from environment and config file. */
 export const ANSWER_FLAGS = [...CLUSTER_FLAGS, OUTPUT_FLAG, CONFIG_FLAG, ...LOG_FLAGS] as const;
@@ -136,25 +137,10 @@ export function lineWidth({ host }: CommandContext): number {
   return Math.max(MIN_WIDTH, Math.min(width, MAX_WIDTH));
 }
 
-/** The server's settings, as its environment and config file say on this host. */
-function lbOptions(settings: AnswerSettings, { resolveOther }: CommandContext): ServiceLbOptions {
-  const server = resolveOther(SERVER_FLAGS);
-  return {
-    servicelbNamespace: settings["servicelb-namespace"],
-    dataplane: server.dataplane,
-    lbImage: server["lb-image"],
-    pauseImage: server["pause-image"],
-    systemDefaultRegistry: server["system-default-registry"],
-    lbClass: server["lb-class"],
-    lbDefault: server["lb-default"],
-    statusAddresses: server["status-addresses"],
-    honorExcludeLabel: server["honor-exclude-label"],
-  };
-}
-
-/** Whether `answer` needs somebody. */
-export function isTrouble(answer: ServiceAnswer): boolean {
-  return answer.ours && answer.problem;
+/** The server's settings, as environment and config file on this host say. */
+function lbOptions(settings: AnswerSettings, { resolveOther, host }: CommandContext): ServiceLbOptions {
+  const options = serverOptions(resolveOther([...COMMON_FLAGS, ...SERVER_FLAGS]), host.env);
+  return { ...options, servicelbNamespace: settings["servicelb-namespace"] };
 }
 
 const ANSWER_TIMEOUT_MS = 30_000;
