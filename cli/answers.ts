@@ -11,7 +11,15 @@ import { stringifyYaml } from "../core/shared/yaml.ts";
 import type { CommandContext } from "./command.ts";
 import { connectCluster } from "./connect_cluster.ts";
 import type { Settings } from "./flag.ts";
-import { CLUSTER_FLAGS, COMMON_FLAGS, CONFIG_FLAG, LOG_FLAGS, OUTPUT_FLAG, SERVER_FLAGS } from "./flags.ts";
+import {
+  CLUSTER_FLAGS,
+  COMMON_FLAGS,
+  CONFIG_FLAG,
+  DATA_DIR_FLAG,
+  LOG_FLAGS,
+  OUTPUT_FLAG,
+  SERVER_FLAGS,
+} from "./flags.ts";
 import { nearestName } from "./nearest_name.ts";
 import { serverOptions } from "./server_command.ts";
 
@@ -139,7 +147,7 @@ export function lineWidth({ host }: CommandContext): number {
 
 /** The server's settings, as environment and config file on this host say. */
 function lbOptions(settings: AnswerSettings, { resolveOther, host }: CommandContext): ServiceLbOptions {
-  const options = serverOptions(resolveOther([...COMMON_FLAGS, ...SERVER_FLAGS]), host.env);
+  const options = serverOptions(resolveOther([...COMMON_FLAGS, DATA_DIR_FLAG, ...SERVER_FLAGS]), host.env);
   return { ...options, servicelbNamespace: settings["servicelb-namespace"] };
 }
 

@@ -146,7 +146,7 @@ function roleOf({ operands }: CommandContext): Role {
 
 function textsFor(commands: readonly Command[]): InstallTexts {
   return {
-    config: renderConfig([...COMMON_FLAGS, ...SERVER_FLAGS, ...AGENT_FLAGS]),
+    config: renderConfig([...COMMON_FLAGS, DATA_DIR_FLAG, ...SERVER_FLAGS, ...AGENT_FLAGS]),
     completion: renderCompletion("bash", commands),
   };
 }
