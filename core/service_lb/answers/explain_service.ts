@@ -1,4 +1,4 @@
-// Why a Service is served where it is, and not elsewhere: what the server decides from the same facts, with a remedy for each reason. Pure.
+// Why a Service is served where it is, and not elsewhere: what the server decides from the same facts, with a remedy for each reason. No I/O.
 import type { DaemonSet, EndpointSlice, Node, Pod, Service } from "../../kube/types.ts";
 import { type ServiceClaim, serviceClaim } from "../../service/claim.ts";
 import { endpointRank } from "../../service/endpoints.ts";

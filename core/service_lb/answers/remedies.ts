@@ -10,6 +10,7 @@ import type { ServiceClaim } from "../../service/claim.ts";
 import { OS_LABEL } from "../../service/node_selection.ts";
 import type { PortConflict } from "../../service/port_owners.ts";
 import type { ServiceReading } from "../../service/reading.ts";
+import { WISHES } from "../../service/wishes.ts";
 import type { VerdictReason } from "../node_verdicts.ts";
 
 /** What a remedy may name. */
@@ -35,7 +36,7 @@ const NODE_REMEDIES: Readonly<Record<VerdictReason, (facts: RemedyFacts) => stri
   NotInPool: ({ node, reading }) => `kubectl label --overwrite node ${node} ${POOL_LABEL}=${reading.pool ?? "POOL"}`,
   Excluded: ({ node }) => `kubectl label node ${node} ${EXCLUDE_NODE_LABEL}-`,
   Tainted: ({ node }) =>
-    `Take the taint away (kubectl describe node ${node}), or tolerate it by the annotation ${TOLERATIONS_ANNOTATION}`,
+    `Take the taint away (kubectl describe node ${node}), or tolerate it by the annotation ${WISHES.tolerations.name}`,
   PortTaken: ({ conflict }) =>
     conflict === undefined
       ? "Choose another port for one of the two"
@@ -76,9 +77,9 @@ export function claimRemedy(
       return patch(reading, '{"spec":{"type":"LoadBalancer"}}');
     case "OtherClass":
     case "NoClass":
-      return `Make it anew with spec.loadBalancerClass: ${lbClass} (the class of a Service can't be changed)`;
+      return `Make it anew with loadBalancerClass: ${lbClass} (the class of a Service can't be changed)`;
     case "OptedOut":
-      return `kubectl annotate service -n ${reading.namespace} ${reading.name} ${ENABLED_ANNOTATION}-`;
+      return `kubectl annotate service -n ${reading.namespace} ${reading.name} ${WISHES.enabled.name}-`;
   }
 }
 

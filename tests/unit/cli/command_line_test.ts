@@ -125,7 +125,8 @@ Deno.test("readCommandLine: every flag of every command is taken", () => {
   for (const command of COMMANDS) {
     for (const flag of command.flags) {
       const words = flag.type === "switch" ? [`--${flag.name}`] : [`--${flag.name}`, "x"];
-      const { args } = readCommandLine([...command.path, ...words], COMMANDS);
+      const operands = Array.from({ length: command.operands?.min ?? 0 }, () => "x");
+      const { args } = readCommandLine([...command.path, ...operands, ...words], COMMANDS);
       assert.deepEqual([...args], [[flag.name, [flag.type === "switch" ? "true" : "x"]]]);
     }
   }
