@@ -1,11 +1,5 @@
 // What to do about each reason for which a node, or a Service, is left out: one line that can be typed or done. Pure.
-import {
-  ENABLE_LABEL,
-  ENABLED_ANNOTATION,
-  EXCLUDE_NODE_LABEL,
-  POOL_LABEL,
-  TOLERATIONS_ANNOTATION,
-} from "../../service/labels.ts";
+import { ENABLE_LABEL, EXCLUDE_NODE_LABEL, POOL_LABEL } from "../../service/labels.ts";
 import type { ServiceClaim } from "../../service/claim.ts";
 import { OS_LABEL } from "../../service/node_selection.ts";
 import type { PortConflict } from "../../service/port_owners.ts";
