@@ -146,8 +146,8 @@ export function lineWidth({ host }: CommandContext): number {
 }
 
 /** The server's settings, as environment and config file on this host say. */
-function lbOptions(settings: AnswerSettings, { resolveOther, host }: CommandContext): ServiceLbOptions {
-  const options = serverOptions(resolveOther([...COMMON_FLAGS, DATA_DIR_FLAG, ...SERVER_FLAGS]), host.env);
+function lbOptions(settings: AnswerSettings, { resolveOther }: CommandContext): ServiceLbOptions {
+  const options = serverOptions(resolveOther([...COMMON_FLAGS, DATA_DIR_FLAG, ...SERVER_FLAGS]));
   return { ...options, servicelbNamespace: settings["servicelb-namespace"] };
 }
 

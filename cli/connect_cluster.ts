@@ -6,7 +6,6 @@ import { SERVER_KUBECONFIG_PATHS } from "../core/kube/kubeconfig_paths.ts";
 import { SYSTEM_CLOCK } from "../core/runtime/clock.ts";
 import { buildInfo } from "./build_info.ts";
 import type { CommandContext } from "./command.ts";
-import { givenIdentity } from "./given_identity.ts";
 
 /**
  * A client with an administrator's credentials, or those that were given.
@@ -16,9 +15,8 @@ export async function connectCluster(
   settings: { readonly kubeconfig: string | undefined },
   { host }: CommandContext,
 ): Promise<KubeClient> {
-  const { kubeconfig } = givenIdentity({ ...settings, "node-name": undefined }, host.env);
   const access = await loadKubeconfig({
-    ...(kubeconfig === undefined ? {} : { path: kubeconfig }),
+    ...(settings.kubeconfig === undefined ? {} : { path: settings.kubeconfig }),
     env: host.env,
     defaultPaths: SERVER_KUBECONFIG_PATHS,
     clock: SYSTEM_CLOCK,

@@ -2,10 +2,6 @@
 import { HELM_CHARTS, type HelmChart } from "../core/helm/helm_chart.ts";
 import { HELM_GROUP } from "../core/helm/names.ts";
 import { chartProblems } from "../core/helm/releases/check_chart.ts";
-import { createKubeClient } from "../core/kube/client.ts";
-import type { KubeClient } from "../core/kube/contract.ts";
-import { loadKubeconfig } from "../core/kube/kubeconfig.ts";
-import { SERVER_KUBECONFIG_PATHS } from "../core/kube/kubeconfig_paths.ts";
 import type { AddOn } from "../core/manifests/addon.ts";
 import {
   diffManifest,
@@ -16,11 +12,11 @@ import {
 } from "../core/manifests/inspect_manifests.ts";
 import { createKindCatalog } from "../core/manifests/kind_catalog.ts";
 import { manifestsFolder } from "../core/manifests/manifest_dir.ts";
-import { SYSTEM_CLOCK } from "../core/runtime/clock.ts";
 import { errorMessage } from "../core/shared/errors.ts";
 import { visibleLine } from "../core/shared/visible_text.ts";
 import { stringifyYaml } from "../core/shared/yaml.ts";
 import { type CommandContext, defineCommand } from "./command.ts";
+import { connectCluster } from "./connect_cluster.ts";
 import { EXIT_FAILURE, EXIT_OK } from "./exit_codes.ts";
 import type { Settings } from "./flag.ts";
 import { CONFIG_FLAG, DATA_DIR_FLAG, KUBECONFIG_FLAG, LOG_FLAGS, OUTPUT_FLAG, SERVER_FLAGS } from "./flags.ts";
@@ -120,7 +116,7 @@ export const MANIFESTS_DIFF_COMMAND = defineCommand({
   ],
   run: async (settings, context) => {
     const files = await inspectManifests(pathOf(settings, context), settings.disable);
-    const client = await openClient(settings, context);
+    const client = await connectCluster(settings, context);
     try {
       const kinds = createKindCatalog(client);
       const result: { file: string; problems: InspectedFile["problems"]; objects: readonly ObjectDifference[] }[] = [];
@@ -209,27 +205,12 @@ function show(value: unknown): string {
   return text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}...` : text;
 }
 
-async function openClient(settings: ClusterSettings, { host }: CommandContext): Promise<KubeClient> {
-  const access = await loadKubeconfig({
-    ...(settings.kubeconfig === undefined ? {} : { path: settings.kubeconfig }),
-    env: host.env,
-    defaultPaths: SERVER_KUBECONFIG_PATHS,
-    clock: SYSTEM_CLOCK,
-  });
-  return createKubeClient({
-    access,
-    clock: SYSTEM_CLOCK,
-    userAgent: "k3slb manifests",
-    connectTimeoutMs: REQUEST_TIMEOUT_MS,
-  });
-}
-
 async function addOnsIfReachable(
   settings: ClusterSettings,
   context: CommandContext,
 ): Promise<{ readonly addOns?: ReadonlyMap<string, AddOn>; readonly why?: string }> {
   try {
-    const client = await openClient(settings, context);
+    const client = await connectCluster(settings, context);
     try {
       const signal = AbortSignal.any([context.signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]);
       return { addOns: await readAddOns(client, signal) };

@@ -39,6 +39,8 @@ const NODE_REMEDIES: Readonly<Record<VerdictReason, (facts: RemedyFacts) => stri
     `Run a pod of it on ${node}, or: ${patch(reading, '{"spec":{"externalTrafficPolicy":"Cluster"}}')}`,
   NoPod: ({ servicelbNamespace, daemonSet }) =>
     `Look at the DaemonSet's Events: kubectl describe daemonset -n ${servicelbNamespace} ${daemonSet}`,
+  FailedCreate: ({ servicelbNamespace, daemonSet }) =>
+    `Loosen what refuses it (policy, quota, webhook): kubectl describe daemonset -n ${servicelbNamespace} ${daemonSet}`,
   AgentMissing: ({ node }) => `Run k3slb agent on ${node}: k3slb install agent`,
   NodeNotReady: ({ node }) => `See why: kubectl describe node ${node}`,
   AgentSilent: ({ node }) => `On ${node}: systemctl status k3slb-agent; journalctl -u k3slb-agent`,
