@@ -23,7 +23,7 @@ export const AGENT_COMMAND = defineCommand({
   examples: [
     { command: "k3slb agent", note: "kubelet's kubeconfig from the usual places" },
     { command: "k3slb agent --node-name worker-1", note: "when the name cannot be found" },
-    { command: "k3slb agent --reserved-ports 22,6443/tcp", note: "ports that no Service may take" },
+    { command: "k3slb agent --reserved-ports 2222/tcp,6443/tcp", note: "SSH is elsewhere, so a Service may have 22" },
     { command: "k3slb agent cleanup", note: "remove all rules" },
   ],
   pitfalls: [

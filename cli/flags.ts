@@ -4,6 +4,7 @@
 import { KLIPPER_HELM_IMAGE, KLIPPER_LB_IMAGE, PAUSE_IMAGE } from "../core/packaged/versions.ts";
 import { DEFAULT_LB_CLASS, DEFAULT_SERVICELB_NAMESPACE } from "../core/service/labels.ts";
 import { LOG_LEVELS } from "../core/shared/log.ts";
+import { DEFAULT_RESERVED_PORTS } from "../node_agent/loop/reserved_ports.ts";
 import { DEFAULT_MARK_BITS } from "../node_agent/rules/parse_mark_bits.ts";
 import {
   checkAddressAndPort,
@@ -320,10 +321,10 @@ export const AGENT_FLAGS = [
   {
     name: "reserved-ports",
     type: "list",
-    default: [],
+    default: DEFAULT_RESERVED_PORTS,
     check: checkPortRange,
     placeholder: "PORTS",
-    help: "Ports that are never taken, such as 22,6443/tcp,10250-10259",
+    help: "Ports that no Service gets, in place of SSH, etcd, API servers, kubelet and health",
   },
   {
     name: "metrics-address",

@@ -55,16 +55,47 @@ function byRank(candidates: readonly Candidate[]): readonly (readonly Candidate[
   return (["ready", "terminating"] as const).map((rank) => candidates.filter((one) => one.rank === rank));
 }
 
-/** Every endpoint that listens or may come to listen, whatever its state: for telling own processes from foreign ones. */
-export function allEndpoints(slices: readonly EndpointSlice[], choice: EndpointChoice): readonly ServiceEndpoint[] {
-  return sortedUnique(listCandidates(slices, choice)).map(({ ip, port, local }) => ({ ip, port, local }));
+/**
+ * Pods (`NAMESPACE/NAME`) of the node that asks which are ready endpoints at `port` of one of `ips`, as their slices say. Slices are written by
+ * whoever may write in the namespace: whether there is such a pod, and what it is, is to be asked elsewhere.
+ */
+export function readyPodsAt(
+  slices: readonly EndpointSlice[],
+  { ips, port, ...choice }: EndpointChoice & { readonly port: number; readonly ips: ReadonlySet<string> },
+): ReadonlySet<string> {
+  const pods = slicesWithPort(slices, choice).flatMap(({ slice, ports }) => {
+    if (!ports.includes(port)) return [];
+    const namespace = slice.metadata?.namespace ?? "";
+    return (slice.endpoints ?? []).flatMap(({ addresses, conditions, nodeName, targetRef }) => {
+      const isHere = nodeName === choice.nodeName && ips.has(addresses[0] ?? "");
+      const isOwnPod = targetRef?.kind === "Pod" && (targetRef.namespace ?? namespace) === namespace;
+      return isHere && isOwnPod && endpointRank(conditions) === "ready" ? [`${namespace}/${targetRef.name ?? ""}`] : [];
+    });
+  });
+  return new Set(pods);
+}
+
+interface SliceWithPort {
+  readonly slice: EndpointSlice;
+  /** Numbers of the port that is asked for; seldom more than one. */
+  readonly ports: readonly number[];
+}
+
+function slicesWithPort(
+  slices: readonly EndpointSlice[],
+  { families, portName, protocol }: Omit<EndpointChoice, "localFirst">,
+): readonly SliceWithPort[] {
+  return slices.filter((slice) => families.some((family) => family === slice.addressType)).map((slice) => ({
+    slice,
+    ports: (slice.ports ?? [])
+      .filter((port) => (port.name ?? "") === portName && (port.protocol ?? "TCP") === protocol)
+      .flatMap(({ port }) => port ?? []),
+  }));
 }
 
 function listCandidates(slices: readonly EndpointSlice[], choice: EndpointChoice): readonly Candidate[] {
-  return slices.filter((slice) => choice.families.some((family) => family === slice.addressType)).flatMap((slice) =>
-    (slice.ports ?? []).filter((port) =>
-      (port.name ?? "") === choice.portName && (port.protocol ?? "TCP") === choice.protocol
-    ).flatMap(({ port }) => port === undefined || port === null ? [] : listEndpoints(slice, { ...choice, port }))
+  return slicesWithPort(slices, choice).flatMap(({ slice, ports }) =>
+    ports.flatMap((port) => listEndpoints(slice, { ...choice, port }))
   );
 }
 

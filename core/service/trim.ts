@@ -50,8 +50,8 @@ export function trimService(service: Service): Service {
   };
 }
 
-/** An EndpointSlice without what no choice of endpoints reads. */
-export function trimEndpointSlice(slice: EndpointSlice): EndpointSlice {
+/** An EndpointSlice without what no choice of endpoints reads; which pods they are is kept of those of `nodeName` only. */
+export function trimEndpointSlice(slice: EndpointSlice, nodeName?: string): EndpointSlice {
   return {
     metadata: trimMetadata(slice.metadata, { labels: SLICE_LABELS }),
     addressType: slice.addressType,
@@ -59,6 +59,9 @@ export function trimEndpointSlice(slice: EndpointSlice): EndpointSlice {
     endpoints: (slice.endpoints ?? []).map((endpoint) => ({
       addresses: endpoint.addresses.slice(0, 1),
       ...pick(endpoint, ["conditions", "nodeName"]),
+      ...(nodeName !== undefined && endpoint.nodeName === nodeName && endpoint.targetRef
+        ? { targetRef: pick(endpoint.targetRef, ["kind", "namespace", "name"]) }
+        : {}),
     })),
   };
 }

@@ -42,9 +42,9 @@ export function parseSocketTable(text: string, table: SocketTable): readonly Soc
   });
 }
 
-/** A socket that would lose connections if `port` was forwarded: bound to all addresses or to one that is matched. Loopback doesn't count. */
-export function portListener(listeners: readonly ListeningSocket[], port: ForwardedPort): ListeningSocket | undefined {
-  return listeners.find((one) =>
+/** Sockets that would lose connections if `port` was forwarded: bound to all addresses or to one that is matched. Loopback doesn't count. */
+export function portListeners<T extends ListeningSocket>(listeners: readonly T[], port: ForwardedPort): readonly T[] {
+  return listeners.filter((one) =>
     one.port === port.port && one.protocol === port.protocol && listenerMeets(one.ip, port)
   );
 }

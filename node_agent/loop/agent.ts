@@ -17,7 +17,7 @@ import { type ForwardingDecision, forwardingDecision, portKey } from "./forwardi
 import { createGateWriter, type GateWriter } from "./gate_writer.ts";
 import { createHeartbeatWriter, type HeartbeatWriter } from "./heartbeat_writer.ts";
 import type { HostPorts, WantedPort } from "../host/host_ports.ts";
-import type { ListeningSocket } from "../host/listening_sockets.ts";
+import { ListenerHistory, type SeenListener } from "./listener_history.ts";
 import { parseReservedPorts, type ReservedRange } from "./reserved_ports.ts";
 import { SERVICE_GRACE_MS, ServiceGrace } from "./service_grace.ts";
 import { listPorts, servedBefore } from "./service_ports.ts";
@@ -80,7 +80,8 @@ class ForwardingLoop {
   #caches: AgentCaches | undefined;
   #gates: GateWriter | undefined;
   #programmed: ReadonlySet<string> | undefined;
-  #listeners: readonly ListeningSocket[] = [];
+  #listeners: readonly SeenListener[] = [];
+  readonly #listenerHistory = new ListenerHistory();
   /** The ports whose listeners are known. */
   #watchedPorts: readonly WantedPort[] = [];
   #warnings: readonly string[] = [];
@@ -195,6 +196,7 @@ class ForwardingLoop {
       ...(node ? { node } : {}),
       interfaces: this.#interfaces,
       listeners: this.#listeners,
+      hostPods: caches.hostPods(),
       reserved: this.#reserved,
       allowPortOverride: this.#options.allowPortOverride,
       programmed: this.#programmed ?? servedBefore(pods, services),
@@ -248,7 +250,8 @@ class ForwardingLoop {
   async #readListeners(ports: readonly WantedPort[]): Promise<boolean> {
     const before = JSON.stringify(this.#listeners);
     this.#watchedPorts = ports;
-    this.#listeners = await this.#parts.hostPorts.listeners(ports);
+    const { hostPorts, clock } = this.#parts;
+    this.#listeners = this.#listenerHistory.mark(await hostPorts.listeners(ports), clock.monotonicMs());
     return JSON.stringify(this.#listeners) !== before;
   }
 

@@ -16,7 +16,7 @@ import type { Logger } from "../../core/shared/log.ts";
 import { DepartedPods } from "./departed_pods.ts";
 import { podHolds } from "./forwarding_plan.ts";
 import { isLoadBalancerPod } from "./load_balancer_pods.ts";
-import { trimNode, trimPod } from "./trim_objects.ts";
+import { trimHostPod, trimNode, trimPod } from "./trim_objects.ts";
 import { WantedSlices } from "./wanted_slices.ts";
 
 /** What {@linkcode startAgentCaches} takes. */
@@ -44,6 +44,8 @@ export interface AgentCaches {
   readonly knownPods: () => readonly Pod[];
   /** Pods that ended or went, whose Service has no other pod here yet and is still to be served. */
   readonly departedPods: () => readonly Pod[];
+  /** `NAMESPACE/NAME` of the pods on this node that are in the host's network. */
+  readonly hostPods: () => ReadonlySet<string>;
   /** Resolves when all watches have ended. */
   readonly done: Promise<unknown>;
 }
@@ -100,6 +102,16 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
       onChange();
     },
   });
+  const hostPods = startReflector({
+    ...common,
+    type: PODS,
+    selection: { fieldSelector: `spec.nodeName=${nodeName}` },
+    keep: (pod) => pod.spec?.hostNetwork && podHolds(pod, nodeName) ? trimHostPod(pod) : undefined,
+    onChange: ({ before, after }) => {
+      // Their statuses change all the time; what counts is that they are here.
+      if ((before === undefined) !== (after === undefined)) onChange();
+    },
+  });
   const services: Reflector<Service> = startReflector<Service>({
     ...common,
     type: SERVICES,
@@ -122,12 +134,12 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
   const slices = startReflector({
     ...common,
     type: ENDPOINT_SLICES,
-    keep: (slice) => wanted.has(sliceServiceKey(slice) ?? "") ? trimEndpointSlice(slice) : undefined,
+    keep: (slice) => wanted.has(sliceServiceKey(slice) ?? "") ? trimEndpointSlice(slice, nodeName) : undefined,
     onChange,
   });
   areSlicesListed = true;
   const listing = wanted.run();
-  await Promise.all([services.synced, nodes.synced, slices.synced]);
+  await Promise.all([services.synced, nodes.synced, slices.synced, hostPods.synced]);
   return {
     pods,
     services,
@@ -135,7 +147,8 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     slices,
     knownPods: () => [...pods.objects.values()].filter((pod) => wanted.isComplete(servedServiceKey(pod) ?? "")),
     departedPods: () => departed.list(),
-    done: Promise.all([pods.done, services.done, nodes.done, slices.done, listing]),
+    hostPods: () => new Set(hostPods.objects.keys()),
+    done: Promise.all([pods.done, hostPods.done, services.done, nodes.done, slices.done, listing]),
   };
 }
 

@@ -3,7 +3,7 @@
 import type { EndpointSlice, Node, Pod, Service } from "../../core/kube/types.ts";
 import type { HostInterface } from "../../core/node_identity/host_facts.ts";
 import { type AddressMatch, addressMatch, servedAddresses } from "../../core/service/address_match.ts";
-import { allEndpoints, serviceEndpoints } from "../../core/service/endpoints.ts";
+import { readyPodsAt, serviceEndpoints } from "../../core/service/endpoints.ts";
 import { byAge, compareText, objectKey, servedServiceKey, sliceServiceKey } from "../../core/service/keys.ts";
 import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/labels.ts";
 import { NodePorts, type PortConflict, portId, portLabel } from "../../core/service/port_owners.ts";
@@ -15,8 +15,9 @@ import {
 } from "../../core/service/reading.ts";
 import { type IpRange, ipRangeContains, parseIpRange } from "../../core/shared/ip_ranges.ts";
 import type { ForwardedPort, ForwardEndpoint, ForwardingPlan } from "../dataplane_contract.ts";
-import { type ListeningSocket, portListener, renderListener } from "../host/listening_sockets.ts";
+import { portListeners, renderListener } from "../host/listening_sockets.ts";
 import { heldPorts } from "./load_balancer_pods.ts";
+import type { SeenListener } from "./listener_history.ts";
 import { findReservedRange, type ReservedRange } from "./reserved_ports.ts";
 
 /** Everything that decides what this node forwards. */
@@ -39,12 +40,14 @@ export interface ForwardingFacts {
   /** This host's interfaces. */
   readonly interfaces: readonly HostInterface[];
   /** Sockets that listen on this host. */
-  readonly listeners: readonly ListeningSocket[];
+  readonly listeners: readonly SeenListener[];
+  /** `NAMESPACE/NAME` of this node's pods in the host's network. */
+  readonly hostPods: ReadonlySet<string>;
   /** Ports that no Service may take. */
   readonly reserved: readonly ReservedRange[];
   /** Serve a port even if a process of the host listens on it. */
   readonly allowPortOverride: boolean;
-  /** {@linkcode portKey} of the ports that the kernel has: a process that starts to listen later doesn't take them away. */
+  /** {@linkcode portKey} of the ports that the kernel has: a socket that listens for a moment doesn't take them away, one that stays does. */
   readonly programmed: ReadonlySet<string>;
 }
 
@@ -216,18 +219,22 @@ function decidePort(port: ForwardedPort, context: ServiceContext): ServiceDecisi
   const listener = foreignListener(port, context);
   if (!listener) return { ports: [port], refusals: [], notes: silence };
   const words = `${label} is in use by ${renderListener(listener)}`;
-  if (facts.allowPortOverride || facts.programmed.has(portKey(port))) {
+  if (facts.allowPortOverride || (facts.programmed.has(portKey(port)) && !listener.settled)) {
     return { ports: [port], refusals: [], notes: [`${words}, which gets no connections from outside`, ...silence] };
   }
   return refused({ reason: "PortInUse", message: `${words}; stop it, or allow it with --allow-port-override` });
 }
 
-/** A socket that would lose its connections to `port`. An endpoint of the Service itself in the host's network is none. */
-function foreignListener(port: ForwardedPort, { facts, slices, ownIps }: ServiceContext): ListeningSocket | undefined {
-  const listener = portListener(facts.listeners, port);
+/**
+ * A socket that would lose its connections to `port`; those that stay come first. It is none where a ready endpoint of the Service at this
+ * very port is a pod in this host's network: that one listens.
+ */
+function foreignListener(port: ForwardedPort, { facts, slices, ownIps }: ServiceContext): SeenListener | undefined {
+  const sockets: readonly SeenListener[] = portListeners(facts.listeners, port);
+  const listener = sockets.find((one) => one.settled) ?? sockets[0];
   if (!listener) return undefined;
-  const endpoints = allEndpoints(slices, { ...port, nodeName: facts.nodeName, localFirst: false });
-  return endpoints.some((one) => one.port === port.port && ownIps.has(one.ip)) ? undefined : listener;
+  const choice = { ...port, ips: ownIps, nodeName: facts.nodeName, localFirst: false };
+  return readyPodsAt(slices, choice).isDisjointFrom(facts.hostPods) ? listener : undefined;
 }
 
 function refused(refusal: SettingsProblem): ServiceDecision {

@@ -2,6 +2,20 @@
 import { K3slbError } from "../../core/shared/errors.ts";
 import type { Protocol } from "../../core/shared/ip.ts";
 
+/**
+ * Reserved unless told otherwise. A process that listens has its port anyway; these are kept while it does not, as it restarts: SSH, etcd, the
+ * API servers of kubeadm, K3s, RKE2 (with its supervisor) and MicroK8s, and what kubelet, kube-proxy, the control plane and this
+ * program answer health on (https://kubernetes.io/docs/reference/networking/ports-and-protocols/).
+ */
+export const DEFAULT_RESERVED_PORTS: readonly string[] = [
+  "22/tcp",
+  "2379-2381/tcp",
+  "6443/tcp",
+  "9345/tcp",
+  "10248-10261/tcp",
+  "16443/tcp",
+];
+
 /** Ports `first` to `last` of one protocol, or of every protocol. */
 export interface ReservedRange {
   /** First port. */

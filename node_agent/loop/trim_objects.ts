@@ -34,6 +34,11 @@ export function trimPod(pod: Pod): Pod {
   };
 }
 
+/** A pod in the host's network: that it is here is all that counts. */
+export function trimHostPod(pod: Pod): Pod {
+  return { metadata: pick(pod.metadata, ["name", "namespace", "resourceVersion"]) };
+}
+
 /** A Node without what the agent doesn't read. */
 export function trimNode(node: Node): Node {
   return {

@@ -1,9 +1,10 @@
 // What somebody who may make Services, EndpointSlices and pods in his own namespace tries to take from the nodes, and does not get.
 import assert from "node:assert/strict";
-import { PODS } from "../../core/kube/resources.ts";
-import type { Pod } from "../../core/kube/types.ts";
+import { ENDPOINT_SLICES, PODS } from "../../core/kube/resources.ts";
+import type { EndpointSlice, Pod } from "../../core/kube/types.ts";
 import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/labels.ts";
 import { enterWorld } from "../support/netns.ts";
+import { waitUntil } from "../support/wait.ts";
 import type { World } from "../support/world.ts";
 import { worldSuite, type WorldTest } from "../support/world_suite.ts";
 
@@ -82,5 +83,50 @@ if (await enterWorld(import.meta.url)) {
       await node.ns.unlisten(listen);
       await node.ns.setSysctl("net.ipv4.conf.all.route_localnet", 0);
     }
+  });
+
+  test("a port of a process of the node: no endpoint that anybody writes excuses it, and it is given back", async ({ world, ns }) => {
+    const port = world.port();
+    const node = world.node("node1");
+    const listen = { protocol: "tcp", port, name: "sshd" } as const;
+    await node.ns.listen(listen);
+    try {
+      await ns.createApp({ name: "evil", nodes: ["node2"] });
+      await ns.createService({ name: "ssh", app: "evil", ports: [port] });
+      const slice = (name: string, ready: boolean, targetRef?: Record<string, string>): EndpointSlice => ({
+        metadata: { name, namespace: ns.name, labels: { "kubernetes.io/service-name": "ssh" } },
+        addressType: "IPv4",
+        ports: [{ name: `tcp-${port}`, port, protocol: "TCP" }],
+        endpoints: [{
+          addresses: [node.ip4],
+          nodeName: "node1",
+          conditions: { ready, serving: ready, terminating: false },
+          ...(targetRef ? { targetRef } : {}),
+        }],
+      });
+      await world.admin.create(ENDPOINT_SLICES, slice("closed", false));
+      await world.admin.create(ENDPOINT_SLICES, slice("foreign", true, { kind: "Pod", name: "evil-node2" }));
+      await serveWitness({ world, ns });
+      await ns.waitForCondition("ssh", ({ message }) => /node1.*in use by/.test(message ?? ""));
+      assert.equal(await answers(world.client, node.ip4, port), "sshd");
+      // It restarts: the Service that waits has the port meanwhile, and no longer.
+      for (const name of ["closed", "foreign"]) await world.admin.delete(ENDPOINT_SLICES, { namespace: ns.name, name });
+      await node.ns.unlisten(listen);
+      await world.waitForAnswer(world.client, { protocol: "tcp", ip: node.ip4, port });
+      await node.ns.listen(listen);
+      await waitUntil("the port to be given back", async () => {
+        return await answers(world.client, node.ip4, port) === "sshd";
+      }, { deadlineMs: 60_000, explain: () => world.logs() });
+    } finally {
+      await node.ns.unlisten(listen);
+    }
+  });
+
+  test("ports that the node needs for itself are reserved without a word from the operator", async ({ world, ns }) => {
+    await ns.createApp({ name: "evil", nodes: ["node1"] });
+    await ns.createService({ name: "kubelet", app: "evil", ports: [10_250] });
+    await ns.waitForCondition("kubelet", ({ message }) => /10250 is reserved/.test(message ?? ""));
+    await serveWitness({ world, ns });
+    for (const { ip4 } of world.nodes) assert.equal(await answers(world.client, ip4, 10_250), "refused");
   });
 }

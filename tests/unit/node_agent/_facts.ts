@@ -15,6 +15,7 @@ export const EMPTY: ForwardingFacts = {
     { name: "eth1", addresses: ["198.51.100.1"] },
   ],
   listeners: [],
+  hostPods: new Set(["default/web-pod"]),
   reserved: parseReservedPorts(["22", "10250-10259/tcp"]),
   allowPortOverride: false,
   programmed: new Set(),

@@ -5,10 +5,11 @@ import {
   MATCH_INTERFACES_ANNOTATION,
   SOURCE_RANGES_ANNOTATION,
 } from "../../../core/service/labels.ts";
+import type { EndpointSlice } from "../../../core/kube/types.ts";
 import { forwardingDecision, type ForwardingFacts } from "../../../node_agent/loop/forwarding_plan.ts";
 import { parseReservedPorts } from "../../../node_agent/loop/reserved_ports.ts";
-import { CLOSED, EMPTY, frozen, web } from "./_facts.ts";
-import { endpoint, NODE, pod, port, service, slice } from "./_objects.ts";
+import { CLOSED, EMPTY, ENDING, frozen, web } from "./_facts.ts";
+import { endpoint, pod, port, service, slice } from "./_objects.ts";
 
 interface VerdictCase {
   readonly name: string;
@@ -22,6 +23,25 @@ interface VerdictCase {
 }
 
 const NGINX = { protocol: "TCP", ip: "0.0.0.0", port: 80, process: { name: "nginx", pid: 812 } } as const;
+
+/** A slice that says that pod `web-pod` listens at port 80 of this node, with what `change` says otherwise. */
+function hostSlice(change: Partial<EndpointSlice["endpoints"][number]> & { readonly port?: number }): EndpointSlice {
+  const { port = 80, ...rest } = change;
+  const targetRef = { kind: "Pod", namespace: "default", name: "web-pod" };
+  return slice("web", [{ ...endpoint("192.0.2.1"), targetRef, ...rest }], { ports: [{ port }] });
+}
+
+const FALSE_EXCUSES: readonly (readonly [string, Parameters<typeof hostSlice>[0]])[] = [
+  ["it is not ready", { conditions: CLOSED }],
+  ["it is ending", { conditions: ENDING }],
+  ["it names no pod", { targetRef: {} }],
+  ["it names something else", { targetRef: { kind: "Node", name: "web-pod" } }],
+  ["it names a pod that is not in the host's network, or not here", { targetRef: { kind: "Pod", name: "other" } }],
+  ["it names another namespace's pod", { targetRef: { kind: "Pod", namespace: "kube-system", name: "web-pod" } }],
+  ["it is at another port", { port: 8080 }],
+  ["it is on another node", { nodeName: "node-2" }],
+  ["it is at another address", { addresses: ["192.0.2.77"] }],
+];
 
 const VERDICT_CASES: readonly VerdictCase[] = [
   { name: "a served pod", given: web(), reasons: [], ports: [80] },
@@ -242,23 +262,34 @@ const VERDICT_CASES: readonly VerdictCase[] = [
     notes: 1,
   },
   {
-    name: "a process that came later doesn't take the port away",
+    name: "a socket that came just now doesn't take the port away",
     given: { ...web(), listeners: [NGINX], programmed: new Set(["default/web/TCP/80"]) },
     reasons: [],
     ports: [80],
     notes: 1,
   },
   {
-    name: "an endpoint in the host's network is no foreign process",
+    name: "a process that listens and stays has its port back",
     given: {
       ...web(),
-      slices: [slice("web", [endpoint("192.0.2.1", NODE, CLOSED)], { ports: [{ port: 80 }] })],
-      listeners: [NGINX],
+      listeners: [{ ...NGINX, ip: "192.0.2.1" }, { ...NGINX, settled: true }],
+      programmed: new Set(["default/web/TCP/80"]),
     },
+    reasons: ["PortInUse"],
+    ports: [],
+  },
+  {
+    name: "a ready endpoint that is a pod in this host's network is no foreign process",
+    given: { ...web(), slices: [hostSlice({})], listeners: [{ ...NGINX, settled: true }] },
     reasons: [],
     ports: [80],
-    notes: 1,
   },
+  ...FALSE_EXCUSES.map(([name, change]): VerdictCase => ({
+    name: `an endpoint on this host is no excuse: ${name}`,
+    given: { ...web(), slices: [hostSlice(change)], listeners: [{ ...NGINX, settled: true }] },
+    reasons: ["PortInUse"],
+    ports: [],
+  })),
   {
     name: "an endpoint in another host's network is no excuse",
     given: {
