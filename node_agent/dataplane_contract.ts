@@ -66,6 +66,8 @@ export interface RepairReport {
   readonly repairs: readonly string[];
   /** Things that this program cannot mend, such as a foreign chain that drops forwarded packets. */
   readonly warnings: readonly string[];
+  /** Things that an operator should know of, although Services are served. */
+  readonly remarks?: readonly string[];
 }
 
 /** The kernel's forwarding rules. Calls are made one at a time. */

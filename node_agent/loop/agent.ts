@@ -85,6 +85,7 @@ class ForwardingLoop {
   /** The ports whose listeners are known. */
   #watchedPorts: readonly WantedPort[] = [];
   #warnings: readonly string[] = [];
+  #remarks: readonly string[] = [];
   /** When the next pass may begin. */
   #nextPassMs = -Infinity;
   #isReady = false;
@@ -162,7 +163,7 @@ class ForwardingLoop {
       this.#programmed = programmedKeys(decision, report);
       outcome = { report };
       this.#lastFailure = "";
-      this.#heartbeat.report({ plan: decision.plan, report, warnings: this.#warnings });
+      this.#heartbeat.report({ plan: decision.plan, report, warnings: [...this.#warnings, ...this.#remarks] });
     } catch (error) {
       if (isAbort(error) && signal.aborted) throw error;
       outcome = { error, programmed: this.#programmed ?? new Set() };
@@ -218,18 +219,20 @@ class ForwardingLoop {
   }
 
   async #repair(): Promise<number> {
-    const { clock, dataplane, signal, repairIntervalMs: intervalMs = REPAIR_INTERVAL_MS } = this.#parts;
+    const { clock, dataplane, logger, signal, repairIntervalMs: intervalMs = REPAIR_INTERVAL_MS } = this.#parts;
     if (!this.#programmed) return intervalMs;
     const startMs = clock.monotonicMs();
-    const { repairs, warnings } = await dataplane.repair(signal);
+    const { repairs, warnings, remarks = [] } = await dataplane.repair(signal);
     const tookMs = clock.monotonicMs() - startMs;
     this.#metrics?.countRepairs(repairs.length);
-    for (const repair of repairs) this.#parts.logger.warn("Mended the kernel's rules", { what: repair });
+    for (const repair of repairs) logger.warn("Mended the kernel's rules", { what: repair });
     // Gates may still say that a pass could not write what is there now.
     if (repairs.length > 0) this.#trigger();
-    if (warnings.join("\n") !== this.#warnings.join("\n")) {
-      for (const warning of warnings) this.#parts.logger.warn("Forwarding may be blocked", { why: warning });
+    if ([...warnings, ...remarks].join("\n") !== [...this.#warnings, ...this.#remarks].join("\n")) {
+      for (const why of newOnes(this.#warnings, warnings)) logger.warn("Forwarding may be blocked", { why });
+      for (const what of newOnes(this.#remarks, remarks)) logger.info("Rules of others stand beside ours", { what });
       this.#warnings = warnings;
+      this.#remarks = remarks;
       this.#trigger();
     }
     // Whoever took rules away may do so again in a moment, and writing them anew says nothing of what a look costs.
@@ -309,6 +312,10 @@ const CALM_FAILURES = 2;
 function programmedKeys(decision: ForwardingDecision, report: ApplyReport): ReadonlySet<string> {
   const failed = new Set(report.failures.map((one) => portKey(one.port)));
   return new Set(decision.plan.ports.map(portKey).filter((key) => !failed.has(key)));
+}
+
+function newOnes(before: readonly string[], after: readonly string[]): readonly string[] {
+  return after.filter((text) => !before.includes(text));
 }
 
 function samePorts(a: readonly WantedPort[], b: readonly WantedPort[]): boolean {

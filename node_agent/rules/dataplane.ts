@@ -239,7 +239,12 @@ class KernelDataplane implements Dataplane {
     }
     warnings.push(...this.#foreignDrops, ...await this.#forwardingOff());
     const { warning } = this.#conntrack;
-    return { repairs, warnings: warning === undefined ? warnings : [...warnings, warning] };
+    const remarks = this.#families.flatMap(({ writer }) => writer.remarks);
+    return {
+      repairs,
+      warnings: warning === undefined ? warnings : [...warnings, warning],
+      ...(remarks.length > 0 ? { remarks } : {}),
+    };
   }
 
   /** Families with ports whose packets the kernel keeps to itself. A kernel without the setting has no such family. */

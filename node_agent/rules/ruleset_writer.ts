@@ -5,6 +5,7 @@ import type { Logger } from "../../core/shared/log.ts";
 import { CHAIN_PREFIX, chainNamesOfId, SERVICES_CHAIN } from "./desired_chain_names.ts";
 import { diffRuleSet } from "./diff_ruleset.ts";
 import type { Iptables } from "../host/iptables.ts";
+import { type ForeignChains, foreignTargets } from "./forward_chain.ts";
 import { planJump, planUnhook } from "./jump_plan.ts";
 import { renderParts } from "./render_parts.ts";
 import { renderRestore } from "./render_restore.ts";
@@ -24,6 +25,10 @@ const CHAINS_PER_LOOK = 1;
 /** Whoever flushes a table or puts rules before ours is seen here. */
 const TELLING_JUMPS: readonly BuiltinChain[] = ["PREROUTING", "FORWARD"];
 
+/** Looks after which the chains of others are read again, and most of them that are. */
+const LOOKS_PER_FOREIGN = 12;
+const MAX_FOREIGN = 20;
+
 /** A change of this many parts always fits into one run: the filter's chains, some of nat, jumps and deletions. */
 const MAX_SINGLE_PARTS = 5;
 
@@ -41,10 +46,18 @@ export class RuleSetWriter {
   #looks = 0;
   /** Whether large changes are written in parts, since one run was refused. */
   #inParts = false;
+  /** Chains that FORWARD leads to, as of when it had these lines. */
+  #foreign: { readonly lines: string; readonly chains: ForeignChains; readonly look: number } | undefined;
+  #remarks: readonly string[] = [];
 
   constructor(iptables: Iptables, log: Logger) {
     this.#iptables = iptables;
     this.#log = log;
+  }
+
+  /** What an operator should know of the chains that hold our jumps, as of the last look. */
+  get remarks(): readonly string[] {
+    return this.#remarks;
   }
 
   /** Rules in the kernel, jumps included. */
@@ -208,11 +221,32 @@ export class RuleSetWriter {
     const findings: string[] = [];
     for (const jump of jumps) {
       const lines = await this.#iptables.listChain(jump.table, jump.chain, signal) ?? [];
-      const plan = planJump(jump, this.#family, lines);
+      const chains = jump.chain === "FORWARD" ? await this.#foreignChains(lines, signal) : undefined;
+      const plan = planJump(jump, this.#family, lines, chains);
+      if (plan.remarks) this.#remarks = plan.remarks.map((remark) => `${remark} (${this.#family})`);
       edits[jump.table].push(...plan.edits);
       if (plan.finding !== undefined) findings.push(`${plan.finding} (${this.#family})`);
     }
     return { changes: TABLES.map((table) => ({ table, written: [], deleted: [], edits: edits[table] })), findings };
+  }
+
+  /** Chains of administrators and other programs that FORWARD leads to. They change seldom, and reading one costs a process. */
+  async #foreignChains(lines: readonly string[], signal?: AbortSignal): Promise<ForeignChains> {
+    const key = lines.join("\n");
+    if (this.#foreign?.lines === key && this.#looks < this.#foreign.look + LOOKS_PER_FOREIGN) {
+      return this.#foreign.chains;
+    }
+    const chains = new Map<string, readonly string[]>();
+    const names = [...foreignTargets(lines)];
+    for (let name = names.shift(); name !== undefined && chains.size < MAX_FOREIGN; name = names.shift()) {
+      if (chains.has(name)) continue;
+      // A target of an extension is no chain, and has no rules.
+      const found = await this.#iptables.listChain("filter", name, signal) ?? [];
+      chains.set(name, found);
+      names.push(...foreignTargets(found));
+    }
+    this.#foreign = { lines: key, chains, look: this.#looks };
+    return chains;
   }
 
   /** Chains of an earlier run, found from the dispatch instead of by reading the whole table. */

@@ -72,7 +72,7 @@ const CASES: readonly {
     given: { chain: "FORWARD", rules: ["-j K3SLB-FORWARD", "-j KUBE-ROUTER-FORWARD"] },
     want: {
       edits: ["delete -j K3SLB-FORWARD", "insert 2 -j K3SLB-FORWARD"],
-      finding: "The jump from filter FORWARD to K3SLB-FORWARD was not in its place (behind KUBE-ROUTER-FORWARD)",
+      finding: "The jump from filter FORWARD to K3SLB-FORWARD was not in its place (before KUBE-ROUTER-FORWARD)",
     },
   },
   {
