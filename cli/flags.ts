@@ -197,10 +197,10 @@ export const SERVER_FLAGS = [
   {
     name: "status-addresses",
     type: "choice",
-    values: ["cluster", "per-node"],
+    values: ["cluster", "per-node", "k3s"],
     default: "cluster",
     placeholder: "RULE",
-    help: "cluster: one external address hides all internal ones, as in K3s; per-node: each node chooses",
+    help: "cluster: an external address hides internal ones of its family; k3s: of both; per-node: on its node",
   },
   {
     name: "published-addresses",

@@ -35,7 +35,7 @@ export interface ServerOptions {
   /** Whether Services without a class are served. */
   readonly lbDefault: boolean;
   /** `cluster`: external addresses hide internal ones of every node; `per-node`: each node's own choice. */
-  readonly statusAddresses: "cluster" | "per-node";
+  readonly statusAddresses: "cluster" | "per-node" | "k3s";
   /** What the status shows for nodes; empty: what each node's annotation says. */
   readonly publishedAddresses: readonly { readonly node: string; readonly ip: string }[];
   /** Leave out nodes labelled `node.kubernetes.io/exclude-from-external-load-balancers`. */

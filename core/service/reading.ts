@@ -234,6 +234,8 @@ export const MAX_RECORD_LENGTH = 65_536;
 /** Kubernetes' own default for session affinity. */
 const DEFAULT_AFFINITY_SECONDS = 10_800;
 
+const EVERYONE: Readonly<Record<IpFamily, string>> = { IPv4: "0.0.0.0/0", IPv6: "::/0" };
+
 function familiesOf(listed: readonly string[], clusterIps: readonly string[]): readonly IpFamily[] {
   const texts: readonly (string | undefined)[] = listed.length > 0 ? listed : clusterIps.map(ipFamilyOf);
   return [...new Set(texts)].filter((text): text is IpFamily => IP_FAMILIES.some((family) => family === text));
@@ -245,9 +247,18 @@ function admittedRanges(
   families: readonly IpFamily[],
 ): { readonly ranges: readonly string[]; readonly warnings: readonly SettingsProblem[] } {
   const isOwn = (range: IpRange): boolean => families.length === 0 || families.includes(range.family);
-  const kept = [...new Set(ranges.filter(isOwn).map(renderIpRange))].toSorted();
+  const own = ranges.filter(isOwn);
+  const kept = [...new Set(own.map(renderIpRange))].toSorted();
+  // Whoever writes "everyone" of one family has seldom thought of the other one.
+  const closed = own.some(({ prefix }) => prefix === 0)
+    ? families.find((family) => !own.some((range) => range.family === family))
+    : undefined;
+  const closedWarnings = closed === undefined ? [] : [{
+    reason: "SourceRangeFamily",
+    message: `Source ranges ${kept.join(", ")} admit no ${closed} client; add ${EVERYONE[closed]} to admit all`,
+  }];
   const foreign = [...new Set(ranges.filter((range) => !isOwn(range)).map(renderIpRange))].toSorted();
-  if (foreign.length === 0) return { ranges: kept, warnings: [] };
+  if (foreign.length === 0) return { ranges: kept, warnings: closedWarnings };
   const message =
     `Source ranges ${foreign.join(", ")} are not of the Service's address family (${families.join(" and ")})` +
     (kept.length === 0 ? "; no client is admitted" : " and have no effect");

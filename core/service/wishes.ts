@@ -77,8 +77,17 @@ export const WISHES = {
   } satisfies Wish<PodResources>,
   priorityClassName: {
     ...annotationWish(PRIORITY_CLASS_ANNOTATION, { guards: "pods" }),
+    // Present and empty means none, as in K3s; absent means the default.
+    textOf: (service: Service): string => {
+      const text = service.metadata?.annotations?.[PRIORITY_CLASS_ANNOTATION]?.trim();
+      return text === "" ? NO_PRIORITY_CLASS : text ?? "";
+    },
     parse: (text: string): Parsed<string> =>
-      isDnsSubdomain(text) ? { value: text } : { fault: `${quoted(text)} is no name of a PriorityClass` },
+      text === NO_PRIORITY_CLASS
+        ? { value: "" }
+        : isDnsSubdomain(text)
+        ? { value: text }
+        : { fault: `${quoted(text)} is no name of a PriorityClass` },
   } satisfies Wish<string>,
   ipMode: {
     ...annotationWish(IP_MODE_ANNOTATION, { guards: "nothing" }),
@@ -95,6 +104,9 @@ export const WISHES = {
         : { fault: `it must be "true" or "false", not ${quoted(text)}` },
   } satisfies Wish<boolean>,
 };
+
+/** As it stands in a record of what was in force. */
+const NO_PRIORITY_CLASS = '""';
 
 /** Values of the wishes that are in force. */
 export interface WishValues {

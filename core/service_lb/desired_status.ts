@@ -18,7 +18,7 @@ export interface IngressAddress {
 /** What is the same for all Services. */
 export interface StatusOptions {
   /** `cluster`: one external address hides the internal ones of every node; `per-node`: each node decides for itself. */
-  readonly statusAddresses: "cluster" | "per-node";
+  readonly statusAddresses: "cluster" | "per-node" | "k3s";
   /** For Services that do not say; absent leaves it to the API server, which means `VIP`. */
   readonly ipMode?: IpMode;
   /** Ranges of the cluster's Services, in which no node has addresses. */
@@ -63,8 +63,9 @@ export function desiredStatus(
   for (const family of reading.families) {
     const inFamily: string[] = [];
     for (const { name, addresses } of serving) {
-      const scope = options.statusAddresses === "cluster" ? [...everywhere, ...addresses] : addresses;
-      const external = scope.some((address) => address.family === family && address.external);
+      const scope = options.statusAddresses === "per-node" ? addresses : [...everywhere, ...addresses];
+      const isOneRule = options.statusAddresses === "k3s";
+      const external = scope.some((address) => (isOneRule || address.family === family) && address.external);
       for (const address of addresses) {
         if (address.family !== family) continue;
         withAddress.add(name);
@@ -76,6 +77,7 @@ export function desiredStatus(
       listed.add(ip);
     }
   }
+  const isHidden = withAddress.size > 0 && ips.length === 0;
   const ipMode = reading.ipMode ?? options.ipMode;
   return {
     warnings: serving.flatMap(({ name, refused }) =>
@@ -83,12 +85,12 @@ export function desiredStatus(
     ),
     ingress: ips.map((ip) => ipMode === undefined ? { ip } : { ip, ipMode }),
     verdicts: verdicts.map((verdict) => {
-      if (!verdict.serves || withAddress.has(verdict.node)) return verdict;
+      if (!verdict.serves || (withAddress.has(verdict.node) && !isHidden)) return verdict;
       return {
         node: verdict.node,
         serves: false,
         reason: "NoAddress",
-        message: noAddress(reading),
+        message: isHidden ? HIDDEN : noAddress(reading),
         waiting: false,
       };
     }),
@@ -114,3 +116,5 @@ function noAddress({ matchAddresses, families }: ServiceReading): string {
   const wanted = matchAddresses === undefined ? "" : " that the match-addresses annotation names";
   return `it has no ${families.join(" or ") || "usable"} address${wanted}`;
 }
+
+const HIDDEN = "an external address of another family hides its own (--status-addresses k3s)";

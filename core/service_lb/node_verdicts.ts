@@ -35,7 +35,7 @@ export type NodeVerdict =
     readonly isMissing?: true;
     /** What is wrong although it serves. */
     readonly degraded?: string;
-    /** How it serves, where that is not by its pod. */
+    /** How it serves, where that is not by its pod, or not at all for want of endpoints. */
     readonly note?: string;
   }
   | {
@@ -116,7 +116,12 @@ function judge(node: Node, facts: JudgeFacts): NodeVerdict {
   const state = podState(pod);
   if (state.forwards) {
     const servedAddresses = servedAddressesOf(pod);
-    return { node: name, serves: true, ...(servedAddresses === undefined ? {} : { servedAddresses }) };
+    return {
+      node: name,
+      serves: true,
+      ...(servedAddresses === undefined ? {} : { servedAddresses }),
+      ...(state.note === undefined ? {} : { note: state.note }),
+    };
   }
   const holder = state.reason === "NotScheduled" ? facts.obstacles?.holders.get(name) : undefined;
   if (holder !== undefined) return heldPort(name, holder);

@@ -2,6 +2,7 @@
 import type { KubeClient } from "../kube/contract.ts";
 import type { DaemonSet, Service } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
+import type { Logger } from "../shared/log.ts";
 import type { Contest } from "./contest.ts";
 import type { DesiredServiceOptions } from "./desired_service.ts";
 import type { ServiceEvent, StatusMemory } from "./status_step.ts";
@@ -32,6 +33,7 @@ export interface PassContext {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly events: ServiceEvents;
+  readonly logger: Logger;
   readonly signal: AbortSignal;
   readonly options: DesiredServiceOptions & ClaimOptions;
   /** Finds out why pods are missing. */

@@ -15,7 +15,11 @@ export type PodReason =
 
 /** What a pod says. */
 export type PodState =
-  | { readonly forwards: true }
+  | {
+    readonly forwards: true;
+    /** What its connections come to, where that is not an answer. */
+    readonly note?: string;
+  }
   | { readonly forwards: false; readonly reason: PodReason; readonly message: string };
 
 /** The node a pod is on, or is meant for while it is not scheduled. */
@@ -51,7 +55,10 @@ export function podState(pod: Pod): PodState {
 
 function placeholderState(pod: Pod): PodState {
   const gate = conditionOf(pod, PROGRAMMED_CONDITION);
-  if (gate?.status === "True") return { forwards: true };
+  if (gate?.status === "True") {
+    const note = NO_ENDPOINTS_REGEXP.exec(gate.message ?? "")?.[0];
+    return note === undefined ? { forwards: true } : { forwards: true, note };
+  }
   if (gate?.status === "False") {
     return state("NotProgrammed", sentence("rules are not programmed", gate.reason, gate.message));
   }
@@ -69,6 +76,9 @@ function forwarderState(pod: Pod): PodState {
   }
   return state("PodNotReady", "its pod is not ready");
 }
+
+/** The agent's words for a port that it refuses for want of pods. */
+const NO_ENDPOINTS_REGEXP = /no endpoints\b[^;]*/;
 
 /** One condition of a pod. */
 export function conditionOf(pod: Pod, type: string): PodCondition | undefined {

@@ -133,6 +133,7 @@ class ServiceLbController implements ServiceLb {
       client,
       clock,
       events,
+      logger,
       signal,
       options: this.#settings,
       inquiry: new PodInquiry({ ...watching, namespace }),

@@ -62,6 +62,8 @@ export async function releaseService(
   const deleted = claim.reason === "Deleted";
   const wasOurs = touched || (deleted && serviceClaim(alive(service), context.options).ours);
   if (!wasOurs) return;
+  const { key } = readService(service);
+  context.logger.info("Service is not served any more", { service: key, reason: claim.reason, message: claim.message });
   // The condition goes last: it is what tells the next pass that this Service was once ours.
   const finalizers = finalizersFor(service, false);
   if (finalizers !== undefined) {

@@ -1,6 +1,6 @@
 // Brings the status of one Service to what it should be: the reducer's step (status_step.ts), its write, its Events.
 import type { Condition, Service } from "../kube/types.ts";
-import type { SettingsProblem } from "../service/reading.ts";
+import { readService, type SettingsProblem } from "../service/reading.ts";
 import type { DesiredService } from "./desired_service.ts";
 import { type PassContext, type PassMemory, recordEvent, servedCondition } from "./pass_context.ts";
 import { type ServedSummary, servedSummary } from "./served_condition.ts";
@@ -41,11 +41,34 @@ export async function syncStatus(
   if (step.write !== undefined) {
     const condition = servedConditionOf(step.write.summary, { service, nowMs: context.clock.now() });
     const status = { ingress: step.write.ingress, condition };
-    context.written.service(await writeStatus(context, { service, status }));
+    const written = await writeStatus(context, { service, status });
+    logChange(context, { before: service, after: written });
+    context.written.service(written);
   }
   memory.status = step.memory;
   for (const event of step.events) recordEvent(context, service, event);
   return step.againMs;
+}
+
+/** One line when a Service becomes served, changes or stops being served. */
+function logChange({ logger }: PassContext, change: { readonly before: Service; readonly after: Service }): void {
+  const before = servedCondition(change.before);
+  const after = servedCondition(change.after);
+  const addresses = addressesOf(change.after);
+  const isServed = after?.status === "True";
+  const wasServed = before?.status === "True";
+  if (isServed === wasServed && before?.reason === after?.reason && addressesOf(change.before) === addresses) return;
+  const what = isServed === wasServed ? "Service changed" : isServed ? "Service is served" : "Service is not served";
+  logger.info(what, {
+    service: readService(change.after).key,
+    addresses,
+    reason: after?.reason ?? "",
+    message: after?.message ?? "",
+  });
+}
+
+function addressesOf({ status }: Service): string {
+  return (status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip ?? hostname ?? "").join(",");
 }
 
 function servedConditionOf(

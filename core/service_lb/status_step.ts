@@ -132,14 +132,17 @@ function tell(
   const before = memory.toldAddresses ?? addressText(observed);
   // While nodes come up one by one only the end is told.
   const isChangeTold = (settled || wanted.length < observed.length) && after !== before;
+  const warning = summary.problem && settled ? `${summary.reason} ${summary.message}` : undefined;
+  const isWarningTold = warning !== undefined && warning !== memory.toldWarning;
+  // `kubectl describe` shows Events and no conditions of Services: what the condition says is said here too.
   if (isChangeTold) {
     const message = `Addresses changed: [${before}] -> [${after}]`;
-    events.push({ type: "Normal", reason: "UpdatedLoadBalancer", message });
+    const rest = summary.problem || !settled ? "" : `. ${summary.message}`;
+    events.push({ type: "Normal", reason: "UpdatedLoadBalancer", message: `${message}${rest}` });
+  } else if (settled && warning === undefined && memory.toldWarning) {
+    events.push({ type: "Normal", reason: summary.reason, message: summary.message });
   }
-  const warning = summary.problem && settled ? `${summary.reason} ${summary.message}` : undefined;
-  if (warning !== undefined && warning !== memory.toldWarning) {
-    events.push({ type: "Warning", reason: eventReason(summary), message: summary.message });
-  }
+  if (isWarningTold) events.push({ type: "Warning", reason: eventReason(summary), message: summary.message });
   return {
     memory: {
       ...memory,

@@ -52,6 +52,20 @@ Deno.test("desiredDaemonSet() puts a hundred ports into one placeholder", () => 
   }
 });
 
+for (
+  const { given, want } of [
+    { given: undefined, want: "system-node-critical" },
+    { given: "", want: "" },
+    { given: " ", want: "" },
+    { given: "low", want: "low" },
+  ]
+) {
+  Deno.test(`desiredDaemonSet() takes ${given === undefined ? "no annotation" : `"${given}"`} for priority class "${want}", as K3s does`, () => {
+    const annotations = given === undefined ? {} : { "svccontroller.k3s.cattle.io/priorityclassname": given };
+    assert.equal(built(service({ annotations })).spec?.template.spec?.priorityClassName, want);
+  });
+}
+
 Deno.test("desiredDaemonSet() keeps the placeholder when only the agent's affairs change", () => {
   const before = built(service());
   const after = built(service({

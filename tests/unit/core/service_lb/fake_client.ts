@@ -4,6 +4,7 @@ import type { KubeClient, KubeList, ResourceType } from "../../../../core/kube/c
 import type { DaemonSet, KubeObject, Service } from "../../../../core/kube/types.ts";
 import type { PassContext } from "../../../../core/service_lb/pass_context.ts";
 import type { ServiceEvent } from "../../../../core/service_lb/status_step.ts";
+import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { SERVICE_OPTIONS } from "./fixtures.ts";
 
 /** What a pass did and left. */
@@ -72,6 +73,7 @@ export function passWorld(overrides: Partial<PassContext["options"]> = {}): Pass
     clockMs: 1_000_000,
     refusal: undefined,
     context: {
+      logger: SILENT_LOGGER,
       inquiry: { look: () => Promise.resolve({}), forget: () => {} },
       client: client as KubeClient,
       clock: {

@@ -75,7 +75,9 @@ Deno.test("passService() waits a moment for the second node before the first wri
   assert.deepEqual(ips(world), ["10.0.0.1"]);
   assert.equal(await pass(world, memory, { pods: BOTH }), undefined);
   assert.deepEqual(ips(world), ["10.0.0.1", "10.0.0.2"]);
-  assert.deepEqual(world.events.map(({ message }) => message), ["Addresses changed: [] -> [10.0.0.1 10.0.0.2]"]);
+  assert.deepEqual(world.events.map(({ message }) => message), [
+    "Addresses changed: [] -> [10.0.0.1 10.0.0.2]. Served by 2 nodes: a, b",
+  ]);
 });
 
 const BETWEEN_PODS: readonly (readonly [name: string, pods: readonly Pod[]])[] = [

@@ -101,6 +101,14 @@ const TRANSITIONS: readonly Transition[] = [
     againMs: 900,
   },
   {
+    name: "what was warned of is over: told, as a condition of a Service is seldom seen",
+    memory: { toldWarning: "PartlyServed b: no", toldAddresses: "10.0.0.1" },
+    facts: { condition: PARTLY },
+    writes: ["10.0.0.1"],
+    tells: ["Served"],
+    remembers: { toldWarning: "" },
+  },
+  {
     name: "the same Warning is told once",
     memory: { toldWarning: "PartlyServed b: no", toldAddresses: "10.0.0.1" },
     facts: { summary: PARTLY, condition: SERVED },
