@@ -110,28 +110,6 @@ const ADDRESS_CASES: readonly { readonly name: string; readonly given: World; re
     want: ["fd00::1", "fd00::2", "203.0.113.1"],
   },
   {
-    name: "lets one external address hide all internal ones, of both families, if told to",
-    given: {
-      service: DUAL,
-      options: { statusAddresses: "k3s" },
-      nodes: [
-        node("a", { internal: ["10.0.0.1", "fd00::1"], external: ["2001:db8::1"] }),
-        node("b", { internal: ["10.0.0.2", "fd00::2"] }),
-      ],
-      pods: [pod(DUAL, "a"), pod(DUAL, "b")],
-    },
-    want: ["2001:db8::1"],
-  },
-  {
-    name: "lists nothing where the one external address is of a family that the Service has not, and is told so",
-    given: {
-      options: { statusAddresses: "k3s" },
-      nodes: [node("a", { internal: ["10.0.0.1"], external: ["2001:db8::1"] })],
-      pods: [pod(WEB, "a")],
-    },
-    want: [],
-  },
-  {
     name: "lets each node choose for itself if told to",
     given: {
       options: { statusAddresses: "per-node" },
