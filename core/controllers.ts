@@ -4,6 +4,7 @@ import type { EventRecorder } from "./kube/events.ts";
 import { startHelm } from "./helm/helm_chart_controller.ts";
 import { handBackCharts } from "./helm/hand_back_charts.ts";
 import { startManifests } from "./manifests/manifest_controller.ts";
+import type { RunningManifests } from "./manifests/manifests_options.ts";
 import { startNodeHosts } from "./packaged/node_hosts_controller.ts";
 import { isPackagedText, type StagedPackaged, stagePackaged } from "./packaged/stage.ts";
 import { type Clock, pause } from "./runtime/clock.ts";
@@ -85,7 +86,8 @@ function manifests(options: ServerOptions, parts: ControllerParts): Controller {
   const { dataDir, disable, pruneDeletedManifests, repairManifests } = options;
   const repairIntervalMs = repairManifests ? REPAIR_INTERVAL_MS : 0;
   let staged: StagedPackaged | undefined;
-  return keepTrying("manifests", parts, async (own) => {
+  let running: RunningManifests | undefined;
+  const controller = keepTrying("manifests", parts, async (own) => {
     const settings = { dataDir, disable, pruneDeletedManifests, repairIntervalMs, server: parts.server };
     // Chosen once: a second try must not say everything again.
     staged ??= await stagePackaged({ ...own, options });
@@ -94,12 +96,14 @@ function manifests(options: ServerOptions, parts: ControllerParts): Controller {
     const signal = AbortSignal.any([own.signal, ended.signal]);
     const nodeHosts = plan === undefined ? undefined : startNodeHosts({ ...own, signal, plan });
     try {
-      await startManifests({ ...own, options: settings, packagedFiles, isPackagedText }).done;
+      running = startManifests({ ...own, options: settings, packagedFiles, isPackagedText });
+      await running.done;
     } finally {
       ended.abort();
       await nodeHosts?.done;
     }
   });
+  return { ...controller, problem: () => controller.problem() ?? running?.problem() };
 }
 
 /** HelmCharts, but not if they are disabled, and not in clusters that have a Helm controller of their own built in: two would take charts from each other. */

@@ -219,7 +219,8 @@ const KINDS_BY_STATUS: ReadonlyMap<number, FailureKind> = new Map([
     code: "kube-invalid",
     retriable: false,
     hint: (_action, causes) => {
-      const fields = causes.map((cause) => cause.field).filter((field) => field !== undefined);
+      // "[]" stands for the object as a whole.
+      const fields = causes.flatMap(({ field = "" }) => field === "" || field === "[]" ? [] : [field]);
       return fields.length === 0 ? "Correct the object" : `Correct ${fields.map((field) => `"${field}"`).join(", ")}`;
     },
   }],

@@ -20,11 +20,13 @@ import {
 import { ManifestDeployer } from "./manifest_deployer.ts";
 import type { ManifestsOptions, RunningManifests } from "./manifests_options.ts";
 import { removePackagedFiles, writePackagedFiles } from "./packaged_files.ts";
-import { type FileChoice, isDisabled, isSameChoice, selectFiles } from "./select_files.ts";
+import { StandingProblems } from "./standing_problems.ts";
+import { type FileChoice, isDisabled, isSameChoice, misnamedFiles, selectFiles } from "./select_files.ts";
 
 /** Starts the deployer. Only the leader may run it. */
 export function startManifests(options: ManifestsOptions): RunningManifests {
-  return { done: new ManifestController(options).run() };
+  const controller = new ManifestController(options);
+  return { done: controller.run(), problem: () => controller.problem };
 }
 
 /** A file younger than this may be half-written. */
@@ -65,12 +67,18 @@ class ManifestController {
   readonly #repairDue = new Set<string>();
   /** AddOns that wait for another file to take over what left theirs. */
   readonly #moving = new Set<string>();
-  readonly #said = new Set<string>();
+  /** What keeps the whole folder from being deployed. */
+  readonly #problems: StandingProblems;
+  /** What is wrong with single files; nobody else waits for that to be mended. */
+  readonly #notices: StandingProblems;
   readonly #changes: ChangeSignal;
 
   constructor(options: ManifestsOptions) {
     this.#options = options;
     this.#signal = options.signal;
+    const tell = (message: string): void => options.logger.warn(message);
+    this.#problems = new StandingProblems(tell);
+    this.#notices = new StandingProblems(tell);
     this.#folder = manifestsFolder(options.options.dataDir);
     this.#view = new FolderView(this.#folder);
     this.#changes = new ChangeSignal(options);
@@ -92,14 +100,16 @@ class ManifestController {
     this.#queue = createWorkQueue({ clock, maxBackoffMs: 300_000 });
   }
 
+  /** What keeps the folder from being looked into; what is wrong with single files is said on their AddOns and in the log. */
+  get problem(): string | undefined {
+    return this.#problems.summary;
+  }
+
   async run(): Promise<void> {
     const { processRoot = "/proc", dataDir } = this.#options.options;
     if (processRoot !== "") await refuseBesideK3s({ dataDir, processRoot });
     await ensureManifestsFolder(this.#folder);
-    const watches = new FolderWatches({
-      onChange: () => this.#changes.wake(),
-      onProblem: (message) => this.#sayOnce(`watch ${message}`, message),
-    });
+    const watches = new FolderWatches(() => this.#changes.wake());
     try {
       // Before anything is written to it: a folder without a file proves nothing.
       this.#view.see(await scanFolder(this.#folder));
@@ -175,11 +185,13 @@ class ManifestController {
 
   async #scan(watches: FolderWatches): Promise<void> {
     const scan = await scanFolder(this.#folder);
-    for (const problem of scan.problems) this.#sayOnce(problem, problem);
+    this.#problems.set("folder", scan.problems);
     this.#view.see(scan);
     this.#take(selectFiles(scan.files, this.#options.options.disable));
     // What happened in a folder before its watch stood is found by one more look.
     if (watches.set(scan.folders)) this.#changes.wake();
+    // Changes are found all the same, by looking from time to time.
+    this.#notices.set("watches", watches.problems);
   }
 
   /** Compares with the scan before and queues the AddOns whose files differ. */
@@ -192,13 +204,8 @@ class ManifestController {
       if (leftOut === "Hidden" || leftOut === "NotAManifest") continue;
       const addOn = addOnNameOf(file.path);
       if (addOn !== undefined) this.#queue.add(addOn);
-      else if (leftOut === undefined) {
-        this.#sayOnce(
-          `name ${file.path}`,
-          `File "${file.path}" is not deployed: its name up to the first period must be lower-case letters, digits and hyphens`,
-        );
-      }
     }
+    this.#notices.set("names", misnamedFiles(choices));
   }
 
   #repairAll(): void {
@@ -213,6 +220,7 @@ class ManifestController {
     const deployed = choices.filter(({ leftOut }) => leftOut === undefined);
     const [only] = deployed;
     if (only === undefined) return await this.#retire(addOn, choices);
+    if (deployed.length === 1) this.#notices.set(`conflict ${addOn}`, []);
     const owner = deployed.length === 1 ? only : await this.#owner(addOn, deployed);
     return await this.#deploy(addOn, owner);
   }
@@ -224,17 +232,12 @@ class ManifestController {
     const source = handled ?? pathBelow(this.#folder, seen?.spec?.source);
     const owner = deployed.find(({ file }) => file.path === source) ?? deployed[0];
     if (owner === undefined) throw new RangeError("No file to choose from");
-    for (const { file } of deployed) {
-      const key = `conflict ${addOn} ${owner.file.path} ${file.path}`;
-      if (file === owner.file || this.#said.has(key)) continue;
-      this.#said.add(key);
-      this.#deployer.say(
-        addOn,
-        seen,
-        "ConflictingManifest",
-        `File "${file.path}" is not deployed: AddOn "${addOn}" belongs to "${owner.file.path}"; give one of them another name`,
-      );
-    }
+    const others = deployed.filter(({ file }) => file !== owner.file);
+    const messages = others.map(({ file }) =>
+      `File "${file.path}" is not deployed: AddOn "${addOn}" belongs to "${owner.file.path}"; give one of them another name`
+    );
+    const say = (message: string): void => this.#deployer.say(addOn, seen, "ConflictingManifest", message);
+    this.#notices.set(`conflict ${addOn}`, messages, say);
     return owner;
   }
 
@@ -326,7 +329,10 @@ class ManifestController {
         beforeRecord: async () => {
           const own = disabled.flatMap(({ file }) => file.viaSymlink ? [] : [join(this.#folder, file.path)]);
           const kept = await removePackagedFiles(own, this.#options.isPackagedText);
-          for (const path of kept) this.#sayOnce(path, `Disabled file "${path}" stays: it is not packaged`);
+          this.#notices.set(
+            `disabled ${addOn}`,
+            kept.map((path) => `Disabled file "${path}" stays: it is not packaged`),
+          );
         },
       });
     } else if (pruneDeletedManifests && source !== undefined) {
@@ -340,11 +346,5 @@ class ManifestController {
     this.#recorded.delete(addOn);
     this.#handled.delete(addOn);
     this.#forced.delete(addOn);
-  }
-
-  #sayOnce(key: string, message: string): void {
-    if (this.#said.has(key)) return;
-    this.#said.add(key);
-    this.#options.logger.warn(message);
   }
 }

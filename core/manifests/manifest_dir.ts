@@ -189,12 +189,17 @@ export async function removeManifest(path: string): Promise<void> {
 export class FolderWatches {
   readonly #watchers = new Map<string, { readonly identity: string; readonly watcher: FSWatcher }>();
   readonly #onChange: () => void;
-  readonly #onProblem: (message: string) => void;
   #isClosed = false;
 
-  constructor(options: { readonly onChange: () => void; readonly onProblem: (message: string) => void }) {
-    this.#onChange = options.onChange;
-    this.#onProblem = options.onProblem;
+  readonly #problems = new Map<string, string>();
+
+  constructor(onChange: () => void) {
+    this.#onChange = onChange;
+  }
+
+  /** Why folders are not watched; each is tried again at the next {@linkcode set}. */
+  get problems(): readonly string[] {
+    return [...this.#problems.values()];
   }
 
   /**
@@ -204,6 +209,7 @@ export class FolderWatches {
   set(folders: ReadonlyMap<string, string>): boolean {
     if (this.#isClosed) return false;
     const replaced = new Set<string>();
+    this.#problems.clear();
     for (const [folder, { identity, watcher }] of this.#watchers) {
       // A watch stays with the folder that it was set on, wherever that is now.
       if (folders.get(folder) === identity) continue;
@@ -229,15 +235,14 @@ export class FolderWatches {
   #add(folder: string, identity: string): boolean {
     try {
       const watcher = watch(folder, { persistent: false }, () => this.#onChange());
-      watcher.on("error", (error) => {
+      watcher.on("error", () => {
         this.#drop(folder, watcher);
-        if (!isGoneFile(error)) this.#onProblem(`Cannot watch "${folder}": ${errorMessage(error)}`);
         this.#onChange();
       });
       this.#watchers.set(folder, { identity, watcher });
       return true;
     } catch (error) {
-      if (!isGoneFile(error)) this.#onProblem(`Cannot watch "${folder}": ${errorMessage(error)}`);
+      if (!isGoneFile(error)) this.#problems.set(folder, `Cannot watch "${folder}": ${errorMessage(error)}`);
       return false;
     }
   }

@@ -51,6 +51,8 @@ export interface ManifestsOptions {
 
 /** The running deployer. */
 export interface RunningManifests {
+  /** What is wrong with the folder now; `undefined` if nothing is. */
+  readonly problem: () => string | undefined;
   /** Settles when the signal has ended everything; rejects if it could not start. */
   readonly done: Promise<void>;
 }

@@ -1,6 +1,7 @@
 // Which files of the manifests folder are deployed, and why the others are not. Pure.
 // Rules of K3s (`pkg/deploy/controller.go`): dotfiles, extensions, `NAME.skip` anywhere in the tree, `--disable` by name or
 // folder, asked before `.skip`. Beyond K3s: hidden folders are left out, and `traefik.skip` works like `traefik.yaml.skip`.
+import { addOnNameOf } from "./addon.ts";
 
 /** One file as a scan of the folder saw it. */
 export interface SeenFile {
@@ -78,4 +79,13 @@ function baseName(path: string): string {
 
 function stem(name: string): string {
   return name.replace(MANIFEST_EXTENSION_REGEXP, "");
+}
+
+/** A sentence about each file that would be deployed if it had another name. */
+export function misnamedFiles(choices: readonly FileChoice[]): readonly string[] {
+  return choices.filter(({ file, leftOut }) => leftOut === undefined && addOnNameOf(file.path) === undefined).map((
+    { file },
+  ) =>
+    `File "${file.path}" is not deployed: its name up to the first period must be lower-case letters, digits and hyphens`
+  );
 }

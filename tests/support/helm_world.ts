@@ -35,7 +35,7 @@ export interface HelmWorld {
 /** An address for the API server: a private world has only loopback, which can't be advertised. */
 async function hostAddress(): Promise<string> {
   if (!isInWorld()) return "127.0.0.1";
-  const done = await execHere("ip", ["address", "add", `${API_IP}/32`, "dev", "lo"]);
+  const done = await execHere("ip", ["address", "replace", `${API_IP}/32`, "dev", "lo"]);
   if (done.code !== 0) throw new Error(`Cannot add an address: ${done.stderr}`);
   return API_IP;
 }

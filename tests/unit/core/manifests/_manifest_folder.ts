@@ -30,6 +30,10 @@ export interface RunParts {
 
 /** A running deployer. */
 export interface Run {
+  /** As `/readyz` has it. */
+  readonly problem: () => string | undefined;
+  /** What was logged as a warning. */
+  readonly warnings: readonly string[];
   readonly done: Promise<void>;
   stop(): Promise<void>;
 }
@@ -55,10 +59,11 @@ export async function withFolder(test: (setup: Setup) => Promise<void>): Promise
       remove: (path) => unlink(join(folder, path)),
       run: (options = {}, { packagedFiles = [], isPackagedText, clock = SYSTEM_CLOCK } = {}) => {
         const ending = new AbortController();
-        const { done } = startManifests({
+        const warnings: string[] = [];
+        const { done, problem } = startManifests({
           client: cluster.client(),
           clock,
-          logger: SILENT_LOGGER,
+          logger: { ...SILENT_LOGGER, warn: (message) => void warnings.push(message) },
           events,
           signal: ending.signal,
           packagedFiles,
@@ -75,6 +80,8 @@ export async function withFolder(test: (setup: Setup) => Promise<void>): Promise
         });
         const run = {
           done,
+          problem,
+          warnings,
           stop: async (): Promise<void> => {
             ending.abort();
             await done;
