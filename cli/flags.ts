@@ -200,7 +200,7 @@ export const SERVER_FLAGS = [
     values: ["cluster", "per-node", "k3s"],
     default: "cluster",
     placeholder: "RULE",
-    help: "cluster: an external address hides internal ones of its family; k3s: of both; per-node: its own",
+    help: "cluster: an external address hides internal ones of its family; k3s: of both; per-node: own",
   },
   {
     name: "published-addresses",
