@@ -1,5 +1,5 @@
 // Runs suites one after the other and prints one closing line over all of them: `N passed, N failed`.
-// Usage: deno run -A tests/run.ts SUITE...   Suites: unit, cli, build, demo, netns, memory, source, real, nodes.
+// Usage: deno run -A tests/run.ts SUITE...   Suites: unit, cli, build, demo, netns, memory, source, real, nodes, upstream.
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { readdirSync } from "node:fs";
@@ -21,6 +21,11 @@ interface Suite {
   /** Isolated files that run at a time; what each prints is shown at its end if there are several. */
   readonly atOnce: number;
 }
+
+const NODE_FILES = [
+  ...["iptables_faults", "kubelet_conformance", "networking_page", "node_name", "ownership", "servers", "systemd"],
+  ...["traffic", "world"],
+];
 
 const SUITES: Readonly<Record<string, Suite>> = {
   unit: suite(["tests/architecture_test.ts", "tests/unit"], { parallel: true, tools: ["namespaces"] }),
@@ -48,11 +53,19 @@ const SUITES: Readonly<Record<string, Suite>> = {
     tools: ["namespaces"],
     env: { K3SLB_WORLD: "real" },
   }),
-  nodes: suite(["tests/nodes", "tests/cluster"], {
+  // Of the end-to-end suite what kubelets and containers have a part in: the rest shows on the real control plane already.
+  nodes: suite(["tests/nodes", ...NODE_FILES.map((name) => `tests/cluster/${name}_test.ts`)], {
     isolated: true,
     realNodes: true,
     needsBinary: true,
     tools: ["namespaces", "nodes"],
+    env: { K3SLB_WORLD: "nodes" },
+  }),
+  upstream: suite(["tests/upstream"], {
+    isolated: true,
+    realNodes: true,
+    needsBinary: true,
+    tools: ["namespaces", "nodes", "upstream"],
     env: { K3SLB_WORLD: "nodes" },
   }),
   // Started by tests/packaged/run.ts, which finds the real parts first.
@@ -103,7 +116,7 @@ async function main(names: readonly string[]): Promise<number> {
   ensureTools([...new Set(suites.flatMap((one) => one.tools))], print);
   if (suites.some((one) => one.needsBinary)) await must("build the binary", ["deno", "task", "build"]);
   const prepare = ["deno", "run", "-A", "tests/support/prepare_control_plane.ts"];
-  if (suites.some((one) => one.realNodes)) await must("prepare the nodes", [...prepare, "nodes"]);
+  if (suites.some((one) => one.realNodes)) await must("prepare the nodes", [...prepare, ...names]);
   else if (names.includes("real")) await must("prepare the control plane", prepare);
   const total: Counts = { passed: 0, failed: 0, skipped: 0 };
   for (const one of suites) {
@@ -142,10 +155,12 @@ function count({ code, output }: { readonly code: number; readonly output: strin
   total.skipped += Number(match?.[3] ?? 0);
 }
 
-function testFiles(folder: string): string[] {
-  return readdirSync(`${ROOT}/${folder}`).filter((name) => name.endsWith("_test.ts")).sort().map((name) =>
-    `${folder}/${name}`
-  );
+function testFiles(path: string): string[] {
+  return path.endsWith("_test.ts")
+    ? [path]
+    : readdirSync(`${ROOT}/${path}`).filter((name) => name.endsWith("_test.ts")).sort().map((name) =>
+      `${path}/${name}`
+    );
 }
 
 async function must(what: string, command: readonly string[]): Promise<void> {

@@ -5,6 +5,13 @@ function service(name: string, spec: Record<string, unknown>): unknown {
   return { apiVersion: "v1", kind: "Service", metadata: { name }, spec };
 }
 
+const RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges";
+
+function annotated(name: string, ranges: string, type = "LoadBalancer"): unknown {
+  const made = service(name, { type, ports: [{ port: 80 }] }) as { metadata: object };
+  return { ...made, metadata: { ...made.metadata, annotations: { [RANGES]: ranges } } };
+}
+
 const PORTS = [{ name: "http", port: 80 }, { name: "https", port: 443, targetPort: "tls" }];
 
 /** Services. */
@@ -85,6 +92,53 @@ export const SERVICES: readonly Step[] = [
     method: "POST",
     path: `${CORE}/services`,
     body: service("a.b", { ports: [{ port: 80 }] }),
+  },
+  {
+    name: "LoadBalancer Service with a source range annotation that is none",
+    method: "POST",
+    path: `${CORE}/services`,
+    body: annotated("ranged-a", "10.0.0.0/8,nonsense"),
+  },
+  {
+    name: "LoadBalancer Service with a source range annotation without an end",
+    method: "POST",
+    path: `${CORE}/services`,
+    body: annotated("ranged-b", "10.0.0.1"),
+  },
+  {
+    name: "LoadBalancer Service with an empty source range annotation",
+    method: "POST",
+    path: `${CORE}/services?fieldManager=maker`,
+    body: annotated("ranged-c", " "),
+  },
+  {
+    name: "LoadBalancer Service with a source range annotation",
+    method: "POST",
+    path: `${CORE}/services?fieldManager=maker`,
+    body: annotated("ranged-d", " 10.0.0.0/8, fd00::/8 "),
+  },
+  {
+    name: "LoadBalancer Service with source ranges that are none",
+    method: "POST",
+    path: `${CORE}/services`,
+    body: service("ranged-e", {
+      type: "LoadBalancer",
+      ports: [{ port: 80 }],
+      loadBalancerSourceRanges: ["10.0.0.0/8", "10.0.0.1", ""],
+    }),
+  },
+  {
+    name: "Service of another type with a source range annotation that is none",
+    method: "POST",
+    path: `${CORE}/services?fieldManager=maker`,
+    body: annotated("ranged-f", "nonsense", "ClusterIP"),
+  },
+  {
+    name: "source range annotation that becomes none",
+    method: "PATCH",
+    patch: "merge",
+    path: `${CORE}/services/ranged-d?fieldManager=maker`,
+    body: { metadata: { annotations: { [RANGES]: "10.0.0.0/99" } } },
   },
   {
     name: "status without ipMode",

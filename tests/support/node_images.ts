@@ -11,7 +11,14 @@ import { APP_IMAGE } from "./world_app.ts";
 /** The pause by another name, to change to. */
 export const OTHER_PAUSE_IMAGE = "k3slb.test/pause:2";
 
-const BUSYBOX = "/bin/busybox";
+const APPLETS = "sh cat date echo grep hostname ip kill ls nc nslookup ps seq sleep test timeout true wget".split(" ");
+
+/** A shell and what scripts call in it. */
+export const SHELL = {
+  files: { "/bin/busybox": "/bin/busybox" },
+  links: Object.fromEntries(APPLETS.map((name) => [`/bin/${name}`, "busybox"])),
+} as const;
+
 const IPTABLES = "/usr/sbin/xtables-nft-multi";
 
 /** Makes the archives of all images, or finds them in the cache; returns their paths. */
@@ -30,10 +37,8 @@ export async function ensureNodeImages(report?: (line: string) => void): Promise
     {
       names: [APP_IMAGE],
       entrypoint: ["/bin/program", "serve"],
-      files: { "/bin/program": program, "/bin/busybox": BUSYBOX },
-      links: Object.fromEntries(
-        ["sh", "cat", "sleep", "wget", "nslookup", "nc", "ip"].map((name) => [`/bin/${name}`, "busybox"]),
-      ),
+      files: { "/bin/program": program, ...SHELL.files },
+      links: SHELL.links,
     },
     {
       names: [fullImageName(KLIPPER_LB_IMAGE)],

@@ -22,6 +22,8 @@ export interface ImageContent {
   /** Full names with a tag, such as `docker.io/library/web:1`; all name the same image. */
   readonly names: readonly string[];
   readonly entrypoint: readonly string[];
+  /** What the entrypoint is given unless the container says otherwise. */
+  readonly args?: readonly string[];
   /** Path in the image → file of this machine. */
   readonly files: Readonly<Record<string, string>>;
   /** Path in the image → what it points to. */
@@ -92,6 +94,7 @@ function writeLayout(content: ImageContent, layer: Uint8Array, folder: string): 
       os: "linux",
       config: {
         Entrypoint: content.entrypoint,
+        ...(content.args === undefined ? {} : { Cmd: content.args }),
         Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
         ...(content.user === undefined ? {} : { User: content.user }),
       },

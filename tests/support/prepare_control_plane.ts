@@ -1,15 +1,22 @@
 // Gets what the suites on the real control plane need and can't fetch inside a private world: the control plane's programs, built once,
-// and helm; with the word `nodes` also kubelet, kube-proxy and the images of real nodes.
+// and helm; for the suites on real nodes (their names are the arguments) also kubelet, kube-proxy and images.
+import process from "node:process";
 import { ensureControlPlaneProgram } from "./control_plane_program.ts";
 import { ensureHelmProgram } from "./helm_program.ts";
+import { ensureUpstreamImages, ensureUpstreamTests } from "../upstream/images.ts";
 import { ensureNodeImages } from "./node_images.ts";
 import { ensureNodePrograms } from "./node_machine.ts";
 
 if (import.meta.main) {
   await ensureControlPlaneProgram();
   for (const major of [3, 4] as const) await ensureHelmProgram(major);
-  if (Deno.args.includes("nodes")) {
+  if (Deno.args.length > 0) {
     await ensureNodePrograms();
     await ensureNodeImages();
+  }
+  if (Deno.args.includes("upstream")) {
+    const report = (line: string): void => void process.stderr.write(`${line}\n`);
+    await ensureUpstreamImages(report);
+    await ensureUpstreamTests(report);
   }
 }

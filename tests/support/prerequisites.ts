@@ -71,8 +71,14 @@ const PACKAGED_TOOLS: readonly Tool[] = [
   { program: "curl", debianPackage: "curl", purpose: "asking Traefik" },
 ];
 
+const UPSTREAM_TOOLS: readonly Tool[] = [
+  { program: "bash", debianPackage: "bash", purpose: "test pods" },
+  { program: "curl", debianPackage: "curl", purpose: "test pods" },
+  { program: "nc.openbsd", debianPackage: "netcat-openbsd", purpose: "test pods" },
+];
+
 /** What the tools are wanted for. */
-export type ToolPurpose = "packaged" | "release" | "namespaces" | "bench" | "emulation" | "nodes";
+export type ToolPurpose = "upstream" | "packaged" | "release" | "namespaces" | "bench" | "emulation" | "nodes";
 
 const TOOLS: Readonly<Record<ToolPurpose, readonly Tool[]>> = {
   namespaces: NAMESPACE_TOOLS,
@@ -81,6 +87,7 @@ const TOOLS: Readonly<Record<ToolPurpose, readonly Tool[]>> = {
   release: RELEASE_TOOLS,
   nodes: NODE_TOOLS,
   packaged: PACKAGED_TOOLS,
+  upstream: UPSTREAM_TOOLS,
 };
 
 /**

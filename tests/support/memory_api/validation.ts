@@ -3,6 +3,7 @@
 import { asList, asObject, asText, at, equal, type Json, type JsonObject } from "./json.ts";
 import type { Resource } from "./resources.ts";
 import type { ApiObject } from "./store.ts";
+import { sourceRangeCauses } from "./source_ranges.ts";
 import { type Cause, invalid } from "./status_error.ts";
 
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
@@ -221,8 +222,8 @@ function crdCauses(object: ApiObject): Cause[] {
     : [wrong("metadata.name", object.metadata.name, 'must be spec.names.plural+"."+spec.group')];
 }
 
-const KIND_CAUSES: Readonly<Record<string, (object: ApiObject) => Cause[]>> = {
-  Service: serviceCauses,
+const KIND_CAUSES: Readonly<Record<string, (object: ApiObject, live: ApiObject | undefined) => Cause[]>> = {
+  Service: (object, live) => [...serviceCauses(object), ...sourceRangeCauses(object, live)],
   Pod: (object) => podSpecCauses(asObject(object["spec"]), "spec"),
   DaemonSet: workloadCauses,
   Deployment: workloadCauses,
@@ -292,7 +293,7 @@ export function validate(next: ApiObject, live: ApiObject | undefined, resource:
     ...(live === undefined ? nameCauses(next) : []),
     ...labelCauses(next.metadata["labels"], "metadata.labels"),
     ...(live === undefined ? [] : updateCauses(next, live)),
-    ...(resource.custom ? [] : KIND_CAUSES[next.kind]?.(next) ?? []),
+    ...(resource.custom ? [] : KIND_CAUSES[next.kind]?.(next, live) ?? []),
   ];
   if (causes.length > 0) throw invalid(resource, next.metadata.name, causes);
 }

@@ -1,0 +1,55 @@
+// Images that Kubernetes' own tests need on the nodes: agnhost, made of the program in the same module and the tools that the tests call in
+// its pods, and CoreDNS for the cluster's DNS Service.
+import { COREDNS_IMAGE } from "../../core/packaged/versions.ts";
+import { COREDNS, ensureGoProgram as ensureModuleProgram } from "../packaged/go_programs.ts";
+import { cacheDir, ensureGoProgram, KUBERNETES_BUILD_FLAGS } from "../support/go_program.ts";
+import { fullImageName, programFiles, SHELL } from "../support/node_images.ts";
+import { ensureImageArchive } from "../support/oci_archive.ts";
+
+/** As `k8s.io/kubernetes/test/utils/image` of the pinned version names them. */
+const AGNHOST_IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.63.0";
+const TOOLS = ["/usr/bin/bash", "/usr/bin/curl", "/usr/bin/nc.openbsd", "/usr/sbin/ip"];
+
+/** Archives of the images. */
+export async function ensureUpstreamImages(report: (line: string) => void): Promise<readonly string[]> {
+  const agnhost = await ensureGoProgram({
+    name: "upstream",
+    title: "agnhost",
+    flags: KUBERNETES_BUILD_FLAGS,
+    target: ["build", "k8s.io/kubernetes/test/images/agnhost"],
+  }, report);
+  const files: Record<string, string> = { "/agnhost": agnhost, ...SHELL.files };
+  for (const tool of TOOLS) Object.assign(files, await programFiles(tool));
+  const { "/bin/ip": _ip, "/bin/nc": _nc, ...applets } = SHELL.links;
+  return await Promise.all([
+    ensureImageArchive({
+      names: [AGNHOST_IMAGE],
+      entrypoint: ["/agnhost"],
+      // What a pod runs that names no command.
+      args: ["pause"],
+      files,
+      links: {
+        ...applets,
+        "/agnhost-2": "agnhost",
+        "/bin/bash": "/usr/bin/bash",
+        "/bin/ip": "/usr/sbin/ip",
+        "/bin/nc": "/usr/bin/nc.openbsd",
+      },
+    }, cacheDir()),
+    ensureImageArchive({
+      names: [fullImageName(COREDNS_IMAGE)],
+      entrypoint: ["/coredns"],
+      files: { "/coredns": await ensureModuleProgram(COREDNS, report) },
+    }, cacheDir()),
+  ]);
+}
+
+/** The program that runs Kubernetes' tests of Services. */
+export function ensureUpstreamTests(report: (line: string) => void): Promise<string> {
+  return ensureGoProgram({
+    name: "upstream",
+    title: "Kubernetes' own tests",
+    flags: KUBERNETES_BUILD_FLAGS,
+    target: ["test", "."],
+  }, report);
+}
