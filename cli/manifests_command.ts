@@ -1,6 +1,5 @@
 // `k3slb manifests list|validate|diff`: what the deployer sees in the manifests folder and what it would do. Writes nothing.
 import { HELM_CHARTS, type HelmChart } from "../core/helm/helm_chart.ts";
-import { HELM_GROUP } from "../core/helm/names.ts";
 import { chartProblems } from "../core/helm/releases/check_chart.ts";
 import type { AddOn } from "../core/manifests/addon.ts";
 import {
@@ -11,8 +10,8 @@ import {
   readAddOns,
 } from "../core/manifests/inspect_manifests.ts";
 import { createKindCatalog } from "../core/manifests/kind_catalog.ts";
-import { manifestsFolder } from "../core/manifests/manifest_dir.ts";
 import { errorMessage } from "../core/shared/errors.ts";
+import { manifestsFolder } from "../core/shared/k3s_names.ts";
 import { visibleLine } from "../core/shared/visible_text.ts";
 import { stringifyYaml } from "../core/shared/yaml.ts";
 import { type CommandContext, defineCommand } from "./command.ts";
@@ -141,7 +140,9 @@ export const MANIFESTS_DIFF_COMMAND = defineCommand({
 
 /** What the Helm controller would refuse. */
 function chartProblemsIn({ objects }: InspectedFile): InspectedFile["problems"] {
-  return objects.filter(({ kind, apiVersion }) => kind === HELM_CHARTS.kind && apiVersion.startsWith(`${HELM_GROUP}/`))
+  return objects.filter(({ kind, apiVersion }) =>
+    kind === HELM_CHARTS.kind && apiVersion.startsWith(`${HELM_CHARTS.group}/`)
+  )
     .flatMap(({ object, name, document, line }) =>
       chartProblems(object as HelmChart, undefined).map((message) => ({
         document,

@@ -8,7 +8,7 @@ import type { ClusterRoleBinding, Job, Pod } from "../kube/types.ts";
 import type { Logger } from "../shared/log.ts";
 import type { ChartView } from "./chart_view.ts";
 import { chartKey, HELM_CHARTS, type HelmChart } from "./helm_chart.ts";
-import { OWNER_NAME_ANNOTATION, OWNER_NAMESPACE_ANNOTATION } from "./jobs/desired_objects.ts";
+import { apiVersionOf, OWNER_NAME_ANNOTATION, OWNER_NAMESPACE_ANNOTATION } from "../shared/k3s_names.ts";
 import { isComplete, isFailed, isHelmRunning } from "./jobs/job_state.ts";
 import {
   bindingName,
@@ -177,7 +177,7 @@ export async function handBack(
 
 /** The reference to a chart, for Events. */
 export function chartReference(chart: HelmChart): ObjectReference {
-  return referenceTo({ apiVersion: "helm.cattle.io/v1", kind: "HelmChart", ...chart });
+  return referenceTo({ apiVersion: apiVersionOf(HELM_CHARTS), kind: HELM_CHARTS.kind, ...chart });
 }
 
 /** Why a chart of another namespace is refused. */

@@ -11,7 +11,7 @@ import {
   OWNER_NAMESPACE_ANNOTATION,
   SET_HASH_LABEL,
   SET_ID_ANNOTATION,
-} from "./jobs/desired_objects.ts";
+} from "../shared/k3s_names.ts";
 import { HELM_CHART_CONFIGS, HELM_CHARTS, type HelmChart, type HelmChartConfig } from "./helm_chart.ts";
 import { CHART_LABEL, VALUES_SECRET_TYPE } from "./names.ts";
 

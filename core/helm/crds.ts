@@ -2,7 +2,7 @@
 // Facts: helm-controller v0.17.9 `pkg/apis/helm.cattle.io/v1`. Stricter than the original where a value that it lets through stops
 // its controller for all charts; and HelmChartConfig has no default of `failurePolicy`, which would override every chart's own.
 import type { CustomResourceDefinition } from "../kube/types.ts";
-import { HELM_GROUP } from "./names.ts";
+import { HELM_CHART_TYPE } from "../shared/k3s_names.ts";
 
 /** OpenAPI as it is on the wire; the library's model has other names for `enum` and `default`. */
 type Schema = Readonly<Record<string, unknown>>;
@@ -126,9 +126,9 @@ function crd({ kind, plural, spec, status, columns }: CrdParts): CustomResourceD
   return {
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",
-    metadata: { name: `${plural}.${HELM_GROUP}` },
+    metadata: { name: `${plural}.${HELM_CHART_TYPE.group}` },
     spec: {
-      group: HELM_GROUP,
+      group: HELM_CHART_TYPE.group,
       scope: "Namespaced",
       names: { kind, listKind: `${kind}List`, plural, singular: kind.toLowerCase() },
       versions: [{

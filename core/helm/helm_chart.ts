@@ -4,7 +4,7 @@ import type { ResourceType } from "../kube/contract.ts";
 import type { KubeObject } from "../kube/types.ts";
 import type * as chart from "./helm_chart.generated.ts";
 import type * as config from "./helm_chart_config.generated.ts";
-import { HELM_GROUP } from "./names.ts";
+import { HELM_CHART_TYPE } from "../shared/k3s_names.ts";
 
 /** `T` with words in place of enums, and read-only. */
 type Plain<T> = T extends string ? `${T}`
@@ -30,22 +30,12 @@ export interface HelmChartConfig extends KubeObject {
   readonly spec?: HelmChartConfigSpec;
 }
 
-export const HELM_CHARTS: ResourceType<HelmChart> = {
-  group: HELM_GROUP,
-  version: "v1",
-  kind: "HelmChart",
-  plural: "helmcharts",
-  namespaced: true,
-  keepsIntegers: true,
-};
+export const HELM_CHARTS: ResourceType<HelmChart> = HELM_CHART_TYPE;
 
 export const HELM_CHART_CONFIGS: ResourceType<HelmChartConfig> = {
-  group: HELM_GROUP,
-  version: "v1",
+  ...HELM_CHART_TYPE,
   kind: "HelmChartConfig",
   plural: "helmchartconfigs",
-  namespaced: true,
-  keepsIntegers: true,
 };
 
 /** The chart's name and namespace. */

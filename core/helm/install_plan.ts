@@ -18,15 +18,14 @@ import {
 } from "./chart_plan.ts";
 import { desiredJob } from "./jobs/desired_job.ts";
 import { desiredObjects, type SetObject } from "./jobs/desired_objects.ts";
-import { chartKey } from "./helm_chart.ts";
+import { chartKey, type HelmChart } from "./helm_chart.ts";
 import type { Job } from "../kube/types.ts";
 import type { ChartState } from "./releases/helm_status.ts";
 import { podsLeft } from "./jobs/job_obstacle.ts";
 import { attemptOf, hashOf, isComplete, isFailed, isHelmRunning, retryDelayMs } from "./jobs/job_state.ts";
 import { releasePolicy } from "./values/merge_config.ts";
-import { CONFIG_HASH_ANNOTATION, jobName } from "./names.ts";
+import { CHART_URL_ANNOTATION, CONFIG_HASH_ANNOTATION, jobName } from "./names.ts";
 import { deployedNote, isDeployedFrom, isMadeBy } from "./releases/release.ts";
-import { sourceDescription } from "./releases/source_description.ts";
 import { missingSecrets } from "./values/values_files.ts";
 
 const HOW_TO_LEAVE_ABORT = 'failurePolicy is "abort": roll back or uninstall the release, or choose another policy';
@@ -190,4 +189,18 @@ function jobFailed(failure: string): Omit<ChartPlan, "objects"> {
     events: [jobFailedEvent(message)],
     state: { phase: "job-failed", message: failure },
   };
+}
+
+/** One phrase in the words of helm-controller, for "Applying HelmChart from …". */
+export function sourceDescription(chart: HelmChart): string {
+  const { chart: name = "", chartContent, repo = "", version } = chart.spec ?? {};
+  const url = chart.metadata?.annotations?.[CHART_URL_ANNOTATION];
+  if (chartContent) return `inline spec.chartContent${url ? ` from ${url}` : ""}`;
+  if (name.startsWith("oci://")) {
+    return version ? `version ${version} from OCI registry ${name}` : `latest stable version from OCI registry ${name}`;
+  }
+  if (/^https?:\/\//.test(name)) return name;
+  return version
+    ? `${name} version ${version} from chart repository ${repo}`
+    : `latest stable version of ${name} from chart repository ${repo}`;
 }

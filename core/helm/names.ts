@@ -2,10 +2,8 @@
 // Facts: github.com/k3s-io/helm-controller v0.17.9 `pkg/controllers/chart`, klipper-helm `entry`.
 import { createHash } from "node:crypto";
 
-export const HELM_GROUP = "helm.cattle.io";
 export const FINALIZER = "wrangler.cattle.io/on-helm-chart-remove";
 export const MANAGED_BY_ANNOTATION = "helmcharts.cattle.io/managed-by";
-export const UNMANAGED_ANNOTATION = "helmcharts.helm.cattle.io/unmanaged";
 export const CHART_LABEL = "helmcharts.helm.cattle.io/chart";
 /** On the Job's pod template with all digits, on the release as a label with 63. */
 export const CONFIG_HASH_ANNOTATION = "helmcharts.helm.cattle.io/configHash";

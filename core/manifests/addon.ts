@@ -4,6 +4,7 @@
 import { createHash } from "node:crypto";
 import type { ResourceType } from "../kube/contract.ts";
 import type { CustomResourceDefinition, KubeObject, ObjectMeta } from "../kube/types.ts";
+import { ADD_ON_TYPE, apiVersionOf, PACKAGED_NAMESPACE, setMarks } from "../shared/k3s_names.ts";
 import { isDnsSubdomain } from "../shared/names.ts";
 
 /** An AddOn as it is on the wire; users write "AddOn", the kind is `Addon`. */
@@ -23,25 +24,13 @@ export interface ObjectKind {
 }
 
 /** Where AddOns are. */
-export const ADD_ON_NAMESPACE = "kube-system";
+export const ADD_ON_NAMESPACE = PACKAGED_NAMESPACE;
 /** The AddOn resource. */
-export const ADD_ONS: ResourceType<AddOn> = Object.freeze({
-  group: "k3s.cattle.io",
-  version: "v1",
-  kind: "Addon",
-  plural: "addons",
-  namespaced: true,
-});
+export const ADD_ONS: ResourceType<AddOn> = ADD_ON_TYPE;
 /** On AddOns: every kind that may have objects of the file. */
 export const KINDS_ANNOTATION = "addon.k3s.cattle.io/gvks";
 /** On AddOns: the server whose file was applied. */
 export const SERVER_ANNOTATION = "k3slb.io/server";
-/** On objects: the same for all objects of one AddOn. */
-export const SET_HASH_LABEL = "objectset.rio.cattle.io/hash";
-const SET_ID_ANNOTATION = "objectset.rio.cattle.io/id";
-const OWNER_KIND_ANNOTATION = "objectset.rio.cattle.io/owner-gvk";
-const OWNER_NAME_ANNOTATION = "objectset.rio.cattle.io/owner-name";
-const OWNER_NAMESPACE_ANNOTATION = "objectset.rio.cattle.io/owner-namespace";
 /** On objects that K3s applied: what it applied; it would be stale after this program's own apply. */
 export const K3S_APPLIED_ANNOTATION = "objectset.rio.cattle.io/applied";
 
@@ -52,20 +41,8 @@ export function addOnNameOf(path: string): string | undefined {
 }
 
 /** What goes on every object of the AddOn `name`. */
-export function ownershipMarks(name: string): {
-  readonly labels: Readonly<Record<string, string>>;
-  readonly annotations: Readonly<Record<string, string>>;
-} {
-  const annotations = {
-    [SET_ID_ANNOTATION]: "",
-    [OWNER_KIND_ANNOTATION]: "k3s.cattle.io/v1, Kind=Addon",
-    [OWNER_NAME_ANNOTATION]: name,
-    [OWNER_NAMESPACE_ANNOTATION]: ADD_ON_NAMESPACE,
-  };
-  const hash = createHash("sha1");
-  // The values only, in this order: the hash that objects made by K3s carry already.
-  for (const value of Object.values(annotations)) hash.update(value);
-  return { labels: { [SET_HASH_LABEL]: hash.digest("hex") }, annotations };
+export function ownershipMarks(name: string): ReturnType<typeof setMarks> {
+  return setMarks({ id: "", type: ADD_ON_TYPE, namespace: ADD_ON_NAMESPACE, name });
 }
 
 /** Whether the object with `metadata` carries every mark of the AddOn `name`. */
@@ -106,7 +83,7 @@ export interface AddOnRecord {
 /** The AddOn to apply for `record`. */
 export function desiredAddOn(record: AddOnRecord): AddOn {
   return {
-    apiVersion: "k3s.cattle.io/v1",
+    apiVersion: apiVersionOf(ADD_ON_TYPE),
     kind: ADD_ONS.kind,
     metadata: {
       name: record.name,
@@ -136,7 +113,7 @@ export const ADD_ON_CRD: CustomResourceDefinition = {
   kind: "CustomResourceDefinition",
   metadata: { name: "addons.k3s.cattle.io" },
   spec: {
-    group: "k3s.cattle.io",
+    group: ADD_ON_TYPE.group,
     scope: "Namespaced",
     names: { kind: "Addon", listKind: "AddonList", plural: "addons", singular: "addon" },
     versions: [{

@@ -3,20 +3,14 @@
 import { join } from "node:path";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
+import { manifestsFolder } from "../shared/k3s_names.ts";
 import { type AddOn, addOnNameOf, checksumOf, SERVER_ANNOTATION } from "./addon.ts";
 import { ChangeSignal } from "./change_signal.ts";
 import { objectsOfOtherFiles } from "./claimed_objects.ts";
 import { FolderView } from "./folder_view.ts";
 import { refuseBesideK3s } from "./k3s_process.ts";
 import { createKindCatalog } from "./kind_catalog.ts";
-import {
-  ensureManifestsFolder,
-  FolderWatches,
-  manifestsFolder,
-  pathBelow,
-  readManifest,
-  scanFolder,
-} from "./manifest_dir.ts";
+import { ensureManifestsFolder, FolderWatches, pathBelow, readManifest, scanFolder } from "./manifest_dir.ts";
 import { ManifestDeployer } from "./manifest_deployer.ts";
 import type { ManifestsOptions, RunningManifests } from "./manifests_options.ts";
 import { removePackagedFiles, writePackagedFiles } from "./packaged_files.ts";

@@ -25,11 +25,6 @@ export interface ReadFile {
   readonly modifiedMs: number;
 }
 
-/** The folder of manifests below a data folder. */
-export function manifestsFolder(dataDir: string): string {
-  return join(dataDir, "server", "manifests");
-}
-
 /** The part of `source` below `folder`; `undefined` if it is not below. */
 export function pathBelow(folder: string, source: string | undefined): string | undefined {
   return source?.startsWith(`${folder}/`) ? source.slice(folder.length + 1) : undefined;

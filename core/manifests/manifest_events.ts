@@ -1,4 +1,5 @@
 // Events on AddOns: their reasons, and what they are about. Pure.
+import { apiVersionOf } from "../shared/k3s_names.ts";
 import type { EventContent, EventRecorder, ObjectReference } from "../kube/events.ts";
 import { ADD_ON_NAMESPACE, ADD_ONS, type AddOn } from "./addon.ts";
 
@@ -35,7 +36,7 @@ export function eventOf(reason: ManifestEventReason, message: string): EventCont
 export function subjectOf(name: string, addOn: AddOn | undefined): ObjectReference {
   const uid = addOn?.metadata?.uid;
   return {
-    apiVersion: "k3s.cattle.io/v1",
+    apiVersion: apiVersionOf(ADD_ONS),
     kind: ADD_ONS.kind,
     namespace: ADD_ON_NAMESPACE,
     name,

@@ -2,7 +2,6 @@
 import { join } from "node:path";
 import { readManifest, removeManifest, scanFolder, writeManifest } from "./manifest_dir.ts";
 import { leftOutReason, skippedNames } from "./select_files.ts";
-import { renderTemplate } from "./template.ts";
 
 /** A manifest that comes with the program. */
 export interface PackagedFile {
@@ -40,4 +39,14 @@ export async function removePackagedFiles(
     else kept.push(source);
   }
   return kept;
+}
+
+/** Variables as in K3s (`pkg/deploy/controller.go`). Files that users write are never touched. */
+const VARIABLE_REGEXP = /%\{([A-Z][A-Z0-9_]*)\}%/g;
+
+/** `text` with every variable that `variables` names put in; others, such as `%{KUBERNETES_API}%`, stay. */
+export function renderTemplate(text: string, variables: Readonly<Record<string, string>>): string {
+  return text.replaceAll(VARIABLE_REGEXP, (whole, name: string) => {
+    return Object.hasOwn(variables, name) ? variables[name] ?? whole : whole;
+  });
 }

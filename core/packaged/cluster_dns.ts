@@ -4,7 +4,8 @@
 import type { Service } from "../kube/types.ts";
 import { canonicalIp, ipFamilyOf, parseIpRange, renderIpRange } from "../shared/ip_ranges.ts";
 import type { ClusterVersion } from "./cluster_version.ts";
-import { ownerOf, PACKAGED_NAMESPACE } from "./ownership.ts";
+import { PACKAGED_NAMESPACE } from "../shared/k3s_names.ts";
+import { ownerOf } from "./ownership.ts";
 
 /** Name of the DNS Service. */
 export const DNS_SERVICE_NAME = "kube-dns";

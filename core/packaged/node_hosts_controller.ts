@@ -15,7 +15,8 @@ import { COREDNS_CONFIG_MAP, COREDNS_CUSTOM_CONFIG_MAP, NODE_HOSTS_KEY } from ".
 import { customProblems } from "./coredns_custom.ts";
 import { corefileDrift } from "./coredns_drift.ts";
 import { desiredNodeHosts } from "./node_hosts.ts";
-import { ownerOf, PACKAGED_NAMESPACE } from "./ownership.ts";
+import { PACKAGED_NAMESPACE } from "../shared/k3s_names.ts";
+import { ownerOf } from "./ownership.ts";
 
 /** Owner of the key NodeHosts in server-side apply. */
 export const NODE_HOSTS_MANAGER = "k3slb-node-hosts";

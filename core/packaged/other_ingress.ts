@@ -3,7 +3,7 @@
 // annotations meta.helm.sh/release-name and release-namespace.
 import type { KubeObject, Node, ObjectMeta, Service } from "../kube/types.ts";
 import { type ClaimOptions, serviceClaim } from "../service/claim.ts";
-import { PACKAGED_NAMESPACE } from "./ownership.ts";
+import { PACKAGED_NAMESPACE } from "../shared/k3s_names.ts";
 import { TRAEFIK_CHART_NAME } from "./traefik.ts";
 
 /** An IngressClass as far as it is read here. */

@@ -2,13 +2,11 @@
 // Facts: wrangler `pkg/apply` (annotations objectset.rio.cattle.io/*).
 import { FIELD_MANAGER } from "../kube/contract.ts";
 import type { ObjectMeta } from "../kube/types.ts";
+import { ADD_ON_TYPE, OWNER_KIND_ANNOTATION, OWNER_NAME_ANNOTATION, ownerKindOf } from "../shared/k3s_names.ts";
 import type { ClusterVersion } from "./cluster_version.ts";
 
 /** Names of the packaged manifests' AddOns. */
 export type PackagedName = "coredns" | "traefik";
-
-/** Where packaged parts live. */
-export const PACKAGED_NAMESPACE = "kube-system";
 
 /** Who takes care of an object. */
 export type Owner = "ours" | "k3s" | "others";
@@ -26,6 +24,6 @@ export function ownerOf(metadata: ObjectMeta | undefined, name: PackagedName, ve
 /** Whether the object belongs to the AddOn `name`, whoever deployed it. */
 export function hasMarks(metadata: ObjectMeta | undefined, name: PackagedName): boolean {
   const annotations = metadata?.annotations ?? {};
-  return annotations["objectset.rio.cattle.io/owner-gvk"] === "k3s.cattle.io/v1, Kind=Addon" &&
-    annotations["objectset.rio.cattle.io/owner-name"] === name;
+  return annotations[OWNER_KIND_ANNOTATION] === ownerKindOf(ADD_ON_TYPE) &&
+    annotations[OWNER_NAME_ANNOTATION] === name;
 }

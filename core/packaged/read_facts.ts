@@ -1,6 +1,5 @@
 // What the packaged parts need to know of the cluster and of this host. Reads only.
 import { readdir } from "node:fs/promises";
-import { join } from "node:path";
 import type { KubeClient, ResourceType } from "../kube/contract.ts";
 import { isKindMissing, isNotFound } from "../kube/errors.ts";
 import { NODES, SERVICES } from "../kube/resources.ts";
@@ -8,7 +7,7 @@ import type { KubeObject, Node, Service } from "../kube/types.ts";
 import { errorMessage, K3slbError } from "../shared/errors.ts";
 import { type ClusterVersion, parseClusterVersion } from "./cluster_version.ts";
 import type { IngressClass } from "./other_ingress.ts";
-import { PACKAGED_NAMESPACE } from "./ownership.ts";
+import { chartsFolder, HELM_CHART_TYPE, PACKAGED_NAMESPACE } from "../shared/k3s_names.ts";
 import type { HelmChart } from "./traefik.ts";
 
 interface ServiceCidr extends KubeObject {
@@ -23,13 +22,7 @@ const SERVICE_CIDRS: ResourceType<ServiceCidr> = {
   namespaced: false,
 };
 
-const HELM_CHARTS: ResourceType<HelmChart> = {
-  group: "helm.cattle.io",
-  version: "v1",
-  kind: "HelmChart",
-  plural: "helmcharts",
-  namespaced: true,
-};
+const HELM_CHARTS: ResourceType<HelmChart> = HELM_CHART_TYPE;
 
 const INGRESS_CLASSES: ResourceType<IngressClass> = {
   group: "networking.k8s.io",
@@ -38,11 +31,6 @@ const INGRESS_CLASSES: ResourceType<IngressClass> = {
   plural: "ingressclasses",
   namespaced: false,
 };
-
-/** The folder of chart archives below a data folder. */
-export function chartsFolder(dataDir: string): string {
-  return join(dataDir, "server", "static", "charts");
-}
 
 /** @throws {K3slbError} code "cluster-version" if the server tells no version */
 export async function readClusterVersion(client: KubeClient, signal: AbortSignal): Promise<ClusterVersion> {

@@ -1,5 +1,6 @@
 // Decides at each start which packaged manifests the folder gets, says which and why, and hands them to the deployer, which
 // writes them (0600, folders 0700), leaves skipped ones alone and removes disabled ones with their objects.
+import { manifestsFolder } from "../shared/k3s_names.ts";
 import { readFile, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { KubeClient } from "../kube/contract.ts";
@@ -207,7 +208,7 @@ export function isPackagedText(text: string): boolean {
 
 /** Takes back a file of an earlier start that would overwrite what others made meanwhile; files of others stay. */
 async function withdraw(dataDir: string, name: string, logger: Logger): Promise<void> {
-  const path = join(dataDir, "server", "manifests", name);
+  const path = join(manifestsFolder(dataDir), name);
   try {
     if (!isPackagedText(await readFile(path, "utf8"))) return;
     await unlink(path);

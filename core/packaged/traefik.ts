@@ -3,6 +3,7 @@
 // there is never upgraded nor removed by a take-over: with a definition go all objects of its kind.
 // Facts: K3s docs "Networking" and "Networking Services" (v1 up to 1.20, v2 up to 1.31 unless v1 is there, v3 from 1.32), k3s
 // `pkg/server/server.go` (v1 is recognised by the chart's file name `traefik-1.`).
+import { UNMANAGED_ANNOTATION } from "../shared/k3s_names.ts";
 import { FIELD_MANAGER } from "../kube/contract.ts";
 import type { KubeObject } from "../kube/types.ts";
 import { type ClusterVersion, isAtLeast } from "./cluster_version.ts";
@@ -28,9 +29,6 @@ export interface HelmChartSource {
   readonly repo?: string;
   readonly version?: string;
 }
-
-/** On HelmCharts: the Helm controller leaves them alone. */
-export const UNMANAGED_ANNOTATION = "helmcharts.helm.cattle.io/unmanaged";
 
 /** Name and namespace-wide names of Traefik's HelmCharts. */
 export const TRAEFIK_CHART_NAME = "traefik";

@@ -5,14 +5,8 @@
 import type { UnknownObject } from "../kube/types.ts";
 import { imageFrom } from "../shared/image.ts";
 import { stringifyYaml } from "../shared/yaml.ts";
-import { PACKAGED_NAMESPACE } from "./ownership.ts";
-import {
-  type ChartSource,
-  TRAEFIK_CHART_NAME,
-  TRAEFIK_CRD_CHART_NAME,
-  type TraefikPlan,
-  UNMANAGED_ANNOTATION,
-} from "./traefik.ts";
+import { apiVersionOf, HELM_CHART_TYPE, PACKAGED_NAMESPACE, UNMANAGED_ANNOTATION } from "../shared/k3s_names.ts";
+import { type ChartSource, TRAEFIK_CHART_NAME, TRAEFIK_CRD_CHART_NAME, type TraefikPlan } from "./traefik.ts";
 import { TRAEFIK_DEFINITIONS, TRAEFIK_DEFINITIONS_CHART } from "./traefik_definitions.generated.ts";
 import { K3S_TRAEFIK_REPOSITORY, K3S_TRAEFIK_TAGS } from "./versions.ts";
 
@@ -81,8 +75,8 @@ function helmChart(
   parts: { readonly spec: object; readonly annotations?: Readonly<Record<string, string>> },
 ): UnknownObject {
   return {
-    apiVersion: "helm.cattle.io/v1",
-    kind: "HelmChart",
+    apiVersion: apiVersionOf(HELM_CHART_TYPE),
+    kind: HELM_CHART_TYPE.kind,
     metadata: {
       name,
       namespace: PACKAGED_NAMESPACE,

@@ -3,7 +3,7 @@
 import type { Job, Secret, Toleration } from "../../kube/types.ts";
 import { configHash, releaseHash } from "../values/config_hash.ts";
 import { chartKey, type HelmChart, type HelmChartConfig } from "../helm_chart.ts";
-import { jobArguments } from "./job_args.ts";
+import { setArguments } from "../values/set_values.ts";
 import { jobEnvironment, releaseEnvironment, withNoProxy } from "./job_env.ts";
 import { jobVolumes } from "./job_volumes.ts";
 import {
@@ -158,4 +158,18 @@ function hashedData({ chart, config, secrets }: JobFacts): readonly Readonly<Rec
     return [Object.fromEntries(Object.entries(data).filter(([key]) => keys.includes(key)))];
   });
   return [contentData(chart), valuesData({ chart, config }), ...referenced];
+}
+
+/** The container's arguments; helm decides itself whether an install is an upgrade. */
+function jobArguments(chart: HelmChart, action: JobAction): readonly string[] {
+  if (action === "delete") return ["delete"];
+  const { targetNamespace, createNamespace, takeOwnership, version, set } = chart.spec ?? {};
+  return [
+    "install",
+    ...(targetNamespace ? ["--namespace", targetNamespace] : []),
+    ...(createNamespace ? ["--create-namespace"] : []),
+    ...(takeOwnership ? ["--take-ownership"] : []),
+    ...(version ? ["--version", version] : []),
+    ...setArguments(set),
+  ];
 }

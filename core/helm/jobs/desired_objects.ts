@@ -1,6 +1,6 @@
 // What is made for a chart beside its Job, and the marks that every object carries. Pure.
 // Facts: helm-controller v0.17.9 `pkg/controllers/chart`; wrangler v3 `pkg/apply` (objectset labels: SHA-1 of the values in order).
-import { createHash } from "node:crypto";
+import { apiVersionOf, HELM_CHART_TYPE, setMarks } from "../../shared/k3s_names.ts";
 import type { ClusterRoleBinding, ConfigMap, Job, ObjectMeta, Secret, ServiceAccount } from "../../kube/types.ts";
 import { contentData } from "./desired_job.ts";
 import { chartKey, type HelmChart, type HelmChartConfig } from "../helm_chart.ts";
@@ -14,10 +14,6 @@ import {
 } from "../names.ts";
 import { valuesData } from "../values/values_files.ts";
 
-export const SET_HASH_LABEL = "objectset.rio.cattle.io/hash";
-export const SET_ID_ANNOTATION = "objectset.rio.cattle.io/id";
-export const OWNER_NAME_ANNOTATION = "objectset.rio.cattle.io/owner-name";
-export const OWNER_NAMESPACE_ANNOTATION = "objectset.rio.cattle.io/owner-namespace";
 const SET_IDS: Readonly<Record<JobAction, string>> = {
   install: "helm-controller-chart-registration",
   delete: "helm-chart-registration",
@@ -65,20 +61,13 @@ export function desiredObjects(
 /** `object` with the labels, annotations and owner by which wrangler's apply, and garbage collection, know it. */
 export function marked<T extends SetObject | Job>(object: T, chart: HelmChart, action: JobAction): T {
   const { namespace, name } = chartKey(chart);
-  const annotations: Record<string, string> = {
-    [SET_ID_ANNOTATION]: SET_IDS[action],
-    "objectset.rio.cattle.io/owner-gvk": "helm.cattle.io/v1, Kind=HelmChart",
-    [OWNER_NAME_ANNOTATION]: name,
-    [OWNER_NAMESPACE_ANNOTATION]: namespace,
-  };
-  const hash = createHash("sha1");
-  for (const value of Object.values(annotations)) hash.update(value);
+  const { labels, annotations } = setMarks({ id: SET_IDS[action], type: HELM_CHART_TYPE, namespace, name });
   const { metadata } = object;
   const uid = chart.metadata?.uid;
-  const owner = { apiVersion: "helm.cattle.io/v1", kind: "HelmChart", name, uid: uid ?? "" };
+  const owner = { apiVersion: apiVersionOf(HELM_CHART_TYPE), kind: HELM_CHART_TYPE.kind, name, uid: uid ?? "" };
   const merged: ObjectMeta = {
     ...metadata,
-    labels: { ...metadata?.labels, [SET_HASH_LABEL]: hash.digest("hex") },
+    labels: { ...metadata?.labels, ...labels },
     annotations: { ...metadata?.annotations, ...annotations },
     ...(metadata?.namespace === undefined || uid === undefined
       ? {}

@@ -4,7 +4,8 @@
 import { Buffer } from "node:buffer";
 import { parseGoDuration } from "../jobs/go_duration.ts";
 import { chartKey, type HelmChart, type HelmChartConfig } from "../helm_chart.ts";
-import { MANAGED_BY_ANNOTATION, MAX_CHART_NAME_LENGTH, UNMANAGED_ANNOTATION } from "../names.ts";
+import { UNMANAGED_ANNOTATION } from "../../shared/k3s_names.ts";
+import { MANAGED_BY_ANNOTATION, MAX_CHART_NAME_LENGTH } from "../names.ts";
 import { valuesData } from "../values/values_files.ts";
 
 const MAX_INT32 = 2 ** 31 - 1;

@@ -1,5 +1,6 @@
 // Charts in `server/static/charts` of the data folder: a reference to the API server's static files is answered from there, as only
 // K3s's own API server serves them. The chart then travels inline.
+import { chartsFolder } from "../../shared/k3s_names.ts";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { HelmChart } from "../helm_chart.ts";
@@ -18,7 +19,7 @@ export class StaticCharts {
   readonly #cache = new Map<string, CachedChart>();
 
   constructor(dataDir: string) {
-    this.#folder = join(dataDir, "server", "static", "charts");
+    this.#folder = chartsFolder(dataDir);
   }
 
   /** The chart with its archive inside, or as it is if it names no static file or the file is not there. */

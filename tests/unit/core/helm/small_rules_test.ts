@@ -6,7 +6,7 @@ import { formatGoDuration, parseGoDuration } from "../../../../core/helm/jobs/go
 import { failureLine } from "../../../../core/helm/jobs/job_failure.ts";
 import { latestRelease } from "../../../../core/helm/releases/release.ts";
 import { setArguments } from "../../../../core/helm/values/set_values.ts";
-import { sourceDescription } from "../../../../core/helm/releases/source_description.ts";
+import { sourceDescription } from "../../../../core/helm/install_plan.ts";
 import { compareKeys, renderValuesYaml } from "../../../../core/helm/values/values_yaml.ts";
 import { parseJson } from "../../../../core/kube/json.ts";
 import { parseYaml } from "../../../../core/shared/yaml.ts";

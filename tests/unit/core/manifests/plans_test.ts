@@ -15,7 +15,7 @@ import { changedFields } from "../../../../core/manifests/changed_fields.ts";
 import { isK3sServer, k3sDataDir } from "../../../../core/manifests/k3s_process.ts";
 import { parseManifests } from "../../../../core/manifests/parse_manifests.ts";
 import { kindsToSearch, prunePlan, type SeenObject } from "../../../../core/manifests/prune_plan.ts";
-import { renderTemplate } from "../../../../core/manifests/template.ts";
+import { renderTemplate } from "../../../../core/manifests/packaged_files.ts";
 import type { ResourceType } from "../../../../core/kube/contract.ts";
 
 function type(kind: string, namespaced = true, group = ""): ResourceType {
