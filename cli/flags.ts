@@ -146,7 +146,7 @@ export const SERVER_FLAGS = [
     default: PAUSE_IMAGE,
     check: checkImage,
     placeholder: "IMAGE",
-    help: "Image of the placeholder pods with --dataplane agent",
+    help: "Image of the placeholder pods with --dataplane agent; if not set, one that all nodes have",
   },
   {
     name: "helm-job-image",

@@ -7,6 +7,7 @@ import { startManifests } from "./manifests/manifest_controller.ts";
 import type { RunningManifests } from "./manifests/manifests_options.ts";
 import { startNodeHosts } from "./packaged/node_hosts_controller.ts";
 import { isPackagedText, type StagedPackaged, stagePackaged } from "./packaged/stage.ts";
+import { PAUSE_IMAGE } from "./packaged/versions.ts";
 import { type Clock, pause } from "./runtime/clock.ts";
 import type { ServerOptions } from "./server_options.ts";
 import { findServiceRanges } from "./service_lb/service_ranges.ts";
@@ -67,7 +68,9 @@ function serviceLb(options: ServerOptions, parts: ControllerParts): Controller {
   const controller = keepTrying("servicelb", parts, async (own) => {
     const ipMode = await detectIpMode(own);
     const serviceRanges = await findServiceRanges(own);
-    const found = { serviceRanges, ...(ipMode === undefined ? {} : { ipMode }) };
+    // Who names an image, or a registry, wants it.
+    const adoptPauseImage = options.pauseImage === PAUSE_IMAGE && options.systemDefaultRegistry === "";
+    const found = { serviceRanges, adoptPauseImage, ...(ipMode === undefined ? {} : { ipMode }) };
     running = startServiceLb({ ...own, options: { ...options, ...found } });
     // Rejects only when it is stopped before.
     running.synced.then(own.onStarted, () => {});

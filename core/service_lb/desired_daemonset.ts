@@ -32,6 +32,8 @@ export interface DaemonSetOptions {
   readonly lbImage: string;
   /** Image of the placeholders of data plane `agent`. */
   readonly pauseImage: string;
+  /** Whether a pause image that the nodes have already comes before {@linkcode pauseImage}. */
+  readonly adoptPauseImage?: boolean;
   /** Registry put before the images; empty for none. */
   readonly systemDefaultRegistry: string;
 }

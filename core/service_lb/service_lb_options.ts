@@ -21,6 +21,8 @@ export type ServiceLbOptions =
     | "publishedAddresses"
   >
   & {
+    /** Whether a pause image that the nodes have already comes before `pauseImage`. */
+    readonly adoptPauseImage?: boolean;
     /** `ipMode` for Services that do not say; `Proxy` where kube-proxy would bind the addresses (IPVS). */
     readonly ipMode?: IpMode;
     /** Ranges of the cluster's Service addresses, as far as they are known. */
@@ -54,6 +56,7 @@ export function settingsOf(options: ServiceLbOptions): DesiredServiceOptions & C
     statusAddresses,
     honorExcludeLabel,
     serviceRanges: options.serviceRanges ?? [],
+    adoptPauseImage: options.adoptPauseImage ?? false,
     ...(operatorAddresses.size === 0 ? {} : { operatorAddresses }),
     ...(options.ipMode === undefined ? {} : { ipMode: options.ipMode }),
   };

@@ -1,6 +1,6 @@
 // One pass over one Service: what it should have against what it has, and the writes for the difference.
 // Nothing is remembered here but times and what was told last, so that a pass can be repeated at any moment.
-import type { DaemonSet, Service } from "../kube/types.ts";
+import type { DaemonSet, Node, Service } from "../kube/types.ts";
 import { removeDaemonSet, syncDaemonSet } from "./daemonset_pass.ts";
 import { desiredService, type ServiceFacts } from "./desired_service.ts";
 import { DATAPLANE_LABEL } from "../service/labels.ts";
@@ -10,6 +10,7 @@ import { daemonSetName } from "./names.ts";
 import { type PassContext, type PassMemory, servedCondition } from "./pass_context.ts";
 import { type ServiceClaim, serviceClaim } from "../service/claim.ts";
 import { finalizersFor, writeFinalizers, writeRecord, writeStatus } from "./service_writes.ts";
+import { choosePauseImage } from "./pause_image.ts";
 import { syncStatus } from "./status_pass.ts";
 
 /** What a pass looks at. */
@@ -33,21 +34,35 @@ export async function passService(context: PassContext, input: PassInput): Promi
     memory: input.memory,
   });
   const remembered = { remembered: input.memory.status?.nodes ?? new Map(), nowMs: context.clock.monotonicMs() };
-  const seen = desiredService(service, { ...context.options, facts: { ...input.facts(), remembered } });
+  const name = daemonSetName(service);
+  const observed = input.daemonSets.find(({ metadata }) => metadata?.name === name);
+  const options = withPauseImage(context.options, { nodes: input.facts().nodes, observed });
+  const seen = desiredService(service, { ...options, facts: { ...input.facts(), remembered } });
   const { obstacles, againMs } = await context.inquiry.look({
     key: readService(service).key,
     service,
-    daemonSet: input.daemonSets.find(({ metadata }) => metadata?.name === daemonSetName(service)),
+    daemonSet: observed,
     verdicts: seen.verdicts,
   });
   const desired = obstacles === undefined
     ? seen
-    : desiredService(service, { ...context.options, facts: { ...input.facts(), remembered, obstacles } });
+    : desiredService(service, { ...options, facts: { ...input.facts(), remembered, obstacles } });
   const { refused, contested, delayMs } = await syncDaemonSet(context, { ...input, service, desired });
   const statusDelayMs = await syncStatus(context, { ...input, service, desired, refused, contested });
   if (refused !== undefined) throw refused.cause;
   const delays = [againMs, delayMs, statusDelayMs].filter((each) => each !== undefined);
   return delays.length === 0 ? undefined : Math.min(...delays);
+}
+
+function withPauseImage(
+  options: PassContext["options"],
+  facts: { readonly nodes: ReadonlyMap<string, Node>; readonly observed: DaemonSet | undefined },
+): PassContext["options"] {
+  if (options.adoptPauseImage !== true || options.dataplane !== "agent") return options;
+  const { observed, nodes } = facts;
+  const isPlaceholder = observed?.metadata?.labels?.[DATAPLANE_LABEL] === "agent";
+  const current = isPlaceholder ? observed?.spec?.template.spec?.containers[0]?.image : undefined;
+  return { ...options, pauseImage: choosePauseImage(nodes.values(), options.pauseImage, current) };
 }
 
 /** Takes back what was given to a Service that is not ours (any more), and nothing that others gave it. */

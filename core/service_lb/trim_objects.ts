@@ -17,6 +17,7 @@ import {
   SERVICE_NAMESPACE_LABEL,
 } from "../service/labels.ts";
 import { trimService as trimForReading } from "../service/trim.ts";
+import { pauseImagesOf } from "./pause_image.ts";
 
 /** A Service with its reading, its finalizers and the status that is written here. */
 export function trimService(service: Service): Service {
@@ -38,6 +39,8 @@ export function trimNode(node: Node): Node {
   const addresses = (node.status?.addresses ?? []).filter(({ type, address }) =>
     (type === "InternalIP" || type === "ExternalIP") && address.length <= MAX_ADDRESS_LENGTH
   );
+  const pauseImages = pauseImagesOf(node);
+  const hasImages = (node.status?.images ?? []).length > 0;
   return {
     metadata: trimMetadata(node.metadata, { labels: isNodeLabel, annotations: NODE_ANNOTATIONS }),
     spec: {
@@ -46,6 +49,7 @@ export function trimNode(node: Node): Node {
     },
     status: {
       addresses: addresses.slice(0, MAX_ADDRESSES),
+      ...(hasImages ? { images: [{ names: [...pauseImages] }] } : {}),
       conditions: (node.status?.conditions ?? []).flatMap((condition) => {
         if (condition.type === "Ready") return [pick(condition, ["type", "status"]) as typeof condition];
         return condition.type === FORWARDING_CONDITION

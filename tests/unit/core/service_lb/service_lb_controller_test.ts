@@ -6,6 +6,7 @@ import { removeServiceLb } from "../../../../core/service_lb/remove_service_lb.t
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { staysTrue, waitUntil } from "../../../support/wait.ts";
 import { loadBalancer, withCluster } from "./controller_cluster.ts";
+import { SERVICE_OPTIONS } from "./fixtures.ts";
 
 Deno.test("startServiceLb() serves, is quiet, survives a restart without a word and takes all back", () =>
   withCluster(3, async ({ admin, events, startController, writes, service, ips }) => {
@@ -25,6 +26,32 @@ Deno.test("startServiceLb() serves, is quiet, survives a restart without a word 
     await waitUntil("the DaemonSet to go", async () => (await admin.list(DAEMON_SETS)).items.length === 0);
     await waitUntil("the Service to go", () => service("web").then(() => false, () => true));
     await stopAgain();
+  }));
+
+Deno.test("startServiceLb() takes the pause image that all nodes have, and replaces no pod for another one later", () =>
+  withCluster(2, async ({ admin, startController, ips }) => {
+    const have = (node: string, ...names: string[]): Promise<Node> =>
+      admin.patch(NODES, { name: node }, {
+        type: "merge",
+        body: { status: { images: names.map((name) => ({ names: [name], sizeBytes: 1 })) } },
+      }, { subresource: "status" });
+    const seen = async (): Promise<string> => {
+      const [daemonSet] = (await admin.list(DAEMON_SETS)).items;
+      return `${daemonSet?.spec?.template.spec?.containers[0]?.image} ${daemonSet?.metadata?.generation}`;
+    };
+    for (const node of ["n1", "n2"]) await have(node, "example.com/pause:3.9");
+    const stop = startController({ adoptPauseImage: true });
+    await admin.create(SERVICES, loadBalancer("web", 80));
+    await waitUntil("both", async () => await ips("web") === "10.0.0.1 10.0.0.2");
+    assert.equal(await seen(), "example.com/pause:3.9 1");
+    for (const node of ["n1", "n2"]) await have(node, "example.com/pause:3.9", SERVICE_OPTIONS.pauseImage);
+    await admin.patch(SERVICES, { namespace: "default", name: "web" }, {
+      type: "merge",
+      body: { spec: { externalTrafficPolicy: "Local" } },
+    });
+    await waitUntil("a later pass", async () => await ips("web") === "");
+    assert.equal(await seen(), "example.com/pause:3.9 1");
+    await stop();
   }));
 
 Deno.test("startServiceLb() follows labels there and back", () =>
