@@ -1,11 +1,12 @@
 // Checks of flag values. Each returns what is wrong as the end of a sentence, or undefined. Pure.
 import { isIP } from "node:net";
+import { isDnsLabel } from "../core/shared/names.ts";
 import { canonicalIp } from "../core/shared/ip_ranges.ts";
 
 /** A name of a Kubernetes namespace (RFC 1123 label). */
 export function checkDnsLabel(value: string): string | undefined {
   if (value.length > 63) return "is longer than 63 characters";
-  return DNS_LABEL_REGEXP.test(value) ? undefined : "is not made of a-z, 0-9 and - with a letter or digit at both ends";
+  return isDnsLabel(value) ? undefined : "is not made of a-z, 0-9 and - with a letter or digit at both ends";
 }
 
 /** A name of a Node or a DNS domain (RFC 1123 subdomain). Capitals are allowed, as K3s lower-cases node names. */
@@ -93,5 +94,4 @@ export function checkLoadBalancerClass(value: string): string | undefined {
   return isName && isPrefix ? undefined : "is not of the form NAME or example.com/NAME";
 }
 
-const DNS_LABEL_REGEXP = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
 const MAX_PORT = 65_535;

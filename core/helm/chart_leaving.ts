@@ -2,6 +2,7 @@
 // uninstalled before.
 import type { KubeClient } from "../kube/contract.ts";
 import { isNotFound } from "../kube/errors.ts";
+import { removeObject } from "../kube/remove_object.ts";
 import { type EventRecorder, type ObjectReference, referenceTo } from "../kube/events.ts";
 import { CLUSTER_ROLE_BINDINGS, JOBS, SERVICE_ACCOUNTS } from "../kube/resources.ts";
 import type { ClusterRoleBinding, Job, Pod } from "../kube/types.ts";
@@ -20,7 +21,6 @@ import {
 } from "./names.ts";
 import { readRelease } from "./releases/read_release.ts";
 import type { ChartScope, whyIgnored } from "./releases/check_chart.ts";
-import { removeObject } from "./values/set_writer.ts";
 
 const WAIT_MS = 5_000;
 

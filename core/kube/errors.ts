@@ -129,11 +129,6 @@ export function isRefusal(error: unknown): boolean {
   return isK3slbError(error, "kube-server-error") && /failed calling webhook/.test(error.message);
 }
 
-/** Whether the server asks for fewer requests. */
-export function isTooManyRequests(error: unknown): boolean {
-  return isK3slbError(error, "kube-too-many-requests");
-}
-
 /** Whether the request failed because its namespace is being deleted. */
 export function isNamespaceTerminating(error: unknown): boolean {
   if (!isK3slbError(error, "kube-forbidden") && !isK3slbError(error, "kube-conflict")) return false;

@@ -1,7 +1,7 @@
 // Leader election by a Lease, as client-go does it: a record that its holder renews, taken over when it was not renewed in time.
 // Other machines' clocks are never compared with ours: what counts is when we saw the record change, by the monotonic clock.
 import type { Clock } from "../runtime/clock.ts";
-import { errorMessage, isAbort, K3slbError } from "../shared/errors.ts";
+import { abortError, errorMessage, isAbort, K3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { KubeClient } from "./contract.ts";
 import { isAlreadyExists, isConflict, isNotFound } from "./errors.ts";
@@ -304,10 +304,6 @@ function microTime(timeMs: number): string {
 
 function ignoreAbort(error: unknown): void {
   if (!isAbort(error)) throw error;
-}
-
-function abortError(): DOMException {
-  return new DOMException("The operation was aborted", "AbortError");
 }
 
 const RETRY_JITTER = 0.2;

@@ -2,7 +2,7 @@
 // Facts: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes (bookmarks, 410 Gone,
 // streaming lists, KEP-3157) and KEP-5504 (resource versions of one kind can be compared as numbers).
 import { type Clock, pause } from "../runtime/clock.ts";
-import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
+import { abortError, errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { KubeClient, ResourceType, Selection, WatchEvent } from "./contract.ts";
 import { isBadRequest, isConnectionFailure, isGone, isInvalid, isKindMissing } from "./errors.ts";
@@ -300,10 +300,6 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
     const fullMs = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(this.#failures - 1, 20));
     return fullMs * (0.5 + this.#options.clock.random() / 2);
   }
-}
-
-function abortError(): DOMException {
-  return new DOMException("The operation was aborted", "AbortError");
 }
 
 const INITIAL_EVENTS_END = "k8s.io/initial-events-end";

@@ -1,4 +1,5 @@
 // Which fields of an object differ between what the server has and what it would have. Pure.
+import { isMapping } from "../shared/values.ts";
 
 /** Parts of metadata that change with every write, or that only the server writes. */
 const IGNORED_METADATA: ReadonlySet<string> = new Set([
@@ -49,8 +50,4 @@ function strip(object: unknown): unknown {
 function joinPath(path: string, key: string): string {
   if (!/^[A-Za-z_][A-Za-z0-9_-]*$/.test(key)) return `${path}[${JSON.stringify(key)}]`;
   return path === "" ? key : `${path}.${key}`;
-}
-
-function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,6 +1,7 @@
 // One file's objects onto the server, and off it. The order makes every interruption harmless: first the AddOn names all
 // kinds and loses its checksum, then objects are applied, then old ones are pruned, and last the AddOn gets the checksum.
 // Which files, and when, is decided in manifest_controller.ts.
+import { identityOf, removeObject } from "../kube/remove_object.ts";
 import type { KubeClient, ResourceType } from "../kube/contract.ts";
 import { isNotFound } from "../kube/errors.ts";
 import type { ObjectReference } from "../kube/events.ts";
@@ -22,15 +23,15 @@ import {
   saysSame,
   SERVER_ANNOTATION,
 } from "./addon.ts";
-import { applyPhases, CRD_KIND, isEstablished, objectToApply } from "./apply_plan.ts";
 import { adoptedFields } from "./adopted_fields.ts";
+import { applyPhases, CRD_KIND, isEstablished, objectToApply } from "./apply_plan.ts";
 import { applyError, kindError, leavingError, movingError, type ObjectFailure } from "./deploy_errors.ts";
 import { findDrift } from "./find_drift.ts";
 import { inParallel, PARALLEL_REQUESTS } from "./in_parallel.ts";
 import type { KindCatalog } from "./kind_catalog.ts";
 import { decodeText, type LocatedObject, type ManifestObject, parseManifests } from "./parse_manifests.ts";
 import { eventOf, type ManifestEventReason, type ManifestEvents, subjectOf } from "./manifest_events.ts";
-import { nameOf, pruneObjects, removeObject } from "./prune_objects.ts";
+import { nameOf, pruneObjects } from "./prune_objects.ts";
 import { kindsToSearch, type PrunePlan, type SeenObject } from "./prune_plan.ts";
 
 /** What {@linkcode ManifestDeployer} works with. */
@@ -176,22 +177,21 @@ export class ManifestDeployer {
     addOn: string,
     options: { readonly signal: AbortSignal; readonly reason: string; readonly beforeRecord?: () => Promise<void> },
   ): Promise<void> {
-    const { signal } = options;
-    const seen = await this.readAddOn(addOn, signal);
+    const seen = await this.readAddOn(addOn, options.signal);
     if (seen !== undefined) {
       const subject = subjectOf(addOn, seen);
       this.#record(subject, "DeletingManifest", `Deleting manifest at "${seen.spec?.source ?? ""}": ${options.reason}`);
       const kinds = kindsToSearch(seen.metadata?.annotations?.[KINDS_ANNOTATION], []);
-      const { moved } = await this.#prune({ addOn, kinds, applied: [], subject, signal });
+      const { moved } = await this.#prune({ addOn, kinds, applied: [], subject, signal: options.signal });
       if (moved.length > 0) throw movingError(seen.spec?.source ?? "", moved);
     }
     await options.beforeRecord?.();
     if (seen === undefined) return;
-    await removeObject(this.#options.client, { type: ADD_ONS, object: seen, signal });
+    await removeObject(this.#options.client, ADD_ONS, { ...identityOf(seen), signal: options.signal });
     this.#options.logger.info("removed manifest", { addOn, reason: options.reason });
   }
 
-  /** Says something about an AddOn to the operator, as Event and in the log. */
+  /** Says something about an AddOn, as Event and in the log. */
   say(addOn: string, seen: AddOn | undefined, reason: ManifestEventReason, message: string): void {
     this.#record(subjectOf(addOn, seen), reason, message);
     this.#options.logger.warn(message, { addOn });

@@ -1,5 +1,6 @@
 // The text of a manifest file to its objects, each with the place it came from. Lists are expanded. Pure.
 // What the words mean is decided in core/shared/yaml.ts; what an object must have, by the API's object conventions.
+import { isMapping } from "../shared/values.ts";
 import type { ResourceType } from "../kube/contract.ts";
 import type { UnknownObject } from "../kube/types.ts";
 import { K3slbError } from "../shared/errors.ts";
@@ -193,8 +194,4 @@ function* repeatedObjects(
     if (before === undefined) lineOf.set(key, object.line);
     else yield { message: `${object.kind} "${object.name}" is already in line ${before}`, object };
   }
-}
-
-function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

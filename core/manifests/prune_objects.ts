@@ -1,6 +1,6 @@
 // Carries a prune plan out: finds the objects with an AddOn's label, removes what its file no longer has.
 // What goes and what stays is decided in prune_plan.ts.
-import type { KubeClient, ResourceType } from "../kube/contract.ts";
+import type { KubeClient } from "../kube/contract.ts";
 import { isConflict, isNotFound } from "../kube/errors.ts";
 import type { KubeObject } from "../kube/types.ts";
 import type { Logger } from "../shared/log.ts";
@@ -109,22 +109,6 @@ async function removeUnchanged(
     }
     // Another object of that name shows as one that is not ours, or as ours: both are decided about anew.
     if (!target.isStillGoing({ type, object })) return false;
-  }
-}
-
-/** Deletes exactly this object; one that is gone already, or was replaced by another of its name, is left alone. */
-export async function removeObject(
-  client: KubeClient,
-  target: { readonly type: ResourceType<KubeObject>; readonly object: KubeObject; readonly signal?: AbortSignal },
-): Promise<void> {
-  const { name = "", namespace, uid } = target.object.metadata ?? {};
-  try {
-    await client.delete(target.type, { name, ...(namespace === undefined ? {} : { namespace }) }, {
-      ...(target.signal === undefined ? {} : { signal: target.signal }),
-      ...(uid === undefined ? {} : { uid }),
-    });
-  } catch (error) {
-    if (!isNotFound(error) && !isConflict(error)) throw error;
   }
 }
 

@@ -7,7 +7,6 @@ export interface TemplateInput {
   readonly dnsAddresses: readonly string[];
   readonly clusterDomain: string;
   readonly systemDefaultRegistry: string;
-  readonly dataDir: string;
 }
 
 /** Every variable with its value. */
@@ -19,9 +18,6 @@ export function templateVariables(input: TemplateInput): Readonly<Record<string,
     CLUSTER_DNS_LIST: `[${dnsAddresses.map((ip) => JSON.stringify(ip)).join(", ")}]`,
     CLUSTER_DNS_IPFAMILYPOLICY: dnsAddresses.length > 1 ? "RequireDualStack" : "SingleStack",
     CLUSTER_DOMAIN: input.clusterDomain,
-    DEFAULT_LOCAL_STORAGE_PATH: `${input.dataDir.replace(/\/+$/, "")}/storage`,
     SYSTEM_DEFAULT_REGISTRY: registry === "" ? "" : `${registry}/`,
-    SYSTEM_DEFAULT_REGISTRY_RAW: registry,
-    PREFERRED_ADDRESS_TYPES: "InternalIP,ExternalIP,Hostname",
   };
 }

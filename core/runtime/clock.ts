@@ -1,4 +1,5 @@
 // Time and randomness as a parameter, so that tests decide both.
+import { abortError } from "../shared/errors.ts";
 
 /** A source of time, delay and randomness. */
 export interface Clock {
@@ -48,8 +49,4 @@ export async function pause(clock: Clock, delayMs: number, signal: AbortSignal):
   } catch (error) {
     if (!signal.aborted) throw error;
   }
-}
-
-function abortError(): DOMException {
-  return new DOMException("The operation was aborted", "AbortError");
 }

@@ -15,6 +15,7 @@ import {
 export interface AddressFacts {
   /** All nodes. */
   readonly nodes: ReadonlyMap<string, Node>;
+  /** Ranges of the cluster's Services. */
   readonly serviceRanges: readonly IpRange[];
 }
 

@@ -9,11 +9,11 @@ import type { ServiceEvent, StatusMemory } from "./status_step.ts";
 import { SERVED_CONDITION } from "../service/labels.ts";
 import type { ClaimOptions } from "../service/claim.ts";
 import type { PodInquiry } from "./pod_inquiry.ts";
-import { type EventTarget, referenceTo } from "./service_writes.ts";
+import { type ObjectReference, referenceTo } from "../kube/events.ts";
 
 /** Where Events go. Sending is the recorder's affair; it never throws. */
 export interface ServiceEvents {
-  record(target: EventTarget, event: ServiceEvent): void;
+  record(target: ObjectReference, event: ServiceEvent): void;
 }
 
 /** What passes over one Service remember; lost at a restart without harm. */
@@ -52,7 +52,7 @@ export function servedCondition(service: Service): { status: string; reason: str
 
 /** Tells what happened to `service`. Only after it has. */
 export function recordEvent(context: PassContext, service: Service, event: ServiceEvent): void {
-  context.events.record(referenceTo(service, SERVICE_KIND), event);
+  context.events.record(referenceTo({ ...service, ...SERVICE_KIND }), event);
 }
 
 const SERVICE_KIND = { apiVersion: "v1", kind: "Service" };

@@ -2,13 +2,14 @@
 import type { KubeClient, ObjectKey, ResourceType } from "../kube/contract.ts";
 import { isNotFound } from "../kube/errors.ts";
 import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DAEMON_SETS, SERVICE_ACCOUNTS, SERVICES } from "../kube/resources.ts";
+import { removeObject } from "../kube/remove_object.ts";
 import type { KubeObject, Service } from "../kube/types.ts";
 import type { Logger } from "../shared/log.ts";
 import { DATAPLANE_LABEL, ENDPOINT_READER_ROLE, POD_SERVICE_ACCOUNT } from "../service/labels.ts";
 import { objectKey, servedServiceKey } from "../service/keys.ts";
 import { MANAGED_BY_LABEL } from "./prerequisites.ts";
 import { servedCondition } from "./pass_context.ts";
-import { deleteDaemonSet, deleteIfPresent, finalizersFor, writeFinalizers, writeStatus } from "./service_writes.ts";
+import { deleteDaemonSet, finalizersFor, writeFinalizers, writeStatus } from "./service_writes.ts";
 
 /** What {@linkcode removeServiceLb} takes. */
 export interface RemoveServiceLbOptions {
@@ -70,6 +71,6 @@ async function deleteOwn(
     throw error;
   }
   if (found.metadata?.labels?.[MANAGED_BY_LABEL] === "k3slb") {
-    await deleteIfPresent(() => client.delete(type, key, { signal }));
+    await removeObject(client, type, { key, signal });
   }
 }

@@ -1,9 +1,9 @@
 // Every write to the API for a Service, one function each. No decisions here; what to write comes from the pure files.
 // The status is written by server-side apply, so that taking it back removes exactly what was written here.
 import type { KubeClient } from "../kube/contract.ts";
-import { isNotFound } from "../kube/errors.ts";
+import { identityOf, removeObject } from "../kube/remove_object.ts";
 import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DAEMON_SETS, SERVICE_ACCOUNTS, SERVICES } from "../kube/resources.ts";
-import type { Condition, DaemonSet, KubeObject, Service } from "../kube/types.ts";
+import type { Condition, DaemonSet, Service } from "../kube/types.ts";
 import type { IngressAddress } from "./desired_status.ts";
 import { LAST_GOOD_ANNOTATION, OLD_SERVICE_FINALIZER, SERVICE_FINALIZER } from "../service/labels.ts";
 import type { Prerequisites } from "./prerequisites.ts";
@@ -57,14 +57,8 @@ export async function applyDaemonSet(context: WriteContext, daemonSet: DaemonSet
 }
 
 /** Deletes this very DaemonSet; says whether it was still there. */
-export async function deleteDaemonSet(context: WriteContext, daemonSet: DaemonSet): Promise<boolean> {
-  const { name = "", namespace = "", uid } = daemonSet.metadata ?? {};
-  return await deleteIfPresent(() =>
-    context.client.delete(DAEMON_SETS, { namespace, name }, {
-      signal: context.signal,
-      ...(uid === undefined ? {} : { uid }),
-    })
-  );
+export async function deleteDaemonSet({ client, signal }: WriteContext, daemonSet: DaemonSet): Promise<boolean> {
+  return await removeObject(client, DAEMON_SETS, { ...identityOf(daemonSet), signal });
 }
 
 /** What is written into a Service's status. */
@@ -99,42 +93,6 @@ export async function applyPrerequisites(context: WriteContext, objects: Prerequ
   if (objects.endpointReader === undefined) return;
   await client.apply(CLUSTER_ROLES, objects.endpointReader.role, { signal });
   await client.apply(CLUSTER_ROLE_BINDINGS, objects.endpointReader.binding, { signal });
-}
-
-/** Runs `remove`; `false` if the object was gone before. */
-export async function deleteIfPresent(remove: () => Promise<void>): Promise<boolean> {
-  try {
-    await remove();
-    return true;
-  } catch (error) {
-    if (isNotFound(error)) return false;
-    throw error;
-  }
-}
-
-/** Where Events about `object` belong. */
-export function referenceTo(
-  object: KubeObject,
-  kind: { readonly apiVersion: string; readonly kind: string },
-): EventTarget {
-  const { name = "", namespace, uid, resourceVersion } = object.metadata ?? {};
-  return {
-    ...kind,
-    name,
-    ...(namespace === undefined ? {} : { namespace }),
-    ...(uid === undefined ? {} : { uid }),
-    ...(resourceVersion === undefined ? {} : { resourceVersion }),
-  };
-}
-
-/** The object of an Event. */
-export interface EventTarget {
-  readonly apiVersion: string;
-  readonly kind: string;
-  readonly name: string;
-  readonly namespace?: string;
-  readonly uid?: string;
-  readonly resourceVersion?: string;
 }
 
 function sameMembers(a: readonly string[], b: readonly string[]): boolean {

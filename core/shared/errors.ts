@@ -55,3 +55,8 @@ export function errorMessage(error: unknown): string {
 export function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === "AbortError";
 }
+
+/** What an operation ends with whose signal was aborted. */
+export function abortError(): DOMException {
+  return new DOMException("The operation was aborted", "AbortError");
+}

@@ -54,11 +54,6 @@ export function ipRangeContains(outer: IpRange, inner: IpRange): boolean {
   return outer.value >> hostBits === inner.value >> hostBits;
 }
 
-/** Whether any address is in both ranges. */
-export function ipRangesOverlap(a: IpRange, b: IpRange): boolean {
-  return ipRangeContains(a, b) || ipRangeContains(b, a);
-}
-
 /**
  * Whether every address of `range` means the machine itself: loopback in any spelling (`127.0.0.53`, `::1`, `::ffff:127.0.0.1`), or an
  * unspecified address, which Linux takes for loopback.

@@ -2,7 +2,7 @@
 // killed when time is up or the caller stops.
 import { spawn } from "node:child_process";
 import process from "node:process";
-import { K3slbError } from "../../core/shared/errors.ts";
+import { abortError, K3slbError } from "../../core/shared/errors.ts";
 
 /** Options of one run. */
 export interface ExecOptions {
@@ -123,8 +123,4 @@ function signalError(program: Program, signal: string): K3slbError {
 
 function commandLine(program: Program): string {
   return [program.program, ...program.args].join(" ");
-}
-
-function abortError(): DOMException {
-  return new DOMException("The operation was aborted", "AbortError");
 }

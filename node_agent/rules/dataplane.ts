@@ -130,7 +130,6 @@ class KernelDataplane implements Dataplane {
   #sweptOtherBackend = false;
   #repairs = 0;
   #foreignDrops: readonly string[] = [];
-  #tail: Promise<unknown> = Promise.resolve();
 
   constructor(options: KernelOptions) {
     const { host, log, clock = SYSTEM_CLOCK, signal, capabilities } = options;
@@ -150,37 +149,27 @@ class KernelDataplane implements Dataplane {
     this.#conntrack = new ConntrackCleaner({ exec: host.exec, log, clock, ...(signal ? { signal } : {}) });
   }
 
-  apply(plan: ForwardingPlan, signal?: AbortSignal): Promise<ApplyReport> {
-    return this.#serially(() => this.#apply(plan, signal));
-  }
-
-  repair(signal?: AbortSignal): Promise<RepairReport> {
-    return this.#serially(() => this.#repair(signal));
-  }
-
-  remove(signal?: AbortSignal): Promise<readonly string[]> {
-    return this.#serially(async () => {
-      this.#plans.clear();
-      const removed: string[] = [];
-      const failures: unknown[] = [];
-      const removals = [
-        ...this.#families.map(({ writer }) => () => writer.remove(signal)),
-        () => this.#removeFromOtherBackend(signal),
-      ];
-      for (const remove of removals) {
-        try {
-          removed.push(...await remove());
-        } catch (error) {
-          if (isAbort(error)) throw error;
-          failures.push(error);
-        }
+  async remove(signal?: AbortSignal): Promise<readonly string[]> {
+    this.#plans.clear();
+    const removed: string[] = [];
+    const failures: unknown[] = [];
+    const removals = [
+      ...this.#families.map(({ writer }) => () => writer.remove(signal)),
+      () => this.#removeFromOtherBackend(signal),
+    ];
+    for (const remove of removals) {
+      try {
+        removed.push(...await remove());
+      } catch (error) {
+        if (isAbort(error)) throw error;
+        failures.push(error);
       }
-      if (failures.length > 0) throw failures[0];
-      return removed;
-    });
+    }
+    if (failures.length > 0) throw failures[0];
+    return removed;
   }
 
-  async #apply(plan: ForwardingPlan, signal: AbortSignal | undefined): Promise<ApplyReport> {
+  async apply(plan: ForwardingPlan, signal?: AbortSignal): Promise<ApplyReport> {
     const families: IpFamily[] = [];
     const failures: PortFailure[] = [];
     const ruleCounts: Partial<Record<IpFamily, number>> = {};
@@ -222,7 +211,7 @@ class KernelDataplane implements Dataplane {
     return { families, failures: [...failures, ...this.#missingFamilies(plan)], ruleCounts, chainsWritten };
   }
 
-  async #repair(signal: AbortSignal | undefined): Promise<RepairReport> {
+  async repair(signal?: AbortSignal): Promise<RepairReport> {
     const repairs: string[] = [];
     const warnings: string[] = [];
     for (const { family, writer } of this.#families) {
@@ -304,13 +293,6 @@ class KernelDataplane implements Dataplane {
       removed.push(...await new RuleSetWriter(createIptables(host.exec, program), log).remove(signal));
     }
     return removed;
-  }
-
-  #serially<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(work);
-    // The next call waits for the end of this one, whichever way it ended; the caller gets the failure.
-    this.#tail = result.catch(() => {});
-    return result;
   }
 }
 

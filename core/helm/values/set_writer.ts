@@ -1,6 +1,6 @@
 // Keeps the objects of a chart's set as they are wanted: written when they are missing or differ, and at no other time.
 import type { KubeClient, ResourceType } from "../../kube/contract.ts";
-import { isAlreadyExists, isNotFound } from "../../kube/errors.ts";
+import { isAlreadyExists } from "../../kube/errors.ts";
 import type { Reflector } from "../../kube/reflector.ts";
 import { CLUSTER_ROLE_BINDINGS, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS } from "../../kube/resources.ts";
 import { objectKey } from "../../kube/object_store.ts";
@@ -57,23 +57,6 @@ export class SetWriter {
       return cache.merge([await this.#client.create(type, wanted, { signal })]);
     }
     cache.merge([await this.#client.update(type, replaced(live, wanted), { signal })]);
-  }
-}
-
-/** Deletes `object`; one that is gone already is fine. */
-export async function removeObject(
-  client: KubeClient,
-  type: ResourceType<KubeObject>,
-  { key, ...options }: {
-    readonly key: { readonly namespace?: string; readonly name: string };
-    readonly uid?: string;
-    readonly signal: AbortSignal;
-  },
-): Promise<void> {
-  try {
-    await client.delete(type, key, options);
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
   }
 }
 
