@@ -68,6 +68,12 @@ export function checkPortRange(value: string): string | undefined {
   return from > to ? "ends before it starts" : undefined;
 }
 
+/** `FROM-TO`, or empty. */
+export function checkNodePortRange(value: string): string | undefined {
+  if (value === "") return undefined;
+  return /^\d+-\d+$/.test(value) ? checkPortRange(value) : "is not of the form FROM-TO";
+}
+
 /** A container image reference. Only what can never be one is refused. */
 export function checkImage(value: string): string | undefined {
   return /^[\w][\w.\-/:@]*$/.test(value) ? undefined : "is not a name of a container image";

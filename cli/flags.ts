@@ -4,8 +4,6 @@
 import { KLIPPER_HELM_IMAGE, KLIPPER_LB_IMAGE, PAUSE_IMAGE } from "../core/packaged/versions.ts";
 import { DEFAULT_LB_CLASS, DEFAULT_SERVICELB_NAMESPACE } from "../core/service/labels.ts";
 import { LOG_LEVELS } from "../core/shared/log.ts";
-import { DEFAULT_RESERVED_PORTS } from "../node_agent/loop/reserved_ports.ts";
-import { DEFAULT_MARK_BITS } from "../node_agent/rules/parse_mark_bits.ts";
 import {
   checkAddressAndPort,
   checkDnsLabel,
@@ -17,10 +15,12 @@ import {
   checkIp,
   checkLoadBalancerClass,
   checkNameServer,
-  checkPortRange,
+  checkNodePortRange,
   checkRegistry,
 } from "./check_value.ts";
 import type { Flag } from "./flag.ts";
+
+export { AGENT_FLAGS, DATAPLANE_FLAGS } from "./agent_flags.ts";
 
 /** The config file that is read when no other is named. */
 export const DEFAULT_CONFIG_PATH = "/etc/rancher/k3slb/config.yaml";
@@ -203,6 +203,14 @@ export const SERVER_FLAGS = [
     help: "cluster: an external address hides internal ones of its family; k3s: of both; per-node: own",
   },
   {
+    name: "service-node-port-range",
+    type: "text",
+    default: "30000-32767",
+    check: checkNodePortRange,
+    placeholder: "A-B",
+    help: "Ports that are node ports and no load balancer can have; empty for none",
+  },
+  {
     name: "published-addresses",
     type: "list",
     default: [],
@@ -287,52 +295,6 @@ export const SERVER_FLAGS = [
     check: checkEnabledPart,
     placeholder: "NAMES",
     help: "Deployed although the cluster has another of its kind: traefik",
-  },
-] as const satisfies readonly Flag[];
-
-/** Flags of all that touches the kernel's rules. */
-export const DATAPLANE_FLAGS = [
-  {
-    name: "iptables-mode",
-    type: "choice",
-    values: ["auto", "nft", "legacy"],
-    default: "auto",
-    placeholder: "MODE",
-    help: "Backend of iptables: auto (what the kubelet uses), nft, legacy",
-  },
-  {
-    name: "mark-bits",
-    type: "text",
-    default: DEFAULT_MARK_BITS,
-    placeholder: "BITS",
-    help: "Packet mark bits: ours, masquerade, drop, reject",
-  },
-] as const satisfies readonly Flag[];
-
-/** Flags of `k3slb agent`. */
-export const AGENT_FLAGS = [
-  ...DATAPLANE_FLAGS,
-  {
-    name: "allow-port-override",
-    type: "switch",
-    default: false,
-    help: "Serve a port even if a process of the host listens on it",
-  },
-  {
-    name: "reserved-ports",
-    type: "list",
-    default: DEFAULT_RESERVED_PORTS,
-    check: checkPortRange,
-    placeholder: "PORTS",
-    help: "Ports that no Service gets, in place of SSH, etcd, API servers, kubelet and health",
-  },
-  {
-    name: "metrics-address",
-    type: "text",
-    default: "127.0.0.1:10261",
-    check: checkAddressAndPort,
-    placeholder: "IP:PORT",
-    help: "Where health and metrics are served; empty for nowhere",
   },
 ] as const satisfies readonly Flag[];
 

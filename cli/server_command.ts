@@ -87,6 +87,7 @@ export function serverOptions(settings: Settings<typeof FLAGS>): ServerProcessOp
     lbClass: settings["lb-class"],
     lbDefault: settings["lb-default"],
     statusAddresses: settings["status-addresses"],
+    ...nodePortRange(settings["service-node-port-range"]),
     publishedAddresses: settings["published-addresses"].map((entry) => {
       const [node = "", ip = ""] = entry.split("=");
       return { node: node.toLowerCase(), ip };
@@ -104,4 +105,9 @@ export function serverOptions(settings: Settings<typeof FLAGS>): ServerProcessOp
     leaderElect: settings["leader-elect"],
     metricsAddress: settings["metrics-address"],
   };
+}
+
+function nodePortRange(text: string): Pick<ServerProcessOptions, "nodePortRange"> {
+  const [from, to] = text.split("-").map(Number);
+  return to === undefined || from === undefined ? {} : { nodePortRange: { from, to } };
 }

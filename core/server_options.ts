@@ -38,6 +38,8 @@ export interface ServerOptions {
   readonly statusAddresses: "cluster" | "per-node" | "k3s";
   /** What the status shows for nodes; empty: what each node's annotation says. */
   readonly publishedAddresses: readonly { readonly node: string; readonly ip: string }[];
+  /** Ports that load balancers can't have, as they are node ports; absent: none are kept. */
+  readonly nodePortRange?: { readonly from: number; readonly to: number };
   /** Leave out nodes labelled `node.kubernetes.io/exclude-from-external-load-balancers`. */
   readonly honorExcludeLabel: boolean;
   /** Addresses of the cluster DNS Service; empty: found from the cluster. */

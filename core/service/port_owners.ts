@@ -12,6 +12,8 @@ export interface PortConflict {
   readonly port: string;
   /** The older Service. */
   readonly owner: ServiceKey;
+  /** Whose the port is, if not a load balancer's: a sentence. */
+  readonly message?: string;
 }
 
 /** For each Service that loses somewhere: by node name what it lost there. */
@@ -56,18 +58,25 @@ export class NodePorts {
  * Every conflict among `services`.
  *
  * @param candidatesOf Names of the nodes that may serve a Service; asked only for Services that share a port with another.
+ * @param reservedFor Ports of a Service that nobody can have as a load balancer, on all nodes or on some.
  */
 export function portConflicts(
   services: Iterable<Service>,
   candidatesOf: (service: Service) => Iterable<string>,
+  reservedFor: (service: Service) => readonly (PortConflict & { onNode?: (name: string) => boolean })[] = () => [],
 ): PortConflicts {
   const nodes = new Map<string, NodePorts>();
   const conflicts = new Map<ServiceKey, Map<string, PortConflict>>();
-  for (const service of contestedServices(services).toSorted(byAge)) {
+  const all = [...services];
+  const reserved = new Map(all.map((service) => [service, reservedFor(service)]));
+  const contested = new Set(contestedServices(all));
+  const judged = all.filter((service) => contested.has(service) || reserved.get(service)?.length !== 0);
+  for (const service of judged.toSorted(byAge)) {
     for (const name of candidatesOf(service)) {
       const ports = nodes.get(name) ?? new NodePorts();
       nodes.set(name, ports);
-      const conflict = ports.claim(service);
+      const held = reserved.get(service)?.find(({ onNode }) => onNode?.(name) ?? true);
+      const conflict = held ?? ports.claim(service);
       if (conflict === undefined) continue;
       const { key } = readService(service);
       const byNode = conflicts.get(key) ?? new Map<string, PortConflict>();

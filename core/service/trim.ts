@@ -25,6 +25,7 @@ export function trimService(service: Service): Service {
         "type",
         "loadBalancerClass",
         "loadBalancerIP",
+        "externalIPs",
         "clusterIP",
         "clusterIPs",
         "ipFamilies",

@@ -1,6 +1,14 @@
 // The watched objects by Service, so that a pass over one Service does not walk over all pods. In-memory only, no I/O.
 import type { DaemonSet, EndpointSlice, Node, Pod, Service } from "../kube/types.ts";
 import { candidateNodes, type DesiredServiceOptions, type ServiceFacts } from "./desired_service.ts";
+import {
+  type ForeignFacts,
+  type ForeignPorts,
+  foreignPorts,
+  lateClaims,
+  type NodePortRange,
+  reservedPorts,
+} from "../service/foreign_ports.ts";
 import { objectKey, servedServiceKey, type ServiceKey, sliceServiceKey } from "../service/keys.ts";
 import { isAllowListMode } from "../service/node_selection.ts";
 import { type PortConflict, type PortConflicts, portConflicts } from "../service/port_owners.ts";
@@ -16,20 +24,29 @@ export interface ObjectChange<T> {
 export interface ClusterObjects {
   readonly services: ReadonlyMap<string, Service>;
   readonly nodes: ReadonlyMap<string, Node>;
+  /** Services of other types that have ports on nodes. */
+  readonly foreign: ReadonlyMap<string, Service>;
 }
+
+/** What the view is told. */
+export type ViewOptions = DesiredServiceOptions & ClaimOptions & {
+  /** Ports that are kept for node ports. */
+  readonly nodePortRange?: NodePortRange;
+};
 
 /** The cluster as one Service sees it. */
 export class ClusterView {
   readonly #objects: () => ClusterObjects;
-  readonly #options: DesiredServiceOptions & ClaimOptions;
+  readonly #options: ViewOptions;
   readonly #pods = new ServiceIndex<Pod>(servedServiceKey);
   readonly #daemonSets = new ServiceIndex<DaemonSet>(servedServiceKey);
   readonly #slices = new ServiceIndex<EndpointSlice>(sliceServiceKey);
   /** Recomputed when first asked for after a change. */
   #conflicts: PortConflicts | undefined;
   #allowList: boolean | undefined;
+  #foreignPorts: ForeignPorts | undefined;
 
-  constructor(objects: () => ClusterObjects, options: DesiredServiceOptions & ClaimOptions) {
+  constructor(objects: () => ClusterObjects, options: ViewOptions) {
     this.#objects = objects;
     this.#options = options;
   }
@@ -50,6 +67,7 @@ export class ClusterView {
   forgetChoices(): void {
     this.#conflicts = undefined;
     this.#allowList = undefined;
+    this.#foreignPorts = undefined;
   }
 
   /** Services that have a DaemonSet, wanted or not. */
@@ -71,14 +89,23 @@ export class ClusterView {
 
   /** Everything that concerns the Service at `key`. */
   factsOf(key: ServiceKey, silentNodes: ReadonlySet<string>): ServiceFacts {
+    const service = this.#objects().services.get(key);
     return {
       nodes: this.#objects().nodes,
+      lateClaims: service === undefined ? [] : lateClaims(service, this.#foreignFacts()),
       allowList: this.#isAllowList(),
       pods: this.#pods.of(key),
       slices: this.#slices.of(key),
       conflicts: this.#portConflicts().get(key) ?? NO_CONFLICTS,
       silentNodes,
     };
+  }
+
+  #foreignFacts(): ForeignFacts {
+    const { services, foreign, nodes } = this.#objects();
+    this.#foreignPorts ??= foreignPorts([...services.values(), ...foreign.values()]);
+    const { nodePortRange } = this.#options;
+    return { ports: this.#foreignPorts, nodes, ...(nodePortRange === undefined ? {} : { nodePortRange }) };
   }
 
   #isAllowList(): boolean {
@@ -93,6 +120,7 @@ export class ClusterView {
     this.#conflicts = portConflicts(
       ours,
       (service) => candidateNodes(service, { ...this.#options, nodes: nodes.values(), allowList }),
+      (service) => reservedPorts(service, this.#foreignFacts()),
     );
     return this.#conflicts;
   }

@@ -3,6 +3,7 @@
 import type { DaemonSet, Node, Service } from "../kube/types.ts";
 import { type DaemonSetOptions, desiredDaemonSet } from "./desired_daemonset.ts";
 import { desiredStatus, type IngressAddress, type StatusOptions } from "./desired_status.ts";
+import type { LateClaim } from "../service/foreign_ports.ts";
 import { chooseNode, type SelectionFacts } from "../service/node_selection.ts";
 import { readService, type SettingsProblem } from "../service/reading.ts";
 import { type NodeVerdict, nodeVerdicts, type VerdictFacts } from "./node_verdicts.ts";
@@ -19,6 +20,8 @@ export type ServiceFacts =
   & {
     readonly nodes: ReadonlyMap<string, Node>;
     readonly allowList: boolean;
+    /** Younger Services that were given ports of this one on nodes. */
+    readonly lateClaims?: readonly LateClaim[];
     /** What is remembered of the nodes; absent: nothing, and no time passes. */
     readonly remembered?: Pick<ReplacementFacts, "remembered" | "nowMs">;
   };
@@ -43,6 +46,8 @@ export interface DesiredService {
   readonly summary: ServedSummary;
   /** What is wrong in the Service and does not stop it. */
   readonly warnings: readonly SettingsProblem[];
+  /** Younger Services whose ports on nodes are served by this one. */
+  readonly lateClaims: readonly LateClaim[];
   /** What is expected to change by itself; `undefined` if nothing is. */
   readonly waitsFor: WaitsFor | undefined;
 }
@@ -72,7 +77,11 @@ export function desiredService(
   const [error, ...others] = fault === undefined
     ? reading.faults
     : [fault, ...reading.faults.filter((one) => one !== fault)];
-  const warnings = [...others, ...reading.warnings, ...status.warnings];
+  const late = (facts.lateClaims ?? []).map(({ port, what }) => ({
+    reason: "PortTaken",
+    message: `Port ${port} is also ${what}, which is younger and not answered`,
+  }));
+  const warnings = [...others, ...reading.warnings, ...status.warnings, ...late];
   const summary = servedSummary(verdicts, { ...(error === undefined ? {} : { error }), warnings });
   return {
     daemonSet: "error" in built
@@ -84,6 +93,7 @@ export function desiredService(
     verdicts,
     summary,
     warnings,
+    lateClaims: facts.lateClaims ?? [],
     waitsFor: fault === undefined ? waitsFor(verdicts) : undefined,
   };
 }

@@ -105,7 +105,7 @@ function judge(node: Node, facts: JudgeFacts): NodeVerdict {
   }
   const conflict = facts.conflicts.get(name);
   if (conflict !== undefined) {
-    const message = `port ${conflict.port} is taken by Service ${conflict.owner}`;
+    const message = conflict.message ?? `port ${conflict.port} is taken by Service ${conflict.owner}`;
     return refuse(name, "PortTaken", { message, waiting: false });
   }
   if (localNodes !== undefined && !localNodes.has(name)) {

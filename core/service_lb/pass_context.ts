@@ -22,6 +22,8 @@ export interface PassMemory {
   /** Last good texts, as they were written into the Service. */
   recorded?: string;
   /** The failure that was told last. */
+  /** Younger Services that were told that a port of theirs is taken. */
+  toldLate?: string;
   toldFailure?: string;
   /** The last write of the DaemonSet, and who else writes it. */
   daemonSet?: Contest;

@@ -5,17 +5,18 @@ import { isConflict, isNotFound } from "../kube/errors.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { DAEMON_SETS, NODES, PODS, SERVICES } from "../kube/resources.ts";
 import { sameContent } from "../kube/trim.ts";
-import type { DaemonSet, Node, Pod, Service } from "../kube/types.ts";
+import type { DaemonSet, KubeObject, Node, Pod, Service } from "../kube/types.ts";
 import { type Clock, pause } from "../runtime/clock.ts";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage, isAbort } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { nodeChangeScope, portSharers } from "./affected_services.ts";
-import { AgentSilence } from "./agent_silence.ts";
+import { AgentSilence, repeat } from "./agent_silence.ts";
 import { ClusterView, type ObjectChange } from "./cluster_view.ts";
 import type { DesiredServiceOptions } from "./desired_service.ts";
 import { SERVICE_NAME_LABEL } from "../service/labels.ts";
 import { keepLastGood } from "../service/last_good.ts";
+import { concernedBy, watchForeignServices } from "./foreign_services.ts";
 import { deleteStrayDaemonSets, findFormerServices } from "./left_behind.ts";
 import { LocalSlices } from "./local_slices.ts";
 import { servedServiceKey, type ServiceKey, sliceServiceKey, splitKey } from "../service/keys.ts";
@@ -65,6 +66,7 @@ class ServiceLbController implements ServiceLb {
   readonly #view: ClusterView;
   readonly #silence = new AgentSilence();
   readonly #services: Reflector<Service>;
+  readonly #foreign: Reflector<Service>;
   readonly #nodes: Reflector<Node>;
   readonly #pods: Reflector<Pod>;
   readonly #daemonSets: Reflector<DaemonSet>;
@@ -84,7 +86,7 @@ class ServiceLbController implements ServiceLb {
     const namespace = start.options.servicelbNamespace;
     const ours = { namespace, labelSelector: SERVICE_NAME_LABEL };
     this.#view = new ClusterView(
-      () => ({ services: this.#services.objects, nodes: this.#nodes.objects }),
+      () => ({ services: this.#services.objects, nodes: this.#nodes.objects, foreign: this.#foreign.objects }),
       this.#settings,
     );
     this.#services = startReflector({
@@ -93,6 +95,13 @@ class ServiceLbController implements ServiceLb {
       selection: { fieldSelector: "spec.type=LoadBalancer" },
       keep: (service) => keepLastGood(trimService(service), this.#services.objects),
       onChange: ({ key, before, after }) => this.#noteService(key, { before, after }),
+    });
+    this.#foreign = watchForeignServices({
+      ...watching,
+      onChange: (change) => {
+        this.#view.forgetChoices();
+        for (const key of concernedBy(change, this.#services.objects)) this.#add(key);
+      },
     });
     this.#nodes = startReflector({
       ...watching,
@@ -149,7 +158,11 @@ class ServiceLbController implements ServiceLb {
   }
 
   get isConnected(): boolean {
-    return [this.#services, this.#nodes, this.#pods, this.#daemonSets].every(({ isConnected }) => isConnected);
+    return this.#watches.every(({ isConnected }) => isConnected);
+  }
+
+  get #watches(): readonly Pick<Reflector<KubeObject>, "synced" | "isConnected" | "done">[] {
+    return [this.#services, this.#foreign, this.#nodes, this.#pods, this.#daemonSets];
   }
 
   get queueLength(): number {
@@ -157,7 +170,7 @@ class ServiceLbController implements ServiceLb {
   }
 
   async #waitForObjects(): Promise<void> {
-    await Promise.all([this.#services.synced, this.#nodes.synced, this.#pods.synced, this.#daemonSets.synced]);
+    await Promise.all(this.#watches.map(({ synced }) => synced));
     this.#isReady = true;
     this.#addAll();
     for (const key of this.#view.servicesWithDaemonSets()) this.#queue.add(key);
@@ -178,9 +191,7 @@ class ServiceLbController implements ServiceLb {
         onFailure: (key, error) => this.#noteFailure(key, error),
       }),
     ]);
-    await Promise.all(
-      [this.#services, this.#nodes, this.#pods, this.#daemonSets, this.#slices].map(({ done }) => done),
-    );
+    await Promise.all([...this.#watches, this.#slices].map(({ done }) => done));
   }
 
   /** Without the ServiceAccount no pod starts, without the right no agent knows an endpoint. */
@@ -326,19 +337,6 @@ class ServiceLbController implements ServiceLb {
     memory.toldFailure = message;
     recordEvent(this.#context, service, { type: "Warning", reason: "SyncLoadBalancerFailed", message });
   }
-}
-
-/** Calls `action` every `periodMs` until the returned function is called. */
-function repeat(action: () => void, options: { readonly clock: Clock; readonly periodMs: number }): () => void {
-  let cancel: () => void;
-  const schedule = (): void => {
-    cancel = options.clock.setTimer(() => {
-      action();
-      schedule();
-    }, options.periodMs);
-  };
-  schedule();
-  return () => cancel();
 }
 
 /** Passes wait for the API server most of the time. */

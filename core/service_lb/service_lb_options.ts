@@ -1,8 +1,7 @@
 // The server's settings that the load balancer reads, and the same in the terms of the pure files. Pure.
 import type { ServerOptions } from "../server_options.ts";
 import type { IpRange } from "../shared/ip_ranges.ts";
-import type { DesiredServiceOptions } from "./desired_service.ts";
-import type { ClaimOptions } from "../service/claim.ts";
+import type { ViewOptions } from "./cluster_view.ts";
 import type { IpMode } from "../service/wishes.ts";
 
 /** The server's settings that the load balancer reads. */
@@ -19,6 +18,7 @@ export type ServiceLbOptions =
     | "statusAddresses"
     | "honorExcludeLabel"
     | "publishedAddresses"
+    | "nodePortRange"
   >
   & {
     /** Whether a pause image that the nodes have already comes before `pauseImage`. */
@@ -30,7 +30,7 @@ export type ServiceLbOptions =
   };
 
 /** The settings in the terms of the pure files. */
-export function settingsOf(options: ServiceLbOptions): DesiredServiceOptions & ClaimOptions {
+export function settingsOf(options: ServiceLbOptions): ViewOptions {
   const {
     dataplane,
     lbImage,
@@ -57,6 +57,7 @@ export function settingsOf(options: ServiceLbOptions): DesiredServiceOptions & C
     honorExcludeLabel,
     serviceRanges: options.serviceRanges ?? [],
     adoptPauseImage: options.adoptPauseImage ?? false,
+    ...(options.nodePortRange === undefined ? {} : { nodePortRange: options.nodePortRange }),
     ...(operatorAddresses.size === 0 ? {} : { operatorAddresses }),
     ...(options.ipMode === undefined ? {} : { ipMode: options.ipMode }),
   };

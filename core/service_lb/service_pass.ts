@@ -5,9 +5,10 @@ import { removeDaemonSet, syncDaemonSet } from "./daemonset_pass.ts";
 import { desiredService, type ServiceFacts } from "./desired_service.ts";
 import { DATAPLANE_LABEL } from "../service/labels.ts";
 import { hasLastGoodRecord, lastGoodRecord } from "../service/last_good.ts";
+import type { LateClaim } from "../service/foreign_ports.ts";
 import { readService } from "../service/reading.ts";
 import { daemonSetName } from "./names.ts";
-import { type PassContext, type PassMemory, servedCondition } from "./pass_context.ts";
+import { type PassContext, type PassMemory, recordEvent, servedCondition } from "./pass_context.ts";
 import { type ServiceClaim, serviceClaim } from "../service/claim.ts";
 import { finalizersFor, writeFinalizers, writeRecord, writeStatus } from "./service_writes.ts";
 import { choosePauseImage } from "./pause_image.ts";
@@ -47,6 +48,7 @@ export async function passService(context: PassContext, input: PassInput): Promi
   const desired = obstacles === undefined
     ? seen
     : desiredService(service, { ...options, facts: { ...input.facts(), remembered, obstacles } });
+  tellLate(context, { service, memory: input.memory, late: seen.lateClaims });
   const { refused, contested, delayMs } = await syncDaemonSet(context, { ...input, service, desired });
   const statusDelayMs = await syncStatus(context, { ...input, service, desired, refused, contested });
   if (refused !== undefined) throw refused.cause;
@@ -63,6 +65,21 @@ function withPauseImage(
   const isPlaceholder = observed?.metadata?.labels?.[DATAPLANE_LABEL] === "agent";
   const current = isPlaceholder ? observed?.spec?.template.spec?.containers[0]?.image : undefined;
   return { ...options, pauseImage: choosePauseImage(nodes.values(), options.pauseImage, current) };
+}
+
+/** Whoever was given a node port that is served already learns it on his own Service too. */
+function tellLate(
+  context: PassContext,
+  { service, memory, late }: Pick<PassInput, "service" | "memory"> & { readonly late: readonly LateClaim[] },
+): void {
+  const { key } = readService(service);
+  const told = late.map(({ other, port }) => `${readService(other).key} ${port}`).join();
+  if (memory.toldLate === told || (told === "" && memory.toldLate === undefined)) return;
+  memory.toldLate = told;
+  for (const { other, port } of late) {
+    const message = `Port ${port} of the nodes is taken by the load balancer of Service ${key}, which is older`;
+    recordEvent(context, other, { type: "Warning", reason: "PortTaken", message });
+  }
 }
 
 /** Takes back what was given to a Service that is not ours (any more), and nothing that others gave it. */

@@ -2,10 +2,15 @@
 // nothing, and by the audit log of the real API server each verb that a role grants was used. So it is for the agents' own role.
 import { deepEqual, ok } from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, SERVICES } from "../../core/kube/resources.ts";
+import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DAEMON_SETS, SERVICES } from "../../core/kube/resources.ts";
 import type { ResourceType } from "../../core/kube/contract.ts";
-import type { KubeObject } from "../../core/kube/types.ts";
-import { ENDPOINT_READER_ROLE } from "../../core/service/labels.ts";
+import type { DaemonSet, KubeObject } from "../../core/kube/types.ts";
+import {
+  DATAPLANE_LABEL,
+  ENDPOINT_READER_ROLE,
+  SERVICE_NAME_LABEL,
+  SERVICE_NAMESPACE_LABEL,
+} from "../../core/service/labels.ts";
 import { parseYamlDocuments } from "../../core/shared/yaml.ts";
 import type { ApiRequest } from "../support/control_plane_audit.ts";
 import { enterWorld } from "../support/netns.ts";
@@ -82,13 +87,32 @@ function verbsOf({ verb, code }: ApiRequest): readonly string[] {
 
 function isUseOf(request: ApiRequest, grant: Grant): boolean {
   const resource = request.subresource === "" ? request.resource : `${request.resource}/${request.subresource}`;
-  return request.code < 300 && verbsOf(request).includes(grant.verb) && request.group === grant.group &&
+  return request.code !== 403 && verbsOf(request).includes(grant.verb) && request.group === grant.group &&
     resource === grant.resource && (grant.name ?? request.name) === request.name &&
     (grant.namespace === "" || grant.namespace === request.namespace);
 }
 
 function isOurs({ userAgent }: ApiRequest): boolean {
   return userAgent.startsWith("k3slb/");
+}
+
+/** Somebody edits a DaemonSet, and the server puts it right. */
+async function repairedEdit(world: World, ns: TestNamespace): Promise<void> {
+  const labelSelector = `${SERVICE_NAME_LABEL}=echo,${SERVICE_NAMESPACE_LABEL}=${ns.name}`;
+  const find = async (): Promise<DaemonSet> => {
+    const { items: [daemonSet] } = await world.admin.list(DAEMON_SETS, { namespace: "kube-system", labelSelector });
+    ok(daemonSet);
+    return daemonSet;
+  };
+  const { metadata } = await find();
+  const key = { namespace: "kube-system", name: metadata?.name ?? "" };
+  const body = { metadata: { labels: { [DATAPLANE_LABEL]: "edited" } } };
+  await world.admin.patch(DAEMON_SETS, key, { type: "merge", body });
+  await waitUntil(
+    "the DaemonSet to be as before",
+    async () => (await find()).metadata?.labels?.[DATAPLANE_LABEL] === "agent",
+    { explain: () => Promise.resolve(world.logs()) },
+  );
 }
 
 /** What a load balancer's life has: Services of both policies, a change of type, of nodes, of an endpoint's node, a deletion. */
@@ -115,42 +139,36 @@ async function liveThrough(world: World, ns: TestNamespace): Promise<Program> {
     return (metadata?.finalizers ?? []).length === 0;
   }, { explain: () => Promise.resolve(world.logs()) });
   await ns.deleteService("local");
+  // The same Event for the second time is counted, not made anew.
+  for (let time = 0; time < 2; time++) await repairedEdit(world, ns);
   return server;
 }
 
 if (await enterWorld(import.meta.url)) {
   const test = worldSuite({ nodes: 2, servers: 0, serverGroups: ["k3slb-test"] });
 
-  test("a server with the shipped roles and no more serves Services and is refused nothing", async ({ world, ns }) => {
+  test("with the shipped roles alone Services are served, no verb is missing and none is granted in vain", async ({ world, ns }) => {
     await grantShippedRoles(world);
-    const server = await liveThrough(world, ns);
+    for (const node of world.nodes) await node.stopAgent();
+    // The log is the real server's; the in-memory one refuses by the same rules.
+    const audited = world.kind === "real" ? world.api.audit() : undefined;
+    const [server] = await Promise.all([liveThrough(world, ns), ...world.nodes.map((node) => node.startAgent())]);
     await server.stop();
     const refusals = server.logTail(1_000_000).split("\n").filter((line) => /forbidden|not allowed/i.test(line));
     deepEqual(refusals, [], refusals.join("\n"));
-  });
+    if (audited === undefined) return;
 
-  test(
-    "each verb that the shipped roles and the agents' role grant is used, and none is missing",
-    async ({ world, ns }) => {
-      await grantShippedRoles(world);
-      // What an earlier test made shall be made once more.
-      await world.admin.delete(CLUSTER_ROLE_BINDINGS, { name: ENDPOINT_READER_ROLE });
-      await world.admin.delete(CLUSTER_ROLES, { name: ENDPOINT_READER_ROLE });
-      for (const node of world.nodes) await node.stopAgent();
-      const audited = world.api.audit();
-      const [server] = await Promise.all([liveThrough(world, ns), ...world.nodes.map((node) => node.startAgent())]);
-      await server.stop();
-      const requests = audited().filter(isOurs);
-      const ofServer = requests.filter(({ user }) => user === SERVER_USER);
-      const ofAgents = requests.filter(({ user }) => user.startsWith("system:node:"));
-      ok(ofServer.length > 0 && ofAgents.length > 0, "the audit log is empty");
-      deepEqual(ofServer.filter(({ code }) => code === 403).map(({ verb, uri }) => `${verb} ${uri}`), []);
-      const unused = (grants: readonly Grant[], used: readonly ApiRequest[]): readonly Grant[] =>
-        grants.filter((grant) => !used.some((request) => isUseOf(request, grant)));
-      deepEqual(unused(shippedObjects().flatMap(grantsOf), ofServer), []);
-      const reader = await world.admin.get(CLUSTER_ROLES, { name: ENDPOINT_READER_ROLE }) as RbacObject;
-      deepEqual(unused(grantsOf({ ...reader, kind: "ClusterRole" }), ofAgents), []);
-    },
-    { only: { kind: "real", reason: "the in-memory server writes no audit log" } },
-  );
+    const requests = audited().filter(isOurs);
+    const ofServer = requests.filter(({ user }) => user === SERVER_USER);
+    const ofAgents = requests.filter(({ user }) => user.startsWith("system:node:"));
+    ok(ofServer.length > 0 && ofAgents.length > 0, "the audit log is empty");
+    // Without Helm it asks once for charts to hand back; who may not ask has made none.
+    const refused = ofServer.filter(({ code, resource }) => code === 403 && resource !== "helmcharts");
+    deepEqual(refused.map(({ verb, uri }) => `${verb} ${uri}`), []);
+    const unused = (grants: readonly Grant[], used: readonly ApiRequest[]): readonly Grant[] =>
+      grants.filter((grant) => !used.some((request) => isUseOf(request, grant)));
+    deepEqual(unused(shippedObjects().flatMap(grantsOf), ofServer), []);
+    const reader = await world.admin.get(CLUSTER_ROLES, { name: ENDPOINT_READER_ROLE }) as RbacObject;
+    deepEqual(unused(grantsOf({ ...reader, kind: "ClusterRole" }), ofAgents), []);
+  });
 }

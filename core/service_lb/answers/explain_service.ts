@@ -18,6 +18,8 @@ import { claimRemedy, nodeRemedy } from "./remedies.ts";
 export interface ClusterSnapshot {
   /** Services of type LoadBalancer, and the one that is asked about. */
   readonly services: readonly Service[];
+  /** Services of other types that have ports on nodes. */
+  readonly foreign?: readonly Service[];
   readonly nodes: readonly Node[];
   /** Pods and DaemonSets of load balancers. */
   readonly pods: readonly Pod[];
@@ -87,7 +89,8 @@ export class Answers {
     this.#options = options;
     const services = new Map(snapshot.services.map((service) => [objectKey(service), service]));
     const nodes = new Map(snapshot.nodes.map((node) => [node.metadata?.name ?? "", node]));
-    this.#view = new ClusterView(() => ({ services, nodes }), settingsOf(options));
+    const foreign = new Map((snapshot.foreign ?? []).map((service) => [objectKey(service), service]));
+    this.#view = new ClusterView(() => ({ services, nodes, foreign }), settingsOf(options));
     for (const after of snapshot.pods) this.#view.notePod({ before: undefined, after });
     for (const after of snapshot.daemonSets) this.#view.noteDaemonSet({ before: undefined, after });
     for (const after of snapshot.slices) this.#view.noteSlice({ before: undefined, after });

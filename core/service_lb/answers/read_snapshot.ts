@@ -2,6 +2,7 @@
 import type { KubeClient } from "../../kube/contract.ts";
 import { DAEMON_SETS, ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../kube/resources.ts";
 import type { EndpointSlice, KubeObject, Service } from "../../kube/types.ts";
+import { trimForeign } from "../../service/foreign_ports.ts";
 import { objectKey, type ServiceKey, sliceServiceKey } from "../../service/keys.ts";
 import { SERVICE_NAME_LABEL } from "../../service/labels.ts";
 import type { ClusterSnapshot } from "./explain_service.ts";
@@ -24,17 +25,26 @@ export interface ReadSnapshotOptions {
 export async function readSnapshot(options: ReadSnapshotOptions): Promise<ClusterSnapshot> {
   const { client, namespace, service, nowMs, signal } = options;
   const ours = { namespace, labelSelector: SERVICE_NAME_LABEL, signal };
+  const foreign: Service[] = [];
   const [services, nodes, pods, daemonSets] = await Promise.all([
     client.list(SERVICES, { fieldSelector: "spec.type=LoadBalancer", signal }),
     client.list(NODES, { signal }),
     client.list(PODS, ours),
     client.list(DAEMON_SETS, ours),
+    client.list(SERVICES, {
+      fieldSelector: "spec.type!=LoadBalancer",
+      signal,
+      each: (item: KubeObject) => {
+        const service = trimForeign(item as Service);
+        if (service !== undefined) foreign.push(service);
+      },
+    }),
   ]);
   const key = service === undefined ? undefined : objectKey(service);
   const others = services.items.filter((each) => objectKey(each) !== key);
   const all = service === undefined ? others : [...others, service];
   const slices = await readSlices(options, new Set(service === undefined ? all.map(objectKey) : [objectKey(service)]));
-  return { services: all, nodes: nodes.items, pods: pods.items, daemonSets: daemonSets.items, slices, nowMs };
+  return { services: all, foreign, nodes: nodes.items, pods: pods.items, daemonSets: daemonSets.items, slices, nowMs };
 }
 
 async function readSlices(

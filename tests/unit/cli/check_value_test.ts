@@ -53,6 +53,11 @@ const CASES: Readonly<Record<keyof typeof checks, Case>> = {
     good: ["1", "65535", "22/tcp", "10-20", "10-10/UDP", "5/sctp"],
     bad: ["", "0", "65536", "20-10", "1-", "a", "22/icmp", "1,2"],
   },
+  checkNodePortRange: {
+    check: checks.checkNodePortRange,
+    good: ["", "30000-32767", "1-65535"],
+    bad: ["30000", "30000-", "2-1", "0-5", "1-65536", "1-2/tcp"],
+  },
   checkImage: {
     check: checks.checkImage,
     good: ["a", "rancher/klipper-lb:v0.4.17", "host:5000/a/b:1", `a@sha256:${"0".repeat(64)}`],

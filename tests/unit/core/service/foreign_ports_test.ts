@@ -1,0 +1,114 @@
+// Ports of nodes that Services have without this program: who keeps them, and who is told.
+import assert from "node:assert/strict";
+import type { Service } from "../../../../core/kube/types.ts";
+import {
+  type ForeignFacts,
+  foreignPorts,
+  lateClaims,
+  reservedPorts,
+  trimForeign,
+} from "../../../../core/service/foreign_ports.ts";
+import { portConflicts } from "../../../../core/service/port_owners.ts";
+import { node, service } from "../service_lb/fixtures.ts";
+
+const NODES = new Map([
+  ["a", node("a", { internal: ["10.0.0.1"] })],
+  ["b", node("b", { internal: ["10.0.0.2"] })],
+]);
+const OLD = "2025-01-01T00:00:00Z";
+const YOUNG = "2027-01-01T00:00:00Z";
+
+function other(created: string, spec: Partial<NonNullable<Service["spec"]>>): Service {
+  return service({ name: "other", created, spec: { type: "NodePort", ...spec } });
+}
+
+function facts(others: readonly Service[], nodePortRange?: ForeignFacts["nodePortRange"]): ForeignFacts {
+  return { ports: foreignPorts(others), nodes: NODES, ...(nodePortRange === undefined ? {} : { nodePortRange }) };
+}
+
+/** By node, why `wanted` can't have its ports there. */
+function refused(wanted: Service, given: ForeignFacts): Readonly<Record<string, string | undefined>> {
+  const conflicts = portConflicts([wanted], () => NODES.keys(), (each) => reservedPorts(each, given));
+  const byNode = conflicts.get("default/web") ?? new Map();
+  return Object.fromEntries([...byNode].map(([name, conflict]) => [name, conflict.message]));
+}
+
+const RANGE = { from: 30_000, to: 32_767 };
+const WEB = service({ spec: { ports: [{ port: 31_000, protocol: "TCP", nodePort: 30_080 }] } });
+const NODE_PORT = { ports: [{ port: 80, protocol: "TCP", nodePort: 31_000 }] };
+const EXTERNAL = { type: "ClusterIP", externalIPs: ["10.0.0.2"], ports: [{ port: 31_000, protocol: "TCP" }] };
+
+const CASES: readonly {
+  readonly name: string;
+  readonly wanted?: Service;
+  readonly given: ForeignFacts;
+  readonly want: Readonly<Record<string, string>>;
+}[] = [
+  { name: "nobody else has it", given: facts([]), want: {} },
+  {
+    name: "the node port of an older Service, on all nodes",
+    given: facts([other(OLD, NODE_PORT)]),
+    want: {
+      a: "port 31000/TCP is the node port of Service default/other",
+      b: "port 31000/TCP is the node port of Service default/other",
+    },
+  },
+  {
+    name: "an older load balancer's node port counts as any other",
+    given: facts([other(OLD, { ...NODE_PORT, type: "LoadBalancer" })]),
+    want: {
+      a: "port 31000/TCP is the node port of Service default/other",
+      b: "port 31000/TCP is the node port of Service default/other",
+    },
+  },
+  { name: "a younger one takes nothing", given: facts([other(YOUNG, NODE_PORT)]), want: {} },
+  {
+    name: "another protocol is another port",
+    given: facts([other(OLD, { ports: [{ port: 80, protocol: "UDP", nodePort: 31_000 }] })]),
+    want: {},
+  },
+  {
+    name: "an external IP takes its port on the node that has the address",
+    given: facts([other(OLD, EXTERNAL)]),
+    want: { b: "port 31000/TCP is at 10.0.0.2 an external IP's of Service default/other" },
+  },
+  {
+    name: "the range of node ports is kept",
+    given: facts([], RANGE),
+    want: {
+      a: "port 31000/TCP is kept for node ports, which are 30000 to 32767",
+      b: "port 31000/TCP is kept for node ports, which are 30000 to 32767",
+    },
+  },
+  {
+    name: "its own node port is its own",
+    wanted: service({ spec: { ports: [{ port: 31_000, protocol: "TCP", nodePort: 31_000 }] } }),
+    given: facts([service({ spec: { ports: [{ port: 31_000, protocol: "TCP", nodePort: 31_000 }] } })], RANGE),
+    want: {},
+  },
+];
+
+for (const { name, wanted = WEB, given, want } of CASES) {
+  Deno.test(`reservedPorts: ${name}`, () => assert.deepEqual(refused(wanted, given), want));
+}
+
+Deno.test("portConflicts: who is refused for a node port leaves his other ports to the next", () => {
+  const first = service({ spec: { ports: [{ port: 80 }, { port: 31_000 }] } });
+  const next = service({ name: "next", created: YOUNG, spec: { ports: [{ port: 80 }] } });
+  const given = facts([other(OLD, NODE_PORT)]);
+  const conflicts = portConflicts([first, next], () => ["a"], (each) => reservedPorts(each, given));
+  assert.deepEqual([...conflicts.keys()], ["default/web"]);
+});
+
+Deno.test("lateClaims: a node port that is given out later is named, an external IP of no node is not", () => {
+  const elsewhere = service({ name: "third", created: YOUNG, spec: { ...EXTERNAL, externalIPs: ["192.0.2.1"] } });
+  assert.deepEqual(
+    lateClaims(WEB, facts([other(YOUNG, NODE_PORT), elsewhere])).map(({ port, what }) => `${port}: ${what}`),
+    ["31000/TCP: the node port of Service default/other"],
+  );
+});
+
+Deno.test("trimForeign keeps no Service without a port on nodes", () => {
+  assert.equal(trimForeign(other(OLD, { type: "ClusterIP", ports: [{ port: 80 }] })), undefined);
+  assert.deepEqual(foreignPorts([trimForeign(other(OLD, NODE_PORT)) ?? {}]).size, 1);
+});
