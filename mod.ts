@@ -135,6 +135,7 @@ export {
   type StatusOptions,
 } from "./core/service_lb/desired_status.ts";
 export type { NodeVerdict, VerdictFacts, VerdictReason } from "./core/service_lb/node_verdicts.ts";
+export type { PodObstacles, PortHolder } from "./core/service_lb/port_holder.ts";
 export type { PodReason } from "./core/service_lb/pod_state.ts";
 export type { RememberedNode, RememberedNodes, ReplacementFacts } from "./core/service_lb/replaced_pods.ts";
 export type { WaitsFor } from "./core/service_lb/status_timing.ts";
@@ -170,6 +171,7 @@ export {
   type WantedPort,
 } from "./node_agent/host/host_ports.ts";
 export type { ListeningSocket } from "./node_agent/host/listening_sockets.ts";
+export type { SeenListener } from "./node_agent/loop/listener_history.ts";
 export type { HostInterface } from "./core/node_identity/host_facts.ts";
 export { type Clock, SYSTEM_CLOCK } from "./core/runtime/clock.ts";
 export {

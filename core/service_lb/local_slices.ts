@@ -1,15 +1,15 @@
 // EndpointSlices of the Services that need them (externalTrafficPolicy Local), and of no others. Adapter.
-// The watch starts with the first such Service. Each Service gets its slices by one list when it is first asked for: those that came
-// before were dropped. Nobody waits for the watch here: a server that may not read slices goes on serving everything else.
+// The watch starts with the first such Service. Nobody waits for it here: a server that may not read slices goes on serving everything else.
 import type { KubeClient } from "../kube/contract.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { ENDPOINT_SLICES } from "../kube/resources.ts";
 import type { EndpointSlice } from "../kube/types.ts";
+import { WantedSlices } from "../kube/wanted_slices.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { K3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { ObjectChange } from "./cluster_view.ts";
-import { type ServiceKey, SLICE_SERVICE_LABEL, sliceServiceKey, splitKey } from "../service/keys.ts";
+import { type ServiceKey, sliceServiceKey } from "../service/keys.ts";
 import { trimEndpointSlice } from "../service/trim.ts";
 
 /** What {@linkcode LocalSlices} takes. */
@@ -26,23 +26,27 @@ export interface LocalSlicesOptions {
 /** The slices of chosen Services. */
 export class LocalSlices {
   readonly #options: LocalSlicesOptions;
-  readonly #wanted = new Set<ServiceKey>();
-  readonly #listed = new Set<ServiceKey>();
-  #reflector: Reflector<EndpointSlice> | undefined;
+  readonly #keys = new Set<ServiceKey>();
+  readonly #wanted: WantedSlices;
+  #watch: { readonly reflector: Reflector<EndpointSlice>; readonly listing: Promise<void> } | undefined;
 
   constructor(options: LocalSlicesOptions) {
     this.#options = options;
+    this.#wanted = new WantedSlices({
+      ...options,
+      merge: (slices) => this.#watch?.reflector.merge(slices),
+      onListed: (keys) => keys.forEach((key) => options.onReady(key)),
+    });
   }
 
   /** Resolves when nothing runs any more. */
-  get done(): Promise<void> {
-    return this.#reflector?.done ?? Promise.resolve();
+  get done(): Promise<unknown> {
+    return Promise.all([this.#watch?.reflector.done, this.#watch?.listing]);
   }
 
   /** The Service's slices are no longer needed. Safe to call twice. */
   drop(key: ServiceKey): void {
-    this.#wanted.delete(key);
-    this.#listed.delete(key);
+    if (this.#keys.delete(key)) this.#wanted.replace(new Set(this.#keys), true);
   }
 
   /**
@@ -50,42 +54,32 @@ export class LocalSlices {
    *
    * @throws {K3slbError} code "endpoint-slices-unknown" if they could not be read so far
    */
-  async ensure(key: ServiceKey): Promise<boolean> {
-    if (this.#listed.has(key)) return true;
-    this.#wanted.add(key);
-    const reflector = this.#reflector ??= this.#start();
-    if (!reflector.isSynced) {
-      if (reflector.lastError === undefined) return false;
-      throw new K3slbError(`Cannot read EndpointSlices: ${reflector.lastError.message}`, {
-        code: "endpoint-slices-unknown",
-        hint: "externalTrafficPolicy Local needs the right to list and watch endpointslices.discovery.k8s.io",
-        retriable: true,
-        cause: reflector.lastError,
-      });
+  isKnown(key: ServiceKey): boolean {
+    if (!this.#keys.has(key)) {
+      this.#keys.add(key);
+      // The first list brings what is wanted before it starts.
+      this.#wanted.replace(new Set(this.#keys), this.#watch !== undefined);
     }
-    const { client, signal } = this.#options;
-    const { namespace, name } = splitKey(key);
-    const labelSelector = `${SLICE_SERVICE_LABEL}=${name}`;
-    const list = await client.list(ENDPOINT_SLICES, { namespace, labelSelector, signal });
-    reflector.merge(list.items);
-    this.#listed.add(key);
-    return true;
+    const { reflector } = this.#watch ??= this.#start();
+    if (reflector.isSynced) return this.#wanted.isComplete(key);
+    if (reflector.lastError === undefined) return false;
+    throw new K3slbError(`Cannot read EndpointSlices: ${reflector.lastError.message}`, {
+      code: "endpoint-slices-unknown",
+      hint: "externalTrafficPolicy Local needs the right to list and watch endpointslices.discovery.k8s.io",
+      retriable: true,
+      cause: reflector.lastError,
+    });
   }
 
-  #start(): Reflector<EndpointSlice> {
+  #start(): { readonly reflector: Reflector<EndpointSlice>; readonly listing: Promise<void> } {
     const reflector = startReflector({
       ...this.#options,
       type: ENDPOINT_SLICES,
-      keep: (slice) => {
-        const key = sliceServiceKey(slice);
-        return key !== undefined && this.#wanted.has(key) ? trimEndpointSlice(slice) : undefined;
-      },
+      keep: (slice) => this.#wanted.has(sliceServiceKey(slice) ?? "") ? trimEndpointSlice(slice) : undefined,
     });
-    const tell = (): void => {
-      for (const key of this.#wanted) this.#options.onReady(key);
-    };
+    const tell = (): void => this.#keys.forEach((key) => this.#options.onReady(key));
     // It ends without having been ready when the controller ends.
     reflector.synced.then(tell, () => {});
-    return reflector;
+    return { reflector, listing: this.#wanted.run() };
   }
 }

@@ -235,7 +235,7 @@ class ServiceLbController implements ServiceLb {
     const memory = this.#memories.get(key) ?? {};
     this.#memories.set(key, memory);
     if (readService(service).trafficPolicy === "Local" && serviceClaim(service, this.#settings).ours) {
-      if (!await this.#slices.ensure(key)) return SLICES_PATIENCE_MS;
+      if (!this.#slices.isKnown(key)) return SLICES_PATIENCE_MS;
     } else this.#slices.drop(key);
     return await passService(this.#context, {
       service,

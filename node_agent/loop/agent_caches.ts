@@ -17,7 +17,7 @@ import { DepartedPods } from "./departed_pods.ts";
 import { podHolds } from "./forwarding_plan.ts";
 import { isLoadBalancerPod } from "./load_balancer_pods.ts";
 import { trimHostPod, trimNode, trimPod } from "./trim_objects.ts";
-import { WantedSlices } from "./wanted_slices.ts";
+import { WantedSlices } from "../../core/kube/wanted_slices.ts";
 
 /** What {@linkcode startAgentCaches} takes. */
 export interface AgentCachesOptions {
@@ -62,7 +62,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
   const wanted = new WantedSlices({
     ...common,
     merge: (items) => slices.merge(items),
-    onListed: onChange,
+    onListed: () => onChange(),
   });
   const departed = new DepartedPods({
     clock,

@@ -1,13 +1,13 @@
-// Which Services' EndpointSlices the agent keeps: those of Services that it forwards for. The slices of a Service that becomes wanted were
-// dropped when the watch brought them, so they are listed once; all Services that wait for it in one request.
-import type { KubeClient } from "../../core/kube/contract.ts";
-import { ENDPOINT_SLICES } from "../../core/kube/resources.ts";
-import type { EndpointSlice } from "../../core/kube/types.ts";
-import type { Clock } from "../../core/runtime/clock.ts";
-import { SLICE_SERVICE_LABEL } from "../../core/service/keys.ts";
-import { createWorkQueue, type WorkQueue } from "../../core/runtime/work_queue.ts";
-import { errorMessage } from "../../core/shared/errors.ts";
-import type { Logger } from "../../core/shared/log.ts";
+// Which Services' EndpointSlices a program keeps: those of the Services that it needs them for. The slices of a Service that becomes wanted
+// were dropped when the watch brought them, so they are listed once; all Services that wait for it in one request. Adapter.
+import type { KubeClient } from "./contract.ts";
+import { ENDPOINT_SLICES } from "./resources.ts";
+import type { EndpointSlice } from "./types.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { SLICE_SERVICE_LABEL } from "../service/keys.ts";
+import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
+import { errorMessage } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
 
 /** What {@linkcode WantedSlices} takes. */
 export interface WantedSlicesOptions {
@@ -17,7 +17,8 @@ export interface WantedSlicesOptions {
   readonly signal: AbortSignal;
   /** Takes slices of Services that have become wanted, before `onListed`. */
   readonly merge: (slices: readonly EndpointSlice[]) => void;
-  readonly onListed: () => void;
+  /** Told of the Services whose slices are all known now. */
+  readonly onListed: (services: readonly string[]) => void;
 }
 
 /** The wanted Services, by `NAMESPACE/NAME`, and which of them are still to be listed. */
@@ -83,7 +84,7 @@ export class WantedSlices {
     merge(list.items);
     for (const [key, turn] of batch) if (this.#pending.get(key) === turn) this.#pending.delete(key);
     if (this.#pending.size > 0) this.#queue.add(LIST);
-    onListed();
+    onListed(batch.map(([key]) => key));
   }
 }
 

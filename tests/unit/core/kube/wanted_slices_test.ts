@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { KubeClient, ListOptions } from "../../../../core/kube/contract.ts";
 import { createLogger } from "../../../../core/shared/log.ts";
-import { WantedSlices } from "../../../../node_agent/loop/wanted_slices.ts";
+import { WantedSlices } from "../../../../core/kube/wanted_slices.ts";
 import { createFakeClock, type FakeClock } from "../../../support/fake_clock.ts";
 import { scriptedClient } from "../../core/kube/_scripted_client.ts";
 
