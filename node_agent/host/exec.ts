@@ -1,6 +1,7 @@
 // Running other programs: the one place that starts processes for the data plane. Output is collected, time is limited, the process is
 // killed when time is up or the caller stops.
-import { spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import type { Readable, Writable } from "node:stream";
 import process from "node:process";
 import { abortError, K3slbError } from "../../core/shared/errors.ts";
 
@@ -53,7 +54,11 @@ interface Program {
 function runProgram(program: Program, options: ExecOptions): Promise<ExecResult> {
   return new Promise((resolve, reject) => {
     if (options.signal?.aborted) return reject(abortError());
-    const child = spawn(program.program, [...program.args], { env: environment(program.path), stdio: "pipe" });
+    const input = options.stdin === undefined ? "ignore" : "pipe";
+    const child = spawn(program.program, [...program.args], {
+      env: environment(program.path),
+      stdio: [input, "pipe", "pipe"],
+    }) as ChildProcessByStdio<Writable | null, Readable, Readable>;
     const text = { stdout: "", stderr: "" };
     let failure: Error | undefined;
     const kill = (error: Error): void => {
@@ -85,8 +90,8 @@ function runProgram(program: Program, options: ExecOptions): Promise<ExecResult>
       else resolve({ code, ...text });
     });
     // A program may end without reading all of its input; its exit code says whether that is an error.
-    child.stdin.on("error", () => {});
-    child.stdin.end(options.stdin ?? "");
+    child.stdin?.on("error", () => {});
+    child.stdin?.end(options.stdin);
   });
 }
 

@@ -19,9 +19,6 @@ const BUILTIN_CHAINS: Readonly<Record<TableName, readonly BuiltinChain[]>> = {
   nat: ["PREROUTING", "OUTPUT", "POSTROUTING"],
 };
 
-/** Chains and jumps beside the telling ones that one look takes in; it goes round all of them, as reading one takes up to 60 ms on a large node. */
-const CHAINS_PER_LOOK = 1;
-
 /** Whoever flushes a table or puts rules before ours is seen here. */
 const TELLING_JUMPS: readonly BuiltinChain[] = ["PREROUTING", "FORWARD"];
 
@@ -268,23 +265,26 @@ export class RuleSetWriter {
     return [...found].filter((name) => !wanted.has(name)).sort();
   }
 
-  /** Looks at the dispatch chain, the telling jumps, and the next of all others; says what is wrong there. */
+  /**
+   * Looks at one telling jump, and every second time at the next of everything else; says what is wrong there. Each thing that is read
+   * costs a process, and an idle agent little else.
+   */
   async #look(ruleSet: RuleSet, signal?: AbortSignal): Promise<readonly string[]> {
+    // The families take turns: whoever flushes both is seen at once.
+    const look = this.#looks++ + (this.#family === "IPv6" ? 1 : 0);
+    const telling = ruleSet.jumps.filter((jump) => TELLING_JUMPS.includes(jump.chain));
+    const { findings } = await this.#planJumps(telling.slice(look % telling.length).slice(0, 1), signal);
+    if (findings.length > 0 || look % 2 === 1) return findings;
+    const quiet = ruleSet.jumps.filter((jump) => !TELLING_JUMPS.includes(jump.chain));
     const { filter, nat } = ruleSet.tables;
-    const [dispatch, ...behind] = nat.map((chain): TableChain => ({ table: "nat", chain }));
-    const others = [...filter.map((chain): TableChain => ({ table: "filter", chain })), ...behind];
-    const quietJumps = ruleSet.jumps.filter((jump) => !TELLING_JUMPS.includes(jump.chain));
-    const look = this.#looks++;
-    const chains = Array.from(
-      { length: Math.min(CHAINS_PER_LOOK, others.length) },
-      (_, index) => others[(look * CHAINS_PER_LOOK + index) % others.length],
-    );
-    const jumps = [
-      ...ruleSet.jumps.filter((jump) => TELLING_JUMPS.includes(jump.chain)),
-      ...quietJumps.slice(look % Math.max(quietJumps.length, 1)).slice(0, 1),
+    const chains = [
+      ...filter.map((chain): TableChain => ({ table: "filter", chain })),
+      ...nat.map((chain): TableChain => ({ table: "nat", chain })),
     ];
-    const damaged = await this.#damagedChains([dispatch, ...chains].filter((one) => one !== undefined), signal);
-    return damaged.length > 0 ? damaged : (await this.#planJumps(jumps, signal)).findings;
+    const next = (look / 2) % (quiet.length + chains.length);
+    return next < quiet.length
+      ? (await this.#planJumps(quiet.slice(next, next + 1), signal)).findings
+      : await this.#damagedChains(chains.slice(next - quiet.length).slice(0, 1), signal);
   }
 
   /** Compares where the rules of chains send packets. */

@@ -9,6 +9,7 @@ import { execHere, isInWorld, worldCommand } from "../support/netns.ts";
 import { ensureControlPlaneProgram } from "../support/control_plane_program.ts";
 import { ensureTools } from "../support/prerequisites.ts";
 import { benchControlPlane } from "./control_plane_bench.ts";
+import { benchIdle } from "./idle_bench.ts";
 import { benchLargeControlPlane } from "./control_plane_large_bench.ts";
 import { benchManifests } from "./manifests_bench.ts";
 import { benchPaths } from "./paths_bench.ts";
@@ -35,6 +36,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "programming", what: "Rules into the kernel", run: benchProgramming },
   { name: "control-plane", what: "Services on a real control plane", run: benchControlPlane },
   { name: "manifests", what: "From a saved manifest to the cluster", run: benchManifests },
+  { name: "idle", what: "Processor time while nothing happens", run: benchIdle },
   {
     name: "control-plane-large",
     what: "300 Services on 20 nodes, and 300 with default limits",

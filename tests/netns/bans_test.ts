@@ -120,9 +120,10 @@ if (await enterWorld(import.meta.url)) {
             await run(rules);
             if (order === "the rules") await world.apply(first);
             // Once in its place it stays there, also over a restart.
-            const found = [await first.repair(), await first.repair()];
-            assert.deepEqual(found[1]?.repairs, []);
-            assert.match((found[1]?.remarks ?? []).join("\n"), remarks ?? /^$/);
+            for (let i = 0; i < 3; i++) await first.repair();
+            const found = await first.repair();
+            assert.deepEqual(found.repairs, []);
+            assert.match((found.remarks ?? []).join("\n"), remarks ?? /^$/);
             await checkOutcomes(world, want);
             const next = await dataplaneOf(ns, { iptablesMode: backend });
             await world.apply(next);
