@@ -1,6 +1,5 @@
 // `k3slb manifests list|validate|diff`: what the deployer sees in the manifests folder and what it would do. Writes nothing.
-import { HELM_CHARTS, type HelmChart } from "../core/helm/helm_chart.ts";
-import { chartProblems } from "../core/helm/releases/check_chart.ts";
+import { helmProblems } from "../core/helm/releases/check_chart.ts";
 import type { AddOn } from "../core/manifests/addon.ts";
 import {
   diffManifest,
@@ -140,16 +139,9 @@ export const MANIFESTS_DIFF_COMMAND = defineCommand({
 
 /** What the Helm controller would refuse. */
 function chartProblemsIn({ objects }: InspectedFile): InspectedFile["problems"] {
-  return objects.filter(({ kind, apiVersion }) =>
-    kind === HELM_CHARTS.kind && apiVersion.startsWith(`${HELM_CHARTS.group}/`)
-  )
-    .flatMap(({ object, name, document, line }) =>
-      chartProblems(object as HelmChart, undefined).map((message) => ({
-        document,
-        line,
-        message: `HelmChart "${name}": ${message}`,
-      }))
-    );
+  return objects.flatMap(({ object, kind, name, document, line }) =>
+    helmProblems(object).map((problem) => ({ document, line, message: `${kind} "${name}": ${problem}` }))
+  );
 }
 
 function counted(count: number, what: string): string {

@@ -3,6 +3,7 @@ import type { KubeClient } from "./kube/contract.ts";
 import type { EventRecorder } from "./kube/events.ts";
 import { startHelm } from "./helm/helm_chart_controller.ts";
 import { handBackCharts } from "./helm/hand_back_charts.ts";
+import { helmProblems } from "./helm/releases/check_chart.ts";
 import { startManifests } from "./manifests/manifest_controller.ts";
 import type { RunningManifests } from "./manifests/manifests_options.ts";
 import { startNodeHosts } from "./packaged/node_hosts_controller.ts";
@@ -99,7 +100,7 @@ function manifests(options: ServerOptions, parts: ControllerParts): Controller {
     const signal = AbortSignal.any([own.signal, ended.signal]);
     const nodeHosts = plan === undefined ? undefined : startNodeHosts({ ...own, signal, plan });
     try {
-      running = startManifests({ ...own, options: settings, packagedFiles, isPackagedText });
+      running = startManifests({ ...own, options: settings, packagedFiles, isPackagedText, problemsOf: helmProblems });
       await running.done;
     } finally {
       ended.abort();

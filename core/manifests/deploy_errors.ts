@@ -1,4 +1,5 @@
 // Failures of deploying, in words that name file, document and line. Pure.
+import type { UnknownObject } from "../kube/types.ts";
 import { errorMessage, isK3slbError, K3slbError } from "../shared/errors.ts";
 import type { ManifestObject } from "./parse_manifests.ts";
 import type { SeenObject } from "./prune_plan.ts";
@@ -9,9 +10,21 @@ export interface ObjectFailure {
   readonly error: unknown;
 }
 
+/** What is known to be wrong with an object of a kind that another part of this program takes care of. */
+export type ProblemsOf = (object: UnknownObject) => readonly string[];
+
 /** The error for a file of which objects were refused; the first one is told in full. Code "manifest-apply" or "manifest-kind". */
-export function applyError(source: string, failures: readonly [ObjectFailure, ...ObjectFailure[]]): K3slbError {
-  const [{ object, error }] = failures;
+export function applyError(
+  source: string,
+  failures: readonly [ObjectFailure, ...ObjectFailure[]],
+  problemsOf: ProblemsOf = () => [],
+): K3slbError {
+  const [{ object, error: refusal }] = failures;
+  // The server answers a wrong type with the whole schema.
+  const known = ["kube-invalid", "kube-bad-request"].some((code) => isK3slbError(refusal, code))
+    ? problemsOf(object.object).join("; ")
+    : "";
+  const error = known === "" ? refusal : new K3slbError(known, { code: "manifest-apply", cause: refusal });
   const more = failures.length > 1 ? ` (and ${failures.length - 1} more objects)` : "";
   const isKindMissing = isK3slbError(error, "manifest-kind");
   // The server repeats what it does not like; of a Secret that may be the secret.

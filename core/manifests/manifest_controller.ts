@@ -84,6 +84,7 @@ class ManifestController {
       events,
       kinds: createKindCatalog(client),
       server: options.options.server,
+      problemsOf: options.problemsOf,
       objectsOfOthers: (addOn) =>
         objectsOfOtherFiles(addOn, {
           folder: this.#folder,

@@ -45,6 +45,7 @@ export interface DeployerOptions {
   readonly server: string;
   /** What other files than the AddOn's have. */
   readonly objectsOfOthers: (addOn: string) => Promise<readonly ManifestObject[]>;
+  readonly problemsOf?: Parameters<typeof applyError>[2];
 }
 
 /** One file to deploy. */
@@ -237,7 +238,6 @@ export class ManifestDeployer {
   }
 
   async #applyAll(objects: readonly ManifestObject[], input: DeployInput): Promise<readonly SeenObject[]> {
-    const { kinds } = this.#options;
     const applied: SeenObject[] = [];
     const failures: ObjectFailure[] = [];
     for (const phase of applyPhases(objects)) {
@@ -256,12 +256,12 @@ export class ManifestDeployer {
       });
       const crds = phase.filter(({ kind }) => kind === CRD_KIND);
       if (crds.length === 0) continue;
-      kinds.forget();
+      this.#options.kinds.forget();
       const failed = new Set(failures.map(({ object }) => object.name));
       await this.#untilEstablished(crds.map(({ name }) => name).filter((name) => !failed.has(name)), input.signal);
     }
     const [first, ...others] = failures.sort((a, b) => a.object.line - b.object.line);
-    if (first !== undefined) throw applyError(input.source, [first, ...others]);
+    if (first !== undefined) throw applyError(input.source, [first, ...others], this.#options.problemsOf);
     return applied;
   }
 

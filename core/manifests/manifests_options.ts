@@ -2,6 +2,7 @@
 import type { KubeClient } from "../kube/contract.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../shared/log.ts";
+import type { ProblemsOf } from "./deploy_errors.ts";
 import type { ManifestEvents } from "./manifest_events.ts";
 import type { PackagedFile } from "./packaged_files.ts";
 
@@ -45,6 +46,8 @@ export interface ManifestsOptions {
    * @default {() => false}
    */
   readonly isPackagedText?: (text: string) => boolean;
+  /** See {@linkcode ProblemsOf}: what it says takes the place of the server's words. */
+  readonly problemsOf?: ProblemsOf;
   /** Called when the folder and the server have answered and files are handled. */
   readonly onStarted?: () => void;
 }

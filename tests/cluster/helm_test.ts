@@ -7,6 +7,7 @@ import { HELM_CHART_CONFIGS, HELM_CHARTS } from "../../core/helm/helm_chart.ts";
 import {
   CLUSTER_ROLE_BINDINGS,
   CONFIG_MAPS,
+  EVENTS,
   JOBS,
   NAMESPACES,
   NODES,
@@ -183,4 +184,56 @@ suite.test("a Job whose pod gets no node, or that gets no pod, says so until it 
   await suite.waitForCondition("unplaced", "Deployed", "True");
   const events = (await suite.eventsOf("unplaced")).filter(({ reason }) => reason === "Unschedulable");
   assert.equal(events.length, 1);
+});
+
+suite.test("a chart that becomes unmanaged is handed back with its rights, and its release outlives it", async () => {
+  const { client } = suite.world;
+  const key = { namespace: "default", name: "freed" };
+  await suite.createChart("freed", { chartContent: testChart("freed") });
+  await suite.waitForCondition("freed", "Deployed", "True");
+  const annotations = { "helmcharts.helm.cattle.io/unmanaged": "" };
+  await client.patch(HELM_CHARTS, key, { type: "merge", body: { metadata: { annotations } } });
+  await waitUntil(
+    "the rights to go",
+    () => isGone(client.get(CLUSTER_ROLE_BINDINGS, { name: "helm-default-freed" })),
+    suite.waiting(),
+  );
+  await waitUntil("the finalizer to go", async () => {
+    const { metadata } = await client.get(HELM_CHARTS, key);
+    return (metadata?.finalizers ?? []).length === 0;
+  }, suite.waiting());
+  await client.delete(HELM_CHARTS, key);
+  assert.ok(await isGone(client.get(HELM_CHARTS, key)));
+  assert.equal((await client.get(CONFIG_MAPS, { namespace: "default", name: "freed-shown" })).data?.["colour"], "red");
+});
+
+suite.test("a chart goes with its namespace, and its release in another one is spoken of there", async () => {
+  const { client } = suite.world;
+  for (const name of ["tenant-a", "target"]) {
+    await client.create(NAMESPACES, { apiVersion: "v1", kind: "Namespace", metadata: { name } });
+  }
+  await suite.createChart("stay", { chartContent: testChart("stay"), targetNamespace: "target" }, "tenant-a");
+  await waitUntil("the release", async () => {
+    await client.get(CONFIG_MAPS, { namespace: "target", name: "stay-shown" });
+    return true;
+  }, suite.waiting());
+  await client.delete(NAMESPACES, { name: "tenant-a" });
+  await waitUntil("the namespace to go", () => isGone(client.get(NAMESPACES, { name: "tenant-a" })), suite.waiting());
+  const bindings = (await client.list(CLUSTER_ROLE_BINDINGS)).items.map(({ metadata }) => metadata?.name ?? "");
+  assert.deepEqual(bindings.filter((name) => name.startsWith("helm-tenant-a-")), []);
+  const said = await waitUntil("the Event", async () => {
+    const { items } = await client.list(EVENTS, { namespace: "default", fieldSelector: "involvedObject.name=target" });
+    return items.find(({ reason }) => reason === "ReleaseLeft");
+  }, suite.waiting());
+  assert.match(said.message ?? "", /helm uninstall stay --namespace target/);
+});
+
+suite.test("1,000 keys of valuesSecrets are installed, and the last one wins", async () => {
+  const { client } = suite.world;
+  const keys = Array.from({ length: 1000 }, (_, i) => `k${i}`);
+  const data = Object.fromEntries(keys.map((key) => [key, btoa(`size: ${key}\n`)]));
+  const metadata = { name: "many", namespace: "default" };
+  await client.create(SECRETS, { apiVersion: "v1", kind: "Secret", metadata, data });
+  await suite.createChart("many", { chartContent: testChart("many"), valuesSecrets: [{ name: "many", keys }] });
+  await suite.waitForShown("many", { colour: "red", size: "k999" });
 });

@@ -4,7 +4,8 @@
 import { Buffer } from "node:buffer";
 import { parseGoDuration } from "../jobs/go_duration.ts";
 import { chartKey, type HelmChart, type HelmChartConfig } from "../helm_chart.ts";
-import { UNMANAGED_ANNOTATION } from "../../shared/k3s_names.ts";
+import type { KubeObject } from "../../kube/types.ts";
+import { apiVersionOf, HELM_CHART_TYPE, UNMANAGED_ANNOTATION } from "../../shared/k3s_names.ts";
 import { MANAGED_BY_ANNOTATION, MAX_CHART_NAME_LENGTH } from "../names.ts";
 import { valuesData } from "../values/values_files.ts";
 
@@ -40,6 +41,12 @@ export function chartProblems(chart: HelmChart, config: HelmChartConfig | undefi
   }
   problems.push(...sizeProblems(chart, config));
   return problems;
+}
+
+/** {@linkcode chartProblems} of an object of any kind. */
+export function helmProblems(object: KubeObject): readonly string[] {
+  const isChart = object.kind === HELM_CHART_TYPE.kind && object.apiVersion === apiVersionOf(HELM_CHART_TYPE);
+  return isChart ? chartProblems(object as HelmChart, undefined) : [];
 }
 
 /** What the ConfigMap of the archive and the Secret of the values can't hold. */

@@ -2,6 +2,7 @@
 import { mkdir, mkdtemp, rm, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import type { ProblemsOf } from "../../../../core/manifests/deploy_errors.ts";
 import { startManifests } from "../../../../core/manifests/manifest_controller.ts";
 import type { ManifestSettings } from "../../../../core/manifests/manifests_options.ts";
 import type { PackagedFile } from "../../../../core/manifests/packaged_files.ts";
@@ -25,6 +26,7 @@ export interface Setup {
 export interface RunParts {
   readonly packagedFiles?: readonly PackagedFile[];
   readonly isPackagedText?: (text: string) => boolean;
+  readonly problemsOf?: ProblemsOf;
   readonly clock?: Clock;
 }
 
@@ -57,7 +59,7 @@ export async function withFolder(test: (setup: Setup) => Promise<void>): Promise
         await writeFile(join(folder, path), content);
       },
       remove: (path) => unlink(join(folder, path)),
-      run: (options = {}, { packagedFiles = [], isPackagedText, clock = SYSTEM_CLOCK } = {}) => {
+      run: (options = {}, { packagedFiles = [], isPackagedText, problemsOf, clock = SYSTEM_CLOCK } = {}) => {
         const ending = new AbortController();
         const warnings: string[] = [];
         const { done, problem } = startManifests({
@@ -68,6 +70,7 @@ export async function withFolder(test: (setup: Setup) => Promise<void>): Promise
           signal: ending.signal,
           packagedFiles,
           ...(isPackagedText === undefined ? {} : { isPackagedText }),
+          ...(problemsOf === undefined ? {} : { problemsOf }),
           options: {
             dataDir,
             disable: [],

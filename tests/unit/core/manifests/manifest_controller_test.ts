@@ -243,6 +243,20 @@ Deno.test("startManifests warns when another server applied another content", ()
     await waitUntil("applied", () => (cluster.get("ConfigMap", "app")?.["data"] as Record<string, string>)["other"]);
   }));
 
+Deno.test("startManifests says what is known of a refused object in place of the server's schema", () =>
+  withFolder(async ({ cluster, events, write, run }) => {
+    cluster.onRequest = ({ verb, name }) => {
+      if (verb === "apply" && name === "chart") throw new K3slbError("schema ".repeat(200), { code: "kube-invalid" });
+    };
+    await write("file.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: chart}\ndata: {a: b}\n");
+    run({}, { problemsOf: ({ kind }) => kind === "ConfigMap" ? ['spec.set "a" is true'] : [] });
+    const failed = await waitUntil(
+      "the Event",
+      () => events.list.find(({ reason }) => reason === "ApplyManifestFailed"),
+    );
+    assert.match(failed.message, /file.yaml" \(document 1, line 1\): ConfigMap "chart": spec.set "a" is true$/);
+  }));
+
 Deno.test("startManifests goes on with the others when the server refuses a file, and keeps secrets to itself", () =>
   withFolder(async ({ cluster, events, write, run }) => {
     cluster.onRequest = ({ verb, name }) => {
