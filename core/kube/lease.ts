@@ -57,6 +57,7 @@ class Candidate {
   readonly #leaseDurationMs: number;
   readonly #renewDeadlineMs: number;
   readonly #retryPeriodMs: number;
+  readonly #renewPeriodMs: number;
   /** The Lease as last seen. */
   #observed: Lease | undefined;
   #observedAtMs = 0;
@@ -69,6 +70,8 @@ class Candidate {
     this.#leaseDurationMs = options.leaseDurationMs ?? 15_000;
     this.#renewDeadlineMs = options.renewDeadlineMs ?? 10_000;
     this.#retryPeriodMs = options.retryPeriodMs ?? 2_000;
+    // A renewal that works needs no haste: one that fails is still tried again twice before the deadline.
+    this.#renewPeriodMs = Math.max(this.#retryPeriodMs, this.#renewDeadlineMs / 2);
     if (this.#leaseDurationMs <= this.#renewDeadlineMs || this.#renewDeadlineMs <= this.#retryPeriodMs) {
       throw new RangeError("Lease duration, renew deadline and retry period must decrease");
     }
@@ -113,11 +116,13 @@ class Candidate {
   /** Renews until the term ends; ends it if no renewal succeeds until the deadline. */
   async #renew(term: AbortController): Promise<void> {
     const { clock, name } = this.#options;
+    let wasHeld = true;
     while (!term.signal.aborted) {
-      await clock.sleep(this.#retryPeriodMs, term.signal).catch(ignoreAbort);
+      await clock.sleep(wasHeld ? this.#renewPeriodMs : this.#retryPeriodMs, term.signal).catch(ignoreAbort);
       if (term.signal.aborted) return;
       const leftMs = this.#renewedAtMs + this.#renewDeadlineMs - clock.monotonicMs();
       const isHeld = leftMs > 0 && await this.#tryToHold(leftMs);
+      wasHeld = isHeld;
       if (isHeld && !this.#isTurnedBack) continue;
       const isOverdue = clock.monotonicMs() >= this.#renewedAtMs + this.#renewDeadlineMs;
       const isTaken = this.#holder() !== this.#options.identity;

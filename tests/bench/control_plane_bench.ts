@@ -15,8 +15,10 @@ import {
 } from "./bench_world.ts";
 import type { BenchContext } from "./bench_context.ts";
 import { type Budget, duration, type Figure, judged, mebibytes } from "./report.ts";
+import { cpuOf } from "./manifests_bench_world.ts";
 import { median, percentile } from "./stats.ts";
 
+const IDLE_SECONDS = 300;
 const EVENT_DELAY_MS = 62_000;
 const ENABLE_LABEL = "svccontroller.k3s.cattle.io/enablelb";
 
@@ -63,7 +65,7 @@ async function benchThreeNodes(context: BenchContext): Promise<void> {
   names.push(...fifty.names, ...(await bench.createBatch({ count: 40, atOnce: true, answers: false })).names);
   context.figures(batchFigures("50 Services at once", fifty, { nodes, agents: true }));
   context.figures([...await agentFigures(bench, names.length), ...await serverStart(bench)]);
-  context.figures([await idleFigure(bench, 60)]);
+  context.figures(await idleFigures(bench, IDLE_SECONDS));
   const gone = await bench.deleteAll(names);
   const large = await bench.createBatch({ count: 300, atOnce: true, answers: false });
   context.figures([
@@ -223,11 +225,13 @@ async function reactionFigures(
   return [...times].map(([what, found]) => judged(timeFigure(what, found), median(found), budget));
 }
 
-/** Writes in a while in which nothing happens, when the last change has been told. */
-async function idleFigure(bench: BenchWorld, seconds: number): Promise<Figure> {
+/** Writes, and the server's work, in a while in which nothing happens, when the last change has been told. */
+async function idleFigures(bench: BenchWorld, seconds: number): Promise<readonly Figure[]> {
   // Counts of repeated Events are written up to a minute late.
   await new Promise((resolve) => setTimeout(resolve, EVENT_DELAY_MS));
   const count = bench.world.api.countRequests();
+  const pid = bench.world.servers[0]?.pid ?? 0;
+  const cpuMs = cpuOf(pid);
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
   // Kubelets here write only Leases; agents sign their node's condition once a minute.
   const heartbeats = ["leases", "nodes/status"];
@@ -236,7 +240,18 @@ async function idleFigure(bench: BenchWorld, seconds: number): Promise<Figure> {
     !heartbeats.includes(resource)
   );
   const detail = writes.map(({ user, verb, resource, count }) => `${user} ${verb} ${resource}: ${count}`).join("; ");
-  return judged(
+  const perSecond = (cpuOf(pid) - cpuMs) / seconds;
+  const work = judged(
+    {
+      what: `server: processor time per idle second, over ${seconds} s`,
+      value: duration(perSecond),
+      detail: "",
+      count: 1,
+    },
+    perSecond,
+    { value: 1, direction: "at most", unit: "ms" },
+  );
+  const written = judged(
     { what: `writes in ${seconds} idle seconds`, value: String(sum(writes)), detail, count: 1 },
     sum(writes),
     {
@@ -245,4 +260,5 @@ async function idleFigure(bench: BenchWorld, seconds: number): Promise<Figure> {
       unit: "",
     },
   );
+  return [written, work];
 }

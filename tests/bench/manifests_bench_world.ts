@@ -218,7 +218,7 @@ async function untilQuiet(count: () => readonly RequestCount[]): Promise<readonl
 }
 
 /** Processor time of a process in milliseconds: user's and system's, fields 14 and 15 of proc_pid_stat(5). */
-function cpuOf(pid: number): number {
+export function cpuOf(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, "utf8");
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) * CLOCK_TICK_MS;
