@@ -54,6 +54,7 @@ export function agentOptions(settings: Settings<typeof FLAGS>): AgentProcessOpti
     iptablesMode: settings["iptables-mode"],
     allowPortOverride: settings["allow-port-override"],
     reservedPorts: settings["reserved-ports"],
+    maxServiceRules: Number(settings["max-service-rules"]),
     markBits: settings["mark-bits"],
     metricsAddress: settings["metrics-address"],
   };

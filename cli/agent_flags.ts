@@ -1,7 +1,8 @@
 // The agent's part of the flag table (flags.ts).
 import { DEFAULT_RESERVED_PORTS } from "../node_agent/loop/reserved_ports.ts";
+import { DEFAULT_MAX_SERVICE_RULES } from "../node_agent/loop/service_size.ts";
 import { DEFAULT_MARK_BITS } from "../node_agent/rules/parse_mark_bits.ts";
-import { checkAddressAndPort, checkPortRange } from "./check_value.ts";
+import { checkAddressAndPort, checkCount, checkPortRange } from "./check_value.ts";
 import type { Flag } from "./flag.ts";
 
 /** Flags of all that touches the kernel's rules. */
@@ -39,6 +40,14 @@ export const AGENT_FLAGS = [
     check: checkPortRange,
     placeholder: "PORTS",
     help: "Ports that no Service gets, in place of SSH, etcd, API servers, kubelet and health",
+  },
+  {
+    name: "max-service-rules",
+    type: "text",
+    default: String(DEFAULT_MAX_SERVICE_RULES),
+    check: checkCount,
+    placeholder: "NUMBER",
+    help: "Rules that one Service may ask of a node: ports times endpoints, source ranges, matched addresses",
   },
   {
     name: "metrics-address",

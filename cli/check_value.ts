@@ -58,6 +58,11 @@ export function checkAddressAndPort(value: string): string | undefined {
   return bare === "" || bare === "localhost" || isIP(bare) !== 0 ? undefined : "has no IP address before the port";
 }
 
+/** A whole number above zero. */
+export function checkCount(value: string): string | undefined {
+  return /^[1-9]\d{0,8}$/.test(value) ? undefined : "is no whole number above zero";
+}
+
 /** `PORT`, `FROM-TO`, each with or without `/tcp`, `/udp`, `/sctp`. */
 export function checkPortRange(value: string): string | undefined {
   const match = /^(?<from>\d{1,5})(?:-(?<to>\d{1,5}))?(?:\/(?:tcp|udp|sctp))?$/i.exec(value);

@@ -8,4 +8,6 @@ export interface AgentOptions {
   readonly allowPortOverride: boolean;
   /** Ports (`22`, `10250-10259`, `6443/tcp`) that are never taken. */
   readonly reservedPorts: readonly string[];
+  /** Rules that one Service may ask of this node: ports times endpoints, source ranges and matched addresses. */
+  readonly maxServiceRules: number;
 }

@@ -54,6 +54,8 @@ export interface ApplyReport {
   readonly families: readonly IpFamily[];
   /** Ports that could not be programmed, with the reason in the operator's terms (SCTP without kernel support, for example). */
   readonly failures: readonly { readonly port: ForwardedPort; readonly family: IpFamily; readonly reason: string }[];
+  /** Families that could not be written as the plan says, with the reason; what an earlier plan had there stays in force. */
+  readonly unwritten?: readonly { readonly family: IpFamily; readonly reason: string }[];
   /** Rules in the kernel per family. */
   readonly ruleCounts: Readonly<Partial<Record<IpFamily, number>>>;
   /** Chains written by this apply; 0 when nothing had to change. */

@@ -37,8 +37,14 @@ export interface Iptables {
   listTable(table: TableName, signal?: AbortSignal): Promise<readonly string[]>;
 }
 
-/** Time in milliseconds for one run. Writing 20,000 endpoints beside a large kube-proxy takes about 2 s on a quiet machine. */
+/** Time in milliseconds for one run. */
 export const IPTABLES_TIMEOUT_MS = 30_000;
+
+/**
+ * Milliseconds more for each line that is written: ten times what 20,000 endpoints beside a large kube-proxy take on a quiet machine
+ * (about 2 s).
+ */
+const TIMEOUT_PER_LINE_MS = 1;
 
 /** Seconds for which the tools wait for the legacy lock. */
 const LOCK_WAIT_SECONDS = 5;
@@ -46,14 +52,14 @@ const LOCK_WAIT_SECONDS = 5;
 const EXIT_NO_CHAIN = 1;
 const EXIT_RESOURCE_PROBLEM = 4;
 
-/** The tools of `program`. `timeoutMs` limits one run. */
+/** The tools of `program`. `timeoutMs` limits one run that writes little; more lines have more time. */
 export function createIptables(exec: Exec, program: IptablesProgram, timeoutMs = IPTABLES_TIMEOUT_MS): Iptables {
   const wait = ["-w", String(LOCK_WAIT_SECONDS)];
   const run = (command: string, args: readonly string[], signal?: AbortSignal, stdin?: string): Promise<ExecResult> =>
     runIptables(exec, {
       command,
       args,
-      timeoutMs,
+      timeoutMs: timeoutMs + (stdin ?? "").split("\n").length * TIMEOUT_PER_LINE_MS,
       ...(stdin === undefined ? {} : { stdin }),
       ...(signal ? { signal } : {}),
     });

@@ -199,6 +199,7 @@ class ForwardingLoop {
       listeners: this.#listeners,
       hostPods: caches.hostPods(),
       reserved: this.#reserved,
+      maxServiceRules: this.#options.maxServiceRules,
       allowPortOverride: this.#options.allowPortOverride,
       programmed: this.#programmed ?? servedBefore(pods, services),
     });

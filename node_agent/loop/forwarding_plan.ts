@@ -19,6 +19,7 @@ import { portListeners, renderListener } from "../host/listening_sockets.ts";
 import { heldPorts } from "./load_balancer_pods.ts";
 import type { SeenListener } from "./listener_history.ts";
 import { findReservedRange, type ReservedRange } from "./reserved_ports.ts";
+import { rulesAsked } from "./service_size.ts";
 
 /** Everything that decides what this node forwards. */
 export interface ForwardingFacts {
@@ -45,6 +46,8 @@ export interface ForwardingFacts {
   readonly hostPods: ReadonlySet<string>;
   /** Ports that no Service may take. */
   readonly reserved: readonly ReservedRange[];
+  /** Rules that one Service may ask for, counted by {@linkcode rulesAsked}. */
+  readonly maxServiceRules: number;
   /** Serve a port even if a process of the host listens on it. */
   readonly allowPortOverride: boolean;
   /** {@linkcode portKey} of the ports that the kernel has: a socket that listens for a moment doesn't take them away, one that stays does. */
@@ -137,6 +140,14 @@ function decideService(reading: ServiceReading, context: ServiceContext): Servic
   if (reading.unknownAccess !== undefined) return refused(reading.unknownAccess);
   const match = addressMatch(reading, context.facts.interfaces);
   if (match.absent !== undefined && match.families.length === 0) return refused(match.absent);
+  const { maxServiceRules } = context.facts;
+  const rules = rulesAsked(reading, context.slices, match.addresses?.length);
+  if (rules > maxServiceRules) {
+    const message =
+      `The Service asks for ${rules} rules here (ports times endpoints, ranges and addresses), more than ` +
+      `${maxServiceRules} (--max-service-rules)`;
+    return refused({ reason: "TooManyRules", message });
+  }
   const { conflict } = context;
   if (conflict !== undefined) {
     const lost = reading.ports.find((port) => portId(port) === conflict.port);

@@ -41,13 +41,26 @@ export function heartbeatState(
   }
   const rules = IP_FAMILIES.filter((family) => health.report.ruleCounts[family] !== undefined)
     .map((family) => `${health.report.ruleCounts[family]} ${family} rules`);
-  const what = [[countsOf(health.plan), ...rules].join(", "), ...health.warnings ?? []].join("; ").slice(0, MAX_LENGTH);
-  return { status: "True", reason: "Forwarding", message: `${what}; ${rival}${by}` };
+  const unwritten = unwrittenFamilies(health);
+  const said = [...unwritten, [countsOf(health.plan), ...rules].join(", "), ...health.warnings ?? []];
+  const what = said.join("; ").slice(0, MAX_LENGTH);
+  const verdict = unwritten.length === 0
+    ? { status: "True", reason: "Forwarding" } as const
+    : { status: "False", reason: "FamilyNotWritten" } as const;
+  return { ...verdict, message: `${what}; ${rival}${by}` };
 }
 
 /** What of `health` is worth a write before the next heartbeat is due; rules come and go with every endpoint, and are not. */
 export function heartbeatNews(health: ForwardingHealth): string {
-  return "reason" in health ? health.reason : [countsOf(health.plan), ...health.warnings ?? []].join("\n");
+  if ("reason" in health) return health.reason;
+  return [countsOf(health.plan), ...unwrittenFamilies(health), ...health.warnings ?? []].join("\n");
+}
+
+/** One sentence for each family that ports want and that could not be written. */
+function unwrittenFamilies({ plan, report }: Extract<ForwardingHealth, { plan: unknown }>): readonly string[] {
+  return (report.unwritten ?? [])
+    .filter(({ family }) => plan.ports.some((port) => port.families.includes(family)))
+    .map(({ family, reason }) => `the ${family} rules are not as they should be: ${reason}`);
 }
 
 /** Far below what an API server takes for a condition; the signature behind it must stay. */

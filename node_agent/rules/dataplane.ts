@@ -10,20 +10,20 @@ import type { Logger } from "../../core/shared/log.ts";
 import { SYSTEM_CLOCK } from "../../core/runtime/clock.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
 import { otherPrograms, probeCapabilities } from "../host/capabilities.ts";
-import type { Capabilities, FamilyCapabilities } from "../host/capabilities.ts";
+import type { Capabilities } from "../host/capabilities.ts";
 import { ConntrackCleaner } from "../host/conntrack.ts";
 import { planConntrackCleanup } from "./conntrack_plan.ts";
 import type { ApplyReport, Dataplane, ForwardedPort, ForwardingPlan, RepairReport } from "../dataplane_contract.ts";
-import { desiredRuleSet } from "./desired_ruleset.ts";
-import type { PortFailure, PortRules } from "./desired_ruleset.ts";
+import type { PortFailure } from "./desired_ruleset.ts";
+import { FamilyRules } from "./family_rules.ts";
 import { createExec } from "../host/exec.ts";
 import type { Exec } from "../host/exec.ts";
 import { findForeignDrops } from "../host/foreign_firewall.ts";
 import { createIptables } from "../host/iptables.ts";
 import { parseMarkBits } from "./parse_mark_bits.ts";
 import type { MarkBits } from "./ruleset.ts";
-import { PortMemo } from "./port_memo.ts";
 import { RuleSetWriter } from "./ruleset_writer.ts";
+import { serviceName } from "./too_large.ts";
 
 /** What {@linkcode createDataplane} needs. */
 export interface DataplaneOptions {
@@ -114,9 +114,7 @@ interface KernelOptions extends DataplaneOptions {
 
 interface Family {
   readonly family: IpFamily;
-  readonly capabilities: FamilyCapabilities;
-  readonly writer: RuleSetWriter;
-  readonly memo: PortMemo<PortRules>;
+  readonly rules: FamilyRules;
 }
 
 class KernelDataplane implements Dataplane {
@@ -139,12 +137,8 @@ class KernelDataplane implements Dataplane {
       const found = capabilities.families[family];
       if (!found) return [];
       const iptables = createIptables(host.exec, found.program, options.timeoutMs);
-      return [{
-        family,
-        capabilities: found,
-        writer: new RuleSetWriter(iptables, log),
-        memo: new PortMemo<PortRules>(),
-      }];
+      const { marks } = options;
+      return [{ family, rules: new FamilyRules({ family, iptables, capabilities: found, marks, log, clock }) }];
     });
     this.#conntrack = new ConntrackCleaner({ exec: host.exec, log, clock, ...(signal ? { signal } : {}) });
   }
@@ -154,7 +148,7 @@ class KernelDataplane implements Dataplane {
     const removed: string[] = [];
     const failures: unknown[] = [];
     const removals = [
-      ...this.#families.map(({ writer }) => () => writer.remove(signal)),
+      ...this.#families.map(({ rules }) => () => rules.remove(signal)),
       () => this.#removeFromOtherBackend(signal),
     ];
     for (const remove of removals) {
@@ -175,29 +169,26 @@ class KernelDataplane implements Dataplane {
     const ruleCounts: Partial<Record<IpFamily, number>> = {};
     const localIps = (await this.#options.host.localIps()).flatMap((ip) => canonicalIp(ip) ?? []);
     let chainsWritten = 0;
+    const unwritten: NonNullable<ApplyReport["unwritten"]>[number][] = [];
     let firstError: unknown;
     let isWritten = false;
-    for (const { family, capabilities, writer, memo } of this.#families) {
-      memo.startPass();
-      const bridgeFilter = (await this.#options.host.readSysctl(BRIDGE_SYSCTLS[family]))?.trim() === "1";
-      const wanted = desiredRuleSet(plan, family, {
-        marks: this.#options.marks,
-        features: { ...capabilities, bridgeFilter },
-        remember: (port, compute) => memo.get(port, compute),
-      });
+    for (const { family, rules } of this.#families) {
       try {
-        chainsWritten += await writer.write(wanted.ruleSet, signal);
+        const bridgeFilter = (await this.#options.host.readSysctl(BRIDGE_SYSCTLS[family]))?.trim() === "1";
+        const written = await rules.write(plan, { bridgeFilter, ...(signal ? { signal } : {}) });
+        chainsWritten += written.chains;
         isWritten = true;
         families.push(family);
         this.#conntrack.schedule(
-          planConntrackCleanup({ family, before: this.#plans.get(family), after: plan, localIps }),
+          planConntrackCleanup({ family, before: this.#plans.get(family), after: written.plan, localIps }),
         );
-        this.#plans.set(family, plan);
-        failures.push(...wanted.failures);
-        ruleCounts[family] = writer.ruleCount;
+        this.#plans.set(family, written.plan);
+        failures.push(...written.failures);
+        ruleCounts[family] = rules.ruleCount;
       } catch (error) {
         if (isAbort(error)) throw error;
         firstError ??= error;
+        unwritten.push({ family, reason: errorMessage(error) });
         // A table is written as a whole or not at all: what an earlier plan had goes on being served.
         const before = this.#plans.get(family);
         const served = new Set(before?.ports.map(portName));
@@ -208,15 +199,21 @@ class KernelDataplane implements Dataplane {
     }
     if (!isWritten) throw firstError ?? noFamily();
     if (!this.#triedOtherBackend) await this.#sweepOtherBackend(signal);
-    return { families, failures: [...failures, ...this.#missingFamilies(plan)], ruleCounts, chainsWritten };
+    return {
+      families,
+      failures: [...failures, ...this.#missingFamilies(plan)],
+      ...(unwritten.length > 0 ? { unwritten } : {}),
+      ruleCounts,
+      chainsWritten,
+    };
   }
 
   async repair(signal?: AbortSignal): Promise<RepairReport> {
     const repairs: string[] = [];
     const warnings: string[] = [];
-    for (const { family, writer } of this.#families) {
+    for (const { family, rules } of this.#families) {
       try {
-        repairs.push(...await writer.repair(signal));
+        repairs.push(...await rules.repair(signal));
       } catch (error) {
         if (!isK3slbError(error)) throw error;
         warnings.push(`Cannot check or mend the ${family} rules: ${error.message}`);
@@ -228,7 +225,7 @@ class KernelDataplane implements Dataplane {
     }
     warnings.push(...this.#foreignDrops, ...await this.#forwardingOff());
     const { warning } = this.#conntrack;
-    const remarks = this.#families.flatMap(({ writer }) => writer.remarks);
+    const remarks = this.#families.flatMap(({ rules }) => rules.remarks);
     return {
       repairs,
       warnings: warning === undefined ? warnings : [...warnings, warning],
@@ -301,7 +298,7 @@ function failAll(plan: ForwardingPlan, family: IpFamily, reason: string): readon
 }
 
 function portName(port: ForwardedPort): string {
-  return `${port.namespace}/${port.service} ${port.protocol} ${port.port}`;
+  return `${serviceName(port)} ${port.protocol} ${port.port}`;
 }
 
 function noFamily(): K3slbError {

@@ -129,4 +129,22 @@ if (await enterWorld(import.meta.url)) {
     await serveWitness({ world, ns });
     for (const { ip4 } of world.nodes) assert.equal(await answers(world.client, ip4, 10_250), "refused");
   });
+
+  test("a Service of 100 ports and 1,000 endpoints is refused alone, and says why", async ({ world, ns }) => {
+    const ports = Array.from({ length: 100 }, () => world.port());
+    await ns.createApp({ name: "evil", nodes: ["node1"] });
+    await ns.createService({ name: "big", app: "nobody", ports });
+    const slice: EndpointSlice = {
+      metadata: { name: "big-1", namespace: ns.name, labels: { "kubernetes.io/service-name": "big" } },
+      addressType: "IPv4",
+      ports: ports.map((port) => ({ name: `tcp-${port}`, port: 8080, protocol: "TCP" })),
+      endpoints: Array.from({ length: 1000 }, (_, i) => ({
+        addresses: [`10.99.${i >> 8}.${i & 255}`],
+        conditions: { ready: true },
+      })),
+    };
+    await world.admin.create(ENDPOINT_SLICES, slice);
+    await ns.waitForCondition("big", ({ message }) => /asks for 100000 rules/.test(message ?? ""));
+    await serveWitness({ world, ns });
+  });
 }

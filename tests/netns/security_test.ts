@@ -1,7 +1,9 @@
 // What a tenant's Service must never take from the node, tried with real packets through real rules.
 import assert from "node:assert/strict";
+import { createLogger } from "../../core/shared/log.ts";
+import type { ApplyReport, ForwardedPort } from "../../node_agent/dataplane_contract.ts";
 import { createTopology, type Topology, type TopologyNode } from "../support/net_topology.ts";
-import { dataplaneOf, portOf } from "../support/netns_dataplane.ts";
+import { dataplaneOf, hostOf, portOf } from "../support/netns_dataplane.ts";
 import { enterWorld } from "../support/netns.ts";
 import type { Host } from "../support/net_topology.ts";
 
@@ -55,5 +57,66 @@ if (await enterWorld(import.meta.url)) {
       }
       assert.deepEqual((await dataplane.repair()).repairs, []);
     }
+  });
+
+  Deno.test("a Service whose rules can't be written is left out and named, and the others go on", async () => {
+    await using scene = await setScene();
+    const { node, pod, client } = scene;
+    const [tools, lines] = ["/run/k3slb-slow-tools", [] as string[]];
+    await Deno.mkdir(tools);
+    const script = 'f=$(mktemp); cat > "$f"; if [ "$(wc -l < "$f")" -gt 2000 ]; then exec sleep 600; fi; exec ' +
+      '/usr/sbin/iptables-nft-restore "$@" < "$f"';
+    await Deno.writeTextFile(`${tools}/iptables-nft-restore`, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    const host = hostOf(node.ns, { path: `${tools}:/usr/sbin:/usr/bin:/sbin:/bin` });
+    const log = createLogger({ level: "info", format: "text", write: (line) => lines.push(line), now: () => 0 });
+    const dataplane = await dataplaneOf(node.ns, { host, log, timeoutMs: 2000, iptablesMode: "nft" });
+    const endpoints = [{ ip: pod.ip4, port: 8080, local: true }];
+    const honest = (port: number): ForwardedPort =>
+      portOf({ service: `honest-${port}`, port, endpoints, families: ["IPv4"] });
+    const big = portOf({
+      service: "big",
+      port: 9000,
+      families: ["IPv4"],
+      endpoints: Array.from({ length: 3000 }, (_, i) => ({
+        ip: `10.99.${i >> 8}.${i & 255}`,
+        port: 8080,
+        local: false,
+      })),
+    });
+    const apply = (ports: readonly ForwardedPort[]): Promise<ApplyReport> =>
+      dataplane.apply({ podCidrs: node.podCidrs, ports });
+    await apply([honest(80)]);
+    const report = await apply([honest(80), honest(81), big]);
+    assert.deepEqual(report.failures.map((one) => one.port.service), ["big"]);
+    assert.match(report.failures[0]?.reason ?? "", /^Left out, with its 3000 rules, .* did not end within/);
+    assert.ok(lines.some((line) => line.includes("left out") && line.includes("default/big")), lines.join("\n"));
+    assert.equal(await answers(client, node.ip4, 81), "tenant");
+    // The next change does not wait for it again.
+    const startMs = performance.now();
+    await apply([honest(80), honest(81), honest(82), big]);
+    assert.ok(performance.now() - startMs < 4000);
+    assert.equal(await answers(client, node.ip4, 82), "tenant");
+    assert.deepEqual((await dataplane.repair()).repairs, []);
+  });
+
+  Deno.test("a family whose rules can't be written is reported, and the other one goes on", async () => {
+    await using scene = await setScene();
+    const { node, pod, client } = scene;
+    const tools = "/run/k3slb-broken-tools";
+    await Deno.mkdir(tools);
+    const flag = `${tools}/broken`;
+    const script = `test -e ${flag} && exit 3; exec /usr/sbin/ip6tables-nft-restore "$@"`;
+    await Deno.writeTextFile(`${tools}/ip6tables-nft-restore`, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    const host = hostOf(node.ns, { path: `${tools}:/usr/sbin:/usr/bin:/sbin:/bin` });
+    const dataplane = await dataplaneOf(node.ns, { host, iptablesMode: "nft" });
+    await Deno.writeTextFile(flag, "");
+    const endpoints = [{ ip: pod.ip4, port: 8080, local: true }];
+    const report = await dataplane.apply({ podCidrs: node.podCidrs, ports: [portOf({ endpoints })] });
+    assert.deepEqual(report.unwritten?.map((one) => one.family), ["IPv6"]);
+    assert.deepEqual(report.families, ["IPv4"]);
+    assert.equal(await answers(client, node.ip4, 80), "tenant");
+    await Deno.remove(flag);
+    const next = await dataplane.apply({ podCidrs: node.podCidrs, ports: [portOf({ endpoints })] });
+    assert.deepEqual([next.unwritten, next.families], [undefined, ["IPv4", "IPv6"]]);
   });
 }

@@ -48,6 +48,11 @@ const CASES: Readonly<Record<keyof typeof checks, Case>> = {
     good: ["", "127.0.0.1:1", ":9000", "localhost:65535", "[::1]:80"],
     bad: ["1", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:80", "[127.0.0.1]:80", "host:80", "127.0.0.1:99999"],
   },
+  checkCount: {
+    check: checks.checkCount,
+    good: ["1", "10000"],
+    bad: ["", "0", "-1", "1.5", "1e3", "01", "9999999999"],
+  },
   checkPortRange: {
     check: checks.checkPortRange,
     good: ["1", "65535", "22/tcp", "10-20", "10-10/UDP", "5/sctp"],

@@ -16,6 +16,7 @@ export const AGENT_OPTIONS: AgentOptions = {
   servicelbNamespace: "kube-system",
   allowPortOverride: false,
   reservedPorts: ["22", "10250"],
+  maxServiceRules: 10_000,
 };
 
 /** What a test of the loop works with. */

@@ -17,6 +17,7 @@ export const EMPTY: ForwardingFacts = {
   listeners: [],
   hostPods: new Set(["default/web-pod"]),
   reserved: parseReservedPorts(["22", "10250-10259/tcp"]),
+  maxServiceRules: 100,
   allowPortOverride: false,
   programmed: new Set(),
 };

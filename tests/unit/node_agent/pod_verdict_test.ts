@@ -109,6 +109,31 @@ const VERDICT_CASES: readonly VerdictCase[] = [
     ports: [80],
   },
   {
+    name: "a Service that asks for more rules than one may, by ports times endpoints",
+    given: {
+      ...web({ spec: { ports: [port(80, { name: "a" }), port(81, { name: "b" })] } }),
+      slices: [
+        slice("web", Array.from({ length: 51 }, (_, i) => endpoint(`10.42.1.${i}`)), {
+          ports: ["a", "b", "unused"].map((name, i) => ({ name, port: 8080 + i })),
+        }),
+      ],
+    },
+    reasons: ["TooManyRules"],
+    message: /^The Service asks for 102 rules here .* more than 100 \(--max-service-rules\)$/,
+    ports: [],
+  },
+  {
+    name: "a Service that asks for more rules than one may, by source ranges",
+    given: web({
+      spec: {
+        ports: [port(80), port(81, { name: "b" })],
+        loadBalancerSourceRanges: Array.from({ length: 60 }, (_, i) => `10.${i}.0.0/16`),
+      },
+    }),
+    reasons: ["TooManyRules"],
+    ports: [],
+  },
+  {
     name: "a reserved port",
     given: web({ spec: { ports: [port(22)] } }),
     reasons: ["ReservedPort"],

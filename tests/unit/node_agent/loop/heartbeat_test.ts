@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { FORWARDING_CONDITION } from "../../../../core/service/labels.ts";
 import type { Node } from "../../../../core/kube/types.ts";
+import type { IpFamily } from "../../../../core/shared/ip.ts";
 import { portWith } from "../../../support/plans.ts";
+import type { ConditionState } from "../../../../node_agent/loop/desired_gate.ts";
 import { heartbeatPatch, heartbeatState, rivalInstance } from "../../../../node_agent/loop/heartbeat.ts";
 
 const SIGNATURE = { version: "0.1.0", backend: "nft", instanceId: "one" };
@@ -26,6 +28,22 @@ Deno.test("heartbeatState: one port is one port, and warnings come before the si
     message,
     "1 port of 1 Service, 7 IPv4 rules, 8 IPv6 rules; FORWARD drops all; agent 0.1.0, nft, instance one",
   );
+});
+
+Deno.test("heartbeatState: False while a wanted family could not be written, whatever the other one has", () => {
+  const unwritten = [{ family: "IPv6", reason: "no such table" }] as const;
+  const stateOf = (families: readonly IpFamily[]): ConditionState =>
+    heartbeatState(
+      {
+        plan: { ports: [portWith({ families })], podCidrs: [] },
+        report: { families: ["IPv4"], failures: [], unwritten, ruleCounts: { IPv4: 7 }, chainsWritten: 0 },
+      },
+      SIGNATURE,
+    );
+  const wanted = stateOf(["IPv4", "IPv6"]);
+  assert.deepEqual([wanted.status, wanted.reason], ["False", "FamilyNotWritten"]);
+  assert.match(wanted.message, /^the IPv6 rules are not as they should be: no such table; 1 port of 1 Service/);
+  assert.equal(stateOf(["IPv4"]).status, "True");
 });
 
 Deno.test("heartbeatState: reason of an agent that can't, and its rival", () => {
