@@ -39,7 +39,7 @@ async function run(options: HelmOptions): Promise<void> {
     await queue.run({
       signal,
       workers: WORKERS,
-      work: async (chart) => {
+      reconcile: async (chart) => {
         const againMs = await passes.run(chart, signal);
         if (!view.charts.objects.has(chart)) return undefined;
         const laterMs = resyncMs * (1 - RESYNC_SPREAD / 2 + RESYNC_SPREAD * clock.random());

@@ -61,7 +61,7 @@ export class WantedSlices {
     const { signal, logger } = this.#options;
     return this.#queue.run({
       signal,
-      work: () => this.#list(),
+      reconcile: () => this.#list(),
       onFailure: (_key, error) => {
         const services = [...this.#pending.keys()].join(" ");
         logger.warn("Cannot list the endpoints of Services", { services, error: errorMessage(error) });

@@ -124,7 +124,7 @@ class ManifestController {
       const working = this.#queue.run({
         signal: this.#signal,
         workers: WORKERS,
-        work: (addOn) => this.#work(addOn),
+        reconcile: (addOn) => this.#work(addOn),
         onFailure: (addOn, error) => {
           // What moves from one file to another is no fault, and in place a moment later.
           const isMoving = isK3slbError(error, "manifest-moving");

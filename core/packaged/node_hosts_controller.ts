@@ -93,7 +93,7 @@ class NodeHostsController implements RunningNodeHosts {
     this.#customs = watchConfigMap(COREDNS_CUSTOM_CONFIG_MAP);
     const working = queue.run({
       signal,
-      work: () => this.#pass(),
+      reconcile: () => this.#pass(),
       onFailure: (_, error) => logger.warn(`Cannot write NodeHosts: ${errorMessage(error)}`),
     });
     this.#nodes.synced.then(() => queue.add(KEY), () => {});

@@ -2,6 +2,7 @@
 // A key is handled by one worker at a time; added while it is handled, it is handled once more afterwards.
 import { isAbort } from "../shared/errors.ts";
 import type { Clock } from "./clock.ts";
+import type { Reconcile } from "./reconcile.ts";
 
 /** What {@linkcode createWorkQueue} takes. */
 export interface WorkQueueOptions {
@@ -17,8 +18,8 @@ export interface WorkQueueOptions {
 
 /** What {@linkcode WorkQueue.run} takes. */
 export interface RunOptions {
-  /** Handles one key. A throw means: again later. A returned number means: again after that many milliseconds. */
-  readonly work: (key: string, signal: AbortSignal) => Promise<number | void>;
+  /** Handles one key. */
+  readonly reconcile: Reconcile;
   readonly signal: AbortSignal;
   /** @default {1} */
   readonly workers?: number;
@@ -142,7 +143,7 @@ class KeyQueue implements WorkQueue {
 
   async #handle(key: string, options: RunOptions): Promise<void> {
     try {
-      const delayMs = await options.work(key, options.signal);
+      const delayMs = await options.reconcile(key, options.signal);
       this.forget(key);
       if (typeof delayMs === "number") this.addAfter(key, delayMs);
     } catch (error) {

@@ -185,7 +185,7 @@ class ServiceLbController implements ServiceLb {
       this.#ensurePrerequisites(),
       this.#collectLeftBehind(),
       this.#queue.run({
-        work: (key) => this.#pass(key),
+        reconcile: (key) => this.#pass(key),
         signal,
         workers: WORKERS,
         onFailure: (key, error) => this.#noteFailure(key, error),

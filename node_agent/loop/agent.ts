@@ -129,7 +129,7 @@ class ForwardingLoop {
       this.#caches.done,
       this.#queue.run({
         signal,
-        work: (key) => this.#work(key),
+        reconcile: (key) => this.#work(key),
         onFailure: (key, error) => this.#reportFailure(key, error),
       }),
     ]);

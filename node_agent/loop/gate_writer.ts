@@ -58,7 +58,7 @@ export function createGateWriter(options: GateWriterOptions): GateWriter {
       queue.run({
         signal,
         workers: GATE_WRITERS,
-        work: async (key) => {
+        reconcile: async (key) => {
           const patch = patchFor(key);
           const wish = wishes.get(key);
           if (!patch || !wish) return;

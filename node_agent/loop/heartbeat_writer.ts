@@ -79,7 +79,7 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
     run: () =>
       queue.run({
         signal,
-        work: async () => {
+        reconcile: async () => {
           if (!health) return;
           if (rivalId !== undefined && clock.monotonicMs() - rivalSeenMs > RIVAL_MEMORY_MS) {
             logger.info("The other agent under this node's name is gone", { node: nodeName, instance: rivalId });

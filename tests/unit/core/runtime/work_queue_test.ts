@@ -11,7 +11,7 @@ Deno.test("queue.run handles each waiting key once, in order, and again what is 
   assert.equal(queue.length, 3);
   const done = queue.run({
     signal: stop.signal,
-    work: async (key) => {
+    reconcile: async (key) => {
       handled.push(key);
       if (key === "b" && handled.length === 2) {
         queue.add("b");
@@ -35,7 +35,7 @@ Deno.test("queue.run never handles one key twice at a time, and different keys a
   const done = queue.run({
     signal: stop.signal,
     workers: 3,
-    work: async (key) => {
+    reconcile: async (key) => {
       assert.ok(!running.has(key));
       running.add(key);
       most = Math.max(most, running.size);
@@ -62,7 +62,7 @@ Deno.test("queue.run puts a failed key back with growing delays, until it succee
   const failures: number[] = [];
   const done = queue.run({
     signal: stop.signal,
-    work: () => {
+    reconcile: () => {
       timesMs.push(clock.monotonicMs());
       return timesMs.length < 6 ? Promise.reject(new Error("no")) : Promise.resolve();
     },
@@ -84,7 +84,7 @@ Deno.test("queue.addAfter keeps the earliest time, and an add overtakes it", asy
   const timesMs: number[] = [];
   const done = queue.run({
     signal: stop.signal,
-    work: () => Promise.resolve(void timesMs.push(clock.monotonicMs())),
+    reconcile: () => Promise.resolve(void timesMs.push(clock.monotonicMs())),
   });
   queue.addAfter("a", 500);
   queue.addAfter("a", 200);
@@ -105,7 +105,7 @@ Deno.test("queue.run waits for what is under way when it is stopped, and leaves 
   let isFinished = false;
   const done = queue.run({
     signal: stop.signal,
-    work: async () => {
+    reconcile: async () => {
       await clock.sleep(50);
       isFinished = true;
     },
@@ -128,7 +128,7 @@ Deno.test("queue.run handles a key again after the delay that its work returns",
   const queue = createWorkQueue({ clock });
   const stop = new AbortController();
   let runs = 0;
-  const done = queue.run({ signal: stop.signal, work: () => Promise.resolve(++runs < 3 ? 100 : undefined) });
+  const done = queue.run({ signal: stop.signal, reconcile: () => Promise.resolve(++runs < 3 ? 100 : undefined) });
   queue.add("a");
   await clock.advance(1000);
   assert.equal(runs, 3);
