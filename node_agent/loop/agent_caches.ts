@@ -16,7 +16,7 @@ import type { Logger } from "../../core/shared/log.ts";
 import { DepartedPods } from "./departed_pods.ts";
 import { podHolds } from "./forwarding_plan.ts";
 import { isLoadBalancerPod } from "./load_balancer_pods.ts";
-import { trimHostPod, trimNode, trimPod } from "./trim_objects.ts";
+import { hostPortsOf, trimHostPod, trimNode, trimPod } from "./trim_objects.ts";
 import { WantedSlices } from "../../core/kube/wanted_slices.ts";
 
 /** What {@linkcode startAgentCaches} takes. */
@@ -45,7 +45,7 @@ export interface AgentCaches {
   /** Pods that ended or went, whose Service has no other pod here yet and is still to be served. */
   readonly departedPods: () => readonly Pod[];
   /** `NAMESPACE/NAME` of the pods on this node that are in the host's network. */
-  readonly hostPods: () => ReadonlySet<string>;
+  readonly hostPods: () => ReadonlyMap<string, readonly string[]>;
   /** Resolves when all watches have ended. */
   readonly done: Promise<unknown>;
 }
@@ -106,7 +106,10 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     ...common,
     type: PODS,
     selection: { fieldSelector: `spec.nodeName=${nodeName}` },
-    keep: (pod) => pod.spec?.hostNetwork && podHolds(pod, nodeName) ? trimHostPod(pod) : undefined,
+    keep: (pod) => {
+      if (!podHolds(pod, nodeName) || isLoadBalancerPod(pod, servicelbNamespace)) return undefined;
+      return pod.spec?.hostNetwork || hostPortsOf(pod).length > 0 ? trimHostPod(pod) : undefined;
+    },
     onChange: ({ before, after }) => {
       // Their statuses change all the time; what counts is that they are here.
       if ((before === undefined) !== (after === undefined)) onChange();
@@ -147,7 +150,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     slices,
     knownPods: () => [...pods.objects.values()].filter((pod) => wanted.isComplete(servedServiceKey(pod) ?? "")),
     departedPods: () => departed.list(),
-    hostPods: () => new Set(hostPods.objects.keys()),
+    hostPods: () => new Map([...hostPods.objects].map(([name, pod]) => [name, hostPortsOf(pod)])),
     done: Promise.all([pods.done, hostPods.done, services.done, nodes.done, slices.done, listing]),
   };
 }

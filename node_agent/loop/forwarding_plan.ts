@@ -42,8 +42,8 @@ export interface ForwardingFacts {
   readonly interfaces: readonly HostInterface[];
   /** Sockets that listen on this host. */
   readonly listeners: readonly SeenListener[];
-  /** `NAMESPACE/NAME` of this node's pods in the host's network. */
-  readonly hostPods: ReadonlySet<string>;
+  /** `NAMESPACE/NAME` of this node's pods in the host's network or with host ports, and those ports as {@linkcode portLabel} calls them. */
+  readonly hostPods: ReadonlyMap<string, readonly string[]>;
   /** Ports that no Service may take. */
   readonly reserved: readonly ReservedRange[];
   /** Rules that one Service may ask for, counted by {@linkcode rulesAsked}. */
@@ -95,7 +95,12 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
   const decisions = new Map(services.map((service) => {
     const key = objectKey(service);
     const held = heldPorts(podsOf.get(key) ?? []);
-    const own = { held, slices: slices.get(key) ?? [], conflict: nodePorts.claim(service, held) };
+    const own = {
+      held,
+      isDeparted: !present.has(key),
+      slices: slices.get(key) ?? [],
+      conflict: nodePorts.claim(service, held),
+    };
     return [key, decideService(readService(service), { facts, ownIps, podRanges, ...own })];
   }));
   return {
@@ -124,6 +129,8 @@ export function podHolds(pod: Pod, nodeName: string): boolean {
 
 interface ServiceContext {
   readonly facts: ForwardingFacts;
+  /** It has no pod here at present, so the scheduler may have given its ports away. */
+  readonly isDeparted: boolean;
   readonly slices: readonly EndpointSlice[];
   /** The port that an older Service has. */
   readonly conflict: PortConflict | undefined;
@@ -228,12 +235,23 @@ function decidePort(port: ForwardedPort, context: ServiceContext): ServiceDecisi
   }
   const silence = port.endpoints.length === 0 ? [`no endpoints: connections to ${label} are refused`] : [];
   const listener = foreignListener(port, context);
+  const holder = foreignHolder(port, context);
+  if (holder !== undefined && context.isDeparted) {
+    return refused({ reason: "PortInUse", message: `${label} is in use by pod ${holder}` });
+  }
   if (!listener) return { ports: [port], refusals: [], notes: silence };
-  const words = `${label} is in use by ${renderListener(listener)}`;
+  const words = `${label} is in use by ${holder === undefined ? renderListener(listener) : `pod ${holder}`}`;
   if (facts.allowPortOverride || (facts.programmed.has(portKey(port)) && !listener.settled)) {
     return { ports: [port], refusals: [], notes: [`${words}, which gets no connections from outside`, ...silence] };
   }
   return refused({ reason: "PortInUse", message: `${words}; stop it, or allow it with --allow-port-override` });
+}
+
+/** Another pod of this node that declares `port` as its own, unless it is a ready endpoint of the Service that listens there. */
+function foreignHolder(port: ForwardedPort, { facts, slices, ownIps }: ServiceContext): string | undefined {
+  const label = portLabel(port);
+  const endpoints = readyPodsAt(slices, { ...port, ips: ownIps, nodeName: facts.nodeName, localFirst: false });
+  return [...facts.hostPods].find(([name, ports]) => ports.includes(label) && !endpoints.has(name))?.[0];
 }
 
 /**

@@ -10,6 +10,8 @@ import {
   SERVICE_NAME_LABEL,
   SERVICE_NAMESPACE_LABEL,
 } from "../../core/service/labels.ts";
+import { portLabel } from "../../core/service/port_owners.ts";
+import type { Protocol } from "../../core/shared/ip.ts";
 
 const POD_LABELS: ReadonlySet<string> = new Set([SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL]);
 const POD_ANNOTATIONS: ReadonlySet<string> = new Set([SERVED_ADDRESSES_ANNOTATION]);
@@ -36,7 +38,23 @@ export function trimPod(pod: Pod): Pod {
 
 /** A pod in the host's network: that it is here is all that counts. */
 export function trimHostPod(pod: Pod): Pod {
-  return { metadata: pick(pod.metadata, ["name", "namespace", "resourceVersion"]) };
+  return {
+    metadata: pick(pod.metadata, ["name", "namespace", "resourceVersion"]),
+    spec: {
+      containers: (pod.spec?.containers ?? []).map(({ name, ports }) => ({ name, ...(ports ? { ports } : {}) })),
+    },
+  };
+}
+
+/** Ports of all addresses of its node that a pod declares as its own, as {@linkcode portLabel} calls them; in the host's network that is each. */
+export function hostPortsOf(pod: Pod): readonly string[] {
+  return (pod.spec?.containers ?? []).flatMap(({ ports = [] }) =>
+    ports.flatMap(({ hostPort = 0, hostIP = "", protocol = "TCP" }) =>
+      hostPort > 0 && ["", "0.0.0.0", "::"].includes(hostIP)
+        ? [portLabel({ protocol: protocol as Protocol, port: hostPort })]
+        : []
+    )
+  );
 }
 
 /** A Node without what the agent doesn't read. */

@@ -15,7 +15,7 @@ export const EMPTY: ForwardingFacts = {
     { name: "eth1", addresses: ["198.51.100.1"] },
   ],
   listeners: [],
-  hostPods: new Set(["default/web-pod"]),
+  hostPods: new Map([["default/web-pod", []]]),
   reserved: parseReservedPorts(["22", "10250-10259/tcp"]),
   maxServiceRules: 100,
   allowPortOverride: false,

@@ -225,6 +225,13 @@ const VERDICT_CASES: readonly VerdictCase[] = [
     notes: 1,
   },
   {
+    name: "a pod in the host's network listens: its name is said",
+    given: { ...web(), listeners: [NGINX], hostPods: new Map([["shop/ingress-x", ["TCP port 443", "TCP port 80"]]]) },
+    reasons: ["PortInUse"],
+    message: /^TCP port 80 is in use by pod shop\/ingress-x; stop it/,
+    ports: [],
+  },
+  {
     name: "a process listens",
     given: { ...web(), listeners: [NGINX] },
     reasons: ["PortInUse"],

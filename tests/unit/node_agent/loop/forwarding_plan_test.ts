@@ -38,6 +38,16 @@ const PLAN_CASES: readonly PlanCase[] = [
     want: [{ port: 80 }],
   },
   {
+    name: "a Service whose pod went gives way to a pod with the same host port",
+    given: { ...web(), pods: [], departed: [pod("web")], hostPods: new Map([["shop/x", ["TCP port 80"]]]) },
+    want: [],
+  },
+  {
+    name: "a Service whose pod went stays beside a pod with another host port",
+    given: { ...web(), pods: [], departed: [pod("web")], hostPods: new Map([["shop/x", ["UDP port 80"]]]) },
+    want: [{ port: 80 }],
+  },
+  {
     name: "endpoints here with addresses outside of the node's pod ranges, but for the node's own",
     given: {
       ...web(),
