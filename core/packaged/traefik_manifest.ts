@@ -23,6 +23,9 @@ const HEADER = [
   "",
 ].join("\n");
 
+/** On HelmCharts: the Helm controller moves a registry in `image.repository` to `image.registry`. */
+const SPLIT_IMAGE_ANNOTATION = "k3slb.io/split-image-registry";
+
 const TOLERATIONS = [
   { key: "CriticalAddonsOnly", operator: "Exists" },
   { key: "node-role.kubernetes.io/control-plane", operator: "Exists", effect: "NoSchedule" },
@@ -50,7 +53,10 @@ export function traefikManifest(input: TraefikManifestInput): string {
     }),
     valuesContent: stringifyYaml(plan.traefik.generation === "v1" ? valuesV1(input) : values(input, repack)),
   };
-  charts.push(helmChart(TRAEFIK_CHART_NAME, { spec }));
+  // `image.repository: docker.io/library/traefik`, as K3s's documentation has it, must work with charts that have `image.registry`, too.
+  const hasRegistry = repack === undefined && majorOf(plan.chart) >= FIRST_CHART_WITH_REGISTRY;
+  const annotations = hasRegistry ? { [SPLIT_IMAGE_ANNOTATION]: "true" } : undefined;
+  charts.push(helmChart(TRAEFIK_CHART_NAME, { spec, ...(annotations === undefined ? {} : { annotations }) }));
   return HEADER + charts.map((chart) => stringifyYaml(chart)).join("---\n") + definitions(plan);
 }
 

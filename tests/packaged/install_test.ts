@@ -157,9 +157,15 @@ if (await enterWorld(import.meta.url)) {
   });
 
   test("Traefik: one HelmChartConfig makes revision 2, and no more", async ({ world }) => {
-    server().write("traefik-config.yaml", configManifest("deployment:\n  replicas: 2\nlog:\n  level: DEBUG\n"));
+    server().write(
+      "traefik-config.yaml",
+      configManifest("deployment:\n  replicas: 2\nimage:\n  repository: docker.io/library/traefik\n"),
+    );
     await waitForDeployed(server(), "traefik", 2);
-    equal((await world.admin.get(DEPLOYMENTS, TRAEFIK)).spec?.replicas, 2);
+    const { spec } = await world.admin.get(DEPLOYMENTS, TRAEFIK);
+    equal(spec?.replicas, 2);
+    // As K3s's documentation writes it: the registry is split off.
+    equal(spec?.template?.spec?.containers[0]?.image, `docker.io/library/traefik:${TRAEFIK_V3.image.tag}`);
     await staysTrue("revision 2", async () => (await revisions(world.admin, "traefik")).at(-1) === 2, 20_000);
   });
 

@@ -4,6 +4,7 @@
 import { Buffer } from "node:buffer";
 import { chartKey, type HelmChart, type HelmChartConfig, type ValuesSecretRef } from "../helm_chart.ts";
 import { valuesSecretName } from "../names.ts";
+import { splitImageValues } from "./split_image.ts";
 import { renderValuesYaml } from "./values_yaml.ts";
 
 /** A key of a Secret and the name of its file. */
@@ -118,6 +119,7 @@ function ownFiles(owners: ValuesOwners): readonly OwnFile[] {
       config?.spec?.valuesContent,
     ),
     file("HelmChartConfigValues", values("HelmChartConfig", 1, "Values"), yamlOf(config?.spec?.values)),
+    file("SplitImage", "values-2-000-SplitImage.yaml", splitImageValues(owners)),
   ];
   return files.filter(({ text }) => text !== "");
 }

@@ -301,3 +301,18 @@ Deno.test("traefikManifest: K3s's own v2 chart gets its chart of CRDs, from then
     assert.deepEqual(spec, { chart: `${FROM_K3S}${CRD_ARCHIVE}`, takeOwnership: true });
   }
 });
+
+Deno.test("traefikManifest: charts with a value for the registry get it from a HelmChartConfig's repository", () => {
+  const wish = (version: string, files: readonly string[] = []): unknown =>
+    at(
+      manifest(version, { files }).get("HelmChart/traefik"),
+      "metadata",
+      "annotations",
+      "k3slb.io/split-image-registry",
+    );
+  assert.equal(wish("v1.36.3"), "true");
+  assert.equal(wish("v1.31.0"), "true");
+  assert.equal(wish("v1.21.5"), undefined);
+  assert.equal(wish("v1.36.3", ["traefik-40.1.4+up40.1.0.tgz"]), undefined);
+  assert.equal(wish("v1.20.0"), undefined);
+});
