@@ -2,13 +2,16 @@
 // that put a registry of their own before it and would ask for `docker.io/docker.io/…`. Pure.
 import { isK3slbError } from "../../shared/errors.ts";
 import { parseYaml, stringifyYaml } from "../../shared/yaml.ts";
-import type { ValuesOwners } from "./values_files.ts";
+import type { HelmChart, HelmChartConfig } from "../helm_chart.ts";
 
 /** On HelmCharts: the chart has a value `image.registry`, so a registry in `image.repository` goes there. */
 export const SPLIT_IMAGE_ANNOTATION = "k3slb.io/split-image-registry";
 
 /** Values that go on top of a HelmChartConfig's; empty if there is nothing to split. What comes by `valuesSecrets` is not looked at. */
-export function splitImageValues({ chart, config }: ValuesOwners): string {
+export function splitImageValues({ chart, config }: {
+  readonly chart: HelmChart;
+  readonly config?: HelmChartConfig | undefined;
+}): string {
   if (chart.metadata?.annotations?.[SPLIT_IMAGE_ANNOTATION] !== "true") return "";
   const images = [parsed(config?.spec?.valuesContent), config?.spec?.values].map((values) => field(values, "image"));
   const given = (name: string): unknown =>
