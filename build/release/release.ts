@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
+import { gzipSync } from "node:zlib";
 import { fileURLToPath } from "node:url";
 import { artifactsOf } from "../../core/packaged/images.ts";
 import { KLIPPER_HELM_IMAGE, KLIPPER_LB_IMAGE, PAUSE_IMAGE } from "../../core/packaged/versions.ts";
@@ -73,7 +74,7 @@ async function release({ targets, out, image }: ReleaseRequest): Promise<void> {
       const inside = packages.map(({ name, version }) => `${name} ${version}`).join(", ");
       print(`${file}: ${image}:${VERSION} for ${binaries.map(({ arch }) => arch).join(", ")}, of Debian: ${inside}`);
     }
-    written.push(await copyInstaller(root, out));
+    written.push(...await copyDeployments(root, { ...source, out, work }));
     await writeSums(out, written);
   } finally {
     await Deno.remove(work, { recursive: true });
@@ -106,9 +107,19 @@ async function writeImageList(file: string): Promise<string> {
   return file;
 }
 
-async function copyInstaller(root: string, out: string): Promise<string> {
-  await Deno.copyFile(`${root}deploy/install.sh`, `${out}/install.sh`);
-  return `${out}/install.sh`;
+/** What an installation is made by: the script for hosts, the manifest and the chart for clusters. */
+async function copyDeployments(
+  root: string,
+  { out, work, epochSeconds }: { readonly out: string; readonly work: string; readonly epochSeconds: number },
+): Promise<readonly string[]> {
+  for (const name of ["install.sh", "k3slb.yaml"]) await Deno.copyFile(`${root}deploy/${name}`, `${out}/${name}`);
+  await runTool(["cp", "-r", `${root}deploy/chart`, `${work}/k3slb`], {
+    hint: "Check the checkout: deploy/chart is missing",
+  });
+  await packFolder({ folder: work, name: "k3slb", archive: `${work}/chart.tar`, epochSeconds });
+  const chart = `${out}/k3slb-${VERSION}.tgz`;
+  await Deno.writeFile(chart, gzipSync(await Deno.readFile(`${work}/chart.tar`)));
+  return [`${out}/install.sh`, `${out}/k3slb.yaml`, chart];
 }
 
 async function writeSums(out: string, files: readonly string[]): Promise<void> {
