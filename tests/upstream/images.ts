@@ -20,7 +20,8 @@ export async function ensureUpstreamImages(report: (line: string) => void): Prom
   }, report);
   const files: Record<string, string> = { "/agnhost": agnhost, ...SHELL.files };
   for (const tool of TOOLS) Object.assign(files, await programFiles(tool));
-  const { "/bin/ip": _ip, "/bin/nc": _nc, ...applets } = SHELL.links;
+  // Not busybox's shell: that one takes its own nc and ip, whatever lies in /bin.
+  const { "/bin/ip": _ip, "/bin/nc": _nc, "/bin/sh": _sh, ...applets } = SHELL.links;
   return await Promise.all([
     ensureImageArchive({
       names: [AGNHOST_IMAGE],
@@ -32,6 +33,7 @@ export async function ensureUpstreamImages(report: (line: string) => void): Prom
         ...applets,
         "/agnhost-2": "agnhost",
         "/bin/bash": "/usr/bin/bash",
+        "/bin/sh": "/usr/bin/bash",
         "/bin/ip": "/usr/sbin/ip",
         "/bin/nc": "/usr/bin/nc.openbsd",
       },

@@ -1,12 +1,13 @@
 // Kubernetes' own end-to-end tests against this program on three real nodes: what they say of LoadBalancer Services, traffic policies, session
-// affinity, UDP, host ports and connection tracking. `deno task test:upstream`, as root; one of them:
+// affinity, UDP, host ports and connection tracking. `deno task test:upstream`, as root, which leaves dist/upstream.log; one of them:
 // `K3SLB_WORLD=nodes K3SLB_UPSTREAM_FOCUS="switch session affinity for LoadBalancer" deno test -A tests/upstream/upstream_test.ts`.
 import { ok } from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { spawn } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { DEPLOYMENTS } from "../../core/kube/resources.ts";
 import { enterWorld } from "../support/netns.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -25,6 +26,7 @@ interface Spec {
 }
 
 const NANOSECONDS = 1e9;
+const LOG_FILE = fileURLToPath(new URL("../../dist/upstream.log", import.meta.url));
 
 /** The cluster's DNS answers: some tests look their Services up. */
 async function waitForDns(world: World): Promise<void> {
@@ -34,12 +36,13 @@ async function waitForDns(world: World): Promise<void> {
   }, { deadlineMs: 60_000, intervalMs: 500, explain: () => world.logs() });
 }
 
-/** Runs the tests; what they print is shown. */
+/** Runs the tests; what they print goes to a file that stays. */
 async function runTests(world: World, dir: string): Promise<readonly Spec[]> {
   const kubectl = join(dir, "kubectl");
   writeFileSync(kubectl, `#!/bin/sh\nexec ${world.api.kubectl[0]} kubectl "$@"\n`, { mode: 0o755 });
   const report = join(dir, "report.json");
   const program = await ensureUpstreamTests(print);
+  const log = openSync(LOG_FILE, "w");
   const child = spawn(program, [
     "-test.timeout=0",
     `-kubeconfig=${await world.api.kubeconfig("admin", ["system:masters"])}`,
@@ -50,8 +53,9 @@ async function runTests(world: World, dir: string): Promise<readonly Spec[]> {
     `-ginkgo.json-report=${report}`,
     `-ginkgo.focus=${process.env["K3SLB_UPSTREAM_FOCUS"] ?? FOCUS.join("|")}`,
     `-ginkgo.skip=${SKIPPED.map(({ name }) => name).join("|")}`,
-  ], { stdio: ["ignore", "inherit", "inherit"], cwd: dir });
+  ], { stdio: ["ignore", log, log], cwd: dir });
   await new Promise((resolve) => child.once("close", resolve));
+  closeSync(log);
   const [suite] = JSON.parse(readFileSync(report, "utf8")) as [{ SpecReports: readonly Spec[] }];
   return suite.SpecReports.filter(({ LeafNodeType, State }) => LeafNodeType === "It" && State !== "pending");
 }
