@@ -8,6 +8,9 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { ensureControlPlaneProgram } from "../support/control_plane_program.ts";
+import { ensureCorednsImage } from "../packaged/coredns_image.ts";
+import { ensureNodeImages } from "../support/node_images.ts";
+import { ensureNodePrograms } from "../support/node_machine.ts";
 import { worldCommand, worldObstacle } from "../support/netns.ts";
 import { ensureTools } from "../support/prerequisites.ts";
 import { runProgram } from "../support/programs.ts";
@@ -43,20 +46,26 @@ async function main(words: readonly string[]): Promise<number> {
   const ending = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => ending.abort());
   print(renderToned("k3slb: LoadBalancer Services on the nodes' own addresses", "strong", page));
-  await Promise.race([prepare(flags, page), aborted(ending.signal)]);
-  if (ending.signal.aborted) {
+  const images = await Promise.race([prepare(flags, page), aborted(ending.signal)]);
+  if (ending.signal.aborted || images === undefined) {
     print(renderToned("Interrupted before anything was started.", "bad", page));
     // At once: a tool that prepares something may still run, and has nothing to undo.
     process.exit(EXIT_INTERRUPTED);
   }
-  return await playInWorld(flags, { page, startMs, signal: ending.signal });
+  return await playInWorld(flags, { page, images, startMs, signal: ending.signal });
 }
 
-/** What needs the machine's network or files: all of it before the world is entered. */
-async function prepare(flags: DemoFlags, page: Page): Promise<void> {
+/**
+ * What needs the machine's network or files: all of it before the world is entered.
+ * Returns the archives of images that real nodes take besides their own.
+ */
+async function prepare(flags: DemoFlags, page: Page): Promise<readonly string[]> {
   const note = (line: string): void => print(renderToned(`   ${line}`, "faint", page));
-  ensureTools(["namespaces"], note);
-  const obstacle = await worldObstacle();
+  if (flags.nodes && Deno.uid() !== 0) {
+    throw new Error("Real nodes need root\n  hint: Run it with sudo, or without --nodes");
+  }
+  ensureTools(flags.nodes ? ["namespaces", "nodes"] : ["namespaces"], note);
+  const obstacle = await worldObstacle({ realNodes: flags.nodes });
   if (obstacle !== undefined) {
     throw new Error(
       `Cannot make network namespaces: ${obstacle}\n  hint: Allow user namespaces ` +
@@ -67,29 +76,35 @@ async function prepare(flags: DemoFlags, page: Page): Promise<void> {
   const build = await runProgram([Deno.execPath(), "task", "build"], { cwd: ROOT, env: { NO_COLOR: "1" } });
   if (build.code !== 0) throw new Error(`Cannot build the binary:\n${build.stderr}${build.stdout}`);
   note(`binary built in ${((performance.now() - startMs) / 1000).toFixed(1)} s: ${join(ROOT, "dist", "k3slb")}`);
-  if (flags.real) await ensureControlPlaneProgram(note);
+  if (flags.real || flags.nodes) await ensureControlPlaneProgram(note);
+  if (!flags.nodes) return [];
+  await ensureNodePrograms(note);
+  await ensureNodeImages(note);
+  return [await ensureCorednsImage(note)];
 }
 
 async function playInWorld(flags: DemoFlags, show: {
   readonly page: Page;
+  readonly images: readonly string[];
   readonly startMs: number;
   /** Ends the world. */
   readonly signal: AbortSignal;
 }): Promise<number> {
-  const { page, startMs, signal } = show;
+  const { page, images, startMs, signal } = show;
   const dir = mkdtempSync(join(tmpdir(), "k3slb-demo-"));
   const order: StageOrder = {
     dir,
     page,
-    kind: flags.real ? "real" : "memory",
+    kind: flags.nodes ? "nodes" : flags.real ? "real" : "memory",
+    images,
     keep: flags.keep,
     isRoot: Deno.uid() === 0,
   };
   // A process namespace of its own: when its first process ends, however it ends, the kernel ends all others in it.
   const command = worldCommand([
-    ...["unshare", "--pid", "--fork", "--kill-child", "--"],
+    ...(flags.nodes ? [] : ["unshare", "--pid", "--fork", "--kill-child", "--"]),
     ...[Deno.execPath(), "run", "-A", "--cached-only", "--quiet", STAGE_PROGRAM, JSON.stringify(order)],
-  ]);
+  ], { realNodes: flags.nodes });
   try {
     const code = await runUntilAborted(command, signal);
     const summary = readSummary(dir);

@@ -1,7 +1,9 @@
 // What `--keep` leaves: small scripts in the demo's folder that run a command where it belongs, and the text that names them.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { ensureControlPlaneProgram, hasControlPlaneProgram } from "../support/control_plane_program.ts";
+import { WORLD_CGROUP_VARIABLE } from "../support/netns.ts";
 import type { World } from "../support/world.ts";
 import type { Block } from "./render_text.ts";
 
@@ -11,8 +13,8 @@ export async function renderPlayground(
   world: World,
 ): Promise<readonly Block[]> {
   const { dir, isRoot } = order;
-  // The world sees the machine's own /proc, so this is the process id that counts outside.
-  const pid = await Deno.readLink("/proc/self");
+  // Elsewhere the world sees the machine's own /proc, so this is the process id that counts outside.
+  const pid = world.kind === "nodes" ? firstProcessOfRealNodes() : await Deno.readLink("/proc/self");
   const enter = `nsenter -t ${pid} ${isRoot ? "" : "-U --preserve-credentials "}-n -m -p --`;
   const kubeconfig = await world.api.kubeconfig("admin", ["system:masters"]);
   const write = (name: string, lines: readonly string[]): string => {
@@ -46,6 +48,13 @@ export async function renderPlayground(
     { kind: "text", text: `kubeconfig: ${kubeconfig} (its address is inside the world: ${enter} COMMAND)` },
     { kind: "text", text: "To end it: Ctrl-C here." },
   ];
+}
+
+/** A world of real nodes has its own /proc: from outside its first process is known as a grandchild of the shell that made its cgroup. */
+function firstProcessOfRealNodes(): string {
+  const children = (pid: string): string => `$(cat /proc/${pid}/task/*/children | tr -d " ")`;
+  const shell = process.env[WORLD_CGROUP_VARIABLE]?.replace(/^.*-/, "") ?? "";
+  return `"${children(children(shell))}"`;
 }
 
 /** The control plane's own kubectl if it was built, else the user's. */

@@ -7,10 +7,12 @@ import type { Service } from "../../core/kube/types.ts";
 import { DEFAULT_SERVICELB_NAMESPACE } from "../../core/service/labels.ts";
 import type { Program } from "../support/programs.ts";
 import { startWorld, type World } from "../support/world.ts";
+import type { WorldKind } from "../support/world_api.ts";
 import { TestNamespace } from "../support/world_objects.ts";
 import { renderPlayground } from "./playground.ts";
 import { type Page, renderBlocks, renderToned, wrapWords } from "./render_text.ts";
 import { SCENES } from "./scenes.ts";
+import { REAL_PODS_SCENE } from "./scenes/real_pods.ts";
 import type { Stage } from "./stage.ts";
 
 /** What demo.ts wants. */
@@ -18,7 +20,9 @@ export interface StageOrder {
   /** Folder for everything that is written; demo.ts removes it. */
   readonly dir: string;
   readonly page: Page;
-  readonly kind: "memory" | "real";
+  readonly kind: WorldKind;
+  /** Archives of images for real nodes. */
+  readonly images: readonly string[];
   readonly keep: boolean;
   readonly isRoot: boolean;
 }
@@ -36,11 +40,17 @@ export const SUMMARY_FILE = "summary.json";
 /** File in the demo's folder that names the world's PID namespace. */
 export const NAMESPACE_FILE = "pid_namespace";
 
+const STARTED = {
+  memory: "in-memory API server",
+  real: "real control plane",
+  nodes: "real control plane, three nodes with containerd, kubelet and kube-proxy",
+} as const;
+
 async function play(order: StageOrder): Promise<void> {
   const { dir, page } = order;
   const startMs = performance.now();
   await Deno.writeTextFile(join(dir, NAMESPACE_FILE), await Deno.readLink("/proc/self/ns/pid"));
-  const world = await startWorld({ server: order.kind, dir, servers: 0 });
+  const world = await startWorld({ server: order.kind, dir, servers: 0, images: order.images });
   const server = await startServer(world);
   const ns = new TestNamespace(world.admin, {
     name: "demo",
@@ -48,17 +58,19 @@ async function play(order: StageOrder): Promise<void> {
     explain: () => Promise.resolve(""),
   });
   await ns.create();
-  const api = order.kind === "real" ? "real control plane" : "in-memory API server";
-  print(renderToned(`   ${api}, one server and three agents started in ${seconds(startMs)}`, "faint", page));
+  print(
+    renderToned(`   ${STARTED[order.kind]}, one server and three agents started in ${seconds(startMs)}`, "faint", page),
+  );
   const manifestsDir = join(dir, server.name, "server", "manifests");
   const stage: Stage = { world, ns, manifestsDir, serviceNames: [], counts: { answers: 0 } };
-  for (const [index, { title, play }] of SCENES.entries()) {
+  const scenes = order.kind === "nodes" ? [...SCENES, REAL_PODS_SCENE] : SCENES;
+  for (const [index, { title, play }] of scenes.entries()) {
     const heading = wrapWords(`${index + 1}. ${title}`, page.width).map((line) => renderToned(line, "strong", page));
     print(`\n${heading.join("\n")}\n`);
     for (const line of renderBlocks(await play(stage), page)) print(line);
   }
   const summary: Summary = {
-    scenes: SCENES.length,
+    scenes: scenes.length,
     services: stage.serviceNames.length,
     answers: stage.counts.answers,
   };

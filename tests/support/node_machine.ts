@@ -32,6 +32,8 @@ export interface NodeMachineOptions {
   readonly images: readonly string[];
 }
 
+/** A world knows no names of the outside: nobody answers there (RFC 5737). */
+const NO_RESOLVER_IP = "192.0.2.53";
 const STOP_GRACE_MS = 3_000;
 
 /** Builds kubelet and kube-proxy, or finds them in the cache. */
@@ -77,6 +79,7 @@ export class NodeMachine {
     writeFileSync(join(dir, "containerd.toml"), renderContainerdConfig(dir));
     writeFileSync(join(dir, "cni", "10-pods.conflist"), renderCniConfig(host));
     writeFileSync(join(dir, "kubelet.json"), renderKubeletConfig({ ...options, cgroup }));
+    writeFileSync(join(dir, "resolv.conf"), `nameserver ${NO_RESOLVER_IP}\n`);
     const holder = await startHolder(options);
     const enter = enterCommand(holder.pid);
     const containerd = startProgram({

@@ -96,7 +96,8 @@ export function renderKubeletConfig({ host, dir, clientCaFile, cgroup }: Kubelet
     clusterDNS: [CLUSTER_DNS_IP],
     clusterDomain: "cluster.local",
     containerRuntimeEndpoint: `unix://${CONTAINERD_SOCKET}`,
-    resolvConf: "",
+    // Without one CoreDNS would ask itself.
+    resolvConf: join(dir, "resolv.conf"),
     volumePluginDir: join(dir, "plugins"),
     // Nothing that is shared with the rest of the machine may end a test.
     evictionHard: {

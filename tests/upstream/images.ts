@@ -1,9 +1,8 @@
 // Images that Kubernetes' own tests need on the nodes: agnhost, made of the program in the same module and the tools that the tests call in
 // its pods, and CoreDNS for the cluster's DNS Service.
-import { COREDNS_IMAGE } from "../../core/packaged/versions.ts";
-import { COREDNS, ensureGoProgram as ensureModuleProgram } from "../packaged/go_programs.ts";
+import { ensureCorednsImage } from "../packaged/coredns_image.ts";
 import { cacheDir, ensureGoProgram, KUBERNETES_BUILD_FLAGS } from "../support/go_program.ts";
-import { fullImageName, programFiles, SHELL } from "../support/node_images.ts";
+import { programFiles, SHELL } from "../support/node_images.ts";
 import { ensureImageArchive } from "../support/oci_archive.ts";
 
 /** As `k8s.io/kubernetes/test/utils/image` of the pinned version names them. */
@@ -38,11 +37,7 @@ export async function ensureUpstreamImages(report: (line: string) => void): Prom
         "/bin/nc": "/usr/bin/nc.openbsd",
       },
     }, cacheDir()),
-    ensureImageArchive({
-      names: [fullImageName(COREDNS_IMAGE)],
-      entrypoint: ["/coredns"],
-      files: { "/coredns": await ensureModuleProgram(COREDNS, report) },
-    }, cacheDir()),
+    ensureCorednsImage(report),
   ]);
 }
 

@@ -1,5 +1,5 @@
 // Scene: CoreDNS and Traefik, which come with the server: which ones it chose and why, in its own words, and what is in the cluster.
-// A world has no containers: what is applied is shown, nothing of it runs.
+// What is applied is shown; whether any of it runs depends on the world.
 import { HELM_CHARTS, type HelmChart } from "../../../core/helm/helm_chart.ts";
 import { CHART_LABEL, jobName } from "../../../core/helm/names.ts";
 import { CONFIG_MAPS, DEPLOYMENTS, JOBS, PODS, SERVICES } from "../../../core/kube/resources.ts";
@@ -24,6 +24,8 @@ interface PackagedFacts {
     readonly node: string;
   };
   readonly nodeHosts: readonly string[];
+  /** Whether there are containers. */
+  readonly runs: boolean;
 }
 
 const NAMESPACE = "kube-system";
@@ -36,8 +38,9 @@ export const PACKAGED_SCENE = scene({
     coredns: await corednsFacts(stage),
     traefik: await traefikFacts(stage),
     nodeHosts: await nodeHosts(stage),
+    runs: stage.world.kind === "nodes",
   }),
-  show: ({ coredns, traefik, nodeHosts }) => [
+  show: ({ coredns, traefik, nodeHosts, runs }) => [
     {
       kind: "table",
       columns: [{ title: "part" }, { title: "where" }, { title: "seen", wraps: true }],
@@ -60,7 +63,13 @@ export const PACKAGED_SCENE = scene({
         ...nodeHosts,
       ],
     },
-    { kind: "text", tone: "faint", text: "There are no containers here: CoreDNS and Helm's Job are applied, not run." },
+    {
+      kind: "text",
+      tone: "faint",
+      text: runs
+        ? "CoreDNS runs; Helm's Job waits for its image, which no registry is reached for."
+        : "There are no containers here: CoreDNS and Helm's Job are applied, not run.",
+    },
   ],
 });
 
