@@ -9,6 +9,8 @@ export interface NodeBody {
   startKubelet(): Promise<void>;
   /** Stops kubelet; pods go on. Safe to call twice. */
   stopKubelet(): Promise<void>;
+  /** Stops kube-proxy, does something, and starts it again; nodes without one do nothing. */
+  restartKubeProxy(meanwhile: () => Promise<void>): Promise<void>;
   /** Makes the Node's status say these addresses and no others. */
   setAddresses(addresses: readonly NodeAddress[]): Promise<void>;
   /** Makes kubelet report the node as ready or not. */

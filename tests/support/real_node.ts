@@ -58,6 +58,13 @@ export class RealNode implements NodeBody {
     await this.#machine?.stopKubelet();
   }
 
+  async restartKubeProxy(meanwhile: () => Promise<void>): Promise<void> {
+    const { kubeProxy } = this.#parts;
+    await this.machine.kubeProxy?.stop();
+    await meanwhile();
+    if (kubeProxy !== undefined) this.machine.startKubeProxy(kubeProxy);
+  }
+
   async setAddresses(addresses: readonly NodeAddress[]): Promise<void> {
     const body = { status: { addresses: [{ $patch: "replace" }, ...addresses] } };
     const patch = { type: "strategic", body } as const;

@@ -35,6 +35,10 @@ export class SimulatedNode implements NodeBody {
     this.#kubelet = undefined;
   }
 
+  restartKubeProxy(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async setAddresses(addresses: readonly NodeAddress[]): Promise<void> {
     await this.#kubelet?.setAddresses(addresses);
   }

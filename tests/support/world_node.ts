@@ -84,6 +84,11 @@ export class WorldNode {
     await this.#parts.body.stopKubelet();
   }
 
+  /** Stops kube-proxy, does something, and starts it again; only on real nodes. */
+  async restartKubeProxy(meanwhile: () => Promise<void>): Promise<void> {
+    await this.#parts.body.restartKubeProxy(meanwhile);
+  }
+
   /** Makes kubelet report these addresses besides the internal ones. */
   async setExternalIps(...ips: readonly string[]): Promise<void> {
     const external = ips.map((address): NodeAddress => ({ type: "ExternalIP", address }));
