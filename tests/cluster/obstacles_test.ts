@@ -137,6 +137,26 @@ if (await enterWorld(import.meta.url)) {
     }
   });
 
+  test("a Service without endpoints is served, and says that it has none until it has", async ({ world, ns }) => {
+    const port = world.port();
+    await ns.createService({ name: "empty", ports: [port] });
+    await ns.waitForIngress("empty", world.nodeIps);
+    const told = await ns.waitForCondition("empty", ({ message = "" }) => message.includes("no endpoints"));
+    equal(told.status, "True");
+    equal(
+      told.message,
+      `Served by 2 nodes: node1, node2. node1, node2: no endpoints: connections to TCP port ${port} are refused`,
+    );
+    await waitUntil(
+      "the Event",
+      async () => (await ns.events("empty")).some(({ message = "" }) => message.includes("no endpoints")),
+    );
+    await ns.createApp({ name: "empty", nodes: ["node1"] });
+    await ns.waitForCondition("empty", ({ message }) => message === "Served by 2 nodes: node1, node2");
+    const log = world.servers[0]?.logTail(50) ?? "";
+    match(log, new RegExp(`Service is served .*service=${ns.name}/empty addresses=\\S+ reason=Served message=`));
+  });
+
   test("two programs that write one DaemonSet: ours waits longer each time, and says who the other is", async ({ world, ns }) => {
     const port = world.port();
     await ns.createService({ name: "fought", ports: [port] });
