@@ -65,6 +65,13 @@ Deno.test("chart: each value that the schema names changes what is rendered", as
   }
 });
 
+Deno.test("chart: the template of the server's roles is made from deploy/rbac.yaml", async () => {
+  const path = `${CHART}/templates/server-rbac.yaml`;
+  const wanted = roleTemplate(await Deno.readTextFile(`${ROOT}/deploy/rbac.yaml`));
+  if (Deno.env.get("K3SLB_UPDATE_GOLDENS") === "1") await Deno.writeTextFile(path, wanted);
+  assert.equal(await Deno.readTextFile(path), wanted);
+});
+
 Deno.test("deploy/k3slb.yaml: what the chart renders", async () => {
   const path = `${ROOT}/deploy/k3slb.yaml`;
   const rendered = await render();
@@ -81,6 +88,28 @@ Deno.test("chart: the server's roles are the shipped ones", async () => {
   assert.ok(shipped.length > 2);
   assert.deepEqual(rules(await render()), shipped);
 });
+
+/** deploy/rbac.yaml without its ServiceAccount as a template: the chart's namespaces and labels put in. */
+function roleTemplate(rbac: string): string {
+  const [, ...documents] = rbac.split("\n---\n");
+  const labels = '  labels:\n    {{- include "k3slb.labels" $labels | nindent 4 }}\n';
+  const rendered = documents.map((document) => {
+    // What is read in kube-system is there, wherever the load balancer's own namespace is.
+    const namespace = /name: k3slb-server-reads\n/.test(document) ? "kube-system" : "{{ .Values.servicelbNamespace }}";
+    return document.trimEnd()
+      .replace(
+        /^(metadata:\n {2}name: \S+\n)(?: {2}namespace: kube-system\n)?/m,
+        (head, name) => `${name}${head.includes("namespace") ? `  namespace: ${namespace}\n` : ""}${labels}`,
+      )
+      .replace(/^ {4}namespace: kube-system$/m, "    namespace: {{ .Release.Namespace }}");
+  });
+  return `{{- /* Made from deploy/rbac.yaml by \`deno task docs\`. */}}
+{{- if and .Values.server.enabled (not .Values.server.clusterAdmin) }}
+{{- $labels := dict "root" . "component" "server" }}
+${rendered.join("\n---\n")}
+{{- end }}
+`;
+}
 
 async function render(): Promise<string> {
   const helm = await ensureHelmProgram();
