@@ -211,7 +211,7 @@ if (await enterWorld(import.meta.url)) {
       const chart = await folder.waitForObject(HELM_CHARTS, TRAEFIK);
       equal(chart.spec?.["chart"], "traefik");
       match(String(chart.spec?.["valuesContent"]), /priorityClassName: system-cluster-critical/);
-      await folder.waitForObject(HELM_CHARTS, { namespace: "kube-system", name: "traefik-crd" });
+      await folder.waitForObject(CUSTOM_RESOURCE_DEFINITIONS, { name: "ingressroutes.traefik.io" });
       match(folder.read("traefik.yaml"), /kind: HelmChart/);
       equal(folder.mode("traefik.yaml"), 0o600);
       await folder.waitForLog(/Deploying Traefik v3/);
