@@ -44,6 +44,8 @@ export interface ForwardedPort {
 export interface ForwardingPlan {
   /** Every port of every Service here. */
   readonly ports: readonly ForwardedPort[];
+  /** Set where local addresses are not all this node's own, as with kube-proxy in IPVS mode: only these are ever taken. */
+  readonly ownAddresses?: readonly string[];
   /** The node's pod ranges, for hairpin connections. */
   readonly podCidrs: readonly string[];
 }

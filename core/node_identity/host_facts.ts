@@ -1,8 +1,10 @@
 // Reads what tells this machine from others: host name, machine id, DMI uuid, interface addresses. Decides nothing.
 // Files: /etc/machine-id (machine-id(5)), /sys/class/dmi/id/product_uuid (root only), /etc/hostname.
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
+import { IPVS_INTERFACE } from "../shared/ip.ts";
 
 /** An interface of this host that is up, and its addresses. */
 export interface HostInterface {
@@ -48,10 +50,12 @@ export async function readHostFacts(options: HostFactsOptions = {}): Promise<Hos
   };
 }
 
-/** The interfaces of this host that are up, sorted by name. */
+/** The interfaces of this host that are up, sorted by name; {@linkcode IPVS_INTERFACE} is among them if it is there at all. */
 export function readHostInterfaces(): readonly HostInterface[] {
-  return Object.entries(networkInterfaces())
-    .map(([name, entries]) => ({ name, addresses: (entries ?? []).map((entry) => entry.address) }))
+  const found = Object.entries(networkInterfaces())
+    .map(([name, entries]) => ({ name, addresses: (entries ?? []).map((entry) => entry.address) }));
+  const isHidden = !found.some(({ name }) => name === IPVS_INTERFACE) && existsSync(`/sys/class/net/${IPVS_INTERFACE}`);
+  return [...found, ...(isHidden ? [{ name: IPVS_INTERFACE, addresses: [] }] : [])]
     .sort((a, b) => (a.name < b.name ? -1 : Number(a.name > b.name)));
 }
 

@@ -12,3 +12,6 @@ export type Protocol = "TCP" | "UDP" | "SCTP";
 
 /** Every protocol that a Service port can have. */
 export const PROTOCOLS: readonly Protocol[] = ["TCP", "UDP", "SCTP"];
+
+/** kube-proxy's interface in IPVS mode: it is down, and has the cluster address of every Service. */
+export const IPVS_INTERFACE = "kube-ipvs0";

@@ -13,6 +13,7 @@ import {
   type ServiceReading,
   type SettingsProblem,
 } from "../../core/service/reading.ts";
+import { IPVS_INTERFACE } from "../../core/shared/ip.ts";
 import { type IpRange, ipRangeContains, parseIpRange } from "../../core/shared/ip_ranges.ts";
 import type { ForwardedPort, ForwardEndpoint, ForwardingPlan } from "../dataplane_contract.ts";
 import { portListeners, renderListener } from "../host/listening_sockets.ts";
@@ -90,7 +91,7 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
   const slices = Map.groupBy(facts.slices, sliceServiceKey);
   const podsOf = Map.groupBy([...pods, ...facts.departed ?? []], servedServiceKey);
   const nodePorts = new NodePorts();
-  const ownIps = new Set(facts.interfaces.flatMap((one) => one.addresses));
+  const ownIps = new Set(facts.interfaces.filter(isOwn).flatMap((one) => one.addresses));
   const podRanges = podCidrs(facts.node).flatMap((cidr) => parseIpRange(cidr) ?? []);
   const decisions = new Map(services.map((service) => {
     const key = objectKey(service);
@@ -107,6 +108,7 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
     plan: {
       ports: [...decisions.values()].flatMap((one) => one.ports).sort(byPort),
       podCidrs: podCidrs(facts.node),
+      ...(facts.interfaces.every(isOwn) ? {} : { ownAddresses: [...ownIps].sort() }),
     },
     verdicts: pods
       .filter((pod) => pod.metadata?.deletionTimestamp === undefined)
@@ -145,7 +147,7 @@ type ServiceDecision = Omit<PodVerdict, "pod">;
 
 function decideService(reading: ServiceReading, context: ServiceContext): ServiceDecision {
   if (reading.unknownAccess !== undefined) return refused(reading.unknownAccess);
-  const match = addressMatch(reading, context.facts.interfaces);
+  const match = addressMatch(reading, context.facts.interfaces.filter(isOwn));
   if (match.absent !== undefined && match.families.length === 0) return refused(match.absent);
   const { maxServiceRules } = context.facts;
   const rules = rulesAsked(reading, context.slices, match.addresses?.length);
@@ -276,6 +278,11 @@ function noService(pod: Pod): ServiceDecision {
     ? `Labels ${SERVICE_NAME_LABEL} and ${SERVICE_NAMESPACE_LABEL} don't name a Service`
     : `Service ${key} does not exist or is not of type LoadBalancer`;
   return refused({ reason: "NoSuchService", message });
+}
+
+/** kube-proxy's addresses are the cluster's, NodeLocal DNSCache's those of the DNS: no Service is reached at them. */
+function isOwn({ name }: HostInterface): boolean {
+  return name !== IPVS_INTERFACE && name !== "nodelocaldns";
 }
 
 function podCidrs(node: Node | undefined): readonly string[] {

@@ -10,6 +10,8 @@ export const CHAIN_PREFIX = "K3SLB-";
 export const MAX_CHAIN_NAME_LENGTH = 28;
 
 export const SERVICES_CHAIN = "K3SLB-SERVICES";
+/** Before {@linkcode SERVICES_CHAIN} where not every local address is this node's own. */
+export const LOCAL_CHAIN = "K3SLB-LOCAL";
 export const MARK_CHAIN = "K3SLB-MARK";
 /** Marks packets for Services whose endpoints must see the client's own address, also that of a pod of this node. */
 export const KEEP_SOURCE_CHAIN = "K3SLB-KEEP-SOURCE";

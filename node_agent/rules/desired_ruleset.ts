@@ -12,6 +12,7 @@ import {
   INPUT_CHAIN,
   KEEP_SOURCE_CHAIN,
   KUBE_ROUTER_FORWARD_CHAIN,
+  LOCAL_CHAIN,
   MARK_CHAIN,
   NO_LOCAL_CHAIN,
   POSTROUTING_CHAIN,
@@ -101,23 +102,28 @@ export function desiredRuleSet(
     family,
   );
   const serviceChains = entries.flatMap(({ service }) => service.chains).sort((a, b) => (a.name < b.name ? -1 : 1));
-  const nat = [...dispatch, ...verdictChains(plan, family, options), ...serviceChains];
+  const nat = [
+    ...dispatch,
+    ...localChain(plan.ownAddresses, family),
+    ...verdictChains(plan, family, options),
+    ...serviceChains,
+  ];
   const ruleSet = {
     family,
     tables: { nat, filter: filterChains(options.marks) },
-    jumps: desiredJumps(family),
+    jumps: desiredJumps(family, plan.ownAddresses === undefined ? SERVICES_CHAIN : LOCAL_CHAIN),
   };
   return { ruleSet, failures };
 }
 
 /** The rules of ours in built-in chains. */
-export function desiredJumps(family: IpFamily): readonly Jump[] {
+export function desiredJumps(family: IpFamily, entry = SERVICES_CHAIN): readonly Jump[] {
   // Where route_localnet is set (kube-proxy does) a rule could send packets of 127.0.0.1 elsewhere: the node's resolver, or a database that
   // listens only there, would be swapped for a tenant's pod.
   const loopback = { cidr: family === "IPv4" ? "127.0.0.0/8" : "::1/128", negated: true } as const;
   const toServices: Rule = {
     match: { destination: loopback, localDestination: true },
-    target: { kind: "jump", chain: SERVICES_CHAIN },
+    target: { kind: "jump", chain: entry },
   };
   const to = (chain: string): Rule => ({ match: {}, target: { kind: "jump", chain } });
   const jumps: readonly Omit<Jump, "below">[] = [
@@ -131,6 +137,18 @@ export function desiredJumps(family: IpFamily): readonly Jump[] {
     const policy = jump.chain === "FORWARD" ? [KUBE_ROUTER_FORWARD_CHAIN] : [];
     return { ...jump, below: [...policy, calicoChainName(jump.chain)] };
   });
+}
+
+/** In IPVS mode the cluster addresses of all Services are local: a Service at port 443 or 53 would take the API server's and the DNS's. */
+function localChain(ownAddresses: readonly string[] | undefined, family: IpFamily): readonly Chain[] {
+  if (ownAddresses === undefined) return [];
+  const ranges = ownAddresses.map(parseIpRange).filter((range) => range?.family === family);
+  const cidrs = new Set(ranges.flatMap((range) => range ? [renderIpRange(range)] : []));
+  const target: Rule["target"] = { kind: "jump", chain: SERVICES_CHAIN };
+  return [{
+    name: LOCAL_CHAIN,
+    rules: [...cidrs].sort().map((cidr) => ({ match: { destination: { cidr } }, target })),
+  }];
 }
 
 function verdictChains(plan: ForwardingPlan, family: IpFamily, options: RuleSetOptions): readonly Chain[] {

@@ -9,7 +9,14 @@ import type { Chain, TableChange } from "./ruleset.ts";
 const PART_SIZE = 200;
 
 /** Kinds of nat chains by their names, those that are jumped to first. */
-const DEPTHS: readonly RegExp[] = [/^K3SLB-R-/, /^K3SLB-S-/, /^K3SLB-F-/, /^K3SLB-B-/, /^K3SLB-SERVICES$/];
+const DEPTHS: readonly RegExp[] = [
+  /^K3SLB-R-/,
+  /^K3SLB-S-/,
+  /^K3SLB-F-/,
+  /^K3SLB-B-/,
+  /^K3SLB-SERVICES$/,
+  /^K3SLB-LOCAL$/,
+];
 
 /** Inputs for `iptables-restore --noflush`, to be run one after the other. Chains that others jump to from outside come first. */
 export function renderParts(changes: readonly TableChange[], family: IpFamily): readonly string[] {

@@ -2,7 +2,7 @@
 // (reading the nat table takes seconds beside a large kube-proxy) and writes everything anew after any doubt.
 import { errorMessage, isAbort, isK3slbError } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
-import { CHAIN_PREFIX, chainNamesOfId, SERVICES_CHAIN } from "./desired_chain_names.ts";
+import { CHAIN_PREFIX, chainNamesOfId, LOCAL_CHAIN, SERVICES_CHAIN } from "./desired_chain_names.ts";
 import { diffRuleSet } from "./diff_ruleset.ts";
 import type { Iptables } from "../host/iptables.ts";
 import { type ForeignChains, foreignTargets } from "./forward_chain.ts";
@@ -249,6 +249,7 @@ export class RuleSetWriter {
   /** Chains of an earlier run, found from the dispatch instead of by reading the whole table. */
   async #leftoverChains(ruleSet: RuleSet, signal?: AbortSignal): Promise<readonly string[]> {
     const found = new Set<string>();
+    if (await this.#iptables.listChain("nat", LOCAL_CHAIN, signal)) found.add(LOCAL_CHAIN);
     const dispatch = [SERVICES_CHAIN];
     for (let name = dispatch.pop(); name !== undefined; name = dispatch.pop()) {
       for (const line of await this.#iptables.listChain("nat", name, signal) ?? []) {

@@ -119,4 +119,34 @@ if (await enterWorld(import.meta.url)) {
     const next = await dataplane.apply({ podCidrs: node.podCidrs, ports: [portOf({ endpoints })] });
     assert.deepEqual([next.unwritten, next.families], [undefined, ["IPv4", "IPv6"]]);
   });
+
+  Deno.test("cluster addresses that are local, as kube-proxy has them in IPVS mode, are nobody's Service", async () => {
+    await using scene = await setScene();
+    const { node, pod, client } = scene;
+    // No IPVS is needed: what matters is that the addresses are local. A bridge stands for the dummy interface.
+    await node.ns.addBridge("kube-ipvs0");
+    await node.ns.addAddress("kube-ipvs0", "10.43.0.1/32");
+    await node.ns.addAddress("kube-ipvs0", "fd43::1/128");
+    for (const ip of ["10.43.0.1", "fd43::1"]) await node.ns.listen({ protocol: "tcp", port: 443, name: "api", ip });
+    await client.ns.addRoute("10.43.0.0/16", node.ip4);
+    await client.ns.addRoute("fd43::/64", node.ip6);
+    const endpoints = [{ ip: pod.ip4, port: 8080, local: true }, { ip: pod.ip6, port: 8080, local: true }];
+    const dataplane = await dataplaneOf(node.ns);
+    const plan = { podCidrs: node.podCidrs, ports: [portOf({ port: 443, endpoints })] };
+    await dataplane.apply(plan);
+    assert.equal(await answers(node, "10.43.0.1", 443), "tenant");
+    for (const matchAddresses of [undefined, ["10.43.0.1", "fd43::1", node.ip4, node.ip6]]) {
+      const ports = plan.ports.map((port) => ({ ...port, ...(matchAddresses ? { matchAddresses } : {}) }));
+      await dataplane.apply({ ...plan, ports, ownAddresses: [node.ip4, node.ip6] });
+      for (const from of [node, client]) {
+        for (const ip of ["10.43.0.1", "fd43::1"]) assert.equal(await answers(from, ip, 443), "api");
+        for (const ip of [node.ip4, node.ip6]) assert.equal(await answers(from, ip, 443), "tenant");
+      }
+      assert.deepEqual((await dataplane.repair()).repairs, []);
+    }
+    await dataplane.apply(plan);
+    assert.ok(!(await node.ns.run("iptables-save")).includes("K3SLB-LOCAL"));
+    await dataplane.remove();
+    assert.ok(!(await node.ns.run("iptables-save")).includes("K3SLB"));
+  });
 }

@@ -219,6 +219,23 @@ Deno.test("forwardingDecision: the node's pod ranges, of either field", () => {
   assert.deepEqual(ranges({}), []);
 });
 
+Deno.test("forwardingDecision: with kube-proxy's or the DNS cache's addresses about, only the node's own are taken", () => {
+  const decide = (name: string, asked: Record<string, string> = {}): ReturnType<typeof forwardingDecision> =>
+    forwardingDecision({
+      ...EMPTY,
+      ...web({ annotations: asked }),
+      interfaces: [...EMPTY.interfaces, { name, addresses: ["10.43.0.1", "10.43.0.10"] }],
+    });
+  assert.equal(decide("eth2").plan.ownAddresses, undefined);
+  for (const name of ["kube-ipvs0", "nodelocaldns"]) {
+    assert.deepEqual(decide(name).plan.ownAddresses, ["192.0.2.1", "198.51.100.1", "2001:db8::1"]);
+    const named = decide(name, { [MATCH_INTERFACES_ANNOTATION]: name }).verdicts[0];
+    assert.deepEqual([named?.refusals[0]?.reason, named?.ports], ["NoMatchingAddress", []]);
+    const listed = decide(name, { [MATCH_ADDRESSES_ANNOTATION]: "10.43.0.1" }).verdicts[0];
+    assert.equal(listed?.refusals[0]?.reason, "NoMatchingAddress");
+  }
+});
+
 Deno.test("forwardingDecision: depends on the set of facts, never on their order, and changes none of them", () => {
   const names = ["a", "b", "c", "d"];
   const world = fc.record({
