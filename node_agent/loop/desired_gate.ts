@@ -117,12 +117,21 @@ function yes(verdict: PodVerdict, notes: readonly string[] = []): GateState {
   return {
     status: "True",
     reason: "Programmed",
-    message: sentences.join("; "),
+    message: conditionMessage(sentences.join("; ")),
     ...(verdict.servedAddresses === undefined ? {} : { servedAddresses: verdict.servedAddresses }),
   };
 }
 
 function no(reason: string, message: string): ConditionState {
-  // Processes of the host name themselves as they like.
-  return { status: "False", reason, message: visibleLine(message) };
+  return { status: "False", reason, message: conditionMessage(message) };
 }
+
+/** `text` as a condition carries it: one line, and far below what an API server takes. Processes of the host name themselves as they like. */
+export function conditionMessage(text: string): string {
+  const line = visibleLine(text.slice(0, MAX_MESSAGE_LENGTH));
+  return text.length > MAX_MESSAGE_LENGTH || line.length > MAX_MESSAGE_LENGTH
+    ? `${line.slice(0, MAX_MESSAGE_LENGTH - 1)}…`
+    : line;
+}
+
+const MAX_MESSAGE_LENGTH = 4000;

@@ -5,7 +5,7 @@ import type { Condition, Node } from "../../core/kube/types.ts";
 import { FORWARDING_CONDITION } from "../../core/service/labels.ts";
 import { IP_FAMILIES } from "../../core/shared/ip.ts";
 import type { ApplyReport, ForwardingPlan } from "../dataplane_contract.ts";
-import type { ConditionState } from "./desired_gate.ts";
+import { conditionMessage, type ConditionState } from "./desired_gate.ts";
 
 /** Milliseconds between two heartbeats while nothing changes. */
 export const HEARTBEAT_INTERVAL_MS = 60_000;
@@ -37,13 +37,13 @@ export function heartbeatState(
   const rival = rivalId === undefined ? "" : `another agent (instance ${rivalId}) runs under this node name; `;
   const by = `agent ${signature.version}, ${signature.backend}, instance ${signature.instanceId}`;
   if ("reason" in health) {
-    return { status: "False", reason: health.reason, message: `${health.message}; ${rival}${by}` };
+    return { status: "False", reason: health.reason, message: `${conditionMessage(health.message)}; ${rival}${by}` };
   }
   const rules = IP_FAMILIES.filter((family) => health.report.ruleCounts[family] !== undefined)
     .map((family) => `${health.report.ruleCounts[family]} ${family} rules`);
   const unwritten = unwrittenFamilies(health);
   const said = [...unwritten, [countsOf(health.plan), ...rules].join(", "), ...health.warnings ?? []];
-  const what = said.join("; ").slice(0, MAX_LENGTH);
+  const what = conditionMessage(said.join("; "));
   const verdict = unwritten.length === 0
     ? { status: "True", reason: "Forwarding" } as const
     : { status: "False", reason: "FamilyNotWritten" } as const;
@@ -62,9 +62,6 @@ function unwrittenFamilies({ plan, report }: Extract<ForwardingHealth, { plan: u
     .filter(({ family }) => plan.ports.some((port) => port.families.includes(family)))
     .map(({ family, reason }) => `the ${family} rules are not as they should be: ${reason}`);
 }
-
-/** Far below what an API server takes for a condition; the signature behind it must stay. */
-const MAX_LENGTH = 2000;
 
 function countsOf(plan: ForwardingPlan): string {
   const services = new Set(plan.ports.map((port) => `${port.namespace}/${port.service}`)).size;
