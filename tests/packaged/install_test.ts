@@ -53,9 +53,12 @@ ${indented}`;
 }
 
 if (await enterWorld(import.meta.url)) {
-  const images = lacking === undefined ? await ensureRealImages(parts as Required<typeof parts>) : [];
+  const images = await ensureRealImages(parts);
   const register = worldSuite({ nodes: 2, servers: 0, images });
-  const test: typeof register = (name, fn) => register(name, fn, lacking === undefined ? {} : { skip: lacking });
+  const withSkip = (skip: string | undefined): typeof register => (name, fn) =>
+    register(name, fn, skip === undefined ? {} : { skip });
+  const test = withSkip(lacking);
+  const dnsTest = withSkip(lackingParts(parts, ["coredns"]));
   let folder: ServerFolder | undefined;
   const server = (): ServerFolder => {
     if (folder === undefined) throw new Error("The first test has not started the server");
@@ -63,47 +66,59 @@ if (await enterWorld(import.meta.url)) {
   };
   Deno.test.afterAll(() => folder?.remove());
 
-  test("CoreDNS: real pods answer with the shipped Corefile: Services, headless, NodeHosts, --dns-hosts", async ({ world, ns }) => {
-    folder = new ServerFolder(world);
-    await bringCharts(folder, parts, [TRAEFIK_V3.chart.version]);
-    await folder.start("--dns-hosts=db.example.com=10.9.8.7", "--dns-upstream=192.0.2.53");
-    await waitUntil("CoreDNS to be ready", async () => {
-      return ((await world.admin.get(DEPLOYMENTS, COREDNS)).status?.readyReplicas ?? 0) > 0;
-    }, { ...LONG, explain: () => `${server().log()}\n${world.logs()}` });
-    await ns.createApp({ name: "web", nodes: ["node1", "node2"] });
-    const { spec } = await ns.createService({ name: "web", ports: [80], spec: { type: "ClusterIP" } });
-    await ns.createService({ name: "all", app: "web", ports: [8080], spec: { type: "ClusterIP", clusterIP: "None" } });
-    const pod = await waitUntil("the pod's network", () => world.node("node1").pod(ns.name, "web-node1"));
-    const answers = async (name: string, want: (ips: readonly string[]) => boolean): Promise<void> => {
-      let last: readonly string[] = [];
-      await waitUntil(`an answer for ${name}`, async () => {
-        last = await resolve(pod, name, DNS_IP);
-        return want(last);
-      }, { explain: () => `last: ${last.join(", ")}` });
-    };
-    await answers(`web.${ns.name}.svc.cluster.local`, (ips) => ips.includes(spec?.clusterIP ?? "none"));
-    await answers(`all.${ns.name}.svc.cluster.local`, (ips) => ips.filter((ip) => ip.includes(".")).length === 2);
-    await answers("node2", (ips) => ips.includes(world.node("node2").ip4));
-    await answers("db.example.com", (ips) => ips.includes("10.9.8.7"));
-    await answers("kubernetes.default.svc.cluster.local", (ips) => ips.includes("10.43.0.1"));
-  });
+  dnsTest(
+    "CoreDNS: real pods answer with the shipped Corefile: Services, headless, NodeHosts, --dns-hosts",
+    async ({ world, ns }) => {
+      folder = new ServerFolder(world);
+      if (lacking === undefined) await bringCharts(folder, parts, [TRAEFIK_V3.chart.version]);
+      const disable = lacking === undefined ? [] : ["--disable=traefik"];
+      await folder.start("--dns-hosts=db.example.com=10.9.8.7", "--dns-upstream=192.0.2.53", ...disable);
+      await waitUntil("CoreDNS to be ready", async () => {
+        return ((await world.admin.get(DEPLOYMENTS, COREDNS)).status?.readyReplicas ?? 0) > 0;
+      }, { ...LONG, explain: () => `${server().log()}\n${world.logs()}` });
+      await ns.createApp({ name: "web", nodes: ["node1", "node2"] });
+      const { spec } = await ns.createService({ name: "web", ports: [80], spec: { type: "ClusterIP" } });
+      await ns.createService({
+        name: "all",
+        app: "web",
+        ports: [8080],
+        spec: { type: "ClusterIP", clusterIP: "None" },
+      });
+      const pod = await waitUntil("the pod's network", () => world.node("node1").pod(ns.name, "web-node1"));
+      const answers = async (name: string, want: (ips: readonly string[]) => boolean): Promise<void> => {
+        let last: readonly string[] = [];
+        await waitUntil(`an answer for ${name}`, async () => {
+          last = await resolve(pod, name, DNS_IP);
+          return want(last);
+        }, { explain: () => `last: ${last.join(", ")}` });
+      };
+      await answers(`web.${ns.name}.svc.cluster.local`, (ips) => ips.includes(spec?.clusterIP ?? "none"));
+      await answers(`all.${ns.name}.svc.cluster.local`, (ips) => ips.filter((ip) => ip.includes(".")).length === 2);
+      await answers("node2", (ips) => ips.includes(world.node("node2").ip4));
+      await answers("db.example.com", (ips) => ips.includes("10.9.8.7"));
+      await answers("kubernetes.default.svc.cluster.local", (ips) => ips.includes("10.43.0.1"));
+    },
+  );
 
-  test("CoreDNS: an override of coredns-custom is read, and one with hosts gets an Event before it does harm", async ({ world, ns }) => {
-    await ns.createApp({ name: "web", nodes: ["node1"] });
-    const pod = await waitUntil("the pod's network", () => world.node("node1").pod(ns.name, "web-node1"));
-    const template = 'template IN A custom.example.com {\n  answer "{{ .Name }} 60 IN A 10.1.2.3"\n}\n';
-    const data = { "a.override": template };
-    await world.admin.create(CONFIG_MAPS, { metadata: CUSTOM, data } as ConfigMap);
-    // The kubelet brings it within a minute, CoreDNS reads it within another one.
-    await waitUntil("the override's answer", async () => {
-      return (await resolve(pod, "custom.example.com", DNS_IP)).includes("10.1.2.3");
-    }, LONG);
-    const broken = { "a.override": "hosts {\n  10.0.0.5 db\n  fallthrough\n}\n" };
-    await world.admin.patch(CONFIG_MAPS, CUSTOM, { type: "merge", body: { data: broken } });
-    const event = await server().waitForEvent(CUSTOM, "CustomConfigRefused");
-    match(event.message ?? "", /--dns-hosts/);
-    await world.admin.delete(CONFIG_MAPS, CUSTOM);
-  });
+  dnsTest(
+    "CoreDNS: an override of coredns-custom is read, and one with hosts gets an Event before it does harm",
+    async ({ world, ns }) => {
+      await ns.createApp({ name: "web", nodes: ["node1"] });
+      const pod = await waitUntil("the pod's network", () => world.node("node1").pod(ns.name, "web-node1"));
+      const template = 'template IN A custom.example.com {\n  answer "{{ .Name }} 60 IN A 10.1.2.3"\n}\n';
+      const data = { "a.override": template };
+      await world.admin.create(CONFIG_MAPS, { metadata: CUSTOM, data } as ConfigMap);
+      // The kubelet brings it within a minute, CoreDNS reads it within another one.
+      await waitUntil("the override's answer", async () => {
+        return (await resolve(pod, "custom.example.com", DNS_IP)).includes("10.1.2.3");
+      }, LONG);
+      const broken = { "a.override": "hosts {\n  10.0.0.5 db\n  fallthrough\n}\n" };
+      await world.admin.patch(CONFIG_MAPS, CUSTOM, { type: "merge", body: { data: broken } });
+      const event = await server().waitForEvent(CUSTOM, "CustomConfigRefused");
+      match(event.message ?? "", /--dns-hosts/);
+      await world.admin.delete(CONFIG_MAPS, CUSTOM);
+    },
+  );
 
   test("Traefik: one release at revision 1, Deployed, on every node's address", async ({ world }) => {
     await waitForDeployed(server(), "traefik", 1);

@@ -35,9 +35,11 @@ function kind(apiVersion: string, name: string, plural: string): ResourceType<An
   return { group, version, kind: name, plural, namespaced: true };
 }
 
-/** Why the suite can't run here; `undefined` if it can. */
-export function lackingParts(parts: Parts): string | undefined {
-  const wanted = ["charts", "klipperHelm", "coredns", "traefik", "helm4"] as const;
+/** What Traefik's tests need. */
+const TRAEFIK_PARTS = ["charts", "klipperHelm", "coredns", "traefik", "helm4"] as const;
+
+/** Why a test that needs `wanted` can't run here; `undefined` if it can. */
+export function lackingParts(parts: Parts, wanted: readonly (keyof Parts)[] = TRAEFIK_PARTS): string | undefined {
   const lacking = wanted.filter((name) => parts[name] === undefined);
   return lacking.length === 0 ? undefined : `lacking: ${lacking.join(", ")}`;
 }

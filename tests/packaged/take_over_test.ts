@@ -58,7 +58,7 @@ async function inventory(world: World, namespace: string): Promise<ReadonlyMap<s
 }
 
 if (await enterWorld(import.meta.url)) {
-  const images = lacking === undefined ? await ensureRealImages(parts as Required<typeof parts>) : [];
+  const images = lacking === undefined ? await ensureRealImages(parts) : [];
   const register = worldSuite({ nodes: 2, servers: 0, images });
   const test: typeof register = (name, fn) => register(name, fn, lacking === undefined ? {} : { skip: lacking });
   let folder: ServerFolder | undefined;
