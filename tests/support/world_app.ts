@@ -48,7 +48,13 @@ export function appPod(wish: AppPodWish): Pod {
       hostNetwork: wish.hostNetwork,
       automountServiceAccountToken: false,
       tolerations: [{ operator: "Exists" }],
-      containers: [{ name: "app", image: APP_IMAGE, args: [...wish.serve], env }],
+      containers: [{ name: "app", image: APP_IMAGE, args: [...wish.serve], env, ...readinessProbe(wish.serve) }],
     },
   } as Pod;
+}
+
+/** Without one a container is ready before its program listens. */
+function readinessProbe(serve: readonly string[]): { readonly readinessProbe?: object } {
+  const port = serve.find((one) => one.startsWith("tcp/"))?.slice("tcp/".length);
+  return port === undefined ? {} : { readinessProbe: { tcpSocket: { port: Number(port) }, periodSeconds: 1 } };
 }
