@@ -104,6 +104,7 @@ export * from "./core/service/reading.ts";
 export type { IpMode } from "./core/service/wishes.ts";
 export type { PodResources } from "./core/service/pod_wishes.ts";
 export * from "./core/service/claim.ts";
+export type { LateClaim } from "./core/service/foreign_ports.ts";
 export { byAge, objectKey, type ServiceKey } from "./core/service/keys.ts";
 export { type PortConflict, type PortConflicts, portConflicts } from "./core/service/port_owners.ts";
 export { hasLastGoodRecord, keepLastGood, lastGoodRecord } from "./core/service/last_good.ts";

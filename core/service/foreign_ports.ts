@@ -31,7 +31,9 @@ export interface PortReservation extends PortConflict {
 
 /** A younger Service has come to a port that a load balancer serves. */
 export interface LateClaim {
+  /** The younger Service. */
   readonly other: Service;
+  /** `80/TCP`. */
   readonly port: string;
   /** As the end of a sentence, such as `the node port of Service demo/np`. */
   readonly what: string;
