@@ -1,5 +1,5 @@
 // The one flag table: flag, environment variables, config key, type, default, help line and the commands that take it.
-// Help, README and the resolving of settings are all made from it. K3s's names are kept where K3s has them
+// Help, docs/flags.md and the resolving of settings are all made from it. K3s's names are kept where K3s has them
 // (k3s `pkg/cli/cmds`, k3s docs "cli/server" and "cli/agent").
 import { KLIPPER_HELM_IMAGE, KLIPPER_LB_IMAGE, PAUSE_IMAGE } from "../core/packaged/versions.ts";
 import { DEFAULT_LB_CLASS, DEFAULT_SERVICELB_NAMESPACE } from "../core/service/labels.ts";

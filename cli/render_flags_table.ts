@@ -1,4 +1,4 @@
-// The flag table as Markdown, for the README. Pure.
+// The flag table as Markdown, for docs/flags.md. Pure.
 import type { Command } from "./command.ts";
 import { envNames, type Flag } from "./flag.ts";
 import { defaultText, flagUsage } from "./render_help.ts";

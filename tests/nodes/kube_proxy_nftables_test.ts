@@ -28,7 +28,7 @@ const CASES: readonly Case[] = [
   { name: "pod beside it, node with the pod", policy: "Local", from: "pod on node1", to: "node1" },
 ];
 
-/** What was seen on Linux 6.18, the same for every family and protocol. README.md has this table. */
+/** What was seen on Linux 6.18, the same for every family and protocol. docs/concepts.md has this. */
 const EITHER_WAY = {
   "Cluster: client, node without a pod": "lost",
   "Cluster: pod elsewhere, node with the pod": "lost",
