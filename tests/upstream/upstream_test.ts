@@ -1,5 +1,6 @@
 // Kubernetes' own end-to-end tests against this program on three real nodes: what they say of LoadBalancer Services, traffic policies, session
-// affinity, UDP, host ports and connection tracking. `deno task test:upstream`, as root, which leaves dist/upstream.log; one of them:
+// affinity, UDP, host ports and connection tracking. `deno task test:upstream`, as root, which leaves dist/upstream.log and takes an
+// hour: two tests alone roll pods out for a quarter of one each. One of them:
 // `K3SLB_WORLD=nodes K3SLB_UPSTREAM_FOCUS="switch session affinity for LoadBalancer" deno test -A tests/upstream/upstream_test.ts`.
 import { ok } from "node:assert/strict";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
