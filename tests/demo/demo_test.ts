@@ -34,7 +34,7 @@ const STORY: readonly RegExp[] = [
   /^ {12}Service +kube-dns at 10\.43\.0\.10/m,
   /^ {12}Deployment +coredns, image \S+coredns:\S+$/m,
   /^ {3}Traefik +the server's log +Deploying Traefik v3 \(chart \S+\): Kubernetes v1\.\d+\.\d+ is 1\.32 or later$/m,
-  /^ {12}HelmCharts +traefik \d\S+, traefik-crd \d\S+$/m,
+  /^ {12}HelmCharts +traefik \d\S+$/m,
   /^ {12}Job +helm-install-traefik on node\d, image \S+klipper-helm:/m,
   /^ {3}# NodeHosts in ConfigMap kube-system\/coredns: .*$/m,
   /^ {3}172\.30\.0\.11 node1\n {3}172\.30\.0\.12 node2\n {3}172\.30\.0\.13 node3\n {3}fd30::11 node1$/m,

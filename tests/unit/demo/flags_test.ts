@@ -2,14 +2,14 @@
 import { deepEqual, throws } from "node:assert/strict";
 import { parseFlags } from "../../demo/flags.ts";
 
-const NONE = { real: false, keep: false, noColour: false, help: false };
+const NONE = { real: false, nodes: false, keep: false, noColour: false, help: false };
 
 const CASES = [
   { name: "nothing", given: [], want: NONE },
   {
     name: "all",
-    given: ["--real", "--keep", "--no-colour"],
-    want: { ...NONE, real: true, keep: true, noColour: true },
+    given: ["--real", "--nodes", "--keep", "--no-colour"],
+    want: { ...NONE, real: true, nodes: true, keep: true, noColour: true },
   },
   { name: "the other spelling of colour", given: ["--no-color"], want: { ...NONE, noColour: true } },
   { name: "help", given: ["-h"], want: { ...NONE, help: true } },
