@@ -1,5 +1,7 @@
 // The manifest of CoreDNS. Pure. Names, resources and Corefile as K3s has them (k3s `manifests/coredns.yaml`), so that what is
 // known about customising it holds. Other than there, a missing NodeHosts key does not keep the pod from starting.
+import type { ConfigMap } from "../kube/types.ts";
+import { FIELD_MANAGER } from "../kube/contract.ts";
 import { COREDNS_IMAGE, COREDNS_IMAGE_BEFORE_1_21 } from "./versions.ts";
 import { type ClusterVersion, isAtLeast } from "./cluster_version.ts";
 
@@ -266,4 +268,30 @@ spec:
 
 function indented(text: string, width: number): string {
   return text.replaceAll(/^(?=.)/gm, " ".repeat(width));
+}
+
+/**
+ * The sentence for the Event about an edited Corefile; `undefined` if nobody but a deployer wrote it. `managedFields` are asked, not the text
+ * alone: right after an update of this program the old text is still there and nobody has edited it.
+ */
+export function corefileDrift(configMap: ConfigMap, packaged: string): string | undefined {
+  const text = configMap.data?.[COREFILE_KEY];
+  if (text === packaged) return undefined;
+  const editor = configMap.metadata?.managedFields?.find((entry) =>
+    !isDeployer(entry.manager ?? "") && ownsCorefile(entry.fieldsV1)
+  );
+  if (editor === undefined && text !== undefined) return undefined;
+  const by = editor?.manager === undefined ? "" : ` by "${editor.manager}"`;
+  return `${COREFILE_KEY} of ConfigMap ${COREDNS_CONFIG_MAP} was ${text === undefined ? "removed" : `edited${by}`}; ` +
+    `the change is lost at the next start. Put it into ConfigMap ${COREDNS_CUSTOM_CONFIG_MAP} in the same namespace instead: ` +
+    "keys ending in .override are read inside the server block, keys ending in .server beside it";
+}
+
+function isDeployer(manager: string): boolean {
+  return manager === FIELD_MANAGER || manager.startsWith("deploy@");
+}
+
+function ownsCorefile(fields: object | undefined): boolean {
+  const data: unknown = fields === undefined ? undefined : (fields as Readonly<Record<string, unknown>>)["f:data"];
+  return typeof data === "object" && data !== null && `f:${COREFILE_KEY}` in data;
 }

@@ -22,7 +22,6 @@ import {
   readServiceCidrs,
   readServices,
 } from "./read_facts.ts";
-import { templateVariables } from "./template_variables.ts";
 import { chooseTraefik } from "./traefik.ts";
 import { traefikManifest } from "./traefik_manifest.ts";
 
@@ -217,4 +216,28 @@ async function withdraw(dataDir: string, name: string, logger: Logger): Promise<
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return;
     throw error;
   }
+}
+
+/** What {@linkcode templateVariables} follow from. */
+export interface TemplateInput {
+  /** Addresses of the cluster DNS; empty if it is not deployed. */
+  readonly dnsAddresses: readonly string[];
+  readonly clusterDomain: string;
+  readonly systemDefaultRegistry: string;
+}
+
+/**
+ * Every variable that packaged manifests may use, with its value; the deployer puts them in. Names as in K3s (`pkg/server/server.go`,
+ * stageFiles). `%{KUBERNETES_API}%` is not one: a Helm job replaces it.
+ */
+export function templateVariables(input: TemplateInput): Readonly<Record<string, string>> {
+  const { dnsAddresses } = input;
+  const registry = input.systemDefaultRegistry.replace(/\/+$/, "");
+  return {
+    CLUSTER_DNS: dnsAddresses[0] ?? "",
+    CLUSTER_DNS_LIST: `[${dnsAddresses.map((ip) => JSON.stringify(ip)).join(", ")}]`,
+    CLUSTER_DNS_IPFAMILYPOLICY: dnsAddresses.length > 1 ? "RequireDualStack" : "SingleStack",
+    CLUSTER_DOMAIN: input.clusterDomain,
+    SYSTEM_DEFAULT_REGISTRY: registry === "" ? "" : `${registry}/`,
+  };
 }

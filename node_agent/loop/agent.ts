@@ -14,12 +14,11 @@ import type { AgentOptions } from "../agent_options.ts";
 import type { ApplyReport, Dataplane } from "../dataplane_contract.ts";
 import { type ApplyOutcome, desiredGate, failureReason } from "./desired_gate.ts";
 import { type ForwardingDecision, forwardingDecision, portKey } from "./forwarding_plan.ts";
-import { createGateWriter, type GateWriter } from "./gate_writer.ts";
+import { createGateWriter, type GateWriter, SERVICE_GRACE_MS, ServiceGrace } from "./gate_writer.ts";
 import { createHeartbeatWriter, type HeartbeatWriter } from "./heartbeat_writer.ts";
 import type { HostPorts, WantedPort } from "../host/host_ports.ts";
 import { ListenerHistory, type SeenListener } from "./listener_history.ts";
 import { parseReservedPorts, type ReservedRange } from "./reserved_ports.ts";
-import { SERVICE_GRACE_MS, ServiceGrace } from "./service_grace.ts";
 import { listPorts, servedBefore } from "./service_ports.ts";
 
 /** The agent's surroundings, so that tests can replace each. */
@@ -211,9 +210,9 @@ class ForwardingLoop {
       this.#heartbeat.report({ reason: failureReason(outcome.error), message });
       this.#setReady();
     }
-    const { ripe, waits } = this.#grace.ripe(decision.verdicts, this.#parts.clock.monotonicMs());
+    const { due, waits } = this.#grace.due(decision.verdicts, this.#parts.clock.monotonicMs());
     if (waits) this.#queue.addAfter("program", SERVICE_GRACE_MS);
-    this.#gates?.publish(ripe.map((verdict) => {
+    this.#gates?.publish(due.map((verdict) => {
       const state = desiredGate({ ...verdict, notes: [...verdict.notes, ...this.#warnings] }, outcome);
       return { pod: verdict.pod, state };
     }));

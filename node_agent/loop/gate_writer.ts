@@ -10,6 +10,7 @@ import { createWorkQueue } from "../../core/runtime/work_queue.ts";
 import { errorMessage } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import { gatePatch, type GateState, saysTheSame } from "./desired_gate.ts";
+import type { PodVerdict } from "./forwarding_plan.ts";
 
 /** What {@linkcode createGateWriter} takes. */
 export interface GateWriterOptions {
@@ -96,3 +97,29 @@ const NOTE_DELAY_MS = 3000;
 const GATE_WRITERS = 8;
 /** A node's address waits for its gates. */
 const MAX_BACKOFF_MS = 10_000;
+
+/** Milliseconds that a pod may be without its Service before anybody is told. */
+export const SERVICE_GRACE_MS = 2000;
+
+/**
+ * Remembers since when pods have been without their Service. Pods and Services come through different watches, so a pod may be seen before
+ * its Service: its "NoSuchService" waits a moment, so that a gate doesn't close and open again for nothing.
+ */
+export class ServiceGrace {
+  #since: ReadonlyMap<string, number> = new Map();
+
+  /** The verdicts that may be told at `nowMs` (monotonic), and whether others wait. */
+  due(
+    verdicts: readonly PodVerdict[],
+    nowMs: number,
+  ): { readonly due: readonly PodVerdict[]; readonly waits: boolean } {
+    const missing = verdicts.filter((one) => one.refusals.some((refusal) => refusal.reason === "NoSuchService"));
+    const since = new Map(missing.map((one) => {
+      const key = objectKey(one.pod);
+      return [key, this.#since.get(key) ?? nowMs];
+    }));
+    this.#since = since;
+    const due = verdicts.filter((one) => nowMs - (since.get(objectKey(one.pod)) ?? -Infinity) >= SERVICE_GRACE_MS);
+    return { due, waits: due.length < verdicts.length };
+  }
+}

@@ -4,11 +4,10 @@ import { isK3slbError } from "../../core/shared/errors.ts";
 import type { IpFamily } from "../../core/shared/ip.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
-import type { ForwardingPlan } from "../dataplane_contract.ts";
+import type { ForwardedPort, ForwardingPlan } from "../dataplane_contract.ts";
 import type { FamilyCapabilities } from "../host/capabilities.ts";
 import type { Iptables } from "../host/iptables.ts";
 import { desiredRuleSet, type PortFailure, type PortRules } from "./desired_ruleset.ts";
-import { PortMemo } from "./port_memo.ts";
 import type { MarkBits } from "./ruleset.ts";
 import { RuleSetWriter } from "./ruleset_writer.ts";
 import { largestServices, serviceName } from "./too_large.ts";
@@ -70,7 +69,7 @@ export class FamilyRules {
     this.#takeBack(new Set(asked.map(serviceName)));
     while (true) {
       const served = { ...plan, ports: plan.ports.filter((port) => !this.#leftOut.has(serviceName(port))) };
-      this.#memo.startPass();
+      this.#memo.startRuleSet();
       const wanted = desiredRuleSet(served, family, {
         marks,
         features: { ...capabilities, bridgeFilter },
@@ -117,5 +116,28 @@ export class FamilyRules {
       log.error(`A Service is left out of the ${family} rules`, { service: name, rules, error: why });
     }
     return largest.size > 0;
+  }
+}
+
+/**
+ * Values by a port's content, so that a write for hundreds of Services costs what changed and not what there is. What a whole rule set
+ * did not ask for is forgotten.
+ */
+export class PortMemo<T> {
+  #previous = new Map<string, T>();
+  #current = new Map<string, T>();
+
+  /** A new rule set begins. */
+  startRuleSet(): void {
+    this.#previous = this.#current;
+    this.#current = new Map();
+  }
+
+  /** The value for `port`; `compute` is called when the port was not in this rule set or the one before, with the same content. */
+  get(port: ForwardedPort, compute: () => T): T {
+    const key = JSON.stringify(port);
+    const value = this.#current.get(key) ?? this.#previous.get(key) ?? compute();
+    this.#current.set(key, value);
+    return value;
   }
 }

@@ -1,5 +1,6 @@
 // One rule as text, spelled as `iptables -S` prints it (order of options, masks, rounding as in iptables 1.8), so that what is written
 // and what is read back compare equal. Pure.
+import { canonicalIp } from "../../core/shared/ip_ranges.ts";
 import type { IpFamily } from "../../core/shared/ip.ts";
 import type { Match, Rule, Target } from "./ruleset.ts";
 
@@ -83,4 +84,19 @@ function not(part: { readonly negated?: true }): string {
 
 function hex(bits: number): string {
   return `0x${bits.toString(16)}`;
+}
+
+/**
+ * Where a rule sends packets, the same for a rule as a value and for its line in `iptables -S`: whole lines can't be compared, as versions
+ * of the tools print options, masks and chances in ways of their own. A chain, a verdict, or DNAT with its destination.
+ */
+export function ruleTarget(rule: Rule): string {
+  return lineTarget(renderRule({ match: {}, target: rule.target }, "IPv4"));
+}
+
+/** Target of a line as `iptables -S` prints it. */
+export function lineTarget(line: string): string {
+  const target = /(?:^| )-j (\S+)/.exec(line)?.[1] ?? "";
+  const [, ip, port] = / --to-destination \[?([^\]\s]+?)\]?:(\d+)(?: |$)/.exec(line) ?? [];
+  return ip === undefined ? target : `${target} ${canonicalIp(ip) ?? ip} ${port}`;
 }

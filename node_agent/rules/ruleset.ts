@@ -1,4 +1,4 @@
-// The firewall rules that this program makes, as values. Types only: what the values mean is said by render_rule.ts, which writes them
+// The firewall rules that this program makes, as values, and what differs between two sets of them. Pure: what the values mean is said by render_rule.ts, which writes them
 // the way `iptables -S` prints them, and which of them are wanted by desired_ruleset.ts.
 import type { IpFamily, Protocol } from "../../core/shared/ip.ts";
 
@@ -115,3 +115,24 @@ export interface TableChange {
 export type JumpEdit =
   | { readonly kind: "delete"; readonly chain: BuiltinChain; readonly spec: string }
   | { readonly kind: "insert"; readonly chain: BuiltinChain; readonly position: number; readonly spec: string };
+
+const TABLES: readonly TableName[] = ["filter", "nat"];
+
+/** Changes that turn `before` into `after` (jumps apart); tables without a change are left out. */
+export function diffRuleSet(before: RuleSet | undefined, after: RuleSet): readonly TableChange[] {
+  return TABLES
+    .map((table) => diffTable(table, before?.tables[table] ?? [], after.tables[table]))
+    .filter((change) => change.written.length > 0 || change.deleted.length > 0);
+}
+
+function diffTable(table: TableName, before: readonly Chain[], after: readonly Chain[]): TableChange {
+  const old = new Map(before.map((chain) => [chain.name, chain]));
+  const written = after.filter((chain) => !isSameChain(old.get(chain.name), chain));
+  const kept = new Set(after.map((chain) => chain.name));
+  const deleted = before.map((chain) => chain.name).filter((name) => !kept.has(name));
+  return { table, written, deleted, edits: [] };
+}
+
+function isSameChain(a: Chain | undefined, b: Chain): boolean {
+  return a !== undefined && (a === b || JSON.stringify(a.rules) === JSON.stringify(b.rules));
+}

@@ -3,14 +3,21 @@
 import { errorMessage, isAbort, isK3slbError } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import { CHAIN_PREFIX, chainNamesOfId, LOCAL_CHAIN, SERVICES_CHAIN } from "./desired_chain_names.ts";
-import { diffRuleSet } from "./diff_ruleset.ts";
 import type { Iptables } from "../host/iptables.ts";
 import { type ForeignChains, foreignTargets } from "./forward_chain.ts";
 import { planJump, planUnhook } from "./jump_plan.ts";
 import { renderParts } from "./render_parts.ts";
 import { renderRestore } from "./render_restore.ts";
-import { lineTarget, ruleTarget } from "./rule_target.ts";
-import type { BuiltinChain, Chain, Jump, RuleSet, TableChange, TableName } from "./ruleset.ts";
+import { lineTarget, ruleTarget } from "./render_rule.ts";
+import {
+  type BuiltinChain,
+  type Chain,
+  diffRuleSet,
+  type Jump,
+  type RuleSet,
+  type TableChange,
+  type TableName,
+} from "./ruleset.ts";
 
 const TABLES: readonly TableName[] = ["filter", "nat"];
 

@@ -6,7 +6,7 @@ import { IP_FAMILIES } from "../../../core/shared/ip.ts";
 import { K3slbError } from "../../../core/shared/errors.ts";
 import type { ForwardingPlan } from "../../../node_agent/dataplane_contract.ts";
 import { desiredRuleSet } from "../../../node_agent/rules/desired_ruleset.ts";
-import { diffRuleSet } from "../../../node_agent/rules/diff_ruleset.ts";
+import { diffRuleSet } from "../../../node_agent/rules/ruleset.ts";
 import { DEFAULT_MARK_BITS, parseMarkBits } from "../../../node_agent/rules/parse_mark_bits.ts";
 import { parseSave } from "../../support/parse_save.ts";
 import { renderRestore, renderRuleSet } from "../../../node_agent/rules/render_restore.ts";

@@ -1,6 +1,6 @@
 // Lines of `ss` as they are printed, and names of control groups as systemd and container runtimes make them.
 import assert from "node:assert/strict";
-import { parseSocketGroups } from "../../../../node_agent/host/parse_socket_groups.ts";
+import { parseSocketGroups } from "../../../../node_agent/host/socket_owners.ts";
 
 const ID = "3f2a9c41d0b7e86512ca774b09fe1d3860b5a1c2d3e4f5061728394a5b6c7d8e";
 const POD = "kubepods-burstable-pod6c1f0c9e_93f4_4c1d_8a55_0b9d6f1f7a11.slice";
