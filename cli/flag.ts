@@ -5,7 +5,7 @@ interface FlagBase {
   /** Name in kebab-case; also the key in config files, and `K3SLB_` plus this name in capitals is its environment variable. */
   readonly name: string;
   readonly short?: string;
-  /** One line for help and README; no final period. */
+  /** One line for help and docs/flags.md; no final period. */
   readonly help: string;
   /** Further environment variables, K3s's own first; ours wins over them. */
   readonly otherEnv?: readonly string[];
