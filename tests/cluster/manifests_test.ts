@@ -87,7 +87,7 @@ if (await enterWorld(import.meta.url)) {
     }, [...ON, "--prune-deleted-manifests"]);
   });
 
-  test("--disable NAME removes the file and its objects, and keeps it from coming back", async (t) => {
+  test("--disable NAME removes the objects and keeps them from coming back; a file of one's own stays", async (t) => {
     const { name: namespace } = t.ns;
     await withFolder(t, async (folder) => {
       folder.write("extra.yaml", configMap(namespace, "extra"));
@@ -98,10 +98,10 @@ if (await enterWorld(import.meta.url)) {
       await folder.start("--disable=coredns,traefik,extra,other");
       await folder.waitUntilGone(CONFIG_MAPS, { namespace, name: "extra" });
       await folder.waitUntilGone(CONFIG_MAPS, { namespace, name: "deep" });
-      await folder.waitForFile("extra.yaml", false);
-      await folder.waitForFile("other/deep.yaml", false);
-      folder.write("extra.yaml", configMap(namespace, "extra"));
-      await folder.waitForFile("extra.yaml", false);
+      folder.write("extra.yaml", configMap(namespace, "extra", "2"));
+      folder.write("witness.yaml", configMap(namespace, "witness"));
+      await folder.waitForObject(CONFIG_MAPS, { namespace, name: "witness" });
+      for (const file of ["extra.yaml", "other/deep.yaml"]) await folder.waitForFile(file, true);
       equal(await find(t.world.admin, CONFIG_MAPS, { namespace, name: "extra" }), undefined);
     });
   });
