@@ -63,9 +63,8 @@ export function desiredService(
   const seen = nodeVerdicts(service, { ...facts, nodes: facts.nodes.values(), selection }).map((verdict) => {
     const node = facts.nodes.get(verdict.node);
     const { remembered } = facts;
-    // The pods of the data plane "pods" forward themselves, and nobody forwards where the agent is silent.
-    const isPod = options.dataplane === "pods" || facts.silentNodes.has(verdict.node);
-    return node === undefined || remembered === undefined || isPod
+    // Nobody forwards without the pod where the agent is silent.
+    return node === undefined || remembered === undefined || facts.silentNodes.has(verdict.node)
       ? verdict
       : whileReplaced(verdict, node, { service, ...remembered });
   });

@@ -1,5 +1,5 @@
-// Nodes whose pod is only being replaced. The agent there serves on without it, so the node's address stays for as long as a replacement takes,
-// and no longer. Pure.
+// Nodes whose pod is only being replaced. The agent there serves on without it, whichever data plane the pods are of, so the node's address
+// stays for as long as a replacement takes, and no longer. Pure.
 import type { Node, Service } from "../kube/types.ts";
 import { statusLists } from "../service/node_addresses.ts";
 import { hasAgent, isReady, type NodeVerdict, type VerdictReason } from "./node_verdicts.ts";
@@ -25,7 +25,7 @@ export interface ReplacementFacts {
   readonly nowMs: number;
 }
 
-/** The verdict on `node`, which serves on while its pod is being replaced. The caller says that the agent, not the pod, forwards there. */
+/** The verdict on `node`, which serves on while its pod is being replaced. The caller says that the agent there, if there is one, is heard. */
 export function whileReplaced(verdict: NodeVerdict, node: Node, facts: ReplacementFacts): NodeVerdict {
   if (verdict.serves || !REPLACED.has(verdict.reason) || !hasAgent(node) || !isReady(node)) return verdict;
   const { servedAddresses, missingSinceMs = facts.nowMs } = facts.remembered.get(verdict.node) ?? {};
@@ -73,6 +73,7 @@ const REPLACED: ReadonlySet<VerdictReason> = new Set([
   "PodFailed",
   "WaitingForScheduler",
   "WaitingForAgent",
+  "PodNotReady",
 ]);
 
 /** In a burst a pod takes half of this. */

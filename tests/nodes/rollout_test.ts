@@ -1,6 +1,6 @@
 // What clients notice while the load balancer's own pods come and go: nothing. A steady rate of new connections to every node, at least
 // MIN_CONNECTIONS each, through deletions, rollouts, edits, evictions, a drain and a change of the data plane; none may fail, and no
-// address may leave the status unless the case says why. Alone: `K3SLB_WORLD=nodes deno test -A tests/nodes/rollout_test.ts`, as root;
+// address may leave the status. Alone: `K3SLB_WORLD=nodes deno test -A tests/nodes/rollout_test.ts`, as root;
 // one case: with `--filter "deletion of all"` behind it, from inside `deno run -A tests/run_in_world.ts -- deno test ...`.
 import { deepEqual } from "node:assert/strict";
 import process from "node:process";
@@ -27,8 +27,6 @@ const SERVICES = ["everywhere", "solo"] as const;
 interface Change {
   readonly name: string;
   readonly make: (test: WorldTest) => Promise<void>;
-  /** Why addresses may leave the status for a while; absent: they may not. */
-  readonly addressesLeave?: string;
 }
 
 const CHANGES: readonly Change[] = [
@@ -45,7 +43,6 @@ const CHANGES: readonly Change[] = [
   { name: "a killed and restarted agent", make: restartAgents },
   {
     name: "a change to the other data plane and back",
-    addressesLeave: 'with the data plane "pods" a node is in the status while its pod is ready, as with K3s',
     make: async ({ world, ns }) => {
       await restartServer({ world, ns }, ["--dataplane", "pods"]);
       await restartServer({ world, ns }, []);
@@ -218,9 +215,7 @@ async function withTraffic(test: WorldTest, change: Change): Promise<void> {
     for (const name of SERVICES) await ns.deleteService(name);
     const answered = Object.fromEntries(targets.map(({ name }, i) => [name, { answer: total(counts[i] ?? {}) }]));
     deepEqual(outcomes, answered, world.logs());
-    if (change.addressesLeave === undefined) {
-      deepEqual(statuses, { everywhere: [everywhere.join(" ")], solo: [solo.join(" ")] });
-    }
+    deepEqual(statuses, { everywhere: [everywhere.join(" ")], solo: [solo.join(" ")] });
   }
 }
 
@@ -232,9 +227,6 @@ if (await enterWorld(import.meta.url)) {
   const test = worldSuite({ nodes: 3 });
 
   for (const change of CHANGES) {
-    const stay = change.addressesLeave === undefined
-      ? "and all addresses stay"
-      : `addresses may leave: ${change.addressesLeave}`;
-    test(`0 refused connections, ${stay}: ${change.name}`, (t) => withTraffic(t, change));
+    test(`0 refused connections, and all addresses stay: ${change.name}`, (t) => withTraffic(t, change));
   }
 }

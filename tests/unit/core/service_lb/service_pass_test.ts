@@ -109,12 +109,45 @@ for (const [name, pods] of BETWEEN_PODS) {
   });
 }
 
+const BETWEEN_DATA_PLANES: readonly (readonly [name: string, pods: readonly Pod[]])[] = [
+  ["a placeholder ends", [pod(WEB, "a", { ending: true })]],
+  ["a placeholder is gone", []],
+  ["a forwarder is not scheduled yet", [pod(WEB, "a", { dataplane: "pods", scheduled: false })]],
+  ["a forwarder is bound and has no status yet", [{ ...pod(WEB, "a", { dataplane: "pods" }), status: {} }]],
+  ["a forwarder starts", [pod(WEB, "a", { dataplane: "pods", ready: false })]],
+  ["a forwarder ends", [pod(WEB, "a", { dataplane: "pods", ending: true })]],
+  ["a placeholder waits for its gate", [{ ...pod(WEB, "a"), status: {} }]],
+];
+
+for (const dataplane of ["agent", "pods"] as const) {
+  for (const [name, pods] of BETWEEN_DATA_PLANES) {
+    Deno.test(`passService() keeps the only node's address with data plane ${dataplane} while ${name}`, async () => {
+      const world = worldWith(WEB, { dataplane });
+      const memory = {};
+      const nodes = [node("a", { internal: ["10.0.0.1"] })];
+      await pass(world, memory, { nodes, pods: [pod(WEB, "a")] });
+      assert.deepEqual(ips(world), ["10.0.0.1"]);
+      // A server that was started with the other data plane remembers nothing.
+      for (const each of [memory, {}]) {
+        assert.equal(await pass(world, each, { nodes, pods }), 60_000);
+        assert.deepEqual(ips(world), ["10.0.0.1"]);
+      }
+      world.clockMs += 60_000;
+      await pass(world, memory, { nodes, pods });
+      assert.deepEqual(ips(world), []);
+    });
+  }
+}
+
 Deno.test("passService() keeps no address where nobody forwards without the pod", async () => {
   const cases: readonly (readonly [facts: PassFacts, overrides: Parameters<typeof passWorld>[0]])[] = [
     [{ silent: ["b"] }, {}],
     [{ nodes: [node("a", { internal: ["10.0.0.1"] }), node("b", { internal: ["10.0.0.2"], ready: false })] }, {}],
     [{ nodes: [node("a", { internal: ["10.0.0.1"] }), node("b", { internal: ["10.0.0.2"], agent: false })] }, {}],
-    [{}, { dataplane: "pods" }],
+    [{ silent: ["b"] }, { dataplane: "pods" }],
+    [{ nodes: [node("a", { internal: ["10.0.0.1"] }), node("b", { internal: ["10.0.0.2"], agent: false })] }, {
+      dataplane: "pods",
+    }],
   ];
   for (const [facts, overrides] of cases) {
     const world = worldWith(WEB, overrides);
