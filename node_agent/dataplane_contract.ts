@@ -40,7 +40,7 @@ export interface ForwardedPort {
   readonly endpoints: readonly ForwardEndpoint[];
 }
 
-/** Everything that this node must forward. Ports are unique by protocol, port and match addresses. */
+/** Everything that this node must forward. Ports are unique by protocol and port, whatever addresses they match. */
 export interface ForwardingPlan {
   /** Every port of every Service here. */
   readonly ports: readonly ForwardedPort[];

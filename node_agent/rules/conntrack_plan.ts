@@ -88,19 +88,20 @@ export function socketName({ ip, port }: Pick<ForwardEndpoint, "ip" | "port">): 
 interface PortInUse {
   readonly port: ForwardedPort;
   /** Endpoints that get traffic. */
-  readonly endpoints: Map<string, ForwardEndpoint>;
+  readonly endpoints: ReadonlyMap<string, ForwardEndpoint>;
   /** Addresses or ranges of this node at which they get it; empty text: all. */
-  readonly places: Set<string>;
+  readonly places: ReadonlySet<string>;
 }
 
-/** Without the ports that are the same in both: of thousands, a step changes a few. Several entries of one port stay together. */
+/** Without the ports that are the same in both: of thousands, a step changes a few. */
 function changedPorts(
   before: readonly ForwardedPort[],
   after: readonly ForwardedPort[],
 ): { readonly before: readonly ForwardedPort[]; readonly after: readonly ForwardedPort[] } {
-  const [old, wanted] = [Map.groupBy(before, keyOf), Map.groupBy(after, keyOf)];
-  const isChanged = (port: ForwardedPort): boolean =>
-    JSON.stringify(old.get(keyOf(port))) !== JSON.stringify(wanted.get(keyOf(port)));
+  const texts = (ports: readonly ForwardedPort[]): ReadonlyMap<string, string> =>
+    new Map(ports.map((port) => [keyOf(port), JSON.stringify(port)]));
+  const [old, wanted] = [texts(before), texts(after)];
+  const isChanged = (port: ForwardedPort): boolean => old.get(keyOf(port)) !== wanted.get(keyOf(port));
   return { before: before.filter(isChanged), after: after.filter(isChanged) };
 }
 
@@ -117,11 +118,8 @@ function portsInUse(ports: readonly ForwardedPort[], family: IpFamily): Map<stri
     );
     const isTracked = port.protocol === "TCP" || port.protocol === "UDP";
     if (used.length === 0 || !isTracked || !port.families.includes(family)) continue;
-    const key = keyOf(port);
-    const found = byPort.get(key) ?? { port, endpoints: new Map(), places: new Set() };
-    for (const endpoint of used) found.endpoints.set(socketName(endpoint), endpoint);
-    for (const place of port.matchAddresses ?? [""]) found.places.add(place);
-    byPort.set(key, found);
+    const endpoints = new Map(used.map((endpoint) => [socketName(endpoint), endpoint]));
+    byPort.set(keyOf(port), { port, endpoints, places: new Set(port.matchAddresses ?? [""]) });
   }
   return byPort;
 }

@@ -95,17 +95,6 @@ function familyRanges(texts: readonly string[], family: IpFamily): readonly (str
   return [...new Set(ranges.map((range) => range && range.prefix > 0 ? renderIpRange(range) : undefined))].sort();
 }
 
-/** By protocol and port; for one port the entries with narrower addresses first, the one for every address last. */
 function compareEntries(a: DispatchEntry, b: DispatchEntry): number {
-  return PROTOCOLS.indexOf(a.protocol) - PROTOCOLS.indexOf(b.protocol) || a.port - b.port || breadth(a) - breadth(b) ||
-    (a.chain < b.chain ? -1 : 1);
-}
-
-function breadth(entry: DispatchEntry): number {
-  if (entry.matchAddresses === undefined) return Number.MAX_SAFE_INTEGER;
-  const hostBits = entry.matchAddresses.map((text) => {
-    const range = parseIpRange(text);
-    return range ? (range.family === "IPv4" ? 32 : 128) - range.prefix : 0;
-  });
-  return Math.max(0, ...hostBits);
+  return PROTOCOLS.indexOf(a.protocol) - PROTOCOLS.indexOf(b.protocol) || a.port - b.port;
 }

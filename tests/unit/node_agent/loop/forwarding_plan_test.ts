@@ -286,6 +286,12 @@ Deno.test("forwardingDecision: depends on the set of facts, never on their order
       for (const one of verdict.ports) assert.ok(decision.plan.ports.includes(one), "a verdict's port is in the plan");
     }
     assert.ok(decision.plan.ports.every((one) => one.port !== 22), "a reserved port is never taken");
+    const taken = decision.plan.ports.map((one) => `${one.protocol} ${one.port}`);
+    assert.equal(
+      new Set(taken).size,
+      taken.length,
+      "a port has one Service, also where Services match other addresses",
+    );
   }));
 });
 

@@ -181,17 +181,9 @@ const TRACES: readonly TraceCase[] = [
     want: "10.42.1.10 8080, 10.42.1.11 8080",
   },
   {
-    name: "the narrower address wins",
+    name: "an address in a range that matches is served",
     given: {
-      ports: [
-        portWith({ endpoints: [] }),
-        portWith({
-          service: "one",
-          matchAddresses: ["172.30.0.11"],
-          endpoints: [{ ip: "10.42.1.1", port: 9, local: true }],
-        }),
-        portWith({ service: "lan", matchAddresses: ["172.30.0.0/24"], endpoints: [] }),
-      ],
+      ports: [portWith({ matchAddresses: ["172.30.0.0/24"], endpoints: [{ ip: "10.42.1.1", port: 9, local: true }] })],
     },
     want: "10.42.1.1 9",
   },
