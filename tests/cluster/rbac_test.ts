@@ -149,6 +149,19 @@ async function liveThrough(world: World, ns: TestNamespace): Promise<Program> {
   return server;
 }
 
+/** The last of its life: all that the load balancer made is taken back. */
+async function takeBack(world: World, ns: TestNamespace): Promise<void> {
+  const server = await world.startServer(["--disable", "coredns,traefik,helm,servicelb"]);
+  const explain = (): Promise<string> => Promise.resolve(world.logs());
+  await waitUntil("the DaemonSets to go", async () => (await ns.daemonSets("echo")).length === 0, { explain });
+  await waitUntil("the nodes' right to be taken back", async () => {
+    const roles = await world.admin.list(CLUSTER_ROLES);
+    return !roles.items.some(({ metadata }) => metadata?.name === ENDPOINT_READER_ROLE);
+  }, { explain });
+  await server.stop();
+  ok(!/forbidden/i.test(server.logTail(1_000_000)), server.logTail());
+}
+
 if (await enterWorld(import.meta.url)) {
   const test = worldSuite({ nodes: 2, servers: 0, serverGroups: ["k3slb-test"] });
 
@@ -159,6 +172,8 @@ if (await enterWorld(import.meta.url)) {
     const audited = world.kind === "real" ? world.api.audit() : undefined;
     const [server] = await Promise.all([liveThrough(world, ns), ...world.nodes.map((node) => node.startAgent())]);
     await server.stop();
+    const reader = await world.admin.get(CLUSTER_ROLES, { name: ENDPOINT_READER_ROLE }) as RbacObject;
+    await takeBack(world, ns);
     const refusals = server.logTail(1_000_000).split("\n").filter((line) => /forbidden|not allowed/i.test(line));
     deepEqual(refusals, [], refusals.join("\n"));
     if (audited === undefined) return;
@@ -173,7 +188,6 @@ if (await enterWorld(import.meta.url)) {
     const unused = (grants: readonly Grant[], used: readonly ApiRequest[]): readonly Grant[] =>
       grants.filter((grant) => !isForTrouble(grant) && !used.some((request) => isUseOf(request, grant)));
     deepEqual(unused(shippedObjects().flatMap(grantsOf), ofServer), []);
-    const reader = await world.admin.get(CLUSTER_ROLES, { name: ENDPOINT_READER_ROLE }) as RbacObject;
     deepEqual(unused(grantsOf({ ...reader, kind: "ClusterRole" }), ofAgents), []);
   });
 }
