@@ -43,7 +43,7 @@ export interface AgentParts {
   readonly version: string;
   /** Absent: nobody can ask for health and metrics. */
   readonly serveHealth?: ServeHealth;
-  /** Called once, after the first pass. */
+  /** Called once, after the first reconcile. */
   readonly notifyReady?: () => void;
   /**
    * This host's interfaces.
@@ -85,8 +85,8 @@ class ForwardingLoop {
   #watchedPorts: readonly WantedPort[] = [];
   #warnings: readonly string[] = [];
   #remarks: readonly string[] = [];
-  /** When the next pass may begin. */
-  #nextPassMs = -Infinity;
+  /** When the next reconcile may begin. */
+  #nextReconcileMs = -Infinity;
   #isReady = false;
   #lastFailure = "";
 
@@ -135,10 +135,10 @@ class ForwardingLoop {
     logger.info("Agent stops; the rules stay", { node: nodeName });
   }
 
-  /** Something may have changed: the first pass is at once, later ones are apart, so that a burst of changes costs few. */
+  /** Something may have changed: the first reconcile is at once, later ones are apart, so that a burst of changes costs few. */
   #trigger(): void {
     this.#heartbeat.notice();
-    this.#queue.addAfter("program", this.#nextPassMs - this.#parts.clock.monotonicMs());
+    this.#queue.addAfter("program", this.#nextReconcileMs - this.#parts.clock.monotonicMs());
   }
 
   /** One worker does all work on the kernel, one thing at a time. */
@@ -146,7 +146,7 @@ class ForwardingLoop {
     if (key === "program") return await this.#program();
     if (key === "repair") return await this.#repair();
     if (await this.#readListeners(this.#watchedPorts)) this.#trigger();
-    // Addresses of the host change without an event: what depends on them is looked at again with the listeners.
+    // Addresses of the host change without an event: what depends on them is read again with the listeners.
     else if (this.#interfacesChanged()) this.#trigger();
     return HOST_INTERVAL_MS;
   }
@@ -154,7 +154,7 @@ class ForwardingLoop {
   async #program(): Promise<void> {
     const { dataplane, clock, signal } = this.#parts;
     const startMs = clock.monotonicMs();
-    this.#nextPassMs = startMs + PASS_INTERVAL_MS;
+    this.#nextReconcileMs = startMs + RECONCILE_INTERVAL_MS;
     const decision = await this.#decide();
     let outcome: ApplyOutcome;
     try {
@@ -226,7 +226,7 @@ class ForwardingLoop {
     const tookMs = clock.monotonicMs() - startMs;
     this.#metrics?.countRepairs(repairs.length);
     for (const repair of repairs) logger.warn("Mended the kernel's rules", { what: repair });
-    // Gates may still say that a pass could not write what is there now.
+    // Gates may still say that a reconcile could not write what is there now.
     if (repairs.length > 0) this.#trigger();
     if ([...warnings, ...remarks].join("\n") !== [...this.#warnings, ...this.#remarks].join("\n")) {
       for (const why of newOnes(this.#warnings, warnings)) logger.warn("Forwarding may be blocked", { why });
@@ -235,7 +235,7 @@ class ForwardingLoop {
       this.#remarks = remarks;
       this.#trigger();
     }
-    // Whoever took rules away may do so again in a moment, and writing them anew says nothing of what a look costs.
+    // Whoever took rules away may do so again in a moment, and writing them anew says nothing of what a check costs.
     if (repairs.length > 0) return intervalMs;
     return Math.max(intervalMs, Math.min(tookMs * REPAIR_SHARE, MAX_REPAIR_INTERVAL_MS));
   }
@@ -267,7 +267,8 @@ class ForwardingLoop {
   #observe(startMs: number, decision: ForwardingDecision, outcome: ApplyOutcome): void {
     const { clock, logger } = this.#parts;
     const durationMs = clock.monotonicMs() - startMs;
-    this.#nextPassMs = startMs + Math.min(Math.max(PASS_INTERVAL_MS, durationMs * PASS_SHARE), MAX_PASS_INTERVAL_MS);
+    this.#nextReconcileMs = startMs +
+      Math.min(Math.max(RECONCILE_INTERVAL_MS, durationMs * RECONCILE_SHARE), MAX_RECONCILE_INTERVAL_MS);
     const counts = { ports: decision.plan.ports.length, pods: decision.verdicts.length };
     if ("report" in outcome && outcome.report.chainsWritten > 0) {
       logger.info("Rules written", { ...counts, chains: outcome.report.chainsWritten, ms: Math.round(durationMs) });
@@ -298,10 +299,10 @@ const FAILED_WORK: Readonly<Record<string, string>> = {
   host: "read the host's sockets",
 };
 
-/** From the beginning of one pass to the next; longer where passes take long, so that they take no more than a third of the time. */
-const PASS_INTERVAL_MS = 100;
-const PASS_SHARE = 3;
-const MAX_PASS_INTERVAL_MS = 1000;
+/** From the beginning of one reconcile to the next; longer where they take long, so that they take no more than a third of the time. */
+const RECONCILE_INTERVAL_MS = 100;
+const RECONCILE_SHARE = 3;
+const MAX_RECONCILE_INTERVAL_MS = 1000;
 const HOST_INTERVAL_MS = 10_000;
 const REPAIR_INTERVAL_MS = 5000;
 /** On a slow or large node the check takes long: it then comes less often, so that it takes no more than a fiftieth of the time. */

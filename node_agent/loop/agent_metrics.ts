@@ -6,8 +6,8 @@ import { IP_FAMILIES } from "../../core/shared/ip.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import type { ApplyReport } from "../dataplane_contract.ts";
 
-/** One pass of the loop, as metrics see it. */
-export interface AgentPass {
+/** One reconcile of the loop, as metrics see it. */
+export interface AgentReconcile {
   readonly durationMs: number;
   readonly ports: number;
   readonly pods: number;
@@ -18,7 +18,7 @@ export interface AgentPass {
 
 /** Where the loop reports to. */
 export interface AgentMetrics {
-  observe(pass: AgentPass): void;
+  observe(outcome: AgentReconcile): void;
   /** Counts one thing that was mended in the kernel. */
   countRepairs(repairs: number): void;
   /** Resolves when the server is closed; at once if there is none. */
@@ -43,15 +43,15 @@ export async function startAgentMetrics({ serveHealth, logger }: AgentMetricsOpt
     name: "k3slb_agent_repairs_total",
     help: "Things mended that someone else had changed",
   });
-  const passes = registry.histogram({
+  const durations = registry.histogram({
     name: "k3slb_agent_pass_duration_seconds",
     help: "Time from the facts to the kernel having the rules",
   });
   const errors = registry.counter({
     name: "k3slb_agent_pass_errors_total",
-    help: "Passes that the kernel's tools refused",
+    help: "Reconciliations that the kernel's tools refused",
   });
-  let problem: string | undefined = "no pass has ended yet";
+  let problem: string | undefined = "nothing has been reconciled yet";
   let done = Promise.resolve();
   if (serveHealth !== undefined) {
     try {
@@ -65,19 +65,19 @@ export async function startAgentMetrics({ serveHealth, logger }: AgentMetricsOpt
   return {
     done,
     countRepairs: (count) => repairs.add({}, count),
-    observe: (pass) => {
-      passes.observe(pass.durationMs / 1000);
-      ports.set(pass.ports);
-      pods.set(pass.pods);
-      if (pass.error !== undefined) {
-        problem = errorMessage(pass.error);
-        errors.add({ code: isK3slbError(pass.error) ? pass.error.code : "unknown" });
+    observe: (outcome) => {
+      durations.observe(outcome.durationMs / 1000);
+      ports.set(outcome.ports);
+      pods.set(outcome.pods);
+      if (outcome.error !== undefined) {
+        problem = errorMessage(outcome.error);
+        errors.add({ code: isK3slbError(outcome.error) ? outcome.error.code : "unknown" });
         return;
       }
       problem = undefined;
-      chains.add({}, pass.report?.chainsWritten ?? 0);
+      chains.add({}, outcome.report?.chainsWritten ?? 0);
       for (const family of IP_FAMILIES) {
-        const count = pass.report?.ruleCounts[family];
+        const count = outcome.report?.ruleCounts[family];
         if (count === undefined) rules.remove({ family });
         else rules.set(count, { family });
       }

@@ -116,7 +116,7 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
   };
 }
 
-/** Names one port of one Service, the same in every pass. */
+/** Names one port of one Service, the same at every reconcile. */
 export function portKey(port: ForwardedPort): string {
   return `${port.namespace}/${port.service}/${port.protocol}/${port.port}`;
 }

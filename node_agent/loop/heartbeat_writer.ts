@@ -37,7 +37,7 @@ export interface HeartbeatWriter {
    * warnings do. Nothing is written before the first call.
    */
   report(health: ForwardingHealth): void;
-  /** The Node may have changed: looks who wrote its heartbeat. */
+  /** The Node may have changed: checks who wrote its heartbeat. */
   notice(): void;
   /** Writes until the signal is aborted. Never rejects. */
   run(): Promise<void>;

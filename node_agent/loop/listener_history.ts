@@ -4,7 +4,7 @@ import type { ListeningSocket } from "../host/listening_sockets.ts";
 
 /** A listening socket as the loop knows it. */
 export interface SeenListener extends ListeningSocket {
-  /** It is there to stay: it was seen some looks ago already. */
+  /** It is there to stay: it was seen at an earlier reading already. */
   readonly settled?: true;
 }
 
@@ -26,5 +26,5 @@ export class ListenerHistory {
   }
 }
 
-/** Below the time between two looks, above that of a name lookup. */
+/** Below the time between two readings, above that of a name lookup. */
 const SETTLED_MS = 8000;

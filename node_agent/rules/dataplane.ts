@@ -273,7 +273,9 @@ class KernelDataplane implements Dataplane {
       }
     } catch (error) {
       if (!isK3slbError(error)) throw error;
-      this.#options.log.warn("Cannot look for rules in the other backend; it is tried again", { error: error.message });
+      this.#options.log.warn("Cannot check for rules in the other backend; it is tried again", {
+        error: error.message,
+      });
     }
   }
 

@@ -27,10 +27,10 @@ const BUILTIN_CHAINS: Readonly<Record<TableName, readonly BuiltinChain[]>> = {
 };
 
 /** Whoever flushes a table or puts rules before ours is seen here. */
-const TELLING_JUMPS: readonly BuiltinChain[] = ["PREROUTING", "FORWARD"];
+const WATCHED_JUMPS: readonly BuiltinChain[] = ["PREROUTING", "FORWARD"];
 
-/** Looks after which the chains of others are read again, and most of them that are. */
-const LOOKS_PER_FOREIGN = 12;
+/** Checks after which the chains of others are read again, and most of them that are. */
+const CHECKS_PER_FOREIGN = 12;
 const MAX_FOREIGN = 20;
 
 /** A change of this many parts always fits into one run: the filter's chains, some of nat, jumps and deletions. */
@@ -47,11 +47,11 @@ export class RuleSetWriter {
   #written: RuleSet | undefined;
   /** What was wanted last, whether or not it could be written. */
   #wanted: RuleSet | undefined;
-  #looks = 0;
+  #checks = 0;
   /** Whether large changes are written in parts, since one run was refused. */
   #inParts = false;
   /** Chains that FORWARD leads to, as of when it had these lines. */
-  #foreign: { readonly lines: string; readonly chains: ForeignChains; readonly look: number } | undefined;
+  #foreign: { readonly lines: string; readonly chains: ForeignChains; readonly atCheck: number } | undefined;
   #remarks: readonly string[] = [];
 
   constructor(iptables: Iptables, log: Logger) {
@@ -59,7 +59,7 @@ export class RuleSetWriter {
     this.#log = log;
   }
 
-  /** What an operator should know of the chains that hold our jumps, as of the last look. */
+  /** What an operator should know of the chains that hold our jumps, as of the last check. */
   get remarks(): readonly string[] {
     return this.#remarks;
   }
@@ -95,7 +95,7 @@ export class RuleSetWriter {
 
   /**
    * Mends jumps, their order and chains of ours. Returns one sentence for each thing that was wrong.
-   * Looks at a few telling places each time; only where something is wrong there, at everything that does not grow with Services.
+   * Checks a few places each time; only where something is wrong there, everything that does not grow with Services.
    */
   async repair(signal?: AbortSignal): Promise<readonly string[]> {
     const wanted = this.#wanted;
@@ -104,7 +104,7 @@ export class RuleSetWriter {
       await this.#writeAll(wanted, signal);
       return [`The ${wanted.family} rules were in doubt and were written anew`];
     }
-    const suspicions = await this.#look(this.#written, signal);
+    const suspicions = await this.#check(this.#written, signal);
     if (suspicions.length === 0) return [];
     const findings = await this.#damagedChains(fixedChains(this.#written), signal);
     if (findings.length > 0) {
@@ -237,7 +237,7 @@ export class RuleSetWriter {
   /** Chains of administrators and other programs that FORWARD leads to. They change seldom, and reading one costs a process. */
   async #foreignChains(lines: readonly string[], signal?: AbortSignal): Promise<ForeignChains> {
     const key = lines.join("\n");
-    if (this.#foreign?.lines === key && this.#looks < this.#foreign.look + LOOKS_PER_FOREIGN) {
+    if (this.#foreign?.lines === key && this.#checks < this.#foreign.atCheck + CHECKS_PER_FOREIGN) {
       return this.#foreign.chains;
     }
     const chains = new Map<string, readonly string[]>();
@@ -249,7 +249,7 @@ export class RuleSetWriter {
       chains.set(name, found);
       names.push(...foreignTargets(found));
     }
-    this.#foreign = { lines: key, chains, look: this.#looks };
+    this.#foreign = { lines: key, chains, atCheck: this.#checks };
     return chains;
   }
 
@@ -274,22 +274,22 @@ export class RuleSetWriter {
   }
 
   /**
-   * Looks at one telling jump, and every second time at the next of everything else; says what is wrong there. Each thing that is read
+   * Checks one of the watched jumps, and every second time the next of everything else; says what is wrong there. Each thing that is read
    * costs a process, and an idle agent little else.
    */
-  async #look(ruleSet: RuleSet, signal?: AbortSignal): Promise<readonly string[]> {
+  async #check(ruleSet: RuleSet, signal?: AbortSignal): Promise<readonly string[]> {
     // The families take turns: whoever flushes both is seen at once.
-    const look = this.#looks++ + (this.#family === "IPv6" ? 1 : 0);
-    const telling = ruleSet.jumps.filter((jump) => TELLING_JUMPS.includes(jump.chain));
-    const { findings } = await this.#planJumps(telling.slice(look % telling.length).slice(0, 1), signal);
-    if (findings.length > 0 || look % 2 === 1) return findings;
-    const quiet = ruleSet.jumps.filter((jump) => !TELLING_JUMPS.includes(jump.chain));
+    const check = this.#checks++ + (this.#family === "IPv6" ? 1 : 0);
+    const watched = ruleSet.jumps.filter((jump) => WATCHED_JUMPS.includes(jump.chain));
+    const { findings } = await this.#planJumps(watched.slice(check % watched.length).slice(0, 1), signal);
+    if (findings.length > 0 || check % 2 === 1) return findings;
+    const quiet = ruleSet.jumps.filter((jump) => !WATCHED_JUMPS.includes(jump.chain));
     const { filter, nat } = ruleSet.tables;
     const chains = [
       ...filter.map((chain): TableChain => ({ table: "filter", chain })),
       ...nat.map((chain): TableChain => ({ table: "nat", chain })),
     ];
-    const next = (look / 2) % (quiet.length + chains.length);
+    const next = (check / 2) % (quiet.length + chains.length);
     return next < quiet.length
       ? (await this.#planJumps(quiet.slice(next, next + 1), signal)).findings
       : await this.#damagedChains(chains.slice(next - quiet.length).slice(0, 1), signal);
