@@ -46,11 +46,11 @@ export class AgentSilence {
   /**
    * Nodes whose agent has fallen silent since the last check.
    *
-   * @param options.deaf No heartbeat could be heard lately, as the watch was away: the count starts over. Else all would be silent when
+   * @param options.watchLost No heartbeat could be heard lately, as the watch was away: the count starts over. Else all would be silent when
    * the API server comes back, and the first agent to write would take the addresses from the others.
    */
-  check(times: SilenceTimes, options: { readonly deaf: boolean } = { deaf: false }): readonly string[] {
-    if (options.deaf) {
+  check(times: SilenceTimes, options: { readonly watchLost: boolean } = { watchLost: false }): readonly string[] {
+    if (options.watchLost) {
       for (const name of this.#heardAtMs.keys()) {
         if (!this.#silent.has(name)) this.#heardAtMs.set(name, times.monotonicMs);
       }

@@ -1,4 +1,4 @@
-// The watched objects by Service, so that a pass over one Service does not walk over all pods. In-memory only, no I/O.
+// The watched objects by Service, so that reconciling one Service does not walk over all pods. In-memory only, no I/O.
 import type { DaemonSet, EndpointSlice, Node, Pod, Service } from "../kube/types.ts";
 import { candidateNodes, type DesiredServiceOptions, type ServiceFacts } from "./desired_service.ts";
 import {

@@ -6,7 +6,7 @@ import type { Service } from "../kube/types.ts";
 import type { Logger } from "../shared/log.ts";
 import { DATAPLANE_LABEL } from "../service/labels.ts";
 import { objectKey, type ServiceKey } from "../service/keys.ts";
-import { servedCondition } from "./pass_context.ts";
+import { servedCondition } from "./reconcile_context.ts";
 import { deleteDaemonSet, type WriteContext } from "./service_writes.ts";
 
 /** Services of another type that still carry what was written for a load balancer. They stay undeletable until it is taken back. */

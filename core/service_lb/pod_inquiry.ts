@@ -11,7 +11,7 @@ import type { NodeVerdict } from "./node_verdicts.ts";
 import { type PodObstacles, type PortHolder, portHolder, trimPortHolder } from "./port_holder.ts";
 
 /** The answer, and when to ask again. */
-export interface PodLook {
+export interface PodAnswer {
   readonly obstacles?: PodObstacles;
   readonly againMs?: number;
 }
@@ -26,7 +26,7 @@ export interface PodInquiryOptions {
   readonly namespace: string;
 }
 
-/** What a look is about. */
+/** What is asked. */
 export interface PodQuestion {
   readonly key: ServiceKey;
   readonly service: Service;
@@ -57,8 +57,8 @@ export class PodInquiry {
     this.#missingSinceMs.delete(key);
   }
 
-  /** Looks for what is in the way of pods; costs nothing while none is missing. What can't be read counts as not there. */
-  async look(question: PodQuestion): Promise<PodLook> {
+  /** Finds out what is in the way of pods; costs nothing while none is missing. What can't be read counts as not there. */
+  async ask(question: PodQuestion): Promise<PodAnswer> {
     const blocked = question.verdicts.flatMap((verdict) =>
       !verdict.serves && verdict.reason === "NotScheduled" && NO_FREE_PORT_REGEXP.test(verdict.message)
         ? [verdict.node]
@@ -69,13 +69,13 @@ export class PodInquiry {
       const holder = portHolder(question.service, await this.#podsOn(node));
       if (holder !== undefined) holders.set(node, holder);
     }
-    const { refusal, againMs } = await this.#lookForRefusal(question);
+    const { refusal, againMs } = await this.#refusalOf(question);
     const obstacles = { holders, ...(refusal === undefined ? {} : { refusal }) };
     if (blocked.length > 0) return { obstacles, againMs: HOLDERS_KEPT_MS };
     return { ...(refusal === undefined ? {} : { obstacles }), ...(againMs === undefined ? {} : { againMs }) };
   }
 
-  async #lookForRefusal(question: PodQuestion): Promise<{ refusal?: string; againMs?: number }> {
+  async #refusalOf(question: PodQuestion): Promise<{ refusal?: string; againMs?: number }> {
     const { key, daemonSet, verdicts } = question;
     const isMissing = verdicts.some((verdict) => !verdict.serves && verdict.reason === "NoPod");
     if (!isMissing || daemonSet === undefined) {

@@ -8,7 +8,7 @@ import type { Logger } from "../shared/log.ts";
 import { DATAPLANE_LABEL, ENDPOINT_READER_ROLE, POD_SERVICE_ACCOUNT } from "../service/labels.ts";
 import { objectKey, servedServiceKey } from "../service/keys.ts";
 import { MANAGED_BY_LABEL } from "./prerequisites.ts";
-import { servedCondition } from "./pass_context.ts";
+import { servedCondition } from "./reconcile_context.ts";
 import { deleteDaemonSet, finalizersFor, writeFinalizers, writeStatus } from "./service_writes.ts";
 
 /** What {@linkcode removeServiceLb} takes. */

@@ -1,5 +1,5 @@
-// The load balancer's control loop: watches, a queue of Services, passes. Decisions are in the pure files, writes in service_writes.ts.
-// Level-based: every pass starts from the whole present state, so a lost or repeated notice does no harm.
+// The load balancer's control loop: watches, a queue of Services to reconcile. Decisions are in the pure files, writes in service_writes.ts.
+// Level-based: every reconcile starts from the whole present state, so a lost or repeated notice does no harm.
 import type { KubeClient } from "../kube/contract.ts";
 import { isConflict, isNotFound } from "../kube/errors.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
@@ -24,8 +24,14 @@ import { readService } from "../service/reading.ts";
 import { PodInquiry } from "./pod_inquiry.ts";
 import { desiredPrerequisites } from "./prerequisites.ts";
 import { type ClaimOptions, serviceClaim } from "../service/claim.ts";
-import { type PassContext, type PassMemory, recordEvent, servedCondition, type ServiceEvents } from "./pass_context.ts";
-import { isOwn, passService, releaseService } from "./service_pass.ts";
+import {
+  type ReconcileContext,
+  recordEvent,
+  servedCondition,
+  type ServiceEvents,
+  type ServiceMemory,
+} from "./reconcile_context.ts";
+import { isOwn, reconcileService, releaseService } from "./reconcile_service.ts";
 import { type ServiceLbOptions, settingsOf } from "./service_lb_options.ts";
 import { applyPrerequisites, deleteDaemonSet, hasFinalizer } from "./service_writes.ts";
 import { trimDaemonSet, trimNode, trimPod, trimService } from "./trim_objects.ts";
@@ -42,11 +48,11 @@ export interface StartServiceLbOptions {
 
 /** A running load balancer. */
 export interface ServiceLb {
-  /** Resolves when all objects are known and passes have begun; rejects with an `AbortError` if stopped before. */
+  /** Resolves when all objects are known and reconciling has begun; rejects with an `AbortError` if stopped before. */
   readonly synced: Promise<void>;
   /** Whether every watch is open. */
   readonly isConnected: boolean;
-  /** Services that wait for a pass. */
+  /** Services that wait to be reconciled. */
   readonly queueLength: number;
   /** Resolves when the signal has been aborted and nothing runs any more. Never rejects. */
   readonly done: Promise<void>;
@@ -71,8 +77,8 @@ class ServiceLbController implements ServiceLb {
   readonly #pods: Reflector<Pod>;
   readonly #daemonSets: Reflector<DaemonSet>;
   readonly #slices: LocalSlices;
-  readonly #context: PassContext;
-  readonly #memories = new Map<ServiceKey, PassMemory>();
+  readonly #context: ReconcileContext;
+  readonly #memories = new Map<ServiceKey, ServiceMemory>();
   /** Services that left the watch without having been deleted before our eyes: their type may have changed. */
   readonly #left = new Set<ServiceKey>();
   #isReady = false;
@@ -185,7 +191,7 @@ class ServiceLbController implements ServiceLb {
       this.#ensurePrerequisites(),
       this.#collectLeftBehind(),
       this.#queue.run({
-        reconcile: (key) => this.#pass(key),
+        reconcile: (key) => this.#reconcile(key),
         signal,
         workers: WORKERS,
         onFailure: (key, error) => this.#noteFailure(key, error),
@@ -228,7 +234,7 @@ class ServiceLbController implements ServiceLb {
     }
   }
 
-  async #pass(key: ServiceKey): Promise<number | undefined> {
+  async #reconcile(key: ServiceKey): Promise<number | undefined> {
     const service = this.#services.objects.get(key);
     if (service === undefined) return await this.#passAbsent(key);
     this.#left.delete(key);
@@ -237,7 +243,7 @@ class ServiceLbController implements ServiceLb {
     if (readService(service).trafficPolicy === "Local" && serviceClaim(service, this.#settings).ours) {
       if (!this.#slices.isKnown(key)) return SLICES_PATIENCE_MS;
     } else this.#slices.drop(key);
-    return await passService(this.#context, {
+    return await reconcileService(this.#context, {
       service,
       daemonSets: this.#view.daemonSetsOf(key),
       facts: () => this.#view.factsOf(key, this.#silence.nodes),
@@ -296,8 +302,8 @@ class ServiceLbController implements ServiceLb {
   }
 
   #checkSilence(): void {
-    const deaf = !this.#nodes.isConnected;
-    for (const node of this.#silence.check(this.#times(), { deaf })) this.#addOnNode(node);
+    const watchLost = !this.#nodes.isConnected;
+    for (const node of this.#silence.check(this.#times(), { watchLost })) this.#addOnNode(node);
   }
 
   #times(): { readonly monotonicMs: number; readonly wallMs: number } {
@@ -328,8 +334,8 @@ class ServiceLbController implements ServiceLb {
   #noteFailure(key: ServiceKey, error: unknown): void {
     if (isAbort(error)) return;
     const { logger } = this.#start;
-    // Someone else was faster; the next pass sees what they wrote.
-    if (isConflict(error)) return logger.debug("A Service changed during its pass", { service: key });
+    // Someone else was faster; the next time sees what they wrote.
+    if (isConflict(error)) return logger.debug("A Service changed while it was reconciled", { service: key });
     const message = errorMessage(error);
     logger.warn("Cannot bring a Service up to date", { service: key, error: message });
     const [service, memory] = [this.#services.objects.get(key), this.#memories.get(key)];
@@ -339,7 +345,7 @@ class ServiceLbController implements ServiceLb {
   }
 }
 
-/** Passes wait for the API server most of the time. */
+/** They wait for the API server most of the time. */
 const WORKERS = 4;
 const SILENCE_CHECK_MS = 10_000;
 const RETRY_MS = 5_000;

@@ -1,5 +1,5 @@
 // When a status that differs is to be written: at once if someone would miss it, a little later if more is about to change. Pure.
-// The aim: one write per Service while its nodes come up one after the other, and none for a state that passes by itself.
+// The aim: one write per Service while its nodes come up one after the other, and none for a state that ends by itself.
 
 /** What the decision is made from. Times are in milliseconds of one clock that never jumps. */
 export interface StatusTimingFacts {
@@ -14,7 +14,7 @@ export interface StatusTimingFacts {
   readonly conditionFlips: boolean;
   /** Nothing is expected to change by itself. */
   readonly complete: boolean;
-  /** When a state that may pass by itself is told all the same; `undefined` if nothing is expected to change. */
+  /** When a state that may end by itself is told all the same; `undefined` if nothing is expected to change. */
   readonly patienceEndMs: number | undefined;
   /** Since when something is expected to change by itself; `undefined` if nothing is. */
   readonly waitingSinceMs: number | undefined;
@@ -42,7 +42,7 @@ export function statusWriteDelayMs(facts: StatusTimingFacts): number {
 export type WaitsFor = "cluster" | "node";
 
 /**
- * When a state that may pass by itself is told all the same.
+ * When a state that may end by itself is told all the same.
  *
  * @param options.sinceMs Since when the Service waits
  * @param options.progressMs When a node's state last changed

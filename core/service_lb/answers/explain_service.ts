@@ -10,7 +10,7 @@ import { ClusterView } from "../cluster_view.ts";
 import { desiredService } from "../desired_service.ts";
 import { daemonSetName } from "../names.ts";
 import type { NodeVerdict } from "../node_verdicts.ts";
-import { servedCondition } from "../pass_context.ts";
+import { servedCondition } from "../reconcile_context.ts";
 import { type ServiceLbOptions, settingsOf } from "../service_lb_options.ts";
 import { claimRemedy, nodeRemedy } from "./remedies.ts";
 

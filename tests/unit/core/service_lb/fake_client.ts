@@ -1,15 +1,15 @@
-// A client for passes: keeps Services and DaemonSets, counts writes, refuses everything else. Shows what a pass writes, not what an
+// A client for what reconciles: keeps Services and DaemonSets, counts writes, refuses everything else. Shows what a pass writes, not what an
 // API server makes of it; that is tried against servers.
 import type { KubeClient, KubeList, ResourceType } from "../../../../core/kube/contract.ts";
 import type { DaemonSet, KubeObject, Service } from "../../../../core/kube/types.ts";
-import type { PassContext } from "../../../../core/service_lb/pass_context.ts";
+import type { ReconcileContext } from "../../../../core/service_lb/reconcile_context.ts";
 import type { ServiceEvent } from "../../../../core/service_lb/status_step.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { SERVICE_OPTIONS } from "./fixtures.ts";
 
-/** What a pass did and left. */
-export interface PassWorld {
-  readonly context: PassContext;
+/** What was done and left. */
+export interface ReconcileWorld {
+  readonly context: ReconcileContext;
   readonly services: Map<string, Service>;
   readonly daemonSets: Map<string, DaemonSet>;
   /** `apply daemonsets`, in order. */
@@ -22,7 +22,7 @@ export interface PassWorld {
 }
 
 /** An empty world. */
-export function passWorld(overrides: Partial<PassContext["options"]> = {}): PassWorld {
+export function reconcileWorld(overrides: Partial<ReconcileContext["options"]> = {}): ReconcileWorld {
   const services = new Map<string, Service>();
   const daemonSets = new Map<string, DaemonSet>();
   const writes: string[] = [];
@@ -65,7 +65,7 @@ export function passWorld(overrides: Partial<PassContext["options"]> = {}): Pass
       return Promise.resolve();
     },
   };
-  const world: PassWorld = {
+  const world: ReconcileWorld = {
     services,
     daemonSets,
     writes,
@@ -74,7 +74,7 @@ export function passWorld(overrides: Partial<PassContext["options"]> = {}): Pass
     refusal: undefined,
     context: {
       logger: SILENT_LOGGER,
-      inquiry: { look: () => Promise.resolve({}), forget: () => {} },
+      inquiry: { ask: () => Promise.resolve({}), forget: () => {} },
       client: client as KubeClient,
       clock: {
         now: () => world.clockMs,

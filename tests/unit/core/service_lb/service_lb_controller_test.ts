@@ -49,7 +49,7 @@ Deno.test("startServiceLb() takes the pause image that all nodes have, and repla
       type: "merge",
       body: { spec: { externalTrafficPolicy: "Local" } },
     });
-    await waitUntil("a later pass", async () => await ips("web") === "");
+    await waitUntil("a later reconcile", async () => await ips("web") === "");
     assert.equal(await seen(), "example.com/pause:3.9 1");
     await stop();
   }));

@@ -225,7 +225,7 @@ Deno.test("AgentSilence blames no agent for the time in which this program heard
   for (const name of ["a", "b"]) {
     silence.note(name, { before: undefined, after: withHeartbeat("2026-01-01T00:00:00Z") }, at(0));
   }
-  for (let ms = 10_000; ms <= 600_000; ms += 10_000) assert.deepEqual(silence.check(at(ms), { deaf: true }), []);
+  for (let ms = 10_000; ms <= 600_000; ms += 10_000) assert.deepEqual(silence.check(at(ms), { watchLost: true }), []);
   // The API server is back; the first agent that writes must not make the others look silent.
   const heard = { before: withHeartbeat("2026-01-01T00:00:00Z"), after: withHeartbeat("2026-01-01T00:10:01Z") };
   silence.note("a", heard, at(601_000));

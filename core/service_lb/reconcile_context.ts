@@ -1,4 +1,4 @@
-// What every pass works with, remembers and tells. Types, and the two questions that all passes ask.
+// What reconciling a Service works with, remembers and tells. Types, and the two questions that all parts of it ask.
 import type { KubeClient } from "../kube/contract.ts";
 import type { DaemonSet, Service } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -16,22 +16,22 @@ export interface ServiceEvents {
   record(target: ObjectReference, event: ServiceEvent): void;
 }
 
-/** What passes over one Service remember; lost at a restart without harm. */
-export interface PassMemory {
+/** What is remembered of one Service; lost at a restart without harm. */
+export interface ServiceMemory {
   status?: StatusMemory;
   /** Last good texts, as they were written into the Service. */
   recorded?: string;
-  /** The failure that was told last. */
   /** Younger Services that were told that a port of theirs is taken. */
   toldLate?: string;
+  /** The failure that was told last. */
   toldFailure?: string;
   /** The last write of the DaemonSet, and who else writes it. */
   daemonSet?: Contest;
   rivals?: readonly string[];
 }
 
-/** What a pass works with. */
-export interface PassContext {
+/** What reconciling works with. */
+export interface ReconcileContext {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly events: ServiceEvents;
@@ -39,8 +39,8 @@ export interface PassContext {
   readonly signal: AbortSignal;
   readonly options: DesiredServiceOptions & ClaimOptions;
   /** Finds out why pods are missing. */
-  readonly inquiry: Pick<PodInquiry, "look" | "forget">;
-  /** Told of each object as the server has it after a write, so that the next pass does not act on an older copy. */
+  readonly inquiry: Pick<PodInquiry, "ask" | "forget">;
+  /** Told of each object as the server has it after a write, so that the next time does not act on an older copy. */
   readonly written: {
     service(service: Service): void;
     daemonSet(daemonSet: DaemonSet): void;
@@ -53,7 +53,7 @@ export function servedCondition(service: Service): { status: string; reason: str
 }
 
 /** Tells what happened to `service`. Only after it has. */
-export function recordEvent(context: PassContext, service: Service, event: ServiceEvent): void {
+export function recordEvent(context: ReconcileContext, service: Service, event: ServiceEvent): void {
   context.events.record(referenceTo({ ...service, ...SERVICE_KIND }), event);
 }
 

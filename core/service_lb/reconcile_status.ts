@@ -2,7 +2,7 @@
 import type { Condition, Service } from "../kube/types.ts";
 import { readService, type SettingsProblem } from "../service/reading.ts";
 import type { DesiredService } from "./desired_service.ts";
-import { type PassContext, type PassMemory, recordEvent, servedCondition } from "./pass_context.ts";
+import { type ReconcileContext, recordEvent, servedCondition, type ServiceMemory } from "./reconcile_context.ts";
 import { type ServedSummary, servedSummary } from "./served_condition.ts";
 import { SERVED_CONDITION } from "../service/labels.ts";
 import { writeStatus } from "./service_writes.ts";
@@ -14,11 +14,11 @@ export interface Refusal extends SettingsProblem {
 }
 
 /** Writes the status if it differs and its time has come. Returns after how many milliseconds to come again. */
-export async function syncStatus(
-  context: PassContext,
+export async function reconcileStatus(
+  context: ReconcileContext,
   input: {
     readonly service: Service;
-    readonly memory: PassMemory;
+    readonly memory: ServiceMemory;
     readonly desired: DesiredService;
     readonly refused: Refusal | undefined;
     /** Another program writes the DaemonSet too. */
@@ -51,7 +51,7 @@ export async function syncStatus(
 }
 
 /** One line when a Service becomes served, changes or stops being served. */
-function logChange({ logger }: PassContext, change: { readonly before: Service; readonly after: Service }): void {
+function logChange({ logger }: ReconcileContext, change: { readonly before: Service; readonly after: Service }): void {
   const before = servedCondition(change.before);
   const after = servedCondition(change.after);
   const addresses = addressesOf(change.after);

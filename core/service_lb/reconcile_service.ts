@@ -1,30 +1,30 @@
-// One pass over one Service: what it should have against what it has, and the writes for the difference.
-// Nothing is remembered here but times and what was told last, so that a pass can be repeated at any moment.
+// Reconciles one Service: what it should have against what it has, and the writes for the difference.
+// Nothing is remembered here but times and what was told last, so that it can be repeated at any moment.
 import type { DaemonSet, Node, Service } from "../kube/types.ts";
-import { removeDaemonSet, syncDaemonSet } from "./daemonset_pass.ts";
+import { reconcileDaemonSet, removeDaemonSet } from "./reconcile_daemonset.ts";
 import { desiredService, type ServiceFacts } from "./desired_service.ts";
 import { DATAPLANE_LABEL } from "../service/labels.ts";
 import { hasLastGoodRecord, lastGoodRecord } from "../service/last_good.ts";
 import type { LateClaim } from "../service/foreign_ports.ts";
 import { readService } from "../service/reading.ts";
 import { daemonSetName } from "./names.ts";
-import { type PassContext, type PassMemory, recordEvent, servedCondition } from "./pass_context.ts";
+import { type ReconcileContext, recordEvent, servedCondition, type ServiceMemory } from "./reconcile_context.ts";
 import { type ServiceClaim, serviceClaim } from "../service/claim.ts";
 import { finalizersFor, writeFinalizers, writeRecord, writeStatus } from "./service_writes.ts";
 import { choosePauseImage } from "./pause_image.ts";
-import { syncStatus } from "./status_pass.ts";
+import { reconcileStatus } from "./reconcile_status.ts";
 
-/** What a pass looks at. */
-export interface PassInput {
+/** What {@linkcode reconcileService} goes by. */
+export interface ReconcileInput {
   readonly service: Service;
   /** DaemonSets that carry the Service's name, in any form. */
   readonly daemonSets: readonly DaemonSet[];
   readonly facts: () => ServiceFacts;
-  readonly memory: PassMemory;
+  readonly memory: ServiceMemory;
 }
 
-/** Brings the cluster nearer to what `input.service` should have. Returns after how many milliseconds to look again. */
-export async function passService(context: PassContext, input: PassInput): Promise<number | undefined> {
+/** Brings the cluster nearer to what `input.service` should have. Returns after how many milliseconds to come again. */
+export async function reconcileService(context: ReconcileContext, input: ReconcileInput): Promise<number | undefined> {
   const claim = serviceClaim(input.service, context.options);
   if (!claim.ours) {
     await releaseService(context, { ...input, claim });
@@ -39,7 +39,7 @@ export async function passService(context: PassContext, input: PassInput): Promi
   const observed = input.daemonSets.find(({ metadata }) => metadata?.name === name);
   const options = withPauseImage(context.options, { nodes: input.facts().nodes, observed });
   const seen = desiredService(service, { ...options, facts: { ...input.facts(), remembered } });
-  const { obstacles, againMs } = await context.inquiry.look({
+  const { obstacles, againMs } = await context.inquiry.ask({
     key: readService(service).key,
     service,
     daemonSet: observed,
@@ -49,17 +49,17 @@ export async function passService(context: PassContext, input: PassInput): Promi
     ? seen
     : desiredService(service, { ...options, facts: { ...input.facts(), remembered, obstacles } });
   tellLate(context, { service, memory: input.memory, late: seen.lateClaims });
-  const { refused, contested, delayMs } = await syncDaemonSet(context, { ...input, service, desired });
-  const statusDelayMs = await syncStatus(context, { ...input, service, desired, refused, contested });
+  const { refused, contested, delayMs } = await reconcileDaemonSet(context, { ...input, service, desired });
+  const statusDelayMs = await reconcileStatus(context, { ...input, service, desired, refused, contested });
   if (refused !== undefined) throw refused.cause;
   const delays = [againMs, delayMs, statusDelayMs].filter((each) => each !== undefined);
   return delays.length === 0 ? undefined : Math.min(...delays);
 }
 
 function withPauseImage(
-  options: PassContext["options"],
+  options: ReconcileContext["options"],
   facts: { readonly nodes: ReadonlyMap<string, Node>; readonly observed: DaemonSet | undefined },
-): PassContext["options"] {
+): ReconcileContext["options"] {
   if (options.adoptPauseImage !== true || options.dataplane !== "agent") return options;
   const { observed, nodes } = facts;
   const isPlaceholder = observed?.metadata?.labels?.[DATAPLANE_LABEL] === "agent";
@@ -69,8 +69,8 @@ function withPauseImage(
 
 /** Whoever was given a node port that is served already learns it on his own Service too. */
 function tellLate(
-  context: PassContext,
-  { service, memory, late }: Pick<PassInput, "service" | "memory"> & { readonly late: readonly LateClaim[] },
+  context: ReconcileContext,
+  { service, memory, late }: Pick<ReconcileInput, "service" | "memory"> & { readonly late: readonly LateClaim[] },
 ): void {
   const { key } = readService(service);
   const told = late.map(({ other, port }) => `${readService(other).key} ${port}`).join();
@@ -84,8 +84,8 @@ function tellLate(
 
 /** Takes back what was given to a Service that is not ours (any more), and nothing that others gave it. */
 export async function releaseService(
-  context: PassContext,
-  input: Pick<PassInput, "service" | "daemonSets"> & { readonly claim: ServiceClaim & { readonly ours: false } },
+  context: ReconcileContext,
+  input: Pick<ReconcileInput, "service" | "daemonSets"> & { readonly claim: ServiceClaim & { readonly ours: false } },
 ): Promise<void> {
   const { service, claim } = input;
   const own = input.daemonSets.filter(isOwn);
@@ -96,7 +96,7 @@ export async function releaseService(
   if (!wasOurs) return;
   const { key } = readService(service);
   context.logger.info("Service is not served any more", { service: key, reason: claim.reason, message: claim.message });
-  // The condition goes last: it is what tells the next pass that this Service was once ours.
+  // The condition goes last: it is what tells the next time that this Service was once ours.
   const finalizers = finalizersFor(service, false);
   if (finalizers !== undefined) {
     context.written.service(await writeFinalizers(context, { service, finalizers }));
@@ -111,7 +111,7 @@ export function isOwn(daemonSet: DaemonSet): boolean {
   return daemonSet.metadata?.labels?.[DATAPLANE_LABEL] !== undefined;
 }
 
-async function ensureFinalizer(context: PassContext, service: Service): Promise<Service> {
+async function ensureFinalizer(context: ReconcileContext, service: Service): Promise<Service> {
   const finalizers = finalizersFor(service, true);
   if (finalizers === undefined) return service;
   const written = await writeFinalizers(context, { service, finalizers });
@@ -121,8 +121,8 @@ async function ensureFinalizer(context: PassContext, service: Service): Promise<
 
 /** While a wish can't be read, what it said before stands in the Service: the agents, and the next server, go by it. */
 async function ensureRecord(
-  context: PassContext,
-  { service, memory }: Pick<PassInput, "service" | "memory">,
+  context: ReconcileContext,
+  { service, memory }: Pick<ReconcileInput, "service" | "memory">,
 ): Promise<Service> {
   const record = lastGoodRecord(service);
   // The cached object has a record as soon as it is needed; whether the API server has it too is known after a write.

@@ -10,9 +10,9 @@ import { differsFromDesired } from "./desired_daemonset.ts";
 import type { DesiredService } from "./desired_service.ts";
 import { APPLIED_HASH_ANNOTATION } from "../service/labels.ts";
 import { daemonSetName } from "./names.ts";
-import { type PassContext, type PassMemory, recordEvent } from "./pass_context.ts";
+import { type ReconcileContext, recordEvent, type ServiceMemory } from "./reconcile_context.ts";
 import { applyDaemonSet, deleteDaemonSet } from "./service_writes.ts";
-import type { Refusal } from "./status_pass.ts";
+import type { Refusal } from "./reconcile_status.ts";
 
 /** What became of the DaemonSet. */
 export interface DaemonSetOutcome {
@@ -20,7 +20,7 @@ export interface DaemonSetOutcome {
   readonly refused: Refusal | undefined;
   /** Another program writes it too. */
   readonly contested: SettingsProblem | undefined;
-  /** After how many milliseconds to look again. */
+  /** After how many milliseconds to come again. */
   readonly delayMs: number | undefined;
 }
 
@@ -29,12 +29,12 @@ export interface DaemonSetInput {
   readonly service: Service;
   /** DaemonSets that carry the Service's name, in any form. */
   readonly daemonSets: readonly DaemonSet[];
-  readonly memory: PassMemory;
+  readonly memory: ServiceMemory;
   readonly desired: DesiredService;
 }
 
 /** Applies, leaves or removes the DaemonSet. */
-export async function syncDaemonSet(context: PassContext, input: DaemonSetInput): Promise<DaemonSetOutcome> {
+export async function reconcileDaemonSet(context: ReconcileContext, input: DaemonSetInput): Promise<DaemonSetOutcome> {
   const { service, desired } = input;
   const name = daemonSetName(service);
   const observed = input.daemonSets.find((each) => each.metadata?.name === name);
@@ -57,7 +57,7 @@ interface Difference extends DaemonSetInput {
   readonly observed: DaemonSet | undefined;
 }
 
-async function bringAbout(context: PassContext, input: Difference): Promise<DaemonSetOutcome> {
+async function bringAbout(context: ReconcileContext, input: Difference): Promise<DaemonSetOutcome> {
   const { memory, wanted, observed } = input;
   const hash = wanted.metadata?.annotations?.[APPLIED_HASH_ANNOTATION] ?? "";
   const nowMs = context.clock.monotonicMs();
@@ -83,7 +83,7 @@ async function bringAbout(context: PassContext, input: Difference): Promise<Daem
 }
 
 /** Names of those that write the DaemonSet beside this program and the cluster's own DaemonSet controller. */
-async function rivalsOf({ client, signal }: PassContext, { metadata }: DaemonSet): Promise<readonly string[]> {
+async function rivalsOf({ client, signal }: ReconcileContext, { metadata }: DaemonSet): Promise<readonly string[]> {
   const { namespace = "", name = "" } = metadata ?? {};
   const { items } = await client.list(DAEMON_SETS, { namespace, fieldSelector: `metadata.name=${name}`, signal });
   const others = items.flatMap((present) => present.metadata?.managedFields ?? []).flatMap(({ manager, subresource }) =>
@@ -100,7 +100,7 @@ function contestOf({ metadata }: DaemonSet, rivals: readonly string[]): Settings
 }
 
 async function applyOrExplain(
-  context: PassContext,
+  context: ReconcileContext,
   input: { readonly service: Service; readonly wanted: DaemonSet; readonly observed: DaemonSet | undefined },
 ): Promise<Refusal | undefined> {
   const { service, wanted, observed } = input;
@@ -125,7 +125,7 @@ function isLasting(error: unknown): boolean {
 
 /** Deletes the DaemonSet, and tells it. */
 export async function removeDaemonSet(
-  context: PassContext,
+  context: ReconcileContext,
   input: { readonly service: Service; readonly daemonSet: DaemonSet },
 ): Promise<void> {
   if (input.daemonSet.metadata?.deletionTimestamp) return;

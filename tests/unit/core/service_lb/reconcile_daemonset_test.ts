@@ -1,10 +1,10 @@
 // A DaemonSet that another program writes too: its turns and ours, and what is said about it.
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import type { DaemonSet } from "../../../../core/kube/types.ts";
-import { syncDaemonSet } from "../../../../core/service_lb/daemonset_pass.ts";
+import { reconcileDaemonSet } from "../../../../core/service_lb/reconcile_daemonset.ts";
 import { desiredService } from "../../../../core/service_lb/desired_service.ts";
-import type { PassMemory } from "../../../../core/service_lb/pass_context.ts";
-import { passWorld } from "./fake_client.ts";
+import type { ServiceMemory } from "../../../../core/service_lb/reconcile_context.ts";
+import { reconcileWorld } from "./fake_client.ts";
 import { node, service } from "./fixtures.ts";
 
 for (
@@ -14,10 +14,10 @@ for (
     { rivals: [], want: /also written by another program/ },
   ]
 ) {
-  Deno.test(`syncDaemonSet() names who writes its DaemonSet too: ${rivals.join(", ") || "nobody known"}`, async () => {
-    const world = passWorld();
+  Deno.test(`reconcileDaemonSet() names who writes its DaemonSet too: ${rivals.join(", ") || "nobody known"}`, async () => {
+    const world = reconcileWorld();
     const web = service();
-    const memory: PassMemory = {};
+    const memory: ServiceMemory = {};
     const one = node("a", { internal: ["10.0.0.1"] });
     const desired = desiredService(web, {
       ...world.context.options,
@@ -31,7 +31,7 @@ for (
       },
     });
     const sync = () =>
-      syncDaemonSet(world.context, { service: web, daemonSets: [...world.daemonSets.values()], memory, desired });
+      reconcileDaemonSet(world.context, { service: web, daemonSets: [...world.daemonSets.values()], memory, desired });
     const edit = (): void => {
       for (const [name, daemonSet] of world.daemonSets) {
         const managedFields = [

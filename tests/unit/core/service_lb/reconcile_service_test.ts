@@ -1,25 +1,29 @@
-// What a pass writes, in which order and how often; and what it takes back.
+// What reconciling a Service writes, in which order and how often; and what it takes back.
 import assert from "node:assert/strict";
 import { K3slbError } from "../../../../core/shared/errors.ts";
 import type { Node, Pod, Service } from "../../../../core/kube/types.ts";
-import type { PassMemory } from "../../../../core/service_lb/pass_context.ts";
-import { passService } from "../../../../core/service_lb/service_pass.ts";
-import { type PassWorld, passWorld } from "./fake_client.ts";
+import type { ServiceMemory } from "../../../../core/service_lb/reconcile_context.ts";
+import { reconcileService } from "../../../../core/service_lb/reconcile_service.ts";
+import { type ReconcileWorld, reconcileWorld } from "./fake_client.ts";
 import { node, pod, service } from "./fixtures.ts";
 
 const WEB = service();
 const NODES = [node("a", { internal: ["10.0.0.1"] }), node("b", { internal: ["10.0.0.2"] })];
 
-interface PassFacts {
+interface ReconcileFacts {
   readonly nodes?: readonly Node[];
   readonly pods?: readonly Pod[];
   readonly silent?: readonly string[];
 }
 
-async function pass(world: PassWorld, memory: PassMemory, facts: PassFacts = {}): Promise<number | undefined> {
+async function reconcile(
+  world: ReconcileWorld,
+  memory: ServiceMemory,
+  facts: ReconcileFacts = {},
+): Promise<number | undefined> {
   const present = world.services.get("web");
   assert.ok(present);
-  return await passService(world.context, {
+  return await reconcileService(world.context, {
     service: present,
     daemonSets: [...world.daemonSets.values()],
     memory,
@@ -34,46 +38,46 @@ async function pass(world: PassWorld, memory: PassMemory, facts: PassFacts = {})
   });
 }
 
-function worldWith(given: Service, overrides: Parameters<typeof passWorld>[0] = {}): PassWorld {
-  const world = passWorld(overrides);
+function worldWith(given: Service, overrides: Parameters<typeof reconcileWorld>[0] = {}): ReconcileWorld {
+  const world = reconcileWorld(overrides);
   world.services.set("web", given);
   return world;
 }
 
-function ips(world: PassWorld): readonly (string | undefined)[] {
+function ips(world: ReconcileWorld): readonly (string | undefined)[] {
   return (world.services.get("web")?.status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip);
 }
 
 const BOTH = [pod(WEB, "a"), pod(WEB, "b")];
 
-Deno.test("passService() serves a Service with three writes and one Event, then is quiet", async () => {
+Deno.test("reconcileService() serves a Service with three writes and one Event, then is quiet", async () => {
   const world = worldWith(WEB);
   const memory = {};
-  const delayMs = await pass(world, memory);
+  const delayMs = await reconcile(world, memory);
   assert.deepEqual(world.writes, ["patch services", "apply daemonsets"]);
   assert.ok(delayMs !== undefined && delayMs > 0, "a new Service's state is not told at once");
-  assert.equal(await pass(world, memory, { pods: BOTH }), undefined);
+  assert.equal(await reconcile(world, memory, { pods: BOTH }), undefined);
   assert.deepEqual(ips(world), ["10.0.0.1", "10.0.0.2"]);
   assert.deepEqual(world.events.map(({ reason }) => reason), ["UpdatedLoadBalancer"]);
   const before = world.writes.length;
-  for (let index = 0; index < 100; index++) assert.equal(await pass(world, memory, { pods: BOTH }), undefined);
+  for (let index = 0; index < 100; index++) assert.equal(await reconcile(world, memory, { pods: BOTH }), undefined);
   assert.equal(world.writes.length, before);
   // A restart forgets the memory and must not write either.
-  assert.equal(await pass(world, {}, { pods: BOTH }), undefined);
+  assert.equal(await reconcile(world, {}, { pods: BOTH }), undefined);
   assert.equal(world.writes.length, before);
   assert.equal(world.events.length, 1);
 });
 
-Deno.test("passService() waits a moment for the second node before the first write", async () => {
+Deno.test("reconcileService() waits a moment for the second node before the first write", async () => {
   const world = worldWith(WEB);
   const memory = {};
-  await pass(world, memory);
-  const delayMs = await pass(world, memory, { pods: [pod(WEB, "a")] });
+  await reconcile(world, memory);
+  const delayMs = await reconcile(world, memory, { pods: [pod(WEB, "a")] });
   assert.ok(delayMs !== undefined && delayMs > 0 && delayMs <= 100, String(delayMs));
   world.clockMs += 100;
-  assert.equal(await pass(world, memory, { pods: [pod(WEB, "a")] }), 14_900, "until the other node is missed");
+  assert.equal(await reconcile(world, memory, { pods: [pod(WEB, "a")] }), 14_900, "until the other node is missed");
   assert.deepEqual(ips(world), ["10.0.0.1"]);
-  assert.equal(await pass(world, memory, { pods: BOTH }), undefined);
+  assert.equal(await reconcile(world, memory, { pods: BOTH }), undefined);
   assert.deepEqual(ips(world), ["10.0.0.1", "10.0.0.2"]);
   assert.deepEqual(world.events.map(({ message }) => message), [
     "Addresses changed: [] -> [10.0.0.1 10.0.0.2]. Served by 2 nodes: a, b",
@@ -89,22 +93,22 @@ const BETWEEN_PODS: readonly (readonly [name: string, pods: readonly Pod[]])[] =
 ];
 
 for (const [name, pods] of BETWEEN_PODS) {
-  Deno.test(`passService() keeps a node's address while its pod ${name}, for as long as a replacement takes`, async () => {
+  Deno.test(`reconcileService() keeps a node's address while its pod ${name}, for as long as a replacement takes`, async () => {
     const world = worldWith(WEB);
     const memory = {};
-    await pass(world, memory, { pods: BOTH });
+    await reconcile(world, memory, { pods: BOTH });
     const now = [pod(WEB, "a"), ...pods];
-    assert.equal(await pass(world, memory, { pods: now }), 60_000);
+    assert.equal(await reconcile(world, memory, { pods: now }), 60_000);
     world.clockMs += 59_000;
-    assert.equal(await pass(world, memory, { pods: now }), 1_000);
+    assert.equal(await reconcile(world, memory, { pods: now }), 1_000);
     assert.deepEqual(ips(world), ["10.0.0.1", "10.0.0.2"]);
-    assert.equal(await pass(world, memory, { pods: BOTH }), undefined);
+    assert.equal(await reconcile(world, memory, { pods: BOTH }), undefined);
     const writes = world.writes.length;
     // The next replacement has the whole time again.
-    assert.equal(await pass(world, memory, { pods: now }), 60_000);
+    assert.equal(await reconcile(world, memory, { pods: now }), 60_000);
     assert.equal(world.writes.length, writes);
     world.clockMs += 60_000;
-    await pass(world, memory, { pods: now });
+    await reconcile(world, memory, { pods: now });
     assert.deepEqual(ips(world), ["10.0.0.1"]);
   });
 }
@@ -121,26 +125,26 @@ const BETWEEN_DATA_PLANES: readonly (readonly [name: string, pods: readonly Pod[
 
 for (const dataplane of ["agent", "pods"] as const) {
   for (const [name, pods] of BETWEEN_DATA_PLANES) {
-    Deno.test(`passService() keeps the only node's address with data plane ${dataplane} while ${name}`, async () => {
+    Deno.test(`reconcileService() keeps the only node's address with data plane ${dataplane} while ${name}`, async () => {
       const world = worldWith(WEB, { dataplane });
       const memory = {};
       const nodes = [node("a", { internal: ["10.0.0.1"] })];
-      await pass(world, memory, { nodes, pods: [pod(WEB, "a")] });
+      await reconcile(world, memory, { nodes, pods: [pod(WEB, "a")] });
       assert.deepEqual(ips(world), ["10.0.0.1"]);
       // A server that was started with the other data plane remembers nothing.
       for (const each of [memory, {}]) {
-        assert.equal(await pass(world, each, { nodes, pods }), 60_000);
+        assert.equal(await reconcile(world, each, { nodes, pods }), 60_000);
         assert.deepEqual(ips(world), ["10.0.0.1"]);
       }
       world.clockMs += 60_000;
-      await pass(world, memory, { nodes, pods });
+      await reconcile(world, memory, { nodes, pods });
       assert.deepEqual(ips(world), []);
     });
   }
 }
 
-Deno.test("passService() keeps no address where nobody forwards without the pod", async () => {
-  const cases: readonly (readonly [facts: PassFacts, overrides: Parameters<typeof passWorld>[0]])[] = [
+Deno.test("reconcileService() keeps no address where nobody forwards without the pod", async () => {
+  const cases: readonly (readonly [facts: ReconcileFacts, overrides: Parameters<typeof reconcileWorld>[0]])[] = [
     [{ silent: ["b"] }, {}],
     [{ nodes: [node("a", { internal: ["10.0.0.1"] }), node("b", { internal: ["10.0.0.2"], ready: false })] }, {}],
     [{ nodes: [node("a", { internal: ["10.0.0.1"] }), node("b", { internal: ["10.0.0.2"], agent: false })] }, {}],
@@ -152,14 +156,14 @@ Deno.test("passService() keeps no address where nobody forwards without the pod"
   for (const [facts, overrides] of cases) {
     const world = worldWith(WEB, overrides);
     const memory = {};
-    await pass(world, memory, { pods: BOTH });
+    await reconcile(world, memory, { pods: BOTH });
     assert.deepEqual(ips(world), ["10.0.0.1", "10.0.0.2"]);
-    await pass(world, memory, { ...facts, pods: [pod(WEB, "a")] });
+    await reconcile(world, memory, { ...facts, pods: [pod(WEB, "a")] });
     assert.deepEqual(ips(world), ["10.0.0.1"]);
   }
 });
 
-Deno.test("passService() keeps the very addresses that a node served at", async () => {
+Deno.test("reconcileService() keeps the very addresses that a node served at", async () => {
   const world = worldWith(service({ annotations: { "k3slb.io/match-interfaces": "eth1" } }));
   const memory = {};
   const [a, b] = [pod(WEB, "a"), pod(WEB, "b")];
@@ -167,45 +171,48 @@ Deno.test("passService() keeps the very addresses that a node served at", async 
     ...each,
     metadata: { ...each.metadata, annotations: { "k3slb.io/served-addresses": ip } },
   });
-  await pass(world, memory, { pods: [at(a, "10.9.0.1"), at(b, "10.9.0.2")] });
+  await reconcile(world, memory, { pods: [at(a, "10.9.0.1"), at(b, "10.9.0.2")] });
   assert.deepEqual(ips(world), ["10.9.0.1", "10.9.0.2"]);
-  await pass(world, memory, { pods: [at(a, "10.9.0.1")] });
+  await reconcile(world, memory, { pods: [at(a, "10.9.0.1")] });
   assert.deepEqual(ips(world), ["10.9.0.1", "10.9.0.2"]);
 });
 
-Deno.test("passService() takes a lost address out at once", async () => {
+Deno.test("reconcileService() takes a lost address out at once", async () => {
   const world = worldWith(WEB);
   const memory = {};
-  await pass(world, memory, { pods: BOTH });
-  assert.equal(await pass(world, memory, { pods: [pod(WEB, "a"), pod(WEB, "b", { programmed: "False" })] }), undefined);
+  await reconcile(world, memory, { pods: BOTH });
+  assert.equal(
+    await reconcile(world, memory, { pods: [pod(WEB, "a"), pod(WEB, "b", { programmed: "False" })] }),
+    undefined,
+  );
   assert.deepEqual(ips(world), ["10.0.0.1"]);
 });
 
-Deno.test("passService() says after some seconds why nothing serves", async () => {
+Deno.test("reconcileService() says after some seconds why nothing serves", async () => {
   const world = worldWith(WEB);
   const memory = {};
   const pods = [{ ...pod(WEB, "a"), status: {} }];
-  const delayMs = await pass(world, memory, { pods });
+  const delayMs = await reconcile(world, memory, { pods });
   assert.equal(delayMs, 10_000);
   world.clockMs += 10_000;
-  await pass(world, memory, { pods });
+  await reconcile(world, memory, { pods });
   assert.equal(world.services.get("web")?.status?.conditions?.[0]?.reason, "WaitingForAgent");
   assert.deepEqual(world.events.map(({ type, reason }) => [type, reason]), [["Warning", "WaitingForAgent"]]);
 });
 
-Deno.test("passService() warns of a node that stays behind once patience ends, without another write", async () => {
+Deno.test("reconcileService() warns of a node that stays behind once patience ends, without another write", async () => {
   const world = worldWith(WEB);
   const memory = {};
   const pods = [pod(WEB, "a"), { ...pod(WEB, "b"), status: {} }];
-  await pass(world, memory, { pods });
+  await reconcile(world, memory, { pods });
   world.clockMs += 100;
-  const delayMs = await pass(world, memory, { pods });
+  const delayMs = await reconcile(world, memory, { pods });
   assert.equal(delayMs, 9_900);
   assert.deepEqual(world.events, []);
   const writes = world.writes.length;
   world.clockMs += 9_900;
-  assert.equal(await pass(world, memory, { pods }), undefined);
-  assert.equal(await pass(world, memory, { pods }), undefined);
+  assert.equal(await reconcile(world, memory, { pods }), undefined);
+  assert.equal(await reconcile(world, memory, { pods }), undefined);
   assert.equal(world.writes.length, writes);
   assert.deepEqual(world.events.map(({ type, reason }) => [type, reason]), [
     ["Normal", "UpdatedLoadBalancer"],
@@ -213,25 +220,25 @@ Deno.test("passService() warns of a node that stays behind once patience ends, w
   ]);
 });
 
-Deno.test("passService() repairs a foreign edit of the DaemonSet and says so", async () => {
+Deno.test("reconcileService() repairs a foreign edit of the DaemonSet and says so", async () => {
   const world = worldWith(WEB);
   const memory = {};
-  await pass(world, memory, { pods: BOTH });
+  await reconcile(world, memory, { pods: BOTH });
   const [daemonSet] = world.daemonSets.values();
   assert.ok(daemonSet?.spec?.template.spec);
   daemonSet.spec.template.spec.priorityClassName = "low";
-  await pass(world, memory, { pods: BOTH });
+  await reconcile(world, memory, { pods: BOTH });
   const [repaired] = world.daemonSets.values();
   assert.equal(repaired?.spec?.template.spec?.priorityClassName, "system-node-critical");
   assert.equal(world.events.at(-1)?.reason, "AppliedDaemonSet");
 });
 
-Deno.test("passService() removes DaemonSets of older namings and of an older Service of the name", async () => {
+Deno.test("reconcileService() removes DaemonSets of older namings and of an older Service of the name", async () => {
   const world = worldWith(WEB);
   for (const name of ["svclb-web", "svclb-web-00000000", "something-else"]) {
     world.daemonSets.set(name, { metadata: { name, namespace: "kube-system" } });
   }
-  await pass(world, {});
+  await reconcile(world, {});
   assert.deepEqual([...world.daemonSets.keys()].map((name) => name.replace(/-[0-9a-f]{8}$/, "-UID")), [
     "something-else",
     "svclb-web-UID",
@@ -245,10 +252,10 @@ const REFUSALS = [
 ];
 
 for (const { code, retriable, message } of REFUSALS) {
-  Deno.test(`passService() tells a server's refusal (${code}) on the Service and fails, so that it is tried again`, async () => {
+  Deno.test(`reconcileService() tells a server's refusal (${code}) on the Service and fails, so that it is tried again`, async () => {
     const world = worldWith(WEB);
     world.refusal = new K3slbError(`Cannot apply: ${message}`, { code, retriable });
-    await assert.rejects(pass(world, {}), world.refusal);
+    await assert.rejects(reconcile(world, {}), world.refusal);
     const condition = world.services.get("web")?.status?.conditions?.[0];
     assert.equal(condition?.reason, "DaemonSetRefused");
     assert.match(condition?.message ?? "", new RegExp(message));
@@ -256,10 +263,10 @@ for (const { code, retriable, message } of REFUSALS) {
   });
 }
 
-Deno.test("passService() writes ever more slowly against another writer, and warns once", async () => {
+Deno.test("reconcileService() writes ever more slowly against another writer, and warns once", async () => {
   const world = worldWith(WEB);
   const memory = {};
-  await pass(world, memory, { pods: BOTH });
+  await reconcile(world, memory, { pods: BOTH });
   let writes = 0;
   for (let second = 0; second < 120; second++) {
     const present = world.services.get("web");
@@ -268,7 +275,7 @@ Deno.test("passService() writes ever more slowly against another writer, and war
       status: { ...present?.status, loadBalancer: { ingress: [{ ip: "192.0.2.1" }] } },
     });
     const before = world.writes.length;
-    await pass(world, memory, { pods: BOTH });
+    await reconcile(world, memory, { pods: BOTH });
     writes += world.writes.length - before;
     world.clockMs += 1_000;
   }
@@ -276,15 +283,15 @@ Deno.test("passService() writes ever more slowly against another writer, and war
   assert.equal(world.events.filter(({ reason }) => reason === "StatusContested").length, 1);
 });
 
-Deno.test("passService() follows a changed ipMode at once and takes it for nobody's quarrel", async () => {
+Deno.test("reconcileService() follows a changed ipMode at once and takes it for nobody's quarrel", async () => {
   const world = worldWith(WEB);
   const memory = {};
-  await pass(world, memory, { pods: BOTH });
+  await reconcile(world, memory, { pods: BOTH });
   for (const ipMode of ["Proxy", "VIP", "Proxy"]) {
     const present = world.services.get("web");
     const annotations = { "k3slb.io/ip-mode": ipMode };
     world.services.set("web", { ...present, metadata: { ...present?.metadata, annotations } });
-    assert.equal(await pass(world, memory, { pods: BOTH }), undefined);
+    assert.equal(await reconcile(world, memory, { pods: BOTH }), undefined);
     assert.equal(world.services.get("web")?.status?.loadBalancer?.ingress?.[0]?.ipMode, ipMode);
   }
   assert.deepEqual(world.events.map(({ reason }) => reason), ["UpdatedLoadBalancer"]);
@@ -316,13 +323,13 @@ const RELEASES: readonly ReleaseCase[] = [
 ];
 
 for (const { name, change, writes } of RELEASES) {
-  Deno.test(`passService() takes back what a Service got that is ${name}`, async () => {
+  Deno.test(`reconcileService() takes back what a Service got that is ${name}`, async () => {
     const world = worldWith(WEB);
     const memory = {};
-    await pass(world, memory, { pods: BOTH });
+    await reconcile(world, memory, { pods: BOTH });
     world.services.set("web", change(world.services.get("web") ?? {}));
     world.writes.length = 0;
-    await pass(world, memory, { pods: BOTH });
+    await reconcile(world, memory, { pods: BOTH });
     assert.deepEqual(world.writes, writes);
     assert.deepEqual(world.services.get("web")?.metadata?.finalizers, []);
     assert.equal(world.daemonSets.size, 0);
@@ -337,7 +344,7 @@ const FOREIGN: readonly { readonly name: string; readonly given: Service; readon
 ];
 
 for (const { name, given, lbDefault = true } of FOREIGN) {
-  Deno.test(`passService() never touches a Service with ${name}`, async () => {
+  Deno.test(`reconcileService() never touches a Service with ${name}`, async () => {
     const foreign = {
       ...given,
       metadata: { ...given.metadata, finalizers: ["service.kubernetes.io/load-balancer-cleanup"] },
@@ -346,7 +353,7 @@ for (const { name, given, lbDefault = true } of FOREIGN) {
     for (const deletionTimestamp of [undefined, "2026-01-02T00:00:00Z"]) {
       const metadata = deletionTimestamp === undefined ? foreign.metadata : { ...foreign.metadata, deletionTimestamp };
       const world = worldWith({ ...foreign, metadata }, { lbDefault });
-      await pass(world, {}, { pods: BOTH });
+      await reconcile(world, {}, { pods: BOTH });
       assert.deepEqual(world.writes, []);
       assert.deepEqual(world.events, []);
     }
