@@ -43,7 +43,7 @@ export interface Controller {
   readonly name: string;
   /** What is wrong with it now; `undefined` if nothing is. */
   readonly problem: () => string | undefined;
-  /** Objects that wait for a pass. */
+  /** Objects that wait to be reconciled. */
   readonly queueLength: () => number;
   /** Resolves when the signal has ended it. Never rejects. */
   readonly done: Promise<void>;

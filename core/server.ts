@@ -88,7 +88,7 @@ class Server {
       () => Number(this.#isLeading),
     );
     metrics.gaugeOf(
-      { name: "k3slb_queue_length", help: "Objects that wait for a pass of a controller" },
+      { name: "k3slb_queue_length", help: "Objects that wait to be reconciled" },
       () => this.#controllers.reduce((sum, { queueLength }) => sum + queueLength(), 0),
     );
     // A name that can't be one is said at once, not when the API server answers.

@@ -1,6 +1,6 @@
 // What is to be done about one HelmChart now: the words in which a decision is said, and what installing and deleting have in common. Pure.
 // Facts: the flows of helm-controller v0.17.9 (`pkg/controllers/chart`). Where it goes wrong we do not follow; docs/compatibility.md
-// has the list. A decision depends on the configuration's hash, the Job and the release alone, so each pass can be the first one.
+// has the list. A decision depends on the configuration's hash, the Job and the release alone, so each reconcile can be the first one.
 import type { EventContent } from "../kube/events.ts";
 import type { Job, Pod } from "../kube/types.ts";
 import type { JobFacts, JobSettings } from "./jobs/desired_job.ts";
@@ -33,7 +33,7 @@ export interface ChartFacts extends Omit<JobFacts, "revision"> {
 export type JobStep =
   | { readonly step: "none" }
   | { readonly step: "create"; readonly job: Job }
-  /** Deleted first; created by a later pass, when it and its pods are gone. */
+  /** Deleted first; created by a later reconcile, when it and its pods are gone. */
   | { readonly step: "replace"; readonly job: Job }
   /** Deleted and not made again. */
   | { readonly step: "remove"; readonly job: Job }
@@ -42,14 +42,14 @@ export type JobStep =
 /** The decision. */
 export interface ChartPlan {
   readonly outcome: "applied" | "unchanged" | "resumed" | "refused" | "finalizer-removed";
-  /** Kept as they are said here, at every pass. */
+  /** Kept as they are said here, at every reconcile. */
   readonly objects: readonly SetObject[];
   readonly job: JobStep;
   readonly events: readonly EventContent[];
   readonly state: ChartState | undefined;
   /** To be noted on the chart, with the Event; see {@linkcode deployedNote}. */
   readonly note?: string;
-  /** Milliseconds after which to look again, if nothing happens before. */
+  /** Milliseconds after which to come again, if nothing happens before. */
   readonly againMs?: number;
 }
 

@@ -1,4 +1,4 @@
-// The plan for a chart that is being deleted. Pure: the controller looks and carries out.
+// The plan for a chart that is being deleted. Pure: the reconciler reads and carries out.
 import type { EventContent } from "../kube/events.ts";
 import { chartProblems } from "./releases/check_chart.ts";
 import {

@@ -1,7 +1,7 @@
-// The Helm controller: keys of changed charts go through a queue to one pass each. What a pass does is in chart_pass.ts.
+// The Helm controller: keys of changed charts go through a queue. What is done for each is in chart_reconciler.ts.
 import { createWorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
-import { ChartPasses } from "./chart_pass.ts";
+import { ChartReconciler } from "./chart_reconciler.ts";
 import { startChartView } from "./chart_view.ts";
 import { ensureHelmCrds } from "./ensure_crds.ts";
 import type { HelmOptions, RunningHelm } from "./helm_options.ts";
@@ -34,13 +34,13 @@ async function run(options: HelmOptions): Promise<void> {
   try {
     await view.synced;
     options.onStarted?.();
-    const passes = new ChartPasses({ ...options, view, secrets });
+    const reconciler = new ChartReconciler({ ...options, view, secrets });
     const resyncMs = options.options.resyncIntervalMs ?? DEFAULT_RESYNC_INTERVAL_MS;
     await queue.run({
       signal,
       workers: WORKERS,
       reconcile: async (chart) => {
-        const againMs = await passes.run(chart, signal);
+        const againMs = await reconciler.reconcile(chart, signal);
         if (!view.charts.objects.has(chart)) return undefined;
         const laterMs = resyncMs * (1 - RESYNC_SPREAD / 2 + RESYNC_SPREAD * clock.random());
         return Math.min(againMs ?? laterMs, laterMs);

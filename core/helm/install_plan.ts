@@ -1,4 +1,4 @@
-// The plan for a chart that is to be there. Pure: the controller looks and carries out.
+// The plan for a chart that is to be there. Pure: the reconciler reads and carries out.
 import { chartProblems, chartWarnings } from "./releases/check_chart.ts";
 import { releaseHash } from "./values/config_hash.ts";
 import {

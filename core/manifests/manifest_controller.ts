@@ -30,7 +30,7 @@ const FORGIVING_MS = 2_000;
 const FORGIVING_RETRY_MS = 400;
 const RESCAN_INTERVAL_MS = 15_000;
 const START_RETRY_MS = 5_000;
-/** Files under way at once; most of a pass is waiting for the API server. */
+/** Files under way at once; most of the time is waiting for the API server. */
 const WORKERS = 8;
 
 /** How a file was when it was last dealt with. */
@@ -183,9 +183,9 @@ class ManifestController {
     this.#problems.set("folder", scan.problems);
     this.#view.see(scan);
     this.#take(selectFiles(scan.files, this.#options.options.disable));
-    // What happened in a folder before its watch stood is found by one more look.
+    // What happened in a folder before its watch stood is found by one more scan.
     if (watches.set(scan.folders)) this.#changes.wake();
-    // Changes are found all the same, by looking from time to time.
+    // Changes are found all the same, by scanning from time to time.
     this.#notices.set("watches", watches.problems);
   }
 
@@ -248,7 +248,7 @@ class ManifestController {
     if (ageMs >= 0 && ageMs < SETTLE_MS) return SETTLE_MS - ageMs + 1;
     const source = join(this.#folder, file.path);
     const content = await this.#read(addOn, source);
-    // Gone, or being written: the next look at the folder decides.
+    // Gone, or being written: the next scan of the folder decides.
     if (content === undefined || content.modifiedMs !== file.modifiedMs || content.sizeBytes !== file.sizeBytes) {
       this.#changes.wake();
       return SETTLE_MS;

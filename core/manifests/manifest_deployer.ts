@@ -75,7 +75,7 @@ const ESTABLISHED_POLL_MS = 100;
 /** Deploys files and removes what they deployed. */
 export class ManifestDeployer {
   readonly #options: DeployerOptions;
-  /** AddOns whose last pass failed and was told. */
+  /** AddOns whose last deployment failed and was told. */
   readonly #failed = new Set<string>();
 
   constructor(options: DeployerOptions) {
@@ -131,7 +131,7 @@ export class ManifestDeployer {
     const record: AddOnRecord = { name: addOn, source, checksum, kinds: allKinds, server: this.#options.server };
     const marked = await this.#markUnfinished(seen, record, signal);
     const subject = subjectOf(addOn, marked);
-    // Every start passes over every file: two Events for each that is as it was would bury the ones that say something.
+    // Every start reconciles every file: two Events for each that is as it was would bury the ones that say something.
     const isNews = seen === undefined || !saysSame(seen, record) || this.#failed.has(addOn);
     if (isNews) this.#record(subject, "ApplyingManifest", `Applying manifest at "${source}"`);
     let pruned: PrunePlan;
@@ -226,7 +226,7 @@ export class ManifestDeployer {
 
   /** After this, dying at any point makes the next start apply the file again. */
   async #markUnfinished(seen: AddOn | undefined, record: AddOnRecord, signal: AbortSignal): Promise<AddOn> {
-    // A forced pass over unchanged content has nothing to lose, also when another server made it: it ends where it began.
+    // A forced reconcile of unchanged content has nothing to lose, also when another server made it: it ends where it began.
     const server = seen?.metadata?.annotations?.[SERVER_ANNOTATION] ?? record.server;
     if (seen !== undefined && saysSame(seen, { ...record, server })) return seen;
     return await this.#writeRecord(seen, { ...record, checksum: "" }, signal);

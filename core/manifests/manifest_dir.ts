@@ -12,7 +12,7 @@ export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
 /** What a scan found. */
 export interface FolderScan {
   readonly files: readonly SeenFile[];
-  /** Every folder that was looked into, as `DEVICE:INODE`: another one in the same place, as after an unmount, differs. */
+  /** Every folder that was scanned, as `DEVICE:INODE`: another one in the same place, as after an unmount, differs. */
   readonly folders: ReadonlyMap<string, string>;
   /** What could not be looked at, with the reason. */
   readonly problems: readonly string[];
@@ -47,7 +47,7 @@ export async function ensureManifestsFolder(folder: string): Promise<void> {
  * Every file below `folder`. Of symlinked folders only those at the top are followed, as in K3s. What vanishes during the
  * scan is left out; a missing `folder` counts as empty.
  *
- * Where something goes, or is replaced, between two looks at it, all is looked at again: what a lost mount had would not be seen, and
+ * Where something goes, or is replaced, between two scans of it, all is scanned again: what a lost mount had would not be seen, and
  * nothing would say why.
  */
 export async function scanFolder(folder: string): Promise<FolderScan> {

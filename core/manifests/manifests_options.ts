@@ -16,7 +16,7 @@ export interface ManifestSettings {
   /** Name of this server. */
   readonly server: string;
   /**
-   * Time in milliseconds after which the folder is looked at without being told of a change.
+   * Time in milliseconds after which the folder is scanned without being told of a change.
    * @default {15000}
    */
   readonly rescanIntervalMs?: number;

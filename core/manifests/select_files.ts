@@ -65,7 +65,7 @@ export function isDisabled(path: string, disable: readonly string[]): boolean {
   return parts.slice(1).some((_, index) => disable.includes(parts.slice(0, index + 1).join("/")));
 }
 
-/** Whether a file is as it was at the look before, as far as that can be told without reading it. */
+/** Whether a file is as it was at the scan before, as far as that can be told without reading it. */
 export function isSameChoice(before: FileChoice | undefined, now: FileChoice): boolean {
   // Image builders set all times to 0; only the content tells then.
   return before !== undefined && now.file.modifiedMs !== 0 && before.leftOut === now.leftOut &&

@@ -92,7 +92,7 @@ class NodeHostsController implements RunningNodeHosts {
     this.#customs = watchConfigMap(COREDNS_CUSTOM_CONFIG_MAP);
     const working = queue.run({
       signal,
-      reconcile: () => this.#pass(),
+      reconcile: () => this.#reconcile(),
       onFailure: (_, error) => logger.warn(`Cannot write NodeHosts: ${errorMessage(error)}`),
     });
     this.#nodes.synced.then(() => queue.add(KEY), () => {});
@@ -104,7 +104,7 @@ class NodeHostsController implements RunningNodeHosts {
     return this.#nodes.isConnected && this.#configMaps.isConnected && this.#customs.isConnected;
   }
 
-  async #pass(): Promise<void> {
+  async #reconcile(): Promise<void> {
     const { plan } = this.#options;
     // Half a list would take the other half of the names away.
     if (!this.#nodes.isSynced || !this.#configMaps.isSynced) return;

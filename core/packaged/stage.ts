@@ -133,7 +133,7 @@ async function stageCoredns(
   { client, clock, logger, signal, options }: StageOptions,
   version: ClusterVersion,
 ): Promise<readonly PackagedManifest[]> {
-  const look = async (): Promise<DnsChoice> =>
+  const choose = async (): Promise<DnsChoice> =>
     chooseDns({
       given: options.clusterDns,
       services: await readServices(client, signal),
@@ -141,10 +141,10 @@ async function stageCoredns(
       version,
     });
   const deadlineMs = clock.monotonicMs() + RANGE_PATIENCE_MS;
-  let choice = await look();
+  let choice = await choose();
   while (!choice.deploy && choice.reason === "UnknownRange" && clock.monotonicMs() < deadlineMs) {
     await clock.sleep(RANGE_POLL_MS, signal);
-    choice = await look();
+    choice = await choose();
   }
   say(logger, choice);
   if (!choice.deploy) {

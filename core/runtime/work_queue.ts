@@ -1,4 +1,4 @@
-// A queue of keys for level-based controllers: what is to be looked at again, not what happened.
+// A queue of keys for level-based controllers: what is to be reconciled, not what happened.
 // A key is handled by one worker at a time; added while it is handled, it is handled once more afterwards.
 import { isAbort } from "../shared/errors.ts";
 import type { Clock } from "./clock.ts";

@@ -24,13 +24,8 @@ import { readService } from "../service/reading.ts";
 import { PodInquiry } from "./pod_inquiry.ts";
 import { desiredPrerequisites } from "./prerequisites.ts";
 import { type ClaimOptions, serviceClaim } from "../service/claim.ts";
-import {
-  type ReconcileContext,
-  recordEvent,
-  servedCondition,
-  type ServiceEvents,
-  type ServiceMemory,
-} from "./reconcile_context.ts";
+import type { ReconcileContext, ServiceEvents, ServiceMemory } from "./reconcile_context.ts";
+import { recordEvent, servedCondition } from "./reconcile_context.ts";
 import { isOwn, reconcileService, releaseService } from "./reconcile_service.ts";
 import { type ServiceLbOptions, settingsOf } from "./service_lb_options.ts";
 import { applyPrerequisites, deleteDaemonSet, hasFinalizer } from "./service_writes.ts";

@@ -19,7 +19,7 @@ export interface JobLook {
   readonly againMs?: number;
 }
 
-/** What {@linkcode jobObstacle} looks at. */
+/** What {@linkcode jobObstacle} goes by. */
 export interface ObstacleFacts {
   readonly pods: readonly Pod[];
   readonly nowMs: number;

@@ -1,4 +1,4 @@
-// A client for what reconciles: keeps Services and DaemonSets, counts writes, refuses everything else. Shows what a pass writes, not what an
+// A client for reconciling a Service: keeps Services and DaemonSets, counts writes, refuses everything else. Shows what a pass writes, not what an
 // API server makes of it; that is tried against servers.
 import type { KubeClient, KubeList, ResourceType } from "../../../../core/kube/contract.ts";
 import type { DaemonSet, KubeObject, Service } from "../../../../core/kube/types.ts";

@@ -112,7 +112,7 @@ Deno.test("createHostPorts: finds wanted sockets and their processes, reads a lo
 function fakeSs(answer: string | number | Error): { readonly exec: Exec; readonly runs: string[] } {
   const runs: string[] = [];
   const run = (command: string, args: readonly string[], { timeoutMs }: { timeoutMs: number }): Promise<ExecResult> => {
-    assert.ok(timeoutMs > 0 && timeoutMs <= 5000, "a pass waits for it");
+    assert.ok(timeoutMs > 0 && timeoutMs <= 5000, "the loop waits for it");
     runs.push([command, ...args].join(" "));
     if (answer instanceof Error) return Promise.reject(answer);
     const isCode = typeof answer === "number";

@@ -1,4 +1,4 @@
-// One look at one HelmChart: gathers what is seen, asks the plan, carries it out. Events and status follow the writes they speak of,
+// Reconciles one HelmChart: gathers what is seen, asks the plan, carries it out. Events and status follow the writes they speak of,
 // and are written only when something changed.
 import { isAlreadyExists, isInvalid, isNamespaceTerminating, isNotFound, isRefusal } from "../kube/errors.ts";
 import { JOBS } from "../kube/resources.ts";
@@ -33,15 +33,15 @@ import { SetWriter } from "./values/set_writer.ts";
 import { StaticCharts } from "./releases/static_charts.ts";
 import { mountedSecrets } from "./values/values_files.ts";
 
-/** What {@linkcode ChartPasses} works with. */
-export interface ChartPassParts extends HelmOptions {
+/** What {@linkcode ChartReconciler} works with. */
+export interface ChartReconcilerParts extends HelmOptions {
   readonly view: ChartView;
   readonly secrets: SecretWatches;
 }
 
-/** Looks at charts, one after the other. */
-export class ChartPasses {
-  readonly #parts: ChartPassParts;
+/** Brings charts to what is wanted, each by itself. */
+export class ChartReconciler {
+  readonly #parts: ChartReconcilerParts;
   readonly #settings: PlanSettings;
   readonly #scope: ChartScope;
   readonly #writer: SetWriter;
@@ -52,7 +52,7 @@ export class ChartPasses {
   readonly #attempts = new Map<string, { readonly hash: string; readonly attempt: number }>();
   readonly #leaving: ChartLeaving;
 
-  constructor(parts: ChartPassParts) {
+  constructor(parts: ChartReconcilerParts) {
     const { client, view, logger, options, env } = parts;
     this.#parts = parts;
     const { controllerName = DEFAULT_CONTROLLER_NAME, namespaces = [] } = options;
@@ -70,8 +70,8 @@ export class ChartPasses {
     this.#staticCharts = new StaticCharts(options.dataDir);
   }
 
-  /** Looks at the chart `key`, `namespace/name`; returns after how many milliseconds to look again. */
-  async run(key: string, signal: AbortSignal): Promise<number | undefined> {
+  /** Reconciles the chart `key`, `namespace/name`; returns after how many milliseconds to come again. */
+  async reconcile(key: string, signal: AbortSignal): Promise<number | undefined> {
     const { view } = this.#parts;
     const seen = view.charts.objects.get(key);
     if (seen === undefined) {
@@ -93,7 +93,7 @@ export class ChartPasses {
     if (isDeleting && (!seen.metadata?.finalizers?.includes(FINALIZER) || this.#leaving.isGone(seen))) return undefined;
     const claimed = await this.#claim(seen, signal);
     try {
-      return await this.#pass(key, claimed, signal);
+      return await this.#reconcile(key, claimed, signal);
     } catch (error) {
       if (isDeleting && isNamespaceTerminating(error)) {
         await this.#leaving.sayReleaseStays(claimed, signal);
@@ -105,7 +105,7 @@ export class ChartPasses {
     }
   }
 
-  async #pass(key: string, claimed: HelmChart, signal: AbortSignal): Promise<number | undefined> {
+  async #reconcile(key: string, claimed: HelmChart, signal: AbortSignal): Promise<number | undefined> {
     const action: JobAction = claimed.metadata?.deletionTimestamp === undefined ? "install" : "delete";
     const chart = await this.#staticCharts.resolve(claimed);
     const { namespace, name } = chartKey(chart);
