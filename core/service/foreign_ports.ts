@@ -5,7 +5,7 @@ import type { Node, Service } from "../kube/types.ts";
 import { canonicalIp } from "../shared/ip_ranges.ts";
 import { byAge, type ServiceKey } from "./keys.ts";
 import { type PortConflict, portId } from "./port_owners.ts";
-import { readService } from "./reading.ts";
+import { MAX_EXTERNAL_IPS, MAX_PORTS, readService } from "./reading.ts";
 
 /** Numbers that node ports are given out from; both ends belong to it. */
 export interface NodePortRange {
@@ -49,7 +49,10 @@ export function trimForeign(service: Service): Service | undefined {
     spec: {
       ...pick(spec, ["type"]),
       ...(spec?.externalIPs === undefined ? {} : { externalIPs: spec.externalIPs.slice(0, MAX_EXTERNAL_IPS) }),
-      ports: (spec?.ports ?? []).map((port) => ({ port: port.port, ...pick(port, ["protocol", "nodePort"]) })),
+      ports: (spec?.ports ?? []).slice(0, MAX_PORTS).map((port) => ({
+        port: port.port,
+        ...pick(port, ["protocol", "nodePort"]),
+      })),
     },
   };
 }
@@ -139,5 +142,3 @@ function portsOf(service: Service): readonly (ForeignPort & { readonly id: strin
 function hasAddress(node: Node | undefined, ip: string): boolean {
   return node?.status?.addresses?.some(({ address }) => canonicalIp(address) === ip) ?? false;
 }
-
-const MAX_EXTERNAL_IPS = 32;

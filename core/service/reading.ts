@@ -104,6 +104,7 @@ const READINGS = new WeakMap<Service, ServiceReading>();
 function read(service: Service): ServiceReading {
   const { spec, metadata } = service;
   const wishes = readWishes(service);
+  const tooMany = tooManyPorts(service);
   const { sourceRanges: ranges, tolerations = [], enabled = true, ...values } = wishes.values;
   const clusterIps = (spec?.clusterIPs ?? (spec?.clusterIP ? [spec.clusterIP] : []))
     .filter((address) => address !== "" && address !== "None");
@@ -120,7 +121,7 @@ function read(service: Service): ServiceReading {
     isBeingDeleted: metadata?.deletionTimestamp !== undefined,
     ...(spec?.loadBalancerClass ? { lbClass: spec.loadBalancerClass } : {}),
     enabled,
-    ports: (spec?.ports ?? []).map((port) => ({
+    ports: (spec?.ports ?? []).slice(0, MAX_PORTS).map((port) => ({
       name: port.name ?? "",
       protocol: (port.protocol ?? "TCP") as Protocol,
       port: port.port,
@@ -138,12 +139,19 @@ function read(service: Service): ServiceReading {
     ...(admitted === undefined ? {} : { sourceRanges: admitted.ranges }),
     tolerations,
     ...values,
-    faults: wishes.faults,
+    faults: tooMany === undefined ? wishes.faults : [tooMany, ...wishes.faults],
     ...wishes.unknown,
+    ...(tooMany === undefined ? {} : { unknown: tooMany, unknownAccess: tooMany }),
     warnings: admitted?.warnings ?? [],
     inForce: wishes.inForce,
     unreadable: wishes.unreadable,
   };
+}
+
+function tooManyPorts({ spec }: Service): SettingsProblem | undefined {
+  if ((spec?.ports ?? []).length <= MAX_PORTS) return undefined;
+  const message = `The Service has more than ${MAX_PORTS} ports, which is more than one Service can have; divide it`;
+  return { reason: "TooManyPorts", message };
 }
 
 interface ReadWishes extends Pick<ServiceReading, "faults" | "inForce" | "unreadable"> {
@@ -227,6 +235,11 @@ export function lastGoodTexts(service: Service): ReadonlyMap<string, string> {
     return new Map();
   }
 }
+
+/** Most ports of a Service; some thousands fit into one, and each is a container's port, rules, and a claim on every node. */
+export const MAX_PORTS = 1_000;
+/** Most external IPs that are looked at. */
+export const MAX_EXTERNAL_IPS = 32;
 
 /** Longest record that is looked at: every wish at its longest. */
 export const MAX_RECORD_LENGTH = 65_536;

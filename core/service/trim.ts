@@ -3,7 +3,7 @@ import { pick, trimMetadata } from "../kube/trim.ts";
 import type { EndpointSlice, Service } from "../kube/types.ts";
 import { SLICE_SERVICE_LABEL } from "./keys.ts";
 import { LAST_GOOD_ANNOTATION, POOL_LABEL } from "./labels.ts";
-import { MAX_RECORD_LENGTH } from "./reading.ts";
+import { MAX_EXTERNAL_IPS, MAX_PORTS, MAX_RECORD_LENGTH } from "./reading.ts";
 import { MAX_SOURCE_RANGES, WISHES } from "./wishes.ts";
 
 /** A Service without what plays no part in its reading, with the addresses in its status. */
@@ -25,7 +25,6 @@ export function trimService(service: Service): Service {
         "type",
         "loadBalancerClass",
         "loadBalancerIP",
-        "externalIPs",
         "clusterIP",
         "clusterIPs",
         "ipFamilies",
@@ -38,11 +37,12 @@ export function trimService(service: Service): Service {
           range.slice(0, MAX_RANGE_LENGTH)
         ),
       }),
+      ...(spec?.externalIPs === undefined ? {} : { externalIPs: spec.externalIPs.slice(0, MAX_EXTERNAL_IPS) }),
       // A selector of so many labels is none that anyone means.
       ...(selector.length === 0 || selector.length > MAX_SELECTOR_LABELS
         ? {}
         : { selector: Object.fromEntries(selector) }),
-      ports: (spec?.ports ?? []).map((port) => ({
+      ports: (spec?.ports ?? []).slice(0, MAX_PORTS + 1).map((port) => ({
         port: port.port,
         ...pick(port, ["name", "protocol", "nodePort", "targetPort"]),
       })),

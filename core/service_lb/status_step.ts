@@ -188,6 +188,7 @@ const SYNC_FAILURES: ReadonlySet<string> = new Set([
   "InvalidSourceRange",
   "InvalidAnnotation",
   "InvalidMatchAddress",
+  "TooManyPorts",
   "InvalidMatchInterface",
   "NoPorts",
   "NoClusterIP",

@@ -16,6 +16,7 @@ import { benchPaths } from "./paths_bench.ts";
 import { benchPorts } from "./ports_bench.ts";
 import { benchProgramming } from "./programming_bench.ts";
 import { benchProgram } from "./program_bench.ts";
+import { benchWatchdog } from "./watchdog_bench.ts";
 import { describeMachine } from "./machine.ts";
 import { replaceFigures } from "./performance_page.ts";
 import { renderFigures, renderTable } from "./report.ts";
@@ -36,6 +37,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "programming", what: "Rules into the kernel", run: benchProgramming },
   { name: "control-plane", what: "Services on a real control plane", run: benchControlPlane },
   { name: "manifests", what: "From a saved manifest to the cluster", run: benchManifests },
+  { name: "watchdog", what: "The longest that one object blocks the loop", run: benchWatchdog },
   { name: "idle", what: "Processor time while nothing happens", run: benchIdle },
   {
     name: "control-plane-large",

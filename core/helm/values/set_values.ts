@@ -11,13 +11,13 @@ export function setArguments(set: Readonly<Record<string, number | string>> | un
 
 /** Less than, equal to or greater than 0, as the UTF-8 of `a` sorts before, with or after that of `b`. */
 export function compareBytes(a: string, b: string): number {
-  const x = new TextEncoder().encode(a);
-  const y = new TextEncoder().encode(b);
-  for (let i = 0; i < Math.min(x.length, y.length); i++) {
-    const difference = (x[i] ?? 0) - (y[i] ?? 0);
-    if (difference !== 0) return difference;
-  }
-  return x.length - y.length;
+  let i = 0;
+  while (i < a.length && i < b.length && a.charCodeAt(i) === b.charCodeAt(i)) i++;
+  if (i === a.length || i === b.length) return a.length - b.length;
+  // UTF-8 keeps the order of code points; the second halves of pairs come before some that are one unit long.
+  const [x, y] = [a.charCodeAt(i), b.charCodeAt(i)];
+  const isPair = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdfff;
+  return isPair(x) === isPair(y) ? x - y : isPair(x) ? 1 : -1;
 }
 
 /** Whether helm may find the type of the value itself. */

@@ -18,23 +18,23 @@ export function renderValuesYaml(value: unknown): string {
 
 /** Less than, equal to or greater than 0, in the order of keys: digits by their number, letters after all else. */
 export function compareKeys(a: string, b: string): number {
-  const x = [...a];
-  const y = [...b];
-  for (let i = 0; i < Math.min(x.length, y.length); i++) {
-    const [p = "", q = ""] = [x[i], y[i]];
-    if (p === q) continue;
-    const [isLetterP, isLetterQ] = [LETTER_REGEXP.test(p), LETTER_REGEXP.test(q)];
-    if (isLetterP !== isLetterQ) return isLetterQ ? -1 : 1;
-    if (isLetterP) return codePoint(p) - codePoint(q);
-    const start = (p === "0" || q === "0") && followsNumber(x, i) ? "1" : "";
-    const [m, n] = [digitsAt(x, i), digitsAt(y, i)];
-    const [numberM, numberN] = [Number(`${start}${m}` || "0"), Number(`${start}${n}` || "0")];
-    if (numberM !== numberN) return numberM - numberN;
-    if (m.length !== n.length) return m.length - n.length;
-    return codePoint(p) - codePoint(q);
-  }
-  return x.length - y.length;
+  let i = 0;
+  while (i < a.length && i < b.length && a.charCodeAt(i) === b.charCodeAt(i)) i++;
+  if (i === a.length || i === b.length) return a.length - b.length;
+  // Two characters may have their first halves in common.
+  if (isSecondHalf(a, i) && isSecondHalf(b, i) && i > 0) i--;
+  const [p, q] = [codePointAt(a, i), codePointAt(b, i)];
+  const [isLetterP, isLetterQ] = [isLetter(p), isLetter(q)];
+  if (isLetterP !== isLetterQ) return isLetterQ ? -1 : 1;
+  if (isLetterP) return p - q;
+  const start = (p === ZERO || q === ZERO) && followsNumber(a, i) ? "1" : "";
+  const [m, n] = [digitsAt(a, i), digitsAt(b, i)];
+  const [numberM, numberN] = [Number(`${start}${m}` || "0"), Number(`${start}${n}` || "0")];
+  if (numberM !== numberN) return numberM - numberN;
+  return m.length === n.length ? p - q : m.length - n.length;
 }
+
+const ZERO = 0x30;
 
 const LETTER_REGEXP = /^\p{L}$/u;
 const BASE60_REGEXP = /^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$/;
@@ -48,14 +48,33 @@ function codePoint(character: string): number {
   return character.codePointAt(0) ?? 0;
 }
 
-function digitsAt(characters: readonly string[], from: number): string {
-  let end = from;
-  while (end < characters.length && /^[0-9]$/.test(characters[end] ?? "")) end++;
-  return characters.slice(from, end).join("");
+function codePointAt(text: string, at: number): number {
+  return text.codePointAt(at) ?? 0;
 }
 
-function followsNumber(characters: readonly string[], at: number): boolean {
-  for (let i = at - 1; i >= 0 && /^[0-9]$/.test(characters[i] ?? ""); i--) if (characters[i] !== "0") return true;
+function isSecondHalf(text: string, at: number): boolean {
+  return (text.charCodeAt(at) & 0xfc00) === 0xdc00;
+}
+
+function isLetter(point: number): boolean {
+  // Most keys are ASCII, and large values have many.
+  if (point < 0x80) return (point >= 0x41 && point <= 0x5a) || (point >= 0x61 && point <= 0x7a);
+  return LETTER_REGEXP.test(String.fromCodePoint(point));
+}
+
+function isDigit(text: string, at: number): boolean {
+  const unit = text.charCodeAt(at);
+  return unit >= ZERO && unit <= 0x39;
+}
+
+function digitsAt(text: string, from: number): string {
+  let end = from;
+  while (isDigit(text, end)) end++;
+  return text.slice(from, end);
+}
+
+function followsNumber(text: string, at: number): boolean {
+  for (let i = at - 1; isDigit(text, i); i--) if (text[i] !== "0") return true;
   return false;
 }
 
@@ -67,19 +86,31 @@ function isSimpleKey(key: string): boolean {
   return !BREAK_REGEXP.test(key) && Buffer.byteLength(key) <= MAX_SIMPLE_KEY_BYTES;
 }
 
-/** One text under way: the column decides where lines are folded. */
+/** One text under way: the column decides where lines are folded. Whole lines are put aside: looking at a long text costs its length. */
 class ValuesWriter {
-  #out = "";
+  readonly #lines: string[] = [];
+  /** The present line. */
+  #line = "";
 
   write(value: unknown): string {
     if (isMapping(value) && Object.keys(value).length > 0) this.#mapping(value, 0);
     else if (Array.isArray(value) && value.length > 0) this.#sequence(value, 0);
     else this.#scalar(value, 0);
-    return this.#out;
+    return [...this.#lines, this.#line].join("\n");
   }
 
-  get #column(): number {
-    return [...this.#out.slice(this.#out.lastIndexOf("\n") + 1)].length;
+  /** Whether the next blank may become a line break. */
+  get #isWide(): boolean {
+    return this.#line.length > BEST_WIDTH && [...this.#line].length > BEST_WIDTH;
+  }
+
+  #put(text: string): void {
+    const end = text.lastIndexOf("\n");
+    if (end >= 0) {
+      this.#lines.push(this.#line + text.slice(0, end));
+      this.#line = "";
+    }
+    this.#line += text.slice(end + 1);
   }
 
   /** Starts on the present line, so that a mapping can follow `- `. */
@@ -87,21 +118,21 @@ class ValuesWriter {
     for (const [index, key] of Object.keys(mapping).toSorted(compareKeys).entries()) {
       if (index > 0) this.#newLine(indent);
       const isSimple = isSimpleKey(key);
-      if (!isSimple) this.#out += "? ";
+      if (!isSimple) this.#put("? ");
       this.#text(key, { indent: isSimple ? indent : indent + 2, isKey: isSimple });
       if (!isSimple) this.#newLine(indent);
-      this.#out += ":";
+      this.#put(":");
       const value = mapping[key];
       if (isMapping(value) && Object.keys(value).length > 0) {
         if (isSimple) this.#newLine(indent + 2);
-        else this.#out += " ";
+        else this.#put(" ");
         this.#mapping(value, indent + 2);
       } else if (Array.isArray(value) && value.length > 0) {
         if (isSimple) this.#newLine(indent);
-        else this.#out += " ";
+        else this.#put(" ");
         this.#sequence(value, isSimple ? indent : indent + 2);
       } else {
-        this.#out += " ";
+        this.#put(" ");
         this.#scalar(value, indent + 2);
       }
     }
@@ -110,7 +141,7 @@ class ValuesWriter {
   #sequence(items: readonly unknown[], indent: number): void {
     for (const [index, item] of items.entries()) {
       if (index > 0) this.#newLine(indent);
-      this.#out += "- ";
+      this.#put("- ");
       if (isMapping(item) && Object.keys(item).length > 0) this.#mapping(item, indent + 2);
       else if (Array.isArray(item) && item.length > 0) this.#sequence(item, indent + 2);
       else this.#scalar(item, indent + 2);
@@ -119,17 +150,17 @@ class ValuesWriter {
 
   /** Not twice: a literal block that keeps its last line break has ended its line. */
   #newLine(indent: number): void {
-    if (!this.#out.endsWith("\n")) this.#out += "\n";
-    this.#out += " ".repeat(indent);
+    if (this.#line !== "" || this.#lines.length === 0) this.#put("\n");
+    this.#put(" ".repeat(indent));
   }
 
   #scalar(value: unknown, indent: number): void {
     if (typeof value === "string") return this.#text(value, { indent, isKey: false });
-    if (isMapping(value)) this.#out += "{}";
-    else if (Array.isArray(value)) this.#out += "[]";
-    else if (typeof value === "number") this.#out += formatNumber(value);
-    else if (isRawNumber(value)) this.#out += formatInteger(BigInt(value.rawJSON));
-    else this.#out += String(value ?? null);
+    if (isMapping(value)) this.#put("{}");
+    else if (Array.isArray(value)) this.#put("[]");
+    else if (typeof value === "number") this.#put(formatNumber(value));
+    else if (isRawNumber(value)) this.#put(formatInteger(BigInt(value.rawJSON)));
+    else this.#put(String(value ?? null));
   }
 
   #text(text: string, place: { readonly indent: number; readonly isKey: boolean }): void {
@@ -137,45 +168,46 @@ class ValuesWriter {
     if (style === "literal") return this.#literal(text, place.indent);
     if (style === "plain") return this.#folded(text, place);
     if (style === "double") return this.#doubleQuoted(text, place);
-    this.#out += "'";
+    this.#put("'");
     this.#folded(text.replaceAll("'", "''"), place, true);
-    this.#out += "'";
+    this.#put("'");
   }
 
   #folded(text: string, { indent, isKey }: { readonly indent: number; readonly isKey: boolean }, quoted = false): void {
+    if (isKey || !text.includes(" ")) return this.#put(text);
     const characters = [...text];
     for (const [i, character] of characters.entries()) {
       const isInside = !quoted || (i > 0 && i < characters.length - 1);
       const isAlone = characters[i - 1] !== " " && characters[i + 1] !== " ";
-      if (character === " " && !isKey && isInside && isAlone && this.#column > BEST_WIDTH) this.#newLine(indent);
-      else this.#out += character;
+      if (character === " " && isInside && isAlone && this.#isWide) this.#newLine(indent);
+      else this.#put(character);
     }
   }
 
   #doubleQuoted(text: string, { indent, isKey }: { readonly indent: number; readonly isKey: boolean }): void {
-    this.#out += '"';
+    this.#put('"');
     const characters = [...text];
     let wasSpace = false;
     for (const [i, character] of characters.entries()) {
       const isInside = i > 0 && i < characters.length - 1;
-      if (character === " " && !isKey && !wasSpace && this.#column > BEST_WIDTH && isInside) {
+      if (character === " " && !isKey && !wasSpace && this.#isWide && isInside) {
         this.#newLine(indent);
-        if (characters[i + 1] === " ") this.#out += "\\";
+        if (characters[i + 1] === " ") this.#put("\\");
       } else {
-        this.#out += escapeCharacter(character);
+        this.#put(escapeCharacter(character));
       }
       wasSpace = character === " ";
     }
-    this.#out += '"';
+    this.#put('"');
   }
 
   #literal(text: string, indent: number): void {
     const hint = /^[ \n]/.test(text) ? "2" : "";
     const chomp = !text.endsWith("\n") ? "-" : text === "\n" || text.endsWith("\n\n") ? "+" : "";
-    this.#out += `|${hint}${chomp}\n`;
+    this.#put(`|${hint}${chomp}\n`);
     const lines = (text.endsWith("\n") ? text.slice(0, -1) : text).split("\n");
-    this.#out += lines.map((line) => line === "" ? "" : " ".repeat(Math.max(indent, 2)) + line).join("\n");
-    if (text.endsWith("\n")) this.#out += "\n";
+    this.#put(lines.map((line) => line === "" ? "" : " ".repeat(Math.max(indent, 2)) + line).join("\n"));
+    if (text.endsWith("\n")) this.#put("\n");
   }
 }
 

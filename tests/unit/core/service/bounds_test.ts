@@ -1,9 +1,11 @@
 // What a tenant writes is bounded before it is parsed: hostile texts cost a few milliseconds, once, and open nothing.
 import assert from "node:assert/strict";
 import type { Service } from "../../../../core/kube/types.ts";
-import { readService } from "../../../../core/service/reading.ts";
+import { foreignPorts, trimForeign } from "../../../../core/service/foreign_ports.ts";
+import { MAX_EXTERNAL_IPS, MAX_PORTS, readService } from "../../../../core/service/reading.ts";
 import { trimService } from "../../../../core/service/trim.ts";
 import { isLoopback, parseIpRange } from "../../../../core/shared/ip_ranges.ts";
+import { serviceExternalIps, servicePorts } from "../../../support/largest_objects.ts";
 import { service } from "../service_lb/fixtures.ts";
 
 const TOLERATIONS = "svccontroller.k3s.cattle.io/tolerations";
@@ -59,6 +61,27 @@ Deno.test("trimService() keeps no long text", () => {
   const loadBalancerSourceRanges = Array.from({ length: 5_000 }, () => "10.0.0.0/8".padEnd(1_000));
   const kept = JSON.stringify(trimService(service({ annotations, spec: { loadBalancerSourceRanges } })));
   assert.ok(kept.length < 200_000, String(kept.length));
+});
+
+Deno.test("a Service of thousands of ports is refused whole, and no more of them is kept than shows it", () => {
+  const at = readService(trimService(servicePorts(MAX_PORTS)));
+  assert.deepEqual([at.ports.length, at.unknown], [MAX_PORTS, undefined]);
+  const kept = trimService(servicePorts(7_000));
+  assert.equal(kept.spec?.ports?.length, MAX_PORTS + 1);
+  for (const reading of [readService(kept), readService(servicePorts(7_000))]) {
+    assert.equal(reading.ports.length, MAX_PORTS);
+    const reasons = [reading.unknown, reading.unknownAccess, reading.faults[0]].map((one) => one?.reason);
+    assert.deepEqual(reasons, ["TooManyPorts", "TooManyPorts", "TooManyPorts"]);
+  }
+});
+
+Deno.test("of external IPs, which multiply with ports, 32 are looked at, whatever the Service's type", () => {
+  for (const trim of [trimService, trimForeign]) {
+    const kept = trim(serviceExternalIps());
+    assert.equal(kept?.spec?.externalIPs?.length, MAX_EXTERNAL_IPS);
+    const claims = [...foreignPorts(kept === undefined ? [] : [kept]).values()].flat().length;
+    assert.ok(claims <= MAX_EXTERNAL_IPS * MAX_PORTS, String(claims));
+  }
 });
 
 const RESOURCE_CASES: readonly (readonly [text: string, fault: RegExp | undefined])[] = [
