@@ -30,7 +30,7 @@
  * const node = { metadata: { name: "n1", labels: { "kubernetes.io/os": "windows" } } };
  * const { daemonSet, ingress, verdicts } = desiredService(service, {
  *   dataplane: "agent",
- *   namespace: "kube-system",
+ *   servicelbNamespace: "kube-system",
  *   lbImage: "",
  *   pauseImage: "rancher/mirrored-pause:3.6",
  *   systemDefaultRegistry: "",

@@ -148,7 +148,7 @@ export function lineWidth({ host }: CommandContext): number {
 /** The server's settings, as environment and config file on this host say. */
 function lbOptions(settings: AnswerSettings, { resolveOther }: CommandContext): ServiceLbOptions {
   const options = serverOptions(resolveOther([...COMMON_FLAGS, DATA_DIR_FLAG, ...SERVER_FLAGS]));
-  return { ...options, servicelbNamespace: settings["servicelb-namespace"] };
+  return { ...options, servicelbNamespace: settings["servicelb-namespace"], serviceRanges: [] };
 }
 
 const ANSWER_TIMEOUT_MS = 30_000;

@@ -88,10 +88,7 @@ export function serverOptions(settings: Settings<typeof FLAGS>): ServerProcessOp
     lbDefault: settings["lb-default"],
     statusAddresses: settings["status-addresses"],
     ...nodePortRange(settings["service-node-port-range"]),
-    publishedAddresses: settings["published-addresses"].map((entry) => {
-      const [node = "", ip = ""] = entry.split("=");
-      return { node: node.toLowerCase(), ip };
-    }),
+    ...publishedAddresses(settings["published-addresses"]),
     clusterDns: settings["cluster-dns"],
     clusterDomain: settings["cluster-domain"],
     dnsUpstreams: settings["dns-upstream"],
@@ -110,4 +107,12 @@ export function serverOptions(settings: Settings<typeof FLAGS>): ServerProcessOp
 function nodePortRange(text: string): Pick<ServerProcessOptions, "nodePortRange"> {
   const [from, to] = text.split("-").map(Number);
   return to === undefined || from === undefined ? {} : { nodePortRange: { from, to } };
+}
+
+/** Entries `NODE=IP` by node. */
+function publishedAddresses(entries: readonly string[]): Pick<ServerProcessOptions, "publishedAddresses"> {
+  if (entries.length === 0) return {};
+  const pairs = entries.map((entry) => entry.split("="));
+  const byNode = Map.groupBy(pairs, ([node = ""]) => node.toLowerCase());
+  return { publishedAddresses: new Map([...byNode].map(([node, own]) => [node, own.map(([, ip = ""]) => ip)])) };
 }

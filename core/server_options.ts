@@ -36,8 +36,8 @@ export interface ServerOptions {
   readonly lbDefault: boolean;
   /** `cluster`: external addresses hide internal ones of every node; `per-node`: each node's own choice. */
   readonly statusAddresses: "cluster" | "per-node" | "k3s";
-  /** What the status shows for nodes; empty: what each node's annotation says. */
-  readonly publishedAddresses: readonly { readonly node: string; readonly ip: string }[];
+  /** What the status shows, by node; absent: what each node's annotation says. */
+  readonly publishedAddresses?: ReadonlyMap<string, readonly string[]>;
   /** Ports that load balancers can't have, as they are node ports; absent: none are kept. */
   readonly nodePortRange?: { readonly from: number; readonly to: number };
   /** Leave out nodes labelled `node.kubernetes.io/exclude-from-external-load-balancers`. */

@@ -19,7 +19,7 @@ export interface NodeAddress {
 /** What decides about the addresses of a node beside the node. */
 export interface NodeAddressFacts extends AddressFacts {
   /** What the operator lists, by node; where it is given no node speaks for itself. */
-  readonly operatorAddresses?: ReadonlyMap<string, readonly string[]>;
+  readonly publishedAddresses?: ReadonlyMap<string, readonly string[]>;
 }
 
 /** The addresses of a node, and what it named and may not have. */
@@ -43,9 +43,9 @@ export function nodeAddresses(
 ): NodeAddresses {
   const { reading, served } = options;
   const name = node.metadata?.name ?? "";
-  const listed = options.operatorAddresses?.get(name);
+  const listed = options.publishedAddresses?.get(name);
   if (listed !== undefined) return checked(listed.flatMap(publishedAddress), () => undefined);
-  const published = options.operatorAddresses === undefined ? publishedBy(node) : [];
+  const published = options.publishedAddresses === undefined ? publishedBy(node) : [];
   const byOthers = (ip: string): string | undefined => publishObstacle(ip, name, options);
   if (published.length > 0) return checked(published.flatMap(publishedAddress), byOthers);
   const named = (node.status?.addresses ?? []).flatMap(({ type, address }) =>

@@ -1,18 +1,18 @@
 // The watched objects by Service, so that reconciling one Service does not walk over all pods. In-memory only, no I/O.
 import type { DaemonSet, EndpointSlice, Node, Pod, Service } from "../kube/types.ts";
-import { candidateNodes, type DesiredServiceOptions, type ServiceFacts } from "./desired_service.ts";
+import { candidateNodes, type ServiceFacts } from "./desired_service.ts";
 import {
   type ForeignFacts,
   type ForeignPorts,
   foreignPorts,
   lateClaims,
-  type NodePortRange,
   reservedPorts,
 } from "../service/foreign_ports.ts";
 import { objectKey, servedServiceKey, type ServiceKey, sliceServiceKey } from "../service/keys.ts";
 import { isAllowListMode } from "../service/node_selection.ts";
 import { type PortConflict, type PortConflicts, portConflicts } from "../service/port_owners.ts";
-import { type ClaimOptions, serviceClaim } from "../service/claim.ts";
+import { serviceClaim } from "../service/claim.ts";
+import type { ServiceLbOptions } from "./service_lb_options.ts";
 
 /** One change of a stored object, as the reflector tells it. */
 export interface ObjectChange<T> {
@@ -28,16 +28,10 @@ export interface ClusterObjects {
   readonly foreign: ReadonlyMap<string, Service>;
 }
 
-/** What the view is told. */
-export type ViewOptions = DesiredServiceOptions & ClaimOptions & {
-  /** Ports that are kept for node ports. */
-  readonly nodePortRange?: NodePortRange;
-};
-
 /** The cluster as one Service sees it. */
 export class ClusterView {
   readonly #objects: () => ClusterObjects;
-  readonly #options: ViewOptions;
+  readonly #options: ServiceLbOptions;
   readonly #pods = new ServiceIndex<Pod>(servedServiceKey);
   readonly #daemonSets = new ServiceIndex<DaemonSet>(servedServiceKey);
   readonly #slices = new ServiceIndex<EndpointSlice>(sliceServiceKey);
@@ -46,7 +40,7 @@ export class ClusterView {
   #allowList: boolean | undefined;
   #foreignPorts: ForeignPorts | undefined;
 
-  constructor(objects: () => ClusterObjects, options: ViewOptions) {
+  constructor(objects: () => ClusterObjects, options: ServiceLbOptions) {
     this.#objects = objects;
     this.#options = options;
   }

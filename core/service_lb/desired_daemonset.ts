@@ -26,8 +26,8 @@ import { schedulingTerms } from "./scheduling_terms.ts";
 export interface DaemonSetOptions {
   /** Who forwards: the agent, or pods as K3s makes them. */
   readonly dataplane: DataplaneName;
-  /** Of the DaemonSets. */
-  readonly namespace: string;
+  /** Namespace of the DaemonSets. */
+  readonly servicelbNamespace: string;
   /** Image of the pods of data plane `pods`. */
   readonly lbImage: string;
   /** Image of the placeholders of data plane `agent`. */
@@ -76,7 +76,7 @@ export function desiredDaemonSet(
     [DATAPLANE_LABEL]: options.dataplane,
   };
   const annotations = { [APPLIED_HASH_ANNOTATION]: contentHash([labels, spec]) };
-  const metadata = { name, namespace: options.namespace, labels, annotations };
+  const metadata = { name, namespace: options.servicelbNamespace, labels, annotations };
   return { daemonSet: { apiVersion: "apps/v1", kind: "DaemonSet", metadata, spec } };
 }
 

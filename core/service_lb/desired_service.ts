@@ -12,7 +12,10 @@ import { type ServedSummary, servedSummary } from "./served_condition.ts";
 import type { WaitsFor } from "./status_timing.ts";
 
 /** What is the same for all Services. */
-export type DesiredServiceOptions = DaemonSetOptions & StatusOptions & Pick<SelectionFacts, "honorExcludeLabel">;
+export interface DesiredServiceOptions extends DaemonSetOptions, StatusOptions {
+  /** Leave out nodes labelled `node.kubernetes.io/exclude-from-external-load-balancers`. */
+  readonly honorExcludeLabel: boolean;
+}
 
 /** What is known that concerns one Service. */
 export type ServiceFacts =

@@ -24,7 +24,7 @@ export interface StatusOptions {
   /** Ranges of the cluster's Services, in which no node has addresses. */
   readonly serviceRanges: NodeAddressFacts["serviceRanges"];
   /** What the operator lists, by node. */
-  readonly operatorAddresses?: NodeAddressFacts["operatorAddresses"];
+  readonly publishedAddresses?: NodeAddressFacts["publishedAddresses"];
 }
 
 /** The addresses, and the verdicts with nodes taken out that serve but have no address for the Service. */
@@ -42,11 +42,11 @@ export function desiredStatus(
   verdicts: readonly NodeVerdict[],
   options: StatusOptions & { readonly reading: ServiceReading; readonly nodes: ReadonlyMap<string, Node> },
 ): DesiredStatus {
-  const { reading, serviceRanges, operatorAddresses } = options;
+  const { reading, serviceRanges, publishedAddresses } = options;
   const facts = {
     nodes: options.nodes,
     serviceRanges,
-    ...(operatorAddresses === undefined ? {} : { operatorAddresses }),
+    ...(publishedAddresses === undefined ? {} : { publishedAddresses }),
   };
   const serving = verdicts.flatMap((verdict) => {
     if (!verdict.serves) return [];

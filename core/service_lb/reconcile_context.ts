@@ -4,10 +4,9 @@ import type { DaemonSet, Service } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Contest } from "./contest.ts";
-import type { DesiredServiceOptions } from "./desired_service.ts";
 import type { ServiceEvent, StatusMemory } from "./status_step.ts";
 import { SERVED_CONDITION } from "../service/labels.ts";
-import type { ClaimOptions } from "../service/claim.ts";
+import type { ServiceLbOptions } from "./service_lb_options.ts";
 import type { PodInquiry } from "./pod_inquiry.ts";
 import { type ObjectReference, referenceTo } from "../kube/events.ts";
 
@@ -37,7 +36,7 @@ export interface ReconcileContext {
   readonly events: ServiceEvents;
   readonly logger: Logger;
   readonly signal: AbortSignal;
-  readonly options: DesiredServiceOptions & ClaimOptions;
+  readonly options: ServiceLbOptions;
   /** Finds out why pods are missing. */
   readonly inquiry: Pick<PodInquiry, "ask" | "forget">;
   /** Told of each object as the server has it after a write, so that the next time does not act on an older copy. */

@@ -13,7 +13,6 @@ import type { Logger } from "../shared/log.ts";
 import { nodeChangeScope, portSharers } from "./affected_services.ts";
 import { AgentSilence, repeat } from "./agent_silence.ts";
 import { ClusterView, type ObjectChange } from "./cluster_view.ts";
-import type { DesiredServiceOptions } from "./desired_service.ts";
 import { SERVICE_NAME_LABEL } from "../service/labels.ts";
 import { keepLastGood } from "../service/last_good.ts";
 import { concernedBy, watchForeignServices } from "./foreign_services.ts";
@@ -23,11 +22,11 @@ import { servedServiceKey, type ServiceKey, sliceServiceKey, splitKey } from "..
 import { readService } from "../service/reading.ts";
 import { PodInquiry } from "./pod_inquiry.ts";
 import { desiredPrerequisites } from "./prerequisites.ts";
-import { type ClaimOptions, serviceClaim } from "../service/claim.ts";
+import { serviceClaim } from "../service/claim.ts";
 import type { ReconcileContext, ServiceEvents, ServiceMemory } from "./reconcile_context.ts";
 import { recordEvent, servedCondition } from "./reconcile_context.ts";
 import { isOwn, reconcileService, releaseService } from "./reconcile_service.ts";
-import { type ServiceLbOptions, settingsOf } from "./service_lb_options.ts";
+import type { ServiceLbOptions } from "./service_lb_options.ts";
 import { applyPrerequisites, deleteDaemonSet, hasFinalizer } from "./service_writes.ts";
 import { trimDaemonSet, trimNode, trimPod, trimService } from "./trim_objects.ts";
 
@@ -62,7 +61,6 @@ class ServiceLbController implements ServiceLb {
   readonly synced: Promise<void>;
   readonly done: Promise<void>;
   readonly #start: StartServiceLbOptions;
-  readonly #settings: DesiredServiceOptions & ClaimOptions;
   readonly #queue: WorkQueue;
   readonly #view: ClusterView;
   readonly #silence = new AgentSilence();
@@ -81,14 +79,13 @@ class ServiceLbController implements ServiceLb {
   constructor(start: StartServiceLbOptions) {
     this.#start = start;
     const { client, clock, signal, events, logger } = start;
-    this.#settings = settingsOf(start.options);
     this.#queue = createWorkQueue({ clock });
     const watching = { client, clock, signal, logger };
     const namespace = start.options.servicelbNamespace;
     const ours = { namespace, labelSelector: SERVICE_NAME_LABEL };
     this.#view = new ClusterView(
       () => ({ services: this.#services.objects, nodes: this.#nodes.objects, foreign: this.#foreign.objects }),
-      this.#settings,
+      this.#start.options,
     );
     this.#services = startReflector({
       ...watching,
@@ -145,7 +142,7 @@ class ServiceLbController implements ServiceLb {
       events,
       logger,
       signal,
-      options: this.#settings,
+      options: this.#start.options,
       inquiry: new PodInquiry({ ...watching, namespace }),
       written: {
         service: (service) => this.#services.merge([service]),
@@ -235,7 +232,7 @@ class ServiceLbController implements ServiceLb {
     this.#left.delete(key);
     const memory = this.#memories.get(key) ?? {};
     this.#memories.set(key, memory);
-    if (readService(service).trafficPolicy === "Local" && serviceClaim(service, this.#settings).ours) {
+    if (readService(service).trafficPolicy === "Local" && serviceClaim(service, this.#start.options).ours) {
       if (!this.#slices.isKnown(key)) return SLICES_PATIENCE_MS;
     } else this.#slices.drop(key);
     return await reconcileService(this.#context, {
@@ -256,7 +253,7 @@ class ServiceLbController implements ServiceLb {
     const mayExist = this.#left.has(key) || daemonSets.some(({ metadata }) => !metadata?.deletionTimestamp);
     const service = mayExist ? await this.#find(key) : undefined;
     if (service !== undefined) {
-      const claim = serviceClaim(service, this.#settings);
+      const claim = serviceClaim(service, this.#start.options);
       if (!claim.ours) await releaseService(this.#context, { service: trimService(service), daemonSets, claim });
     } else for (const daemonSet of daemonSets.filter(isOwn)) await deleteDaemonSet(this.#context, daemonSet);
     this.#left.delete(key);

@@ -7,7 +7,7 @@ import type { EndpointSlice, Node, Service } from "../../core/kube/types.ts";
 import { portSharers } from "../../core/service_lb/affected_services.ts";
 import { ClusterView } from "../../core/service_lb/cluster_view.ts";
 import { desiredService } from "../../core/service_lb/desired_service.ts";
-import { settingsOf } from "../../core/service_lb/service_lb_options.ts";
+import type { ServiceLbOptions } from "../../core/service_lb/service_lb_options.ts";
 import { trimNode, trimPod, trimService } from "../../core/service_lb/trim_objects.ts";
 import { trimForeign } from "../../core/service/foreign_ports.ts";
 import { objectKey } from "../../core/service/keys.ts";
@@ -41,7 +41,7 @@ interface Step {
   readonly run: () => unknown;
 }
 
-const SETTINGS = settingsOf({
+const SETTINGS: ServiceLbOptions = {
   dataplane: "agent",
   servicelbNamespace: "kube-system",
   lbImage: "rancher/klipper-lb:v0.4.9",
@@ -51,8 +51,8 @@ const SETTINGS = settingsOf({
   lbDefault: true,
   statusAddresses: "cluster",
   honorExcludeLabel: false,
-  publishedAddresses: [],
-});
+  serviceRanges: [],
+};
 const HONEST = trimService(serviceOf({ name: "honest" }));
 const NODES = new Map(["node1", "node2", "node3"].map((name) => [name, trimNode(smallNode(name))]));
 

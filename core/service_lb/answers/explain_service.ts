@@ -11,7 +11,7 @@ import { desiredService } from "../desired_service.ts";
 import { daemonSetName } from "../names.ts";
 import type { NodeVerdict } from "../node_verdicts.ts";
 import { servedCondition } from "../reconcile_context.ts";
-import { type ServiceLbOptions, settingsOf } from "../service_lb_options.ts";
+import type { ServiceLbOptions } from "../service_lb_options.ts";
 import { claimRemedy, nodeRemedy } from "./remedies.ts";
 
 /** The cluster at one moment. */
@@ -90,7 +90,7 @@ export class Answers {
     const services = new Map(snapshot.services.map((service) => [objectKey(service), service]));
     const nodes = new Map(snapshot.nodes.map((node) => [node.metadata?.name ?? "", node]));
     const foreign = new Map((snapshot.foreign ?? []).map((service) => [objectKey(service), service]));
-    this.#view = new ClusterView(() => ({ services, nodes, foreign }), settingsOf(options));
+    this.#view = new ClusterView(() => ({ services, nodes, foreign }), options);
     for (const after of snapshot.pods) this.#view.notePod({ before: undefined, after });
     for (const after of snapshot.daemonSets) this.#view.noteDaemonSet({ before: undefined, after });
     for (const after of snapshot.slices) this.#view.noteSlice({ before: undefined, after });
@@ -122,7 +122,7 @@ export class Answers {
     const reading = readService(service);
     const facts = this.#view.factsOf(reading.key, this.#silentNodes);
     const pods = this.#snapshot.pods.filter((pod) => servedServiceKey(pod) === reading.key).length;
-    const { verdicts, summary, ingress } = desiredService(service, { ...settingsOf(this.#options), facts });
+    const { verdicts, summary, ingress } = desiredService(service, { ...this.#options, facts });
     const name = daemonSetName(service);
     const remedyFacts = { reading, servicelbNamespace: this.#options.servicelbNamespace, daemonSet: name };
     const wanted = ingress.map(({ ip }) => ip);

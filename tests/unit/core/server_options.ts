@@ -18,7 +18,6 @@ export const SERVER_OPTIONS: ServerOptions = {
   lbDefault: true,
   statusAddresses: "cluster",
   honorExcludeLabel: false,
-  publishedAddresses: [],
   clusterDns: [],
   clusterDomain: "cluster.local",
   dnsUpstreams: [],

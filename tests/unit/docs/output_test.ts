@@ -29,7 +29,6 @@ function explain(): string {
   const served = { ...web, status: { loadBalancer: { ingress: [{ ip: "192.0.2.11" }] } } };
   const enabled = { labels: { "svccontroller.k3s.cattle.io/enablelb": "true" } };
   const taken = "TCP port 80 is in use by nginx.service on this node; stop it, or allow it with --allow-port-override";
-  const { namespace, ...options } = SERVICE_OPTIONS;
   const answers = new Answers({
     services: [served],
     nodes: [
@@ -42,11 +41,9 @@ function explain(): string {
     slices: [slice(web, [{ addresses: ["10.42.0.9"], conditions: { ready: true } }])],
     nowMs: Date.parse("2026-01-01T00:00:00Z"),
   }, {
-    ...options,
-    servicelbNamespace: namespace,
+    ...SERVICE_OPTIONS,
     lbClass: "k3slb.io/node-addresses",
     lbDefault: true,
-    publishedAddresses: [],
     nodePortRange: { from: 30000, to: 32767 },
   });
   return renderAnswer(answers.about(served), WIDTH);

@@ -75,10 +75,8 @@ async function startCluster(nodes: number): Promise<Cluster> {
         client: counted,
         options: {
           ...SERVICE_OPTIONS,
-          servicelbNamespace: "kube-system",
           lbClass: `${CONTROLLER}.io/x`,
           lbDefault: true,
-          publishedAddresses: [],
           ...overrides,
         },
         clock: SYSTEM_CLOCK,

@@ -169,7 +169,7 @@ const ADDRESS_CASES: readonly { readonly name: string; readonly given: World; re
   {
     name: "looks at no annotation where the operator lists addresses",
     given: {
-      options: { operatorAddresses: new Map([["a", ["203.0.113.5", "203.0.113.6"]]]) },
+      options: { publishedAddresses: new Map([["a", ["203.0.113.5", "203.0.113.6"]]]) },
       nodes: [
         node("a", { internal: ["10.0.0.1"], annotations: { "k3slb.io/published-addresses": "198.51.100.7" } }),
         node("b", { internal: ["10.0.0.2"], annotations: { "k3slb.io/published-addresses": "198.51.100.8" } }),

@@ -6,7 +6,7 @@ import { daemonSetName } from "../../../../core/service_lb/names.ts";
 /** K3s's defaults, data plane `agent`. */
 export const SERVICE_OPTIONS: DesiredServiceOptions = Object.freeze({
   dataplane: "agent",
-  namespace: "kube-system",
+  servicelbNamespace: "kube-system",
   lbImage: "rancher/klipper-lb:v0.4.9",
   pauseImage: "rancher/mirrored-pause:3.6",
   systemDefaultRegistry: "",
