@@ -1,5 +1,7 @@
 // A queue of keys for level-based controllers: what is to be reconciled, not what happened.
 // A key is handled by one worker at a time; added while it is handled, it is handled once more afterwards.
+// Work that hangs takes no worker from others: past the patience its worker's place is free again, and until the key is handled within
+// the patience once, it waits for places that only such keys have.
 import { isAbort } from "../shared/errors.ts";
 import type { Clock } from "./clock.ts";
 import type { Reconcile } from "./reconcile.ts";
@@ -21,8 +23,15 @@ export interface RunOptions {
   /** Handles one key. */
   readonly reconcile: Reconcile;
   readonly signal: AbortSignal;
-  /** @default {1} */
+  /**
+   * Keys that are handled at a time; as many again of those that took longer than the patience before.
+   * @default {1}
+   */
   readonly workers?: number;
+  /**
+   * Time in milliseconds after which a key that is being handled no longer counts as one of `workers`; absent: it always does.
+   */
+  readonly patienceMs?: number;
   /** Told about each failure before the key is put back. */
   readonly onFailure?: (key: string, error: unknown, failures: number) => void;
 }
@@ -58,11 +67,17 @@ class KeyQueue implements WorkQueue {
   readonly #maxBackoffMs: number;
   /** Insertion order is the order of handling. */
   readonly #waiting = new Set<string>();
+  /** Waiting keys that took too long when they were last handled. */
+  readonly #slowWaiting = new Set<string>();
+  /** Keys that took longer than the patience when they were last handled. */
+  readonly #slow = new Set<string>();
   readonly #running = new Set<string>();
   readonly #again = new Set<string>();
   readonly #failures = new Map<string, number>();
   readonly #delayed = new Map<string, { readonly dueMs: number; readonly cancel: () => void }>();
-  readonly #idleWorkers: (() => void)[] = [];
+  /** Keys that are handled still, and have given their places to others. */
+  #left = 0;
+  #start: () => void = () => {};
   #isStopped = false;
 
   constructor(options: WorkQueueOptions) {
@@ -72,7 +87,7 @@ class KeyQueue implements WorkQueue {
   }
 
   get length(): number {
-    return this.#waiting.size;
+    return this.#waiting.size + this.#slowWaiting.size;
   }
 
   add(key: string): void {
@@ -82,8 +97,8 @@ class KeyQueue implements WorkQueue {
       this.#again.add(key);
       return;
     }
-    this.#waiting.add(key);
-    this.#idleWorkers.shift()?.();
+    (this.#slow.has(key) ? this.#slowWaiting : this.#waiting).add(key);
+    this.#start();
   }
 
   addAfter(key: string, delayMs: number): void {
@@ -113,32 +128,63 @@ class KeyQueue implements WorkQueue {
   }
 
   async run(options: RunOptions): Promise<void> {
+    const { signal, workers = 1 } = options;
+    const underWay = new Set<Promise<void>>();
+    const lanes = [{ waiting: this.#waiting, places: workers }, { waiting: this.#slowWaiting, places: workers }];
+    const stopped = Promise.withResolvers<void>();
     const stop = (): void => {
       this.#isStopped = true;
       for (const { cancel } of this.#delayed.values()) cancel();
       this.#delayed.clear();
-      this.#waiting.clear();
-      for (const wake of this.#idleWorkers.splice(0)) wake();
+      for (const { waiting } of lanes) waiting.clear();
+      stopped.resolve();
     };
-    if (options.signal.aborted) return stop();
-    options.signal.addEventListener("abort", stop, { once: true });
-    await Promise.all(Array.from({ length: options.workers ?? 1 }, () => this.#work(options)));
-    options.signal.removeEventListener("abort", stop);
+    if (signal.aborted) return stop();
+    signal.addEventListener("abort", stop, { once: true });
+    this.#start = () => {
+      for (const lane of lanes) {
+        for (const key of lane.waiting) {
+          if (lane.places === 0) break;
+          lane.waiting.delete(key);
+          lane.places--;
+          const work = this.#work(key, { ...options, leave: () => void lane.places++ });
+          underWay.add(work);
+          void work.then(() => underWay.delete(work));
+        }
+      }
+    };
+    this.#start();
+    await stopped.promise;
+    await Promise.all(underWay);
+    signal.removeEventListener("abort", stop);
   }
 
-  async #work(options: RunOptions): Promise<void> {
-    while (!this.#isStopped) {
-      const [key] = this.#waiting;
-      if (key === undefined) {
-        await new Promise<void>((resolve) => this.#idleWorkers.push(resolve));
-        continue;
-      }
-      this.#waiting.delete(key);
-      this.#running.add(key);
-      await this.#handle(key, options);
-      this.#running.delete(key);
-      if (this.#again.delete(key)) this.add(key);
-    }
+  /** @param options.leave Gives the place to another key; called once. */
+  async #work(key: string, options: RunOptions & { readonly leave: () => void }): Promise<void> {
+    const { patienceMs, leave } = options;
+    let isSlow = false;
+    let hasLeft = false;
+    this.#running.add(key);
+    const cancelPatience = patienceMs === undefined ? () => {} : this.#clock.setTimer(() => {
+      isSlow = true;
+      this.#slow.add(key);
+      // Each holds a connection, of which there are not many.
+      if (this.#left >= MAX_LEFT_PER_WORKER * (options.workers ?? 1)) return;
+      hasLeft = true;
+      this.#left++;
+      leave();
+      this.#start();
+    }, patienceMs);
+    // Whoever adds a key goes on first.
+    await Promise.resolve();
+    if (!this.#isStopped) await this.#handle(key, options);
+    cancelPatience();
+    this.#running.delete(key);
+    if (!isSlow) this.#slow.delete(key);
+    if (hasLeft) this.#left--;
+    else leave();
+    if (this.#again.delete(key)) this.add(key);
+    this.#start();
   }
 
   async #handle(key: string, options: RunOptions): Promise<void> {
@@ -158,3 +204,5 @@ class KeyQueue implements WorkQueue {
     this.#delayed.delete(key);
   }
 }
+
+const MAX_LEFT_PER_WORKER = 4;

@@ -87,11 +87,27 @@ function slicesWithPort(
 ): readonly SliceWithPort[] {
   return slices.filter((slice) => families.some((family) => family === slice.addressType)).map((slice) => ({
     slice,
-    ports: (slice.ports ?? [])
-      .filter((port) => (port.name ?? "") === portName && (port.protocol ?? "TCP") === protocol)
-      .flatMap(({ port }) => port ?? []),
+    ports: portsOf(slice).get(`${protocol} ${portName}`) ?? [],
   }));
 }
+
+/** Numbers of a slice's ports by protocol and name; made once for each slice, which may have thousands and is asked for each port of its Service. */
+function portsOf(slice: EndpointSlice): ReadonlyMap<string, readonly number[]> {
+  const known = SLICE_PORTS.get(slice);
+  if (known !== undefined) return known;
+  const ports = new Map<string, number[]>();
+  for (const { name, protocol, port } of slice.ports ?? []) {
+    if (port === undefined || port === null) continue;
+    const id = `${protocol ?? "TCP"} ${name ?? ""}`;
+    const numbers = ports.get(id);
+    if (numbers === undefined) ports.set(id, [port]);
+    else numbers.push(port);
+  }
+  SLICE_PORTS.set(slice, ports);
+  return ports;
+}
+
+const SLICE_PORTS = new WeakMap<EndpointSlice, ReadonlyMap<string, readonly number[]>>();
 
 function listCandidates(slices: readonly EndpointSlice[], choice: EndpointChoice): readonly Candidate[] {
   return slicesWithPort(slices, choice).flatMap(({ slice, ports }) =>

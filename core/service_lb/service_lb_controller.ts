@@ -186,6 +186,7 @@ class ServiceLbController implements ServiceLb {
         reconcile: (key) => this.#reconcile(key),
         signal,
         workers: WORKERS,
+        patienceMs: PATIENCE_MS,
         onFailure: (key, error) => this.#noteFailure(key, error),
       }),
     ]);
@@ -339,6 +340,8 @@ class ServiceLbController implements ServiceLb {
 
 /** They wait for the API server most of the time. */
 const WORKERS = 4;
+/** A write that somebody's webhook holds up takes 30 s to fail; other Services don't wait for it. */
+const PATIENCE_MS = 2_000;
 const SILENCE_CHECK_MS = 10_000;
 const RETRY_MS = 5_000;
 /** After this time a Service says why its endpoints are not known. */

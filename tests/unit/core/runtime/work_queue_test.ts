@@ -135,3 +135,97 @@ Deno.test("queue.run handles a key again after the delay that its work returns",
   stop.abort();
   await done;
 });
+
+/** Handles `hung` keys that take 30 s and fail, and then `others`; the times at which the latter were done. */
+async function timesBesideHung(hung: number, others: number, rounds = 1): Promise<readonly number[]> {
+  const clock = createFakeClock(0, 1);
+  const queue = createWorkQueue({ clock });
+  const stop = new AbortController();
+  const took: number[] = [];
+  const addedMs = new Map<string, number>();
+  const done = queue.run({
+    signal: stop.signal,
+    workers: 4,
+    patienceMs: 2_000,
+    reconcile: async (key) => {
+      if (key.startsWith("hung")) {
+        await clock.sleep(30_000);
+        throw new Error("timeout");
+      }
+      await clock.sleep(50);
+      took.push(clock.monotonicMs() - (addedMs.get(key) ?? 0));
+    },
+  });
+  for (let i = 0; i < hung; i++) queue.add(`hung-${i}`);
+  for (let round = 0; round < rounds; round++) {
+    for (let i = 0; i < others; i++) {
+      addedMs.set(`other-${i}`, clock.monotonicMs());
+      queue.add(`other-${i}`);
+    }
+    for (let second = 0; second < 60; second++) await clock.advance(1_000);
+  }
+  stop.abort();
+  await clock.advance(60_000);
+  await done;
+  assert.equal(took.length, others * rounds);
+  assert.equal(clock.timers, 0);
+  return took;
+}
+
+Deno.test("queue.run: ten keys whose work hangs for ever delay the others once, by the patience, and never again", async () => {
+  const times = await timesBesideHung(10, 8, 5);
+  assert.ok(Math.max(...times.slice(0, 8)) <= 3 * 2_000 + 100, String(times));
+  assert.ok(Math.max(...times.slice(8)) <= 100, String(times));
+});
+
+Deno.test("queue.run: however many hang at a time, no more are under way than connections bear", async () => {
+  const clock = createFakeClock();
+  const queue = createWorkQueue({ clock });
+  const stop = new AbortController();
+  let running = 0;
+  let most = 0;
+  const done = queue.run({
+    signal: stop.signal,
+    workers: 4,
+    patienceMs: 2_000,
+    reconcile: async () => {
+      most = Math.max(most, ++running);
+      await clock.sleep(30_000);
+      running--;
+      throw new Error("timeout");
+    },
+  });
+  for (let i = 0; i < 200; i++) queue.add(`hung-${i}`);
+  for (let second = 0; second < 300; second++) await clock.advance(1_000);
+  stop.abort();
+  await clock.advance(60_000);
+  await done;
+  assert.ok(most <= 4 + 4 + 16, String(most));
+});
+
+Deno.test("queue.run: a key that was slow once is like the others after it was quick", async () => {
+  const clock = createFakeClock();
+  const queue = createWorkQueue({ clock });
+  const stop = new AbortController();
+  const handled: string[] = [];
+  const done = queue.run({
+    signal: stop.signal,
+    patienceMs: 100,
+    reconcile: async (key) => {
+      handled.push(key);
+      await clock.sleep(key === "slow" && handled.length === 1 ? 1_000 : 10);
+    },
+  });
+  queue.add("slow");
+  queue.add("other");
+  await clock.advance(150);
+  assert.deepEqual(handled, ["slow", "other"]);
+  queue.add("slow");
+  await clock.advance(2_000);
+  for (const key of ["other", "slow"]) queue.add(key);
+  await clock.advance(5);
+  assert.deepEqual(handled, ["slow", "other", "slow", "other"]);
+  stop.abort();
+  await clock.advance(100);
+  await done;
+});
