@@ -48,6 +48,8 @@ export const EXCLUDE_NODE_LABEL = "node.kubernetes.io/exclude-from-external-load
 
 /** Readiness gate on placeholder pods: `True` once the node's kernel has the rules. */
 export const PROGRAMMED_CONDITION = "k3slb.io/Programmed";
+/** Its reason on a pod that holds none of its Service's ports: the Service has got others since. */
+export const PORT_NOT_HELD_REASON = "PortNotHeld";
 /** Condition on Services: whether and where they are served, else why not. */
 export const SERVED_CONDITION = "k3slb.io/Served";
 /** Condition on Nodes: the agent's heartbeat. */

@@ -209,6 +209,7 @@ function nameOf(node: Node): string {
 
 const MAY_PASS: ReadonlySet<VerdictReason> = new Set([
   "PodEnding",
+  "PodOutdated",
   "WaitingForScheduler",
   "WaitingForAgent",
   "PodNotReady",

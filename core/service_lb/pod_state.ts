@@ -1,12 +1,13 @@
 // What one svclb pod says about its node: does it forward, and if not, in whose words. Pure.
 // Placeholders are judged by the agent's gate, not by Ready: kubelet turns a False gate into NotReady only after a second.
 import type { Pod } from "../kube/types.ts";
-import { DATAPLANE_LABEL, PROGRAMMED_CONDITION } from "../service/labels.ts";
+import { DATAPLANE_LABEL, PORT_NOT_HELD_REASON, PROGRAMMED_CONDITION } from "../service/labels.ts";
 
 /** Why a pod does not forward. */
 export type PodReason =
   | "PodEnding"
   | "PodFailed"
+  | "PodOutdated"
   | "NotScheduled"
   | "WaitingForScheduler"
   | "WaitingForAgent"
@@ -58,6 +59,10 @@ function placeholderState(pod: Pod): PodState {
   if (gate?.status === "True") {
     const note = NO_ENDPOINTS_REGEXP.exec(gate.message ?? "")?.[0];
     return note === undefined ? { forwards: true } : { forwards: true, note };
+  }
+  // The Service has got other ports: the DaemonSet's next pod holds them.
+  if (gate?.status === "False" && gate.reason === PORT_NOT_HELD_REASON) {
+    return state("PodOutdated", sentence("its pod is to be replaced", undefined, gate.message));
   }
   if (gate?.status === "False") {
     return state("NotProgrammed", sentence("rules are not programmed", gate.reason, gate.message));

@@ -71,6 +71,7 @@ const REPLACED: ReadonlySet<VerdictReason> = new Set([
   "NoPod",
   "PodEnding",
   "PodFailed",
+  "PodOutdated",
   "WaitingForScheduler",
   "WaitingForAgent",
   "PodNotReady",

@@ -121,6 +121,7 @@ const REASON_ORDER: readonly VerdictReason[] = [
   "NoAddress",
   "PodNotReady",
   "PodFailed",
+  "PodOutdated",
   "WaitingForAgent",
   "WaitingForScheduler",
   "NoPod",

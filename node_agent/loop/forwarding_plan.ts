@@ -5,7 +5,7 @@ import type { HostInterface } from "../../core/node_identity/host_facts.ts";
 import { type AddressMatch, addressMatch, servedAddresses } from "../../core/service/address_match.ts";
 import { readyPodsAt, serviceEndpoints } from "../../core/service/endpoints.ts";
 import { byAge, compareText, objectKey, servedServiceKey, sliceServiceKey } from "../../core/service/keys.ts";
-import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/labels.ts";
+import { PORT_NOT_HELD_REASON, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/labels.ts";
 import { NodePorts, type PortConflict, portId, portLabel } from "../../core/service/port_owners.ts";
 import {
   readService,
@@ -189,7 +189,8 @@ function decideService(reading: ServiceReading, context: ServiceContext): Servic
 
 /** Nobody has reserved the port: it may be another pod's hostPort. */
 function notHeld(port: ServicePort): SettingsProblem {
-  return { reason: "PortNotHeld", message: `${portLabel(port)} is not among the host ports of the Service's pod here` };
+  const message = `${portLabel(port)} is not among the host ports of the Service's pod here`;
+  return { reason: PORT_NOT_HELD_REASON, message };
 }
 
 interface PortContext {

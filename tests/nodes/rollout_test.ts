@@ -7,7 +7,7 @@ import process from "node:process";
 import { DAEMON_SETS, PODS } from "../../core/kube/resources.ts";
 import type { Pod } from "../../core/kube/types.ts";
 import { POOL_LABEL } from "../../core/service/labels.ts";
-import { enterWorld } from "../support/netns.ts";
+import { enterWorld, type PeerRequest } from "../support/netns.ts";
 import { OTHER_PAUSE_IMAGE } from "../support/node_images.ts";
 import { runToEnd } from "../support/programs.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -174,9 +174,15 @@ function watchStatus(ns: TestNamespace): { stop(): Promise<Record<string, readon
   };
 }
 
-async function withTraffic(test: WorldTest, change: Change): Promise<void> {
-  const { world, ns } = test;
-  const ports = [world.port(), world.port()];
+/** The address and port of a Service on one node. */
+interface Target {
+  readonly name: string;
+  readonly ip: string;
+  readonly port: number;
+}
+
+/** Makes both Services with their pods and waits for their addresses. */
+async function createServices({ world, ns }: WorldTest, ports: readonly number[]): Promise<Statuses> {
   await world.node("node1").label({ [POOL_LABEL]: "solo" });
   await ns.createApp({ name: "app", nodes: ["node1", "node2"], stopAfterMs: STOP_AFTER_MS });
   for (const [i, name] of SERVICES.entries()) {
@@ -191,12 +197,63 @@ async function withTraffic(test: WorldTest, change: Change): Promise<void> {
   const solo = [world.node("node1").ip4];
   await ns.waitForIngress("everywhere", everywhere);
   await ns.waitForIngress("solo", solo);
-  const targets = [
-    ...everywhere.map((ip) => ({ name: `everywhere on ${ip}`, ip, port: ports[0] ?? 0 })),
-    ...solo.map((ip) => ({ name: `solo on ${ip}`, ip, port: ports[1] ?? 0 })),
-  ];
+  // A container that is told to end while it starts hears nothing of it, and is killed half a minute later.
+  await waitUntil("all pods to be ready", async () => (await lbPods(ns)).every(isReady), { deadlineMs: 30_000 });
+  return { everywhere, solo };
+}
+
+type Statuses = Readonly<Record<(typeof SERVICES)[number], readonly string[]>>;
+
+function targetsOf(statuses: Statuses, ports: readonly number[]): readonly Target[] {
+  return SERVICES.flatMap((name, i) =>
+    statuses[name].map((ip) => ({ name: `${name} on ${ip}`, ip, port: ports[i] ?? 0 }))
+  );
+}
+
+async function waitForAnswers({ world }: WorldTest, targets: readonly Target[]): Promise<readonly PeerRequest[]> {
   const requests = targets.map(({ ip, port }) => ({ protocol: "tcp", ip, port, timeoutMs: TIMEOUT_MS }) as const);
   for (const request of requests) await world.waitForAnswer(world.client, request);
+  return requests;
+}
+
+/** The Services' only sets of addresses, as {@linkcode watchStatus} has them. */
+function oneEach(statuses: Statuses): Record<string, readonly string[]> {
+  return Object.fromEntries(SERVICES.map((name) => [name, [statuses[name].join(" ")]]));
+}
+
+/** All ports get other numbers: those of before end, the new ones are served as soon as a pod holds them. */
+async function withOtherPorts(test: WorldTest): Promise<void> {
+  const { world, ns } = test;
+  const before = [world.port(), world.port()];
+  const after = [world.port(), world.port()];
+  const addresses = await createServices(test, before);
+  await waitForAnswers(test, targetsOf(addresses, before));
+  const status = watchStatus(ns);
+  const pods = await lbPods(ns);
+  try {
+    for (const [i, name] of SERVICES.entries()) {
+      const [first, second] = (await ns.service(name)).spec?.ports ?? [];
+      const ports = [
+        { ...first, port: after[i], nodePort: null },
+        { ...second, port: world.port(), nodePort: null },
+      ];
+      await ns.patchService(name, { spec: { ports } });
+    }
+    await waitForSuccessors(ns, pods);
+    await waitForAnswers(test, targetsOf(addresses, after));
+  } finally {
+    const statuses = await status.stop();
+    for (const name of SERVICES) await ns.deleteService(name);
+    deepEqual(statuses, oneEach(addresses), world.logs());
+  }
+}
+
+async function withTraffic(test: WorldTest, change: Change): Promise<void> {
+  const { world, ns } = test;
+  const ports = [world.port(), world.port()];
+  const addresses = await createServices(test, ports);
+  const targets = targetsOf(addresses, ports);
+  const requests = await waitForAnswers(test, targets);
 
   const status = watchStatus(ns);
   const flow = await world.client.ns.startFlow(requests, INTERVAL_MS);
@@ -215,7 +272,7 @@ async function withTraffic(test: WorldTest, change: Change): Promise<void> {
     for (const name of SERVICES) await ns.deleteService(name);
     const answered = Object.fromEntries(targets.map(({ name }, i) => [name, { answer: total(counts[i] ?? {}) }]));
     deepEqual(outcomes, answered, world.logs());
-    deepEqual(statuses, { everywhere: [everywhere.join(" ")], solo: [solo.join(" ")] });
+    deepEqual(statuses, oneEach(addresses));
   }
 }
 
@@ -229,4 +286,6 @@ if (await enterWorld(import.meta.url)) {
   for (const change of CHANGES) {
     test(`0 refused connections, and all addresses stay: ${change.name}`, (t) => withTraffic(t, change));
   }
+
+  test("all addresses stay, and the new ports answer: a Service all of whose ports are edited", withOtherPorts);
 }

@@ -49,6 +49,8 @@ const NODE_REMEDIES: Readonly<Record<VerdictReason, (facts: RemedyFacts) => stri
   PodEnding: () => "Wait: its next pod comes",
   PodFailed: ({ servicelbNamespace, daemonSet }) =>
     `See why: kubectl get pods -n ${servicelbNamespace} -l app=${daemonSet} -o wide`,
+  PodOutdated: ({ servicelbNamespace, daemonSet }) =>
+    `Wait: its next pod comes; if not: kubectl describe daemonset -n ${servicelbNamespace} ${daemonSet}`,
   NotScheduled: ({ node }) =>
     `Free what the scheduler names on ${node}: another pod's hostPort, cpu, memory or its pods' limit`,
   WaitingForScheduler: () => "Wait; if it stays so, see whether kube-scheduler runs",

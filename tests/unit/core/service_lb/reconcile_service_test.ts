@@ -90,6 +90,7 @@ const BETWEEN_PODS: readonly (readonly [name: string, pods: readonly Pod[]])[] =
   ["was evicted", [pod(WEB, "b", { phase: "Failed" })]],
   ["is not scheduled yet", [pod(WEB, "b", { scheduled: false })]],
   ["has no gate yet", [{ ...pod(WEB, "b"), status: {} }]],
+  ["holds the ports of before", [pod(WEB, "b", { gate: { reason: "PortNotHeld", message: "TCP port 80 is not" } })]],
 ];
 
 for (const [name, pods] of BETWEEN_PODS) {
@@ -148,6 +149,7 @@ Deno.test("reconcileService() keeps no address where nobody forwards without the
     [{ silent: ["b"] }, {}],
     [{ nodes: [node("a", { internal: ["10.0.0.1"] }), node("b", { internal: ["10.0.0.2"], ready: false })] }, {}],
     [{ nodes: [node("a", { internal: ["10.0.0.1"] }), node("b", { internal: ["10.0.0.2"], agent: false })] }, {}],
+    [{ pods: [pod(WEB, "a"), pod(WEB, "b", { gate: { reason: "PortInUse", message: "by nginx" } })] }, {}],
     [{ silent: ["b"] }, { dataplane: "pods" }],
     [{ nodes: [node("a", { internal: ["10.0.0.1"] }), node("b", { internal: ["10.0.0.2"], agent: false })] }, {
       dataplane: "pods",
@@ -158,7 +160,7 @@ Deno.test("reconcileService() keeps no address where nobody forwards without the
     const memory = {};
     await reconcile(world, memory, { pods: BOTH });
     assert.deepEqual(ips(world), ["10.0.0.1", "10.0.0.2"]);
-    await reconcile(world, memory, { ...facts, pods: [pod(WEB, "a")] });
+    await reconcile(world, memory, { pods: [pod(WEB, "a")], ...facts });
     assert.deepEqual(ips(world), ["10.0.0.1"]);
   }
 });
