@@ -72,7 +72,8 @@ export interface MemoryApi {
 const NAMESPACES = ["default", "kube-node-lease", "kube-public", "kube-system"];
 const DEFAULT_BOOKMARK_INTERVAL_MS = 60_000;
 
-function addFirstObjects(api: Api): void {
+/** Namespaces and priority classes that every cluster has. */
+export function addFirstObjects(api: Api): void {
   const namespaces = api.resources.find("", "v1", "namespaces");
   const services = api.resources.find("", "v1", "services");
   const classes = api.resources.find("scheduling.k8s.io", "v1", "priorityclasses");

@@ -4,7 +4,7 @@ import type { DaemonSet } from "../../../../core/kube/types.ts";
 import { reconcileDaemonSet } from "../../../../core/service_lb/reconcile_daemonset.ts";
 import { desiredService } from "../../../../core/service_lb/desired_service.ts";
 import type { ServiceMemory } from "../../../../core/service_lb/reconcile_context.ts";
-import { reconcileWorld } from "./fake_client.ts";
+import { reconcileWorld } from "./reconcile_world.ts";
 import { node, service } from "./fixtures.ts";
 
 for (
@@ -31,19 +31,16 @@ for (
       },
     });
     const sync = () =>
-      reconcileDaemonSet(world.context, { service: web, daemonSets: [...world.daemonSets.values()], memory, desired });
+      reconcileDaemonSet(world.context, { service: web, daemonSets: world.daemonSets.values(), memory, desired });
     const edit = (): void => {
-      for (const [name, daemonSet] of world.daemonSets) {
+      for (const daemonSet of world.daemonSets.values()) {
         const managedFields = [
           { manager: "k3slb", operation: "Apply" },
           { manager: "kube-controller-manager", operation: "Update", subresource: "status" },
           ...rivals.map((manager) => ({ manager, operation: "Update" })),
         ];
         const labels = { ...daemonSet.metadata?.labels, "k3slb.io/dataplane": "other" };
-        world.daemonSets.set(
-          name,
-          { ...daemonSet, metadata: { ...daemonSet.metadata, labels, managedFields } } as DaemonSet,
-        );
+        world.daemonSets.put({ ...daemonSet, metadata: { ...daemonSet.metadata, labels, managedFields } } as DaemonSet);
       }
     };
     await sync();

@@ -1,10 +1,11 @@
 // What reconciling a Service writes, in which order and how often; and what it takes back.
 import assert from "node:assert/strict";
 import { K3slbError } from "../../../../core/shared/errors.ts";
+import { DAEMON_SETS } from "../../../../core/kube/resources.ts";
 import type { Node, Pod, Service } from "../../../../core/kube/types.ts";
 import type { ServiceMemory } from "../../../../core/service_lb/reconcile_context.ts";
 import { reconcileService } from "../../../../core/service_lb/reconcile_service.ts";
-import { type ReconcileWorld, reconcileWorld } from "./fake_client.ts";
+import { type ReconcileWorld, reconcileWorld } from "./reconcile_world.ts";
 import { node, pod, service } from "./fixtures.ts";
 
 const WEB = service();
@@ -25,7 +26,7 @@ async function reconcile(
   assert.ok(present);
   return await reconcileService(world.context, {
     service: present,
-    daemonSets: [...world.daemonSets.values()],
+    daemonSets: world.daemonSets.values(),
     memory,
     facts: () => ({
       nodes: new Map((facts.nodes ?? NODES).map((each) => [each.metadata?.name ?? "", each])),
@@ -40,7 +41,7 @@ async function reconcile(
 
 function worldWith(given: Service, overrides: Parameters<typeof reconcileWorld>[0] = {}): ReconcileWorld {
   const world = reconcileWorld(overrides);
-  world.services.set("web", given);
+  world.services.put(given);
   return world;
 }
 
@@ -227,8 +228,10 @@ Deno.test("reconcileService() repairs a foreign edit of the DaemonSet and says s
   const memory = {};
   await reconcile(world, memory, { pods: BOTH });
   const [daemonSet] = world.daemonSets.values();
-  assert.ok(daemonSet?.spec?.template.spec);
-  daemonSet.spec.template.spec.priorityClassName = "low";
+  const { name = "", namespace = "" } = daemonSet?.metadata ?? {};
+  const body = { spec: { template: { spec: { priorityClassName: "low" } } } };
+  const { client } = world.context;
+  await client.patch(DAEMON_SETS, { name, namespace }, { type: "merge", body }, { fieldManager: "kubectl-edit" });
   await reconcile(world, memory, { pods: BOTH });
   const [repaired] = world.daemonSets.values();
   assert.equal(repaired?.spec?.template.spec?.priorityClassName, "system-node-critical");
@@ -238,10 +241,10 @@ Deno.test("reconcileService() repairs a foreign edit of the DaemonSet and says s
 Deno.test("reconcileService() removes DaemonSets of older namings and of an older Service of the name", async () => {
   const world = worldWith(WEB);
   for (const name of ["svclb-web", "svclb-web-00000000", "something-else"]) {
-    world.daemonSets.set(name, { metadata: { name, namespace: "kube-system" } });
+    world.daemonSets.put({ metadata: { name, namespace: "kube-system" } });
   }
   await reconcile(world, {});
-  assert.deepEqual([...world.daemonSets.keys()].map((name) => name.replace(/-[0-9a-f]{8}$/, "-UID")), [
+  assert.deepEqual(world.daemonSets.values().map(({ metadata }) => metadata?.name?.replace(/-[0-9a-f]{8}$/, "-UID")), [
     "something-else",
     "svclb-web-UID",
   ]);
@@ -272,7 +275,7 @@ Deno.test("reconcileService() writes ever more slowly against another writer, an
   let writes = 0;
   for (let second = 0; second < 120; second++) {
     const present = world.services.get("web");
-    world.services.set("web", {
+    world.services.put({
       ...present,
       status: { ...present?.status, loadBalancer: { ingress: [{ ip: "192.0.2.1" }] } },
     });
@@ -292,7 +295,7 @@ Deno.test("reconcileService() follows a changed ipMode at once and takes it for 
   for (const ipMode of ["Proxy", "VIP", "Proxy"]) {
     const present = world.services.get("web");
     const annotations = { "k3slb.io/ip-mode": ipMode };
-    world.services.set("web", { ...present, metadata: { ...present?.metadata, annotations } });
+    world.services.put({ ...present, metadata: { ...present?.metadata, annotations } });
     assert.equal(await reconcile(world, memory, { pods: BOTH }), undefined);
     assert.equal(world.services.get("web")?.status?.loadBalancer?.ingress?.[0]?.ipMode, ipMode);
   }
@@ -329,12 +332,14 @@ for (const { name, change, writes } of RELEASES) {
     const world = worldWith(WEB);
     const memory = {};
     await reconcile(world, memory, { pods: BOTH });
-    world.services.set("web", change(world.services.get("web") ?? {}));
+    world.services.put(change(world.services.get("web") ?? {}));
     world.writes.length = 0;
     await reconcile(world, memory, { pods: BOTH });
     assert.deepEqual(world.writes, writes);
-    assert.deepEqual(world.services.get("web")?.metadata?.finalizers, []);
-    assert.equal(world.daemonSets.size, 0);
+    const left = world.services.get("web");
+    assert.equal(left === undefined, name === "being deleted", "the last finalizer lets a deleted Service go");
+    assert.deepEqual(left?.metadata?.finalizers ?? [], []);
+    assert.deepEqual(world.daemonSets.values(), []);
     assert.equal(world.events.at(-1)?.reason, "DeletedDaemonSet");
   });
 }

@@ -1,0 +1,58 @@
+// What reconciling a Service works with, over the in-memory API server; it notes writes and Events.
+import { DAEMON_SETS, SERVICES } from "../../../../core/kube/resources.ts";
+import type { DaemonSet, Service } from "../../../../core/kube/types.ts";
+import type { ReconcileContext } from "../../../../core/service_lb/reconcile_context.ts";
+import type { ServiceEvent } from "../../../../core/service_lb/status_step.ts";
+import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
+import { createInProcess, type Objects } from "../../../support/memory_api/in_process.ts";
+import { SERVICE_OPTIONS } from "./fixtures.ts";
+
+/** What was done and left. */
+export interface ReconcileWorld {
+  readonly context: ReconcileContext;
+  readonly services: Objects<Service>;
+  readonly daemonSets: Objects<DaemonSet>;
+  /** Requests in order, such as `apply services/status`. */
+  readonly writes: string[];
+  readonly events: ServiceEvent[];
+  clockMs: number;
+  /** Thrown in the place of each apply of a DaemonSet. */
+  refusal: Error | undefined;
+}
+
+/** An empty world. */
+export function reconcileWorld(overrides: Partial<ReconcileContext["options"]> = {}): ReconcileWorld {
+  const writes: string[] = [];
+  const events: ServiceEvent[] = [];
+  const { client, objects } = createInProcess({
+    onWrite: ({ verb, resource }) => {
+      writes.push(`${verb} ${resource}`);
+      if (world.refusal !== undefined && verb === "apply" && resource === "daemonsets") throw world.refusal;
+    },
+  });
+  const world: ReconcileWorld = {
+    services: objects(SERVICES),
+    daemonSets: objects(DAEMON_SETS),
+    writes,
+    events,
+    clockMs: 1_000_000,
+    refusal: undefined,
+    context: {
+      logger: SILENT_LOGGER,
+      inquiry: { ask: () => Promise.resolve({}), forget: () => {} },
+      client,
+      clock: {
+        now: () => world.clockMs,
+        monotonicMs: () => world.clockMs,
+        sleep: () => Promise.resolve(),
+        setTimer: () => () => {},
+        random: () => 0,
+      },
+      events: { record: (_target, event) => void events.push(event) },
+      signal: new AbortController().signal,
+      options: { ...SERVICE_OPTIONS, lbClass: "k3slb.io/node-addresses", lbDefault: true, ...overrides },
+      written: { service: () => {}, daemonSet: () => {} },
+    },
+  };
+  return world;
+}
