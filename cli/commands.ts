@@ -8,6 +8,7 @@ import { IMAGES_COMMAND } from "./images_command.ts";
 import { installCommand, uninstallCommand } from "./install_command.ts";
 import { MANIFESTS_DIFF_COMMAND, MANIFESTS_LIST_COMMAND, MANIFESTS_VALIDATE_COMMAND } from "./manifests_command.ts";
 import { PORTS_COMMAND } from "./ports_command.ts";
+import { PROBE_COMMAND } from "./probe_command.ts";
 import { SERVER_COMMAND } from "./server_command.ts";
 import { STATUS_COMMAND } from "./status_command.ts";
 import { VERSION_COMMAND } from "./version_command.ts";
@@ -20,6 +21,7 @@ export const COMMANDS: readonly Command[] = [
   STATUS_COMMAND,
   EXPLAIN_COMMAND,
   PORTS_COMMAND,
+  PROBE_COMMAND,
   MANIFESTS_LIST_COMMAND,
   MANIFESTS_VALIDATE_COMMAND,
   MANIFESTS_DIFF_COMMAND,

@@ -14,7 +14,8 @@ import { EXIT_OK } from "./exit_codes.ts";
 import type { Flag } from "./flag.ts";
 import { renderAnswer } from "./output/render_answer.ts";
 
-const NAMESPACE_FLAG = {
+/** Where a Service is whose name is written without its namespace. */
+export const NAMESPACE_FLAG = {
   name: "namespace",
   short: "n",
   type: "text",

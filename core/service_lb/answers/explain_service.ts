@@ -180,7 +180,8 @@ function nodeAnswer(
   return { node, serves: false, reason, message, remedy: nodeRemedy(reason, { ...facts, node }) };
 }
 
-function addressesOf(service: Service): readonly string[] {
+/** What the status publishes: addresses, and names where it has those. */
+export function addressesOf(service: Service): readonly string[] {
   return (service.status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip ?? hostname ?? "");
 }
 

@@ -1,0 +1,93 @@
+// `k3slb probe`: what a Service's published addresses answer from a client's place.
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import type { ProbeAnswer } from "../../cli/probe/probe_result.ts";
+import { SERVICES } from "../../core/kube/resources.ts";
+import { enterWorld } from "../support/netns.ts";
+import { runProgram, type RunResult } from "../support/programs.ts";
+import { waitUntil } from "../support/wait.ts";
+import { SERVER_USER, type World } from "../support/world.ts";
+import { cleanEnvironment, programCommand } from "../support/world_node.ts";
+import { worldSuite } from "../support/world_suite.ts";
+
+/** Nothing of the developer's own settings. */
+function environment(): Record<string, string> {
+  const given = Object.entries(cleanEnvironment()).flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, value] as const]
+  );
+  return Object.fromEntries(given);
+}
+
+/** Runs the program on node1 as the administrator of the cluster. */
+async function k3slb(world: World, ...words: readonly string[]): Promise<RunResult> {
+  const kubeconfig = await world.api.kubeconfig(SERVER_USER, ["system:masters"]);
+  const command = world.node("node1").ns.command([...programCommand(), ...words, "--kubeconfig", kubeconfig]);
+  return await runProgram(command, { env: environment() });
+}
+
+if (await enterWorld(import.meta.url)) {
+  const test = worldSuite({ nodes: 2 });
+
+  test("probe: a served Service connects at every address, TCP with latency, UDP with an answer", async ({ world, ns }) => {
+    const port = world.port();
+    await ns.createApp({ name: "web", nodes: ["node2"] });
+    await ns.createService({
+      name: "web",
+      ports: [
+        { port, targetPort: 8080 },
+        { port, targetPort: 8080, protocol: "UDP" },
+      ],
+    });
+    await ns.waitForIngress("web", world.nodeIps);
+    const { code, stdout, stderr } = await k3slb(world, "probe", `${ns.name}/web`, "-o", "json");
+    equal(code, 0, stderr + stdout);
+    const { results, addresses }: ProbeAnswer = JSON.parse(stdout);
+    deepEqual([...addresses].sort(), [...world.nodeIps].sort());
+    equal(results.length, 2 * addresses.length);
+    for (const { protocol, state, latencyMs = -1 } of results) {
+      equal(state, protocol === "TCP" ? "Connected" : "Answered");
+      ok(latencyMs >= 0);
+    }
+  });
+
+  test("probe: a Service that nobody serves is refused, and says what to ask next", async ({ world, ns }) => {
+    const port = world.port();
+    await ns.createService({ name: "web", app: "nobody", ports: [port] });
+    await ns.waitForIngress("web", world.nodeIps);
+    const { code, stdout } = await waitUntil("the probe to fail", async () => {
+      const result = await k3slb(world, "probe", "svc/web", "-n", ns.name);
+      return result.code === 1 && result;
+    });
+    equal(code, 1);
+    match(stdout, new RegExp(`${port}/TCP\\s+Refused`));
+    match(stdout.replaceAll(/\s+/g, " "), new RegExp(`k3slb explain ${ns.name}/web`));
+  });
+
+  test("probe: no address, no route and no answer are told apart", async ({ world, ns }) => {
+    await ns.createService({ name: "far", ports: [world.port()], annotations: { "k3slb.io/enabled": "false" } });
+    const none = await k3slb(world, "probe", `${ns.name}/far`);
+    equal(none.code, 1);
+    match(none.stderr, /has no published address[\s\S]*hint: Its reason: k3slb explain/);
+    await world.admin.patch(SERVICES, { namespace: ns.name, name: "far" }, {
+      type: "merge",
+      body: { status: { loadBalancer: { ingress: [{ ip: "198.51.100.9" }] } } },
+    }, { subresource: "status" });
+    const node = world.node("node1").ns;
+    for (const route of [[], ["unreachable"]]) {
+      if (route.length > 0) await node.run("ip", ["route", "add", ...route, "198.51.100.9/32"]);
+      const { code, stdout } = await k3slb(world, "probe", `${ns.name}/far`, "-o", "json");
+      if (route.length > 0) await node.run("ip", ["route", "del", ...route, "198.51.100.9/32"]);
+      equal(code, 1);
+      const { results }: ProbeAnswer = JSON.parse(stdout);
+      deepEqual(results.map((row) => row.state), ["NoRoute"], stdout);
+    }
+    const drop = ["OUTPUT", "-d", "198.51.100.9", "-j", "DROP"];
+    await node.run("sh", ["-c", "ip route add 198.51.100.9/32 via $0", world.node("node2").ip4]);
+    await node.run("iptables", ["-A", ...drop]);
+    const late = await k3slb(world, "probe", `${ns.name}/far`, "-o", "json");
+    await node.run("iptables", ["-D", ...drop]);
+    await node.run("ip", ["route", "del", "198.51.100.9/32"]);
+    equal(late.code, 1);
+    const { results }: ProbeAnswer = JSON.parse(late.stdout);
+    deepEqual(results.map((row) => row.state), ["TimedOut"]);
+  });
+}

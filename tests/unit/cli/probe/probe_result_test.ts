@@ -1,0 +1,71 @@
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import {
+  failureOutcome,
+  type ProbeOutcome,
+  probeRow,
+  probeTargets,
+  renderProbe,
+} from "../../../../cli/probe/probe_result.ts";
+import type { Protocol } from "../../../../core/shared/ip.ts";
+
+Deno.test("probeTargets: every port at every address", () => {
+  const ports = [{ port: 80, protocol: "TCP" }, { port: 53, protocol: "UDP" }] as const;
+  deepEqual(probeTargets(["192.0.2.1", "2001:db8::1"], ports).map(({ address, port }) => `${address} ${port}`), [
+    "192.0.2.1 80",
+    "192.0.2.1 53",
+    "2001:db8::1 80",
+    "2001:db8::1 53",
+  ]);
+});
+
+Deno.test("failureOutcome: refused, timed out and no route are told apart; another keeps the system's word", () => {
+  const table: Readonly<Record<string, ProbeOutcome>> = {
+    ECONNREFUSED: { state: "Refused" },
+    ECONNRESET: { state: "Refused" },
+    ETIMEDOUT: { state: "TimedOut" },
+    EHOSTUNREACH: { state: "NoRoute" },
+    ENETUNREACH: { state: "NoRoute" },
+    EAFNOSUPPORT: { state: "NoRoute" },
+    ENOTFOUND: { state: "UnknownName" },
+    EACCES: { state: "Failed", detail: "EACCES" },
+  };
+  for (const [code, want] of Object.entries(table)) deepEqual(failureOutcome(code), want, code);
+});
+
+Deno.test("probeRow: only a TCP port that does not connect is a problem", () => {
+  const cases: readonly (readonly [Protocol, ProbeOutcome, boolean])[] = [
+    ["TCP", { state: "Connected", latencyMs: 1.26 }, false],
+    ["TCP", { state: "Refused" }, true],
+    ["TCP", { state: "TimedOut" }, true],
+    ["TCP", { state: "NotTried" }, true],
+    ["UDP", { state: "Answered", latencyMs: 1 }, false],
+    ["UDP", { state: "Silent" }, false],
+    ["UDP", { state: "Refused" }, false],
+    ["SCTP", { state: "NotTried" }, false],
+  ];
+  for (const [protocol, outcome, problem] of cases) {
+    equal(
+      probeRow({ address: "192.0.2.1", port: 80, protocol }, outcome).problem,
+      problem,
+      `${protocol} ${outcome.state}`,
+    );
+  }
+  const target = { address: "192.0.2.1", port: 80, protocol: "TCP" } as const;
+  equal(probeRow(target, { state: "Connected", latencyMs: 1.26 }).latencyMs, 1.3);
+  match(probeRow(target, { state: "NotTried" }).message, /time for the whole probe/);
+  match(probeRow({ ...target, protocol: "SCTP" }, { state: "NotTried" }).message, /SCTP can't be tried/);
+  match(probeRow(target, failureOutcome("EACCES")).message, /EACCES/);
+});
+
+Deno.test("renderProbe: a line for each, and what to do next if one fails", () => {
+  const row = (address: string, outcome: ProbeOutcome): ReturnType<typeof probeRow> =>
+    probeRow({ address, port: 80, protocol: "TCP" }, outcome);
+  const head = { namespace: "shop", name: "web", addresses: [] };
+  const well = renderProbe({ ...head, results: [row("192.0.2.1", { state: "Connected", latencyMs: 0.4 })] }, 80);
+  equal(well, "ADDRESS    PORT    RESULT     MS   WHAT IT MEANS\n192.0.2.1  80/TCP  Connected  0.4\n");
+  const four = row("192.0.2.1", { state: "Refused" });
+  const six = row("2001:db8::1", { state: "NoRoute" });
+  const mixed = renderProbe({ ...head, results: [four, six] }, 80).replaceAll(/\s+/g, " ");
+  match(mixed, /2 of 2 do not connect from here\. k3slb explain shop\/web says/);
+  for (const line of renderProbe({ ...head, results: [four, six] }, 80).split("\n")) ok(line.length <= 80, line);
+});
