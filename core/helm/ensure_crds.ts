@@ -7,7 +7,7 @@ import type { CustomResourceDefinition } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { HELM_CHART_CONFIG_CRD, HELM_CHART_CRD } from "./crds.ts";
 
-const LOOK_INTERVAL_MS = 200;
+const CHECK_INTERVAL_MS = 200;
 
 /**
  * Applies the CRDs that are missing or our own.
@@ -17,15 +17,15 @@ const LOOK_INTERVAL_MS = 200;
 export async function ensureHelmCrds(
   { client, clock, signal }: { readonly client: KubeClient; readonly clock: Clock; readonly signal: AbortSignal },
 ): Promise<void> {
-  for (const crd of [HELM_CHART_CRD, HELM_CHART_CONFIG_CRD]) {
+  await Promise.all([HELM_CHART_CRD, HELM_CHART_CONFIG_CRD].map(async (crd) => {
     const name = crd.metadata?.name ?? "";
     let seen = await find(client, name, signal);
     if (seen === undefined || isOurs(seen)) seen = await client.apply(CUSTOM_RESOURCE_DEFINITIONS, crd, { signal });
     while (!isEstablished(seen)) {
-      await clock.sleep(LOOK_INTERVAL_MS, signal);
+      await clock.sleep(CHECK_INTERVAL_MS, signal);
       seen = await find(client, name, signal);
     }
-  }
+  }));
 }
 
 async function find(

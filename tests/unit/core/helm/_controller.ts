@@ -1,4 +1,5 @@
 // The Helm controller against the in-memory API server, for its tests.
+import { HELM_CHART_CONFIG_CRD, HELM_CHART_CRD } from "../../../../core/helm/crds.ts";
 import {
   HELM_CHART_CONFIGS,
   HELM_CHARTS,
@@ -9,7 +10,7 @@ import { type HelmSettings, startHelm } from "../../../../core/helm/helm_chart_c
 import { createKubeClient } from "../../../../core/kube/client.ts";
 import type { KubeClient, Selection, WatchEvent } from "../../../../core/kube/contract.ts";
 import type { EventContent } from "../../../../core/kube/events.ts";
-import { JOBS } from "../../../../core/kube/resources.ts";
+import { CUSTOM_RESOURCE_DEFINITIONS, JOBS } from "../../../../core/kube/resources.ts";
 import type { Job, KubeObject } from "../../../../core/kube/types.ts";
 import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
@@ -37,6 +38,7 @@ export interface Setup {
 export async function withController(
   test: (setup: Setup) => Promise<void | (() => Promise<void>)>,
   settings: Partial<HelmSettings> = {},
+  options: { readonly hasCrds?: boolean } = {},
 ): Promise<void> {
   const api = await startMemoryApi({ controllers: ["customResourceDefinitions", "garbageCollector"] });
   const access = await parseKubeconfigText(await api.kubeconfig("admin"));
@@ -77,6 +79,7 @@ export async function withController(
         : result;
     },
   });
+  if (options.hasCrds !== false) await establishCrds(client);
   const { done } = startHelm({
     client: watched,
     clock: SYSTEM_CLOCK,
@@ -110,6 +113,15 @@ export async function withController(
     client.close();
     await api.stop();
   }
+}
+
+/** As an earlier server left them: waiting for new ones takes a server a part of a second. */
+async function establishCrds(client: KubeClient): Promise<void> {
+  for (const crd of [HELM_CHART_CRD, HELM_CHART_CONFIG_CRD]) await client.apply(CUSTOM_RESOURCE_DEFINITIONS, crd);
+  await waitUntil("established CRDs", async () => {
+    const { items } = await client.list(CUSTOM_RESOURCE_DEFINITIONS);
+    return items.every(({ status }) => status?.conditions?.some(({ type }) => type === "Established"));
+  }, { intervalMs: 2 });
 }
 
 /** A watch that tells of deletions later. */

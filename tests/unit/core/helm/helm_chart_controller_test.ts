@@ -12,19 +12,23 @@ import { K3slbError } from "../../../../core/shared/errors.ts";
 import { staysTrue, waitUntil } from "../../../support/wait.ts";
 import { setCondition, withController } from "./_controller.ts";
 
-Deno.test("startHelm: claims a chart, makes its objects, resumes the Job when it has been seen", () =>
-  withController(async ({ client, createChart, job, events }) => {
-    await createChart("app");
-    const made = await job("helm-install-app");
-    assert.equal(made.spec?.suspend, true);
-    await setCondition(client, "helm-install-app", "Suspended");
-    await waitUntil("the Job to be resumed", async () => (await job("helm-install-app")).spec?.suspend === false);
-    const chart = await client.get(HELM_CHARTS, { namespace: "default", name: "app" });
-    assert.deepEqual(chart.metadata?.finalizers, ["wrangler.cattle.io/on-helm-chart-remove"]);
-    assert.equal(chart.metadata?.annotations?.["helmcharts.cattle.io/managed-by"], "k3slb");
-    await waitUntil("both Events", () => events.length === 2);
-    assert.deepEqual(events.map(({ reason }) => reason), ["ApplyJob", "ResumeJob"]);
-  }));
+Deno.test("startHelm: brings its CRDs, claims a chart, makes its objects, resumes the Job when it has been seen", () =>
+  withController(
+    async ({ client, createChart, job, events }) => {
+      await createChart("app");
+      const made = await job("helm-install-app");
+      assert.equal(made.spec?.suspend, true);
+      await setCondition(client, "helm-install-app", "Suspended");
+      await waitUntil("the Job to be resumed", async () => (await job("helm-install-app")).spec?.suspend === false);
+      const chart = await client.get(HELM_CHARTS, { namespace: "default", name: "app" });
+      assert.deepEqual(chart.metadata?.finalizers, ["wrangler.cattle.io/on-helm-chart-remove"]);
+      assert.equal(chart.metadata?.annotations?.["helmcharts.cattle.io/managed-by"], "k3slb");
+      await waitUntil("both Events", () => events.length === 2);
+      assert.deepEqual(events.map(({ reason }) => reason), ["ApplyJob", "ResumeJob"]);
+    },
+    {},
+    { hasCrds: false },
+  ));
 
 Deno.test("startHelm: 100 resyncs without a change write nothing and say nothing", () =>
   withController(async (setup) => {
