@@ -10,6 +10,8 @@ import { SecretWatches } from "./secret_watches.ts";
 export type { HelmOptions, HelmSettings, RunningHelm } from "./helm_options.ts";
 
 const WORKERS = 4;
+/** A chart whose requests hang keeps no other from being looked at. */
+const PATIENCE_MS = 10_000;
 const DEFAULT_RESYNC_INTERVAL_MS = 600_000;
 /** A tenth more or less, so that charts do not come all at once. */
 const RESYNC_SPREAD = 0.2;
@@ -39,6 +41,7 @@ async function run(options: HelmOptions): Promise<void> {
     await queue.run({
       signal,
       workers: WORKERS,
+      patienceMs: PATIENCE_MS,
       reconcile: async (chart) => {
         const againMs = await reconciler.reconcile(chart, signal);
         if (!view.charts.objects.has(chart)) return undefined;

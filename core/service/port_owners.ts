@@ -1,4 +1,5 @@
-// Who owns a port of a node when several Services want it: the oldest Service. Pure.
+// Who owns a port of a node when several Services want it: who has been given it, then the oldest Service. Pure.
+// An edit of an old Service takes no port from a younger one that has it; age decides among those that ask for a free port.
 // A Service that loses one of its ports on a node loses the node, and then holds none of its ports there: a pod is scheduled
 // with all of its host ports or not at all. A Service that can't be read keeps its claim: a typing error must not hand a port on.
 import type { Service } from "../kube/types.ts";
@@ -6,11 +7,11 @@ import type { Protocol } from "../shared/ip.ts";
 import { byAge, type ServiceKey } from "./keys.ts";
 import { readService } from "./reading.ts";
 
-/** A port that an older Service has. */
+/** A port that another Service has. */
 export interface PortConflict {
   /** `80/TCP`. */
   readonly port: string;
-  /** The older Service. */
+  /** The other Service. */
   readonly owner: ServiceKey;
   /** Whose the port is, if not a load balancer's: a sentence. */
   readonly message?: string;
@@ -59,11 +60,13 @@ export class NodePorts {
  *
  * @param candidatesOf Names of the nodes that may serve a Service; asked only for Services that share a port with another.
  * @param reservedFor Ports of a Service that nobody can have as a load balancer, on all nodes or on some.
+ * @param hasPort Whether a Service has been given a port on a node already.
  */
 export function portConflicts(
   services: Iterable<Service>,
   candidatesOf: (service: Service) => Iterable<string>,
   reservedFor: (service: Service) => readonly (PortConflict & { onNode?: (name: string) => boolean })[] = () => [],
+  hasPort: (service: Service, port: string, node: string) => boolean = () => false,
 ): PortConflicts {
   const nodes = new Map<string, NodePorts>();
   const conflicts = new Map<ServiceKey, Map<string, PortConflict>>();
@@ -71,12 +74,22 @@ export function portConflicts(
   const reserved = new Map(all.map((service) => [service, reservedFor(service)]));
   const contested = new Set(contestedServices(all));
   const judged = all.filter((service) => contested.has(service) || reserved.get(service)?.length !== 0);
+  const candidates = new Map(judged.map((service) => [service, [...candidatesOf(service)]]));
+  const holders = new Map<string, Service>();
   for (const service of judged.toSorted(byAge)) {
-    for (const name of candidatesOf(service)) {
+    for (const port of portIds(service)) {
+      for (const name of candidates.get(service) ?? []) {
+        const id = `${name} ${port}`;
+        if (!holders.has(id) && hasPort(service, port, name)) holders.set(id, service);
+      }
+    }
+  }
+  for (const service of judged.toSorted(byAge)) {
+    for (const name of candidates.get(service) ?? []) {
       const ports = nodes.get(name) ?? new NodePorts();
       nodes.set(name, ports);
       const held = reserved.get(service)?.find(({ onNode }) => onNode?.(name) ?? true);
-      const conflict = held ?? ports.claim(service);
+      const conflict = held ?? heldByOther(service, (port) => holders.get(`${name} ${port}`)) ?? ports.claim(service);
       if (conflict === undefined) continue;
       const { key } = readService(service);
       const byNode = conflicts.get(key) ?? new Map<string, PortConflict>();
@@ -85,6 +98,14 @@ export function portConflicts(
     }
   }
   return conflicts;
+}
+
+function heldByOther(service: Service, holderOf: (port: string) => Service | undefined): PortConflict | undefined {
+  for (const port of portIds(service)) {
+    const holder = holderOf(port);
+    if (holder !== undefined && holder !== service) return { port, owner: readService(holder).key };
+  }
+  return undefined;
 }
 
 function contestedServices(services: Iterable<Service>): readonly Service[] {

@@ -31,7 +31,7 @@ export function heartbeatOf(node: Node | undefined): string | undefined {
 
 /**
  * Services that may win or lose a port by the change of one Service: those that share a port with it, before or after, and those
- * that share one with them. A Service that gets its port back takes its other ports along, from whoever has them meanwhile.
+ * that share one with them: a Service that loses one port gives up its others too.
  *
  * @param services All Services of the cluster's LoadBalancer type.
  */

@@ -1,5 +1,8 @@
 // The watched objects by Service, so that reconciling one Service does not walk over all pods. In-memory only, no I/O.
 import type { DaemonSet, EndpointSlice, Node, Pod, Service } from "../kube/types.ts";
+import { sameContent } from "../kube/trim.ts";
+import { portSharers } from "./affected_services.ts";
+import { type HeldPorts, heldPorts } from "./held_ports.ts";
 import { candidateNodes, type ServiceFacts } from "./desired_service.ts";
 import {
   type ForeignFacts,
@@ -49,8 +52,16 @@ export class ClusterView {
     this.#pods.note(change);
   }
 
-  noteDaemonSet(change: ObjectChange<DaemonSet>): void {
+  /** Returns the Services that may win or lose a port by it. */
+  noteDaemonSet(change: ObjectChange<DaemonSet>): readonly ServiceKey[] {
     this.#daemonSets.note(change);
+    const { before, after } = change;
+    if (before !== undefined && after !== undefined && sameContent(before.spec, after.spec)) return [];
+    this.#conflicts = undefined;
+    const key = servedServiceKey(after ?? before ?? {});
+    const { services } = this.#objects();
+    const service = key === undefined ? undefined : services.get(key);
+    return service === undefined ? [] : portSharers({ before: undefined, after: service }, services.values());
   }
 
   noteSlice(change: ObjectChange<EndpointSlice>): void {
@@ -111,10 +122,17 @@ export class ClusterView {
     const { services, nodes } = this.#objects();
     const ours = [...services.values()].filter((service) => serviceClaim(service, this.#options).ours);
     const allowList = this.#isAllowList();
+    const held = new Map<ServiceKey, HeldPorts | undefined>();
     this.#conflicts = portConflicts(
       ours,
       (service) => candidateNodes(service, { ...this.#options, nodes: nodes.values(), allowList }),
       (service) => reservedPorts(service, this.#foreignFacts()),
+      (service, port, node) => {
+        const key = objectKey(service);
+        if (!held.has(key)) held.set(key, heldPorts(this.#daemonSets.of(key)));
+        const has = held.get(key);
+        return has !== undefined && has.ports.has(port) && !has.without.has(node);
+      },
     );
     return this.#conflicts;
   }

@@ -123,7 +123,7 @@ class ServiceLbController implements ServiceLb {
       selection: ours,
       keep: trimDaemonSet,
       onChange: (change) => {
-        this.#view.noteDaemonSet(change);
+        for (const key of this.#view.noteDaemonSet(change)) this.#add(key);
         this.#addServed(change);
       },
     });

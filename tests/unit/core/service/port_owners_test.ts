@@ -28,6 +28,62 @@ Deno.test("portConflicts() gives the other ports of a loser to the next", () => 
   assert.deepEqual([...portConflicts([next, loser, first], () => ["n1"]).keys()], ["default/loser"]);
 });
 
+Deno.test("portConflicts() leaves a port to who has it on a node, against an older one that asks later", () => {
+  const old = service({ name: "old", created: "2025-01-01T00:00:00Z", spec: { ports: [port(80), port(443)] } });
+  const young = service({ name: "young", spec: { ports: [port(443)] } });
+  const has = new Set(["old 80/TCP n1", "young 443/TCP n1"]);
+  const conflicts = (): unknown =>
+    portConflicts(
+      [old, young],
+      () => ["n1", "n2"],
+      () => [],
+      (each, id, node) => has.has(`${each.metadata?.name} ${id} ${node}`),
+    );
+  const n1 = new Map([["n1", { port: "443/TCP", owner: "default/young" }]]);
+  const n2 = new Map([["n2", { port: "443/TCP", owner: "default/old" }]]);
+  // Nobody has it on the second node: there age decides.
+  assert.deepEqual(conflicts(), new Map([["default/old", n1], ["default/young", n2]]));
+  // The old one has left the node: the same. It has come back, and both have it: the older one.
+  has.delete("old 80/TCP n1");
+  assert.deepEqual(conflicts(), new Map([["default/old", n1], ["default/young", n2]]));
+  has.add("old 443/TCP n1");
+  has.add("old 80/TCP n1");
+  const lost = { port: "443/TCP", owner: "default/old" };
+  assert.deepEqual(conflicts(), new Map([["default/young", new Map([["n1", lost], ["n2", lost]])]]));
+});
+
+Deno.test("portConflicts() decides the same again when what it decided stands", () => {
+  const sketch = fc.record({
+    created: fc.constantFrom("2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z"),
+    ports: fc.uniqueArray(fc.constantFrom(80, 81, 82), { minLength: 1 }),
+    had: fc.uniqueArray(fc.constantFrom(80, 81, 82)),
+  });
+  fc.assert(fc.property(fc.array(sketch, { maxLength: 5 }), (sketches) => {
+    const services = sketches.map(({ created, ports }, index) =>
+      service({ name: `s${index}`, created, spec: { ports: ports.map((each) => port(each)) } })
+    );
+    let has = new Set(sketches.flatMap(({ had }, index) => had.map((each) => `s${index} ${each}/TCP`)));
+    const winners = (): Set<string> => {
+      const conflicts = portConflicts(
+        services,
+        () => ["n"],
+        () => [],
+        (each, id) => has.has(`${each.metadata?.name} ${id}`),
+      );
+      return new Set(
+        services.flatMap((each) =>
+          conflicts.has(`default/${each.metadata?.name}`)
+            ? []
+            : (each.spec?.ports ?? []).map((one) => `${each.metadata?.name} ${one.port}/TCP`)
+        ),
+      );
+    };
+    // Who holds a part each of what both want loses it, and then age decides: at rest after a few rounds, and for good.
+    for (let round = 0; round < sketches.length + 1; round++) has = winners();
+    assert.deepEqual(winners(), has);
+  }));
+});
+
 Deno.test("portConflicts() leaves each port of a node to one Service at most", () => {
   const sketch = fc.record({
     created: fc.constantFrom("2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z"),

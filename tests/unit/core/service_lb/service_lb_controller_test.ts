@@ -135,9 +135,44 @@ Deno.test("startServiceLb() hands ports on along a chain of Services that share 
     await admin.create(SERVICES, loadBalancer("c", 443));
     await waitUntil("the third, which has what the second can't use", async () => await ips("c") === "10.0.0.1");
     await admin.delete(SERVICES, { namespace: "default", name: "a" });
+    const message = async (name: string): Promise<string> =>
+      (await service(name)).status?.conditions?.find(({ type }) => type === "k3slb.io/Served")?.message ?? "";
+    await waitUntil(
+      "the second to wait for the third, which has its other port",
+      async () => (await message("b")).includes("443/TCP is taken by Service default/c"),
+    );
+    assert.equal(await ips("c"), "10.0.0.1");
+    await admin.delete(SERVICES, { namespace: "default", name: "c" });
     await waitUntil("the second to be served", async () => await ips("b") === "10.0.0.1");
-    await waitUntil("the third to give way", async () => await reason("c") === "PortTaken");
-    assert.equal(await ips("c"), "");
+    await stop();
+  }));
+
+Deno.test("startServiceLb(): an old Service edited to a younger one's port takes it neither at once nor after a restart", () =>
+  withCluster(1, async ({ admin, startController, service, ips }) => {
+    const message = async (name: string): Promise<string> =>
+      (await service(name)).status?.conditions?.find(({ type }) => type === "k3slb.io/Served")?.message ?? "";
+    let stop = startController();
+    await admin.create(SERVICES, loadBalancer("old", 80));
+    await waitUntil("the old one", async () => await ips("old") === "10.0.0.1");
+    await admin.create(SERVICES, loadBalancer("young", 443));
+    await waitUntil("the young one", async () => await ips("young") === "10.0.0.1");
+    const ports = [{ name: "p443", port: 443, protocol: "TCP" }];
+    await admin.patch(SERVICES, { namespace: "default", name: "old" }, { type: "merge", body: { spec: { ports } } });
+    await waitUntil(
+      "the old one to be told",
+      async () => (await message("old")).includes("taken by Service default/young"),
+    );
+    await stop();
+    stop = startController();
+    await admin.patch(SERVICES, { namespace: "default", name: "young" }, {
+      type: "merge",
+      body: { metadata: { annotations: { "k3slb.io/ip-mode": "nonsense" } } },
+    });
+    await waitUntil("the new server to look at it", async () => (await message("young")).includes("ip-mode"));
+    assert.equal(await ips("young"), "10.0.0.1");
+    assert.match(await message("old"), /taken by Service default\/young/);
+    await admin.delete(SERVICES, { namespace: "default", name: "young" });
+    await waitUntil("the old one to have the free port", async () => await ips("old") === "10.0.0.1");
     await stop();
   }));
 
