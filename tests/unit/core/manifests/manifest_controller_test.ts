@@ -105,8 +105,11 @@ Deno.test("startManifests writes nothing while nothing changes", () =>
   }));
 
 Deno.test("startManifests reports a broken file once and applies the others", () =>
-  withFolder(async ({ cluster, events, write, run }) => {
+  withFolder(async ({ cluster, events, folder, write, run }) => {
     await write("bad.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bad\n");
+    // Nobody is writing it any more.
+    const savedSeconds = Date.now() / 1000 - 10;
+    await utimes(join(folder, "bad.yaml"), savedSeconds, savedSeconds);
     await write("good.yaml", configMap("good"));
     run({ rescanIntervalMs: 10 });
     await untilApplied(cluster, "good");
@@ -299,7 +302,7 @@ Deno.test("startManifests puts back what others changed if told to, and writes n
     assert.equal(JSON.stringify(cluster.get("ConfigMap", "two")?.metadata), applied);
   }));
 
-Deno.test("startManifests reads a file whose time is 0 again at each look, and applies it when it changes", () =>
+Deno.test("startManifests reads a file whose time is 0 again at each scan, and applies it when it changes", () =>
   withFolder(async ({ cluster, folder, write, run }) => {
     await write("app.yaml", configMap("one", { a: "1" }));
     await utimes(join(folder, "app.yaml"), 0, 0);

@@ -27,13 +27,19 @@ export interface Cluster {
   writes(): number;
   service(name: string): Promise<Service>;
   ips(name: string): Promise<string>;
+  /** Moves the server's clock on, which objects have their age from. */
+  advance(ms: number): void;
   stop(): Promise<void>;
 }
 
 const CONTROLLER = "k3slb";
 
 async function startCluster(nodes: number): Promise<Cluster> {
-  const api = await startMemoryApi({ controllers: ["daemonSets", "scheduler", "garbageCollector", "nodeLifecycle"] });
+  let aheadMs = 0;
+  const api = await startMemoryApi({
+    controllers: ["daemonSets", "scheduler", "garbageCollector", "nodeLifecycle"],
+    now: () => new Date(Date.now() + aheadMs),
+  });
   const open = async (user: string): Promise<KubeClient> =>
     createKubeClient({ access: await parseKubeconfigText(await api.kubeconfig(user)), clock: SYSTEM_CLOCK });
   const admin = await open("admin");
@@ -91,6 +97,7 @@ async function startCluster(nodes: number): Promise<Cluster> {
     },
     addFault: (fault) => api.faults.add(fault),
     writes: () => writes,
+    advance: (ms) => void (aheadMs += ms),
     service,
     ips: async (name) => ((await service(name)).status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip).join(" "),
     stop: async () => {

@@ -16,18 +16,18 @@ function nodePortService(name: string): Service {
 }
 
 Deno.test("startServiceLb() leaves a node port to its Service, takes it when it is free, and tells both if it is given out later", () =>
-  withCluster(1, async ({ admin, events, startController, service, ips }) => {
+  withCluster(1, async ({ admin, advance, events, startController, service, ips }) => {
     const stop = startController();
     const message = async (): Promise<string> => (await service("web")).status?.conditions?.[0]?.message ?? "";
     await admin.create(SERVICES, nodePortService("np"));
     // The age of Services is told in seconds.
-    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    advance(1_100);
     await admin.create(SERVICES, loadBalancer("web", 31_000));
     await waitUntil("the reason", async () => /the node port of Service default\/np/.test(await message()));
     assert.equal(await ips("web"), "");
     await admin.delete(SERVICES, { namespace: "default", name: "np" });
     await waitUntil("the address", async () => await ips("web") === "10.0.0.1");
-    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    advance(1_100);
     await admin.create(SERVICES, nodePortService("late"));
     await waitUntil(
       "the load balancer's word",
