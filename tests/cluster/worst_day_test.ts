@@ -82,11 +82,10 @@ async function attack(world: World, ns: TestNamespace): Promise<readonly string[
   await ns.createService({ name: "nodeport", app: "evil", ports: [30_777] });
   refused.push("kubelet", "nodeport");
   await world.admin.create(PODS, spoofedPod(ns.name));
-  const ports = Array.from({ length: 20 }, () => world.port());
+  const ports = Array.from({ length: 100 }, () => world.port());
   await ns.createService({ name: "many", ports, spec: { selector: null } as unknown as Service["spec"] & object });
-  for (const [index, slice] of largeSlices(ns.name, ports).entries()) {
-    await world.admin.create(ENDPOINT_SLICES, { ...slice, metadata: { ...slice.metadata, name: `many-${index}` } });
-  }
+  await world.admin.create(ENDPOINT_SLICES, largestSlice(ns.name, ports));
+  refused.push("many");
   return refused;
 }
 
@@ -102,16 +101,17 @@ function spoofedPod(namespace: string): Pod {
   } as Pod;
 }
 
-function largeSlices(namespace: string, ports: readonly number[]): readonly EndpointSlice[] {
-  return [0, 1].map((half) => ({
-    metadata: { namespace, labels: { "kubernetes.io/service-name": "many" } },
+/** As many endpoints as a slice may have, at 100 ports: 100,000 rules, which `--max-service-rules` refuses. */
+function largestSlice(namespace: string, ports: readonly number[]): EndpointSlice {
+  return {
+    metadata: { namespace, name: "many-0", labels: { "kubernetes.io/service-name": "many" } },
     addressType: "IPv4",
     ports: ports.map((port) => ({ name: `tcp-${port}`, port: 22, protocol: "TCP" })),
-    endpoints: Array.from({ length: 100 }, (_, index) => ({
-      addresses: [`10.99.${half}.${index + 1}`],
+    endpoints: Array.from({ length: 1_000 }, (_, index) => ({
+      addresses: [`10.99.${index >> 8}.${index & 255}`],
       conditions: { ready: true },
     })),
-  }));
+  };
 }
 
 async function holder(
@@ -151,6 +151,7 @@ if (await enterWorld(import.meta.url)) {
       assert.deepEqual(await evil.ingress(name), [], name);
       assert.equal((await evil.condition(name))?.status, "False", name);
     }
+    assert.match((await evil.condition("many"))?.message ?? "", /--max-service-rules/);
     // Nobody's words steer a terminal, wherever they stand.
     const { items } = await world.admin.list(SERVICES, { namespace: evil.name });
     const words = items.flatMap(({ status }) => status?.conditions ?? []).map(({ message }) => message).join("\n");
