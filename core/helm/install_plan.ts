@@ -60,7 +60,7 @@ export function planInstall(facts: ChartFacts, settings: PlanSettings): ChartPla
     events: [{
       type: "Normal",
       reason: "ApplyJob",
-      message: `Applying HelmChart from ${sourceDescription(chart)} using Job ${namespace}/${
+      message: `Applying HelmChart from ${withoutPassword(sourceDescription(chart))} using Job ${namespace}/${
         jobName(name, "install")
       } `,
       annotations: { [CONFIG_HASH_ANNOTATION]: `SHA256=${wanted.hash}` },
@@ -189,6 +189,11 @@ function jobFailed(failure: string): Omit<ChartPlan, "objects"> {
     events: [jobFailedEvent(message)],
     state: { phase: "job-failed", message: failure },
   };
+}
+
+/** Events are read by more people than charts. */
+function withoutPassword(text: string): string {
+  return text.replaceAll(/(\w+:\/\/[^\s/:@]*:)[^\s/]+@/g, "$1***@");
 }
 
 /** One phrase in the words of helm-controller, for "Applying HelmChart from …". */
