@@ -2,6 +2,7 @@
 import { AGENT_CLEANUP_COMMAND } from "./agent_cleanup_command.ts";
 import { AGENT_COMMAND } from "./agent_command.ts";
 import type { Command } from "./command.ts";
+import { CHECK_COMMAND } from "./check_command.ts";
 import { completionCommand } from "./completion_command.ts";
 import { EXPLAIN_COMMAND } from "./explain_command.ts";
 import { IMAGES_COMMAND } from "./images_command.ts";
@@ -22,6 +23,7 @@ export const COMMANDS: readonly Command[] = [
   EXPLAIN_COMMAND,
   PORTS_COMMAND,
   PROBE_COMMAND,
+  CHECK_COMMAND,
   MANIFESTS_LIST_COMMAND,
   MANIFESTS_VALIDATE_COMMAND,
   MANIFESTS_DIFF_COMMAND,

@@ -1,5 +1,6 @@
-// `k3slb probe`: what a Service's published addresses answer from a client's place.
+// `k3slb check` on healthy and broken nodes. `k3slb probe`: what a Service's published addresses answer from a client's place.
 import { deepEqual, equal, match, ok } from "node:assert/strict";
+import type { CheckRow } from "../../cli/check/checks.ts";
 import type { ProbeAnswer } from "../../cli/probe/probe_result.ts";
 import { SERVICES } from "../../core/kube/resources.ts";
 import { enterWorld } from "../support/netns.ts";
@@ -89,5 +90,45 @@ if (await enterWorld(import.meta.url)) {
     equal(late.code, 1);
     const { results }: ProbeAnswer = JSON.parse(late.stdout);
     deepEqual(results.map((row) => row.state), ["TimedOut"]);
+  });
+
+  test("check: a healthy node has no failure; each broken fact is the only one", async ({ world }) => {
+    const node = world.node("node1");
+    const kubeconfig = await node.kubeconfig();
+    const check = async (...words: readonly string[]): Promise<{ code: number; rows: readonly CheckRow[] }> => {
+      const command = [...programCommand(), "check", "-o", "json", "--kubeconfig", kubeconfig, ...words];
+      const { code, stdout, stderr } = await runProgram(node.ns.command(command), { env: environment() });
+      ok(stdout.startsWith("["), stderr);
+      return { code, rows: JSON.parse(stdout) };
+    };
+    const crossed = async (...words: readonly string[]): Promise<readonly string[]> => {
+      const { code, rows } = await check(...words);
+      const failed = rows.filter(({ result }) => result === "failed");
+      equal(code, failed.length);
+      return failed.map((row) => row.check);
+    };
+    deepEqual(await crossed(), []);
+    const { rows } = await check();
+    deepEqual(rows.filter(({ result }) => result === "ok").map((row) => row.check).slice(0, 3), [
+      "iptables",
+      "iptables-backends",
+      "ipv4-forwarding",
+    ]);
+    // The agent puts it right within seconds.
+    await node.stopAgent();
+    try {
+      await node.ns.run("sh", ["-c", "echo 0 > /proc/sys/net/ipv4/ip_forward"]);
+      deepEqual(await crossed(), ["ipv4-forwarding"]);
+      await node.ns.run("sh", ["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+      deepEqual(await crossed("--node-name", "nobody"), ["node-name"]);
+      await node.ns.run("nft", [
+        "add table inet fw; add chain inet fw f { type filter hook forward priority 5; policy drop; }",
+      ]);
+      deepEqual(await crossed(), ["foreign-firewall"]);
+      await node.ns.run("nft", ["delete table inet fw"]);
+      deepEqual(await crossed(), []);
+    } finally {
+      await node.startAgent();
+    }
   });
 }

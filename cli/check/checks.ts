@@ -1,0 +1,200 @@
+// What `k3slb check` looks at, what follows from the facts, and how it is printed. Pure.
+import { renderWrappedRows } from "../output/wrap_text.ts";
+import type { IpFamily } from "../../core/shared/ip.ts";
+
+/** What was found on this host. A sysctl that is not there is `undefined`. */
+export interface HostFacts {
+  /** The data plane's tools: back end and families that work, or why none does. */
+  readonly iptables: { readonly backend: string; readonly families: readonly IpFamily[] } | {
+    readonly failure: string;
+  };
+  /** Rules in either back end; absent: its tools are not there. */
+  readonly rules: { readonly nft?: number; readonly legacy?: number };
+  readonly ipForward: string | undefined;
+  readonly ipv6Forwarding: string | undefined;
+  readonly conntrackCount: string | undefined;
+  readonly conntrackMax: string | undefined;
+  /** Sentences of the look for firewalls of others. */
+  readonly foreignDrops: readonly string[];
+}
+
+/** What was found in the cluster. */
+export interface ClusterFacts {
+  /** This host's node, or why it is not known. */
+  readonly node: { readonly name: string; readonly families: readonly IpFamily[] } | { readonly failure: string };
+  /** Whether Services without a class are taken. */
+  readonly takesAll: boolean;
+  /** `namespace/name` of DaemonSets and Deployments; absent: they may not be listed. */
+  readonly workloads: readonly Workload[] | undefined;
+}
+
+/** A DaemonSet or Deployment. */
+export interface Workload {
+  readonly name: string;
+  /** Made by a ServiceLB for one Service. */
+  readonly isServiceLb: boolean;
+  /** Made by this program. */
+  readonly isOurs: boolean;
+}
+
+/** Why nothing is known of the cluster. */
+export interface NoCluster {
+  readonly reason: string;
+  /** Whether credentials were there and it did not answer. */
+  readonly isFailure: boolean;
+}
+
+/** One check, as `-o json` prints it. */
+export interface CheckRow {
+  readonly category: "host" | "cluster";
+  /** Stable name. */
+  readonly check: string;
+  readonly result: "ok" | "failed" | "skipped";
+  /** What was found, or why it was skipped. */
+  readonly message: string;
+  /** What to do about a failure. */
+  readonly remedy?: string;
+}
+
+type Finding = Omit<CheckRow, "category" | "check">;
+
+/** Every check, in the order in which they are printed. */
+export function checkRows(host: HostFacts, cluster: ClusterFacts | NoCluster): readonly CheckRow[] {
+  const about = "reason" in cluster ? undefined : cluster;
+  const rows: readonly (readonly [CheckRow["category"], string, Finding])[] = [
+    ["host", "iptables", iptables(host)],
+    ["host", "iptables-backends", backends(host)],
+    ["host", "ipv4-forwarding", sysctl("net.ipv4.ip_forward", host.ipForward)],
+    ["host", "ipv6-forwarding", ipv6Forwarding(host, about)],
+    ["host", "conntrack-table", conntrack(host)],
+    ["host", "foreign-firewall", foreignFirewall(host)],
+    ["cluster", "api-server", apiServer(cluster)],
+    ["cluster", "node-name", about === undefined ? NOT_REACHED : nodeName(about)],
+    ["cluster", "other-load-balancers", about === undefined ? NOT_REACHED : otherLoadBalancers(about)],
+  ];
+  return rows.map(([category, check, finding]) => ({ category, check, ...finding }));
+}
+
+/** Failures, as the exit code says them. */
+export function failures(rows: readonly CheckRow[]): number {
+  return Math.min(MAX_EXIT_CODE, rows.filter(({ result }) => result === "failed").length);
+}
+
+/** The table, `width` characters wide. */
+export function renderChecks(rows: readonly CheckRow[], width: number): string {
+  return renderWrappedRows(
+    ["", "CHECK", "WHAT WAS FOUND, AND WHAT TO DO"],
+    rows.map(({ category, check, result, message, remedy }) => [
+      SIGNS[result],
+      `${category}/${check}`,
+      remedy === undefined ? message : `${message}. To do: ${remedy}`,
+    ]),
+    width,
+  );
+}
+
+function iptables({ iptables }: HostFacts): Finding {
+  if ("failure" in iptables) {
+    return failed(iptables.failure, "run this as root, with the package iptables installed");
+  }
+  return ok(`back end ${iptables.backend}, ${iptables.families.join(" and ")}`);
+}
+
+function backends({ rules: { nft, legacy } }: HostFacts): Finding {
+  if (nft === undefined && legacy === undefined) return skipped("the tools could not be run");
+  if (nft === undefined || legacy === undefined) return ok("the tools of one back end only");
+  if (nft > 0 && legacy > 0) {
+    return failed(
+      `rules in both back ends: ${nft} in nft, ${legacy} in legacy; packets pass both`,
+      "find who writes into which (iptables-nft-save, iptables-legacy-save), make all use one, then reboot",
+    );
+  }
+  return ok(nft + legacy === 0 ? "no rules in either" : `rules in ${nft > 0 ? "nft" : "legacy"} only`);
+}
+
+function sysctl(name: string, value: string | undefined): Finding {
+  if (value === "1") return ok(`${name}=1`);
+  return failed(
+    `${name}=${value ?? "unknown"}: this host forwards nothing`,
+    `sysctl -w ${name}=1, and in /etc/sysctl.d`,
+  );
+}
+
+function ipv6Forwarding({ ipv6Forwarding: value }: HostFacts, cluster: ClusterFacts | undefined): Finding {
+  if (value === undefined) return skipped("this kernel has no IPv6");
+  if (value === "1") return ok("net.ipv6.conf.all.forwarding=1");
+  if (cluster === undefined || "failure" in cluster.node) {
+    return skipped("off; whether this node has IPv6 is not known");
+  }
+  if (!cluster.node.families.includes("IPv6")) return skipped("off; this node has no IPv6 pods");
+  return sysctl("net.ipv6.conf.all.forwarding", value);
+}
+
+function conntrack({ conntrackCount, conntrackMax }: HostFacts): Finding {
+  const [count, max] = [Number(conntrackCount), Number(conntrackMax)];
+  if (conntrackCount === undefined || conntrackMax === undefined || !(max > 0)) {
+    return skipped("connection tracking is not loaded yet");
+  }
+  const words = `${count} of ${max} connections`;
+  if (count < max * FULL) return ok(words);
+  return failed(`${words}: new ones are dropped`, "sysctl -w net.netfilter.nf_conntrack_max=… with a larger number");
+}
+
+function foreignFirewall({ foreignDrops }: HostFacts): Finding {
+  if (foreignDrops.length === 0) return ok("no chain of others drops what is forwarded");
+  return failed(foreignDrops.map((text) => text.split("; let ")[0]).join("; "), 'let "ct status dnat" pass there');
+}
+
+function apiServer(cluster: ClusterFacts | NoCluster): Finding {
+  if (!("reason" in cluster)) return ok("answers");
+  return cluster.isFailure
+    ? failed(cluster.reason, "see whether it is reached: kubectl get --raw /readyz")
+    : skipped(cluster.reason);
+}
+
+function nodeName({ node }: ClusterFacts): Finding {
+  return "failure" in node
+    ? failed(node.failure, "run this on a node, or name it with --node-name")
+    : ok(`this host is node ${node.name}`);
+}
+
+function otherLoadBalancers({ workloads, takesAll }: ClusterFacts): Finding {
+  if (workloads === undefined) return skipped("these credentials may not list DaemonSets and Deployments");
+  const found = new Set(workloads.flatMap((workload) => loadBalancerOf(workload) ?? []));
+  if (found.size === 0) return ok("none was found");
+  const names = [...found].sort().join(", ");
+  if (!takesAll) return ok(`${names}; k3slb takes only Services of its class`);
+  return failed(
+    `${names} may serve Services without a class, as k3slb does`,
+    "remove one of them (K3s: --disable servicelb), or run k3slb server with --lb-default=false",
+  );
+}
+
+function loadBalancerOf({ name, isServiceLb, isOurs }: Workload): string | undefined {
+  if (isServiceLb) return isOurs ? undefined : "K3s ServiceLB";
+  const last = name.slice(name.indexOf("/") + 1);
+  return KNOWN.find(([pattern]) => pattern.test(last))?.[1];
+}
+
+/** By the names that their own manifests and charts give; kube-vip without its provider serves the control plane alone. */
+const KNOWN: readonly (readonly [RegExp, string])[] = [
+  [/(^|-)metallb-(controller|speaker)$/, "MetalLB"],
+  [/^kube-vip-cloud-provider$/, "kube-vip"],
+];
+
+function ok(message: string): Finding {
+  return { result: "ok", message };
+}
+
+function skipped(message: string): Finding {
+  return { result: "skipped", message };
+}
+
+function failed(message: string, remedy: string): Finding {
+  return { result: "failed", message, remedy };
+}
+
+const NOT_REACHED = skipped("the cluster was not reached");
+const SIGNS: Readonly<Record<CheckRow["result"], string>> = { ok: "✓", failed: "✗", skipped: "-" };
+const FULL = 0.9;
+const MAX_EXIT_CODE = 99;
