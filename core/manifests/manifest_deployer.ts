@@ -1,6 +1,5 @@
-// One file's objects onto the server, and off it. The order makes every interruption harmless: first the AddOn names all
-// kinds and loses its checksum, then objects are applied, then old ones are pruned, and last the AddOn gets the checksum.
-// Which files, and when, is decided in manifest_controller.ts.
+// One file's objects onto the server, and off it. The order makes every interruption harmless: first the AddOn names all kinds and loses its
+// checksum, then objects are applied, then old ones are pruned, and last the AddOn gets the checksum. Which files, and when: manifest_controller.ts.
 import { identityOf, removeObject } from "../kube/remove_object.ts";
 import type { KubeClient, ResourceType } from "../kube/contract.ts";
 import { isNotFound } from "../kube/errors.ts";
@@ -29,7 +28,8 @@ import { applyError, kindError, leavingError, movingError, type ObjectFailure } 
 import { findDrift } from "./find_drift.ts";
 import { inParallel, PARALLEL_REQUESTS } from "./in_parallel.ts";
 import type { KindCatalog } from "./kind_catalog.ts";
-import { decodeText, type LocatedObject, type ManifestObject, parseManifests } from "./parse_manifests.ts";
+import { decodeText, type LocatedObject, type ManifestObject } from "./parse_manifests.ts";
+import { parseInPieces } from "./parse_in_pieces.ts";
 import { eventOf, type ManifestEventReason, type ManifestEvents, subjectOf } from "./manifest_events.ts";
 import { nameOf, pruneObjects } from "./prune_objects.ts";
 import { kindsToSearch, type PrunePlan, type SeenObject } from "./prune_plan.ts";
@@ -159,7 +159,7 @@ export class ManifestDeployer {
   async repair(input: Pick<DeployInput, "addOn" | "source" | "bytes" | "signal">): Promise<void> {
     const { addOn, source, signal } = input;
     const repaired: string[] = [];
-    for (const object of parseManifests(decodeText(input.bytes, source), source)) {
+    for (const object of await parseInPieces(decodeText(input.bytes, source), source)) {
       const located = { ...object, type: await this.#locate(object, signal) };
       const drift = await findDrift(this.#options.client, { located, addOn, signal });
       if (drift.length === 0) continue;
@@ -200,7 +200,7 @@ export class ManifestDeployer {
 
   async #parse(input: DeployInput, seen: AddOn | undefined): Promise<readonly ManifestObject[]> {
     try {
-      return parseManifests(decodeText(input.bytes, input.source), input.source);
+      return await parseInPieces(decodeText(input.bytes, input.source), input.source);
     } catch (error) {
       if (input.isForgiving) throw error;
       // The Events need something to stand on, or nobody finds them.

@@ -3,6 +3,7 @@
 // Stricter than kubectl in one point: a key written twice is refused (kubectl takes the last one).
 import {
   Alias,
+  Composer,
   Document,
   isAlias,
   isMap,
@@ -10,7 +11,7 @@ import {
   isScalar,
   isSeq,
   LineCounter,
-  parseAllDocuments,
+  Parser,
   Scalar,
   visit,
 } from "yaml";
@@ -58,8 +59,13 @@ const TAG_PREFIX = "tag:yaml.org,2002:";
  * @throws {K3slbError} code "yaml-invalid" with every problem found as `details.problems`
  */
 export function parseYamlDocuments(text: string, options: ParseYamlOptions = {}): readonly YamlDocument[] {
+  return [...eachYamlDocument(text, options)];
+}
+
+/** The same one by one, so that a long text can be read in pieces; what is wrong is thrown at the end. */
+export function* eachYamlDocument(text: string, options: ParseYamlOptions = {}): Generator<YamlDocument, void> {
   const problems: YamlProblem[] = [];
-  const documents: YamlDocument[] = [];
+  let index = 0;
   const lines = new LineCounter();
   const lineAt = (offset: number): number => Math.max(1, lines.linePos(offset).line);
   const control = CONTROL_CHARACTER_REGEXP.exec(text);
@@ -67,26 +73,25 @@ export function parseYamlDocuments(text: string, options: ParseYamlOptions = {})
     const line = text.slice(0, control.index).split("\n").length;
     throw invalidYaml([{ message: "Control characters are not allowed", document: 1, line }], options);
   }
-  for (const [position, document] of parseDocuments(text, lines, options).entries()) {
-    const index = position + 1;
+  for (const document of parseDocuments(text, lines, options)) {
+    const at = ++index;
     for (const error of document.errors) {
-      problems.push({ message: firstLine(error.message), document: index, line: lineAt(error.pos[0]) });
+      problems.push({ message: error.message.split("\n", 1).join(), document: at, line: lineAt(error.pos[0]) });
     }
     if (document.errors.length > 0) continue;
     const reader = new DocumentReader((message, offset) => {
-      problems.push({ message, document: index, line: lineAt(offset) });
+      problems.push({ message, document: at, line: lineAt(offset) });
     });
     const root: unknown = document.contents;
     const value = reader.read(root);
-    documents.push({
-      index,
+    yield {
+      index: at,
       line: lineAt(nodeOffset(root) ?? document.range[0]),
       value,
       lineOf: (path) => lineAt(offsetOfPath(root, path) ?? document.range[0]),
-    });
+    };
   }
   if (problems.length > 0) throw invalidYaml(problems, options);
-  return documents;
 }
 
 /**
@@ -117,22 +122,17 @@ export function stringifyYaml(value: unknown): string {
   return document.toString({ lineWidth: 0 });
 }
 
-type ParsedDocument = Document.Parsed;
-
-function parseDocuments(text: string, lines: LineCounter, options: ParseYamlOptions): readonly ParsedDocument[] {
+function* parseDocuments(text: string, lines: LineCounter, options: ParseYamlOptions): Generator<Document.Parsed> {
   try {
     // Byte order mark off first: the library drops it only at the very start of the stream, not before each document.
     // A carriage return alone ends a line, too, but the library takes it for a part of the value.
-    const parsed = parseAllDocuments(text.replace(/^\uFEFF/, "").replaceAll(/\r(?!\n)/g, "\n"), {
-      // All words stay text here, so that a `%YAML 1.2` line or a library update can't change what they mean.
-      schema: "failsafe",
-      version: "1.1",
-      uniqueKeys: false,
-      logLevel: "silent",
-      prettyErrors: false,
-      lineCounter: lines,
-    });
-    return "empty" in parsed ? [] : parsed;
+    const source = text.replace(/^\uFEFF/, "").replaceAll(/\r(?!\n)/g, "\n");
+    // All words stay text here, so that a `%YAML 1.2` line or a library update can't change what they mean.
+    const words = { schema: "failsafe", version: "1.1", uniqueKeys: false } as const;
+    const composer = new Composer({ ...words, logLevel: "silent", prettyErrors: false, lineCounter: lines });
+    for (const document of composer.compose(new Parser(lines.addNewLine).parse(source))) {
+      yield document as Document.Parsed;
+    }
   } catch (error) {
     const deep = error instanceof RangeError;
     const message = deep ? "The content is nested too deeply" : "The text can't be read as YAML";
@@ -343,8 +343,4 @@ function invalidYaml(problems: readonly YamlProblem[], options: ParseYamlOptions
     details: { file: options.file, problems },
     cause,
   });
-}
-
-function firstLine(message: string): string {
-  return message.split("\n", 1)[0] ?? message;
 }
