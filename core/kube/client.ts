@@ -76,6 +76,10 @@ class TransportKubeClient implements KubeClient {
     this.#clock = options.clock;
   }
 
+  get outages(): number {
+    return this.#transport.outages;
+  }
+
   get<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, options: CallOptions = {}): Promise<T> {
     const about = { action: action("get", type, key), type, path: objectPath(type, key) };
     return this.#call<T>({ method: "GET", ...about, options });

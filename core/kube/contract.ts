@@ -168,6 +168,12 @@ export interface RawOptions extends CallOptions {
  * the questions of `errors.ts` (`isNotFound`, `isConflict`). Objects passed in are never changed.
  */
 export interface KubeClient {
+  /**
+   * How often the server could not be reached since this client was made. It may come back with an earlier state, as after a restore of
+   * etcd: a point in time from before says nothing then, and a watch that goes on from it stays silent.
+   * @default {0}
+   */
+  readonly outages?: number;
   /** One object. */
   get<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, options?: CallOptions): Promise<T>;
   /** All objects of a kind, or those selected. */

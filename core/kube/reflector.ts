@@ -63,6 +63,8 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
   #isConnected = false;
   /** Whether the watch under way, or the last one, was accepted by the server. */
   #isOpen = false;
+  /** The client's outages when the last watch was begun. */
+  #outages = 0;
   #lastError: Error | undefined;
   #streams: boolean;
   /** Where the next watch starts; `undefined`: list first. */
@@ -138,8 +140,12 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
 
   /** One watch from its start to its end, with a list before it if one is due. */
   async #listAndWatch(): Promise<void> {
+    const { clock, client } = this.#options;
+    const { outages = 0 } = client;
+    // Another watch or request has seen the server away while this one waited for its next try.
+    if (outages !== this.#outages) this.#resourceVersion = undefined;
+    this.#outages = outages;
     if (this.#resourceVersion === undefined && !this.#streams) await this.#listPages();
-    const { clock } = this.#options;
     const startMs = clock.monotonicMs();
     this.#isOpen = false;
     let events: number;

@@ -72,6 +72,8 @@ export interface TransportOptions {
 /** Connections to one API server. */
 export interface Transport {
   readonly server: string;
+  /** How often no connection could be made, or several streams broke off at once: the server was away. */
+  readonly outages: number;
   /** Any HTTP status is an answer; what is retried is bounded and listed at {@linkcode createTransport}. */
   request(request: TransportRequest): Promise<TransportAnswer>;
   /** @param silenceMs Asked now and then: a stream with no byte for this long is given up with code `kube-answer-silent`. */
@@ -97,11 +99,18 @@ class HttpTransport implements Transport {
   readonly #url: URL;
   readonly #closing = new AbortController();
   #connected: Connected | undefined;
+  #outages = 0;
+  /** When the last stream broke off. */
+  #cutMs = -Infinity;
 
   constructor(options: TransportOptions) {
     this.#options = options;
     this.server = options.access.server;
     this.#url = new URL(options.access.server);
+  }
+
+  get outages(): number {
+    return this.#outages;
   }
 
   request(request: TransportRequest): Promise<TransportAnswer> {
@@ -118,7 +127,7 @@ class HttpTransport implements Transport {
       const { status, headers } = exchange;
       // Only what was accepted may be silent for long; the words of a refusal must come like any answer.
       const lines = exchange.lines(status === 200 ? silenceMs : () => request.timeoutMs);
-      return { status, headers, lines, cancel: () => exchange.cancel() };
+      return { status, headers, lines: this.#noteCuts(lines), cancel: () => exchange.cancel() };
     });
   }
 
@@ -162,10 +171,25 @@ class HttpTransport implements Transport {
       } catch (error) {
         if (isAbort(error)) throw error;
         observe(isK3slbError(error) ? error.code : "error");
+        if (isK3slbError(error, "kube-unreachable")) this.#outages++;
         if (!isRetriedFailure(error, request) || tries >= MAX_TRIES) throw error;
         delayMs = this.#backoffMs(tries);
       }
       await clock.sleep(delayMs, request.signal);
+    }
+  }
+
+  /** A proxy cuts one silent stream; what breaks off together had the same end. */
+  async *#noteCuts(lines: AsyncIterable<string>): AsyncGenerator<string, void, undefined> {
+    try {
+      yield* lines;
+    } catch (error) {
+      if (isK3slbError(error, "kube-answer-cut")) {
+        const nowMs = this.#options.clock.monotonicMs();
+        if (nowMs - this.#cutMs < TOGETHER_MS) this.#outages++;
+        this.#cutMs = nowMs;
+      }
+      throw error;
     }
   }
 
@@ -310,6 +334,7 @@ const MAX_REQUEST_SOCKETS = 32;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Some times the largest object that the API server takes (3 MiB as JSON), and small beside the programs' memory. */
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
+const TOGETHER_MS = 1000;
 const MAX_TRIES = 4;
 const FIRST_BACKOFF_MS = 200;
 const MAX_RETRY_AFTER_MS = 10_000;

@@ -39,6 +39,7 @@ interface World {
     readonly atMs: number;
   }[];
   /** Errors of the next watches, which the server does not accept. */
+  readonly server: { outages: number };
   readonly refusals: Error[];
   readonly changes: string[];
   readonly log: string[];
@@ -53,7 +54,8 @@ function start(options: Partial<ReflectorOptions<ConfigMap>> & { readonly lists?
   const watches: World["watches"] = [];
   const changes: string[] = [];
   const log: string[] = [];
-  const client = scriptedClient({
+  const server = { outages: 0 };
+  const scripted = scriptedClient({
     list: () => {
       const list = lists.shift();
       return list === undefined ? Promise.reject(failure(503)) : Promise.resolve(list);
@@ -70,6 +72,7 @@ function start(options: Partial<ReflectorOptions<ConfigMap>> & { readonly lists?
       return events;
     },
   });
+  const client = Object.defineProperty(scripted, "outages", { get: () => server.outages });
   const reflector = startReflector({
     client,
     type: CONFIG_MAPS,
@@ -88,6 +91,7 @@ function start(options: Partial<ReflectorOptions<ConfigMap>> & { readonly lists?
     lists,
     watches,
     refusals,
+    server,
     changes,
     log,
     stop: async () => {
@@ -410,6 +414,23 @@ Deno.test("startReflector lists again when the server could not be reached: it m
   assert.deepEqual(changes, ["-ns/made@31", "~ns/kept@20"]);
   assert.equal(watches.at(-1)?.options.resourceVersion, "22");
   assert.equal(reflector.isConnected, true);
+  await stop();
+});
+
+Deno.test("startReflector lists again when another request saw the server away while its own watch was only cut", async () => {
+  const { clock, lists, watches, server, changes, stop } = start({
+    streamingList: false,
+    lists: [{ items: [configMap("kept", "30"), configMap("made", "31")], resourceVersion: "50" }],
+  });
+  await clock.advance(0);
+  changes.length = 0;
+  const away = { action: { verb: "watch", resource: "configmaps" }, server: "https://10.0.0.1:6443" };
+  watches[0]?.events.send(answerError("cut", "the answer broke off", away));
+  server.outages++;
+  lists.push({ items: [configMap("kept", "20")], resourceVersion: "22" });
+  await clock.advance(20_000);
+  assert.deepEqual(changes, ["-ns/made@31", "~ns/kept@20"]);
+  assert.equal(watches.at(-1)?.options.resourceVersion, "22");
   await stop();
 });
 
