@@ -47,6 +47,8 @@ export class RuleSetWriter {
   #written: RuleSet | undefined;
   /** What was wanted last, whether or not it could be written. */
   #wanted: RuleSet | undefined;
+  /** Nothing has been written since the last check. */
+  #isQuiet = true;
   #checks = 0;
   /** Whether large changes are written in parts, since one run was refused. */
   #inParts = false;
@@ -77,10 +79,12 @@ export class RuleSetWriter {
   async write(ruleSet: RuleSet, signal?: AbortSignal): Promise<number> {
     this.#wanted = ruleSet;
     if (!this.#written || JSON.stringify(this.#written.jumps) !== JSON.stringify(ruleSet.jumps)) {
+      this.#isQuiet = false;
       return await this.#writeAll(ruleSet, signal);
     }
     const changes = diffRuleSet(this.#written, ruleSet);
     if (changes.length === 0) return 0;
+    this.#isQuiet = false;
     try {
       await this.#restore(changes, signal);
     } catch (error) {
@@ -281,7 +285,10 @@ export class RuleSetWriter {
     // The families take turns: whoever flushes both is seen at once.
     const check = this.#checks++ + (this.#family === "IPv6" ? 1 : 0);
     const watched = ruleSet.jumps.filter((jump) => WATCHED_JUMPS.includes(jump.chain));
-    const { findings } = await this.#planJumps(watched.slice(check % watched.length).slice(0, 1), signal);
+    // Whoever writes rules for the same Services does it at about the same time, and may take our place.
+    const jumpsNow = this.#isQuiet ? watched.slice(check % watched.length).slice(0, 1) : watched;
+    this.#isQuiet = true;
+    const { findings } = await this.#planJumps(jumpsNow, signal);
     if (findings.length > 0 || check % 2 === 1) return findings;
     const quiet = ruleSet.jumps.filter((jump) => !WATCHED_JUMPS.includes(jump.chain));
     const { filter, nat } = ruleSet.tables;

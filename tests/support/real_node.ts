@@ -10,6 +10,7 @@ import { Netns } from "./netns.ts";
 import type { NodeBody } from "./node_body.ts";
 import { NodeMachine, type NodeMachineOptions } from "./node_machine.ts";
 import type { KubeProxyOptions } from "./node_machine_config.ts";
+import { runProgram } from "./programs.ts";
 import { waitUntil } from "./wait.ts";
 
 /** What a {@linkcode RealNode} is made of. */
@@ -52,6 +53,14 @@ export class RealNode implements NodeBody {
       intervalMs: 100,
       explain: () => this.logTails(),
     });
+    // As on a node that has been running before an agent comes: kube-proxy has its rules, and moves them no more.
+    if (kubeProxy !== undefined) {
+      await waitUntil(`kube-proxy's rules on ${host.name}`, () => this.#hasKubeProxyRules(kubeProxy), {
+        deadlineMs: 60_000,
+        intervalMs: 200,
+        explain: () => this.logTails(),
+      });
+    }
   }
 
   async stopKubelet(): Promise<void> {
@@ -119,6 +128,13 @@ export class RealNode implements NodeBody {
     } catch (error) {
       if (!isAlreadyExists(error)) throw error;
     }
+  }
+
+  async #hasKubeProxyRules({ mode }: KubeProxyOptions): Promise<boolean> {
+    const list = mode === "nftables" ? "nft list table ip kube-proxy" : "iptables-save -t nat; ip6tables-save -t nat";
+    const { stdout } = await runProgram(this.command(["sh", "-c", list]));
+    if (mode === "nftables") return stdout.includes("hook prerouting");
+    return (stdout.match(/^-A PREROUTING .*-j KUBE-SERVICES$/gm) ?? []).length >= 1;
   }
 
   async #isReady(): Promise<boolean> {
