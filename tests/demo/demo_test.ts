@@ -40,7 +40,7 @@ const STORY: readonly RegExp[] = [
   /^ {3}172\.30\.0\.11 node1\n {3}172\.30\.0\.12 node2\n {3}172\.30\.0\.13 node3\n {3}fd30::11 node1$/m,
   /^ {3}coredns\.yaml +0600 +\d+ +coredns +[0-9a-f]{12} +ClusterRole, /m,
   /^ {3}site\.yaml +0644 +\d+ +site +[0-9a-f]{12} +ConfigMap, Service$/m,
-  /^ {3}traefik\.yaml +0600 +\d+ +traefik +[0-9a-f]{12} +HelmChart$/m,
+  /^ {3}traefik\.yaml +0600 +\d+ +traefik +[0-9a-f]{12} +CustomResourceDefinition, HelmChart$/m,
   /^ {3}a Service and a ConfigMap +both are there +\d+ ms +from 3 nodes after \d+ ms +[0-9a-f]{12}$/m,
   /^ {3}port 8082 instead of 8081 +the Service has port 8082 +\d+ ms +from 3 nodes after \d+ ms +[0-9a-f]{12}$/m,
   /^ {3}no ConfigMap any more +ConfigMap gone, Service stays +\d+ ms +- +[0-9a-f]{12}$/m,
