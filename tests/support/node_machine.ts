@@ -149,7 +149,7 @@ export class NodeMachine {
       const left = this.#processes();
       for (const pid of left) killIfThere(pid);
       return left.length === 0;
-    });
+    }, { explain: () => `left: ${this.#processes().join(" ")}` });
     await this.#holder.kill();
   }
 
@@ -168,6 +168,8 @@ export class NodeMachine {
     return readdirSync("/proc").map(Number).filter((pid) => {
       if (!(pid > 0) || pid === this.#holder.pid) return false;
       try {
+        // One that has ended and waits for its parent to notice can't be ended once more, and holds nothing.
+        if (/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"))) return false;
         return readlinkSync(`/proc/${pid}/ns/mnt`) === mounts ||
           readFileSync(`/proc/${pid}/cgroup`, "utf8").includes(`/${cgroup}/`);
       } catch {
