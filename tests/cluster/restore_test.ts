@@ -1,7 +1,9 @@
 // etcd is put back to an earlier state under running programs: they follow, although all that they know has higher versions, and what
 // was made of files after the backup is made again.
-import { CONFIG_MAPS, SERVICES } from "../../core/kube/resources.ts";
+import { CONFIG_MAPS, LEASES, SERVICES } from "../../core/kube/resources.ts";
+import { ELECTION_LEASE_NAME } from "../../core/service/labels.ts";
 import { enterWorld } from "../support/netns.ts";
+import { waitUntil } from "../support/wait.ts";
 import { worldSuite } from "../support/world_suite.ts";
 import { ServerFolder } from "./server_folder.ts";
 
@@ -30,6 +32,9 @@ if (await enterWorld(import.meta.url)) {
       folder.write("before.yaml", manifest("before"));
       await folder.waitForObject(CONFIG_MAPS, { namespace: ns.name, name: "before" });
 
+      const renewTime = async (): Promise<unknown> =>
+        (await world.admin.get(LEASES, { namespace: "kube-system", name: ELECTION_LEASE_NAME })).spec?.renewTime;
+      const renewedBefore = await renewTime();
       const restore = await world.api.backUp();
       await world.admin.patch(SERVICES, { namespace: ns.name, name: "changed" }, {
         type: "merge",
@@ -41,6 +46,8 @@ if (await enterWorld(import.meta.url)) {
       folder.write("after.yaml", manifest("after"));
       await folder.waitForObject(CONFIG_MAPS, { namespace: ns.name, name: "after" });
 
+      // A backup is older than a Lease: that is how a server knows that the cluster is not what it was.
+      await waitUntil("the Lease to be renewed after the backup", async () => await renewTime() !== renewedBefore);
       await restore();
       await Promise.all([answers(changed), answers(deleted), refuses(later), refuses(made)]);
       await ns.waitForIngress("changed", world.nodeIps);
