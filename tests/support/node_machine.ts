@@ -147,7 +147,10 @@ export class NodeMachine {
     // What is left are containers and their shims. They are known by the mount namespace, or by the cgroup if they have their own.
     await waitUntil(`no process on ${this.name}`, () => {
       const left = this.#processes();
-      for (const pid of left) killIfThere(pid);
+      for (const pid of left) {
+        thaw(pid);
+        killIfThere(pid);
+      }
       return left.length === 0;
     }, { explain: () => `left: ${this.#processes().join(" ")}` });
     await this.#holder.kill();
@@ -217,6 +220,16 @@ async function importImages(enter: readonly string[], images: readonly string[],
     deadlineMs: 60_000,
   });
   for (const image of images) await runToEnd([...ctr, "images", "import", image]);
+}
+
+/** A runtime that is ended while it deletes a container leaves it frozen; in version 1 nothing can end it then. */
+function thaw(pid: number): void {
+  try {
+    const path = /^\d+:freezer:(.+)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, "utf8"))?.[1];
+    if (path !== undefined && path !== "/") writeFileSync(`/sys/fs/cgroup/freezer${path}/freezer.state`, "THAWED");
+  } catch {
+    // It has ended meanwhile.
+  }
 }
 
 function cgroupName(node: string): string {
