@@ -29,6 +29,8 @@ export const ENDPOINT_SLICES = define<t.EndpointSlice>(
   "endpointslices",
   "namespaced",
 );
+/** Kubernetes 1.33 and later. */
+export const SERVICE_CIDRS = define<t.ServiceCidr>("networking.k8s.io/v1", "ServiceCIDR", "servicecidrs", "cluster");
 export const LEASES = define<t.Lease>("coordination.k8s.io/v1", "Lease", "leases", "namespaced");
 export const CLUSTER_ROLES = define<t.ClusterRole>(
   "rbac.authorization.k8s.io/v1",

@@ -97,3 +97,12 @@ export interface Lease extends KubeObject {
     readonly leaseTransitions?: number;
   };
 }
+
+/** Ranges of Services' addresses (Kubernetes 1.33 and later). */
+export interface ServiceCidr extends KubeObject {
+  /** What was asked for. */
+  readonly spec?: {
+    /** Such as `10.96.0.0/12`. */
+    readonly cidrs?: readonly string[];
+  };
+}

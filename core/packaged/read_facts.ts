@@ -2,25 +2,13 @@
 import { readdir } from "node:fs/promises";
 import type { KubeClient, ResourceType } from "../kube/contract.ts";
 import { isKindMissing, isNotFound } from "../kube/errors.ts";
-import { NODES, SERVICES } from "../kube/resources.ts";
+import { NODES, SERVICE_CIDRS, SERVICES } from "../kube/resources.ts";
 import type { KubeObject, Node, Service } from "../kube/types.ts";
 import { errorMessage, K3slbError } from "../shared/errors.ts";
 import { type ClusterVersion, parseClusterVersion } from "./cluster_version.ts";
 import type { IngressClass } from "./other_ingress.ts";
 import { chartsFolder, HELM_CHART_TYPE, PACKAGED_NAMESPACE } from "../shared/k3s_names.ts";
 import type { HelmChart } from "./traefik.ts";
-
-interface ServiceCidr extends KubeObject {
-  readonly spec?: { readonly cidrs?: readonly string[] };
-}
-
-const SERVICE_CIDRS: ResourceType<ServiceCidr> = {
-  group: "networking.k8s.io",
-  version: "v1",
-  kind: "ServiceCIDR",
-  plural: "servicecidrs",
-  namespaced: false,
-};
 
 const HELM_CHARTS: ResourceType<HelmChart> = HELM_CHART_TYPE;
 

@@ -1,23 +1,10 @@
 // Finds out which addresses are Services', so that no node passes one off as its own. Adapter.
 // Facts: ServiceCIDR is `networking.k8s.io/v1` since Kubernetes 1.33; `default/kubernetes` has the first address of the first range.
-import type { KubeClient, ResourceType } from "../kube/contract.ts";
+import type { KubeClient } from "../kube/contract.ts";
 import { isForbidden, isKindMissing, isNotFound } from "../kube/errors.ts";
-import { SERVICES } from "../kube/resources.ts";
+import { SERVICE_CIDRS, SERVICES } from "../kube/resources.ts";
 import { rangesAround } from "../service/address_rules.ts";
-import type { KubeObject } from "../kube/types.ts";
 import { type IpRange, parseIpRange } from "../shared/ip_ranges.ts";
-
-interface ServiceCidr extends KubeObject {
-  readonly spec?: { readonly cidrs?: readonly string[] };
-}
-
-const SERVICE_CIDRS: ResourceType<ServiceCidr> = {
-  group: "networking.k8s.io",
-  version: "v1",
-  kind: "ServiceCIDR",
-  plural: "servicecidrs",
-  namespaced: false,
-};
 
 /** The ranges of all ServiceCIDRs; where the cluster has none, the smallest ranges around the addresses of `default/kubernetes`. */
 export async function findServiceRanges(

@@ -1,25 +1,13 @@
 // What helm must ask without the proxy: the API server and everything else in the cluster. Read when a Job needs it, and only where the
 // controller's environment has a proxy: nodes, and with them ranges of pods, come and go.
 // Facts: golang.org/x/net/http/httpproxy (NO_PROXY: addresses, ranges, domains with what is below them); K3s does the same for its own.
-import type { KubeClient, ResourceType } from "../../kube/contract.ts";
+import type { KubeClient } from "../../kube/contract.ts";
 import { isForbidden, isKindMissing, isNotFound } from "../../kube/errors.ts";
-import { NODES, SERVICES } from "../../kube/resources.ts";
-import type { KubeObject } from "../../kube/types.ts";
+import { NODES, SERVICE_CIDRS, SERVICES } from "../../kube/resources.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { mergedRanges } from "../../shared/ip_ranges.ts";
 import { hasProxy } from "./job_env.ts";
 
-interface ServiceCidr extends KubeObject {
-  readonly spec?: { readonly cidrs?: readonly string[] };
-}
-
-const SERVICE_CIDRS: ResourceType<ServiceCidr> = {
-  group: "networking.k8s.io",
-  version: "v1",
-  kind: "ServiceCIDR",
-  plural: "servicecidrs",
-  namespaced: false,
-};
 const FRESH_MS = 600_000;
 
 /** What {@linkcode ClusterNames} works with. */
