@@ -34,7 +34,7 @@ export interface AgentProcessParts {
   /** The process's environment. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
-  /** Called once, after the first pass. */
+  /** Called once, after the first reconcile. */
   readonly notifyReady?: (status: string) => void;
 }
 

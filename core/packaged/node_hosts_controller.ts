@@ -148,7 +148,7 @@ class NodeHostsController implements RunningNodeHosts {
       await client.apply(CONFIG_MAPS, wanted, { fieldManager: NODE_HOSTS_MANAGER, signal });
       logger.debug("Wrote NodeHosts", { nodes: nodeNames.length });
     } catch (error) {
-      // Deleted meanwhile: the watch tells, and the deployer's next one starts a new pass.
+      // Deleted meanwhile: the watch tells, and the deployer's next one starts a new reconcile.
       if (!isConflict(error) && !isNotFound(error)) throw error;
       logger.debug("NodeHosts not written: the ConfigMap is gone", { error: errorMessage(error) });
     }

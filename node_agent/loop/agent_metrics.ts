@@ -44,11 +44,11 @@ export async function startAgentMetrics({ serveHealth, logger }: AgentMetricsOpt
     help: "Things mended that someone else had changed",
   });
   const durations = registry.histogram({
-    name: "k3slb_agent_pass_duration_seconds",
+    name: "k3slb_agent_reconcile_duration_seconds",
     help: "Time from the facts to the kernel having the rules",
   });
   const errors = registry.counter({
-    name: "k3slb_agent_pass_errors_total",
+    name: "k3slb_agent_reconcile_errors_total",
     help: "Reconciliations that the kernel's tools refused",
   });
   let problem: string | undefined = "nothing has been reconciled yet";

@@ -1,4 +1,4 @@
-// How long the loop is blocked at most by one object of the largest and worst kind that an API server takes: each step of a pass that
+// How long the loop is blocked at most by one object of the largest and worst kind that an API server takes: each step of a reconcile that
 // runs without a pause, timed in this process. What is judged is the quickest of several runs: other work on the machine only adds.
 import { planInstall } from "../../core/helm/install_plan.ts";
 import type { HelmChart } from "../../core/helm/helm_chart.ts";

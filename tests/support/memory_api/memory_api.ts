@@ -103,6 +103,15 @@ export function addFirstObjects(api: Api): void {
   }
 }
 
+/** Has the kinds of CustomResourceDefinitions served while these are there. */
+export function serveDefinitions({ store, resources }: Api): void {
+  store.subscribe((event) => {
+    if (event.resource !== CRDS) return;
+    if (event.type === "DELETED") resources.undefine(event.object.metadata.name);
+    else resources.define(event.object);
+  });
+}
+
 function fileNameOf(user: string): string {
   return `client-${user.replaceAll(/[^A-Za-z0-9-]/g, "_")}`;
 }
@@ -127,11 +136,7 @@ export async function startMemoryApi(options: MemoryApiOptions = {}): Promise<Me
   const resources = new ResourceTable();
   const now = options.now ?? ((): Date => new Date());
   const api = new Api({ store, resources, now, serviceRanges: options.serviceRanges ?? DEFAULT_SERVICE_RANGES });
-  store.subscribe((event) => {
-    if (event.resource !== CRDS) return;
-    if (event.type === "DELETED") resources.undefine(event.object.metadata.name);
-    else resources.define(event.object);
-  });
+  serveDefinitions(api);
   addFirstObjects(api);
 
   const faults = new Faults();

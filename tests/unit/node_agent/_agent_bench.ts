@@ -1,13 +1,16 @@
-// An agent on a fake cluster, kernel, host and clock, ready to be watched.
+// An agent on a cluster in memory and a fake kernel, host and clock, ready to be watched.
 import { K3slbError } from "../../../core/shared/errors.ts";
 import { type HealthEndpoint, startHealthServer } from "../../../core/runtime/health.ts";
 import { createLogger } from "../../../core/shared/log.ts";
 import { FORWARDING_CONDITION, PROGRAMMED_CONDITION } from "../../../core/service/labels.ts";
-import type { Condition } from "../../../core/kube/types.ts";
+import type { KubeClient, ResourceType } from "../../../core/kube/contract.ts";
+import { ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../../core/kube/resources.ts";
+import type { Condition, KubeObject } from "../../../core/kube/types.ts";
 import { runAgent } from "../../../node_agent/loop/agent.ts";
 import type { AgentOptions } from "../../../node_agent/agent_options.ts";
 import type { ListeningSocket } from "../../../node_agent/host/listening_sockets.ts";
-import { FakeCluster } from "./_fake_cluster.ts";
+import { createInProcess, type InProcess, type Objects } from "../../support/memory_api/in_process.ts";
+import { StatusError } from "../../support/memory_api/status_error.ts";
 import { FakeDataplane } from "./_fake_dataplane.ts";
 import { ManualClock } from "./_manual_clock.ts";
 import { endpoint, NODE, node, pod, service, slice } from "./_objects.ts";
@@ -19,11 +22,61 @@ export const AGENT_OPTIONS: AgentOptions = {
   maxServiceRules: 10_000,
 };
 
+const KINDS: Readonly<Record<string, ResourceType<KubeObject>>> = Object.fromEntries(
+  [SERVICES, PODS, NODES, ENDPOINT_SLICES].map((type) => [type.plural, type]),
+);
+
+/** The cluster of one test: kinds by their plural names, objects by `namespace/name`. */
+class BenchCluster {
+  readonly client: KubeClient;
+  /** What was written, such as `pods/status`. */
+  readonly writes: string[] = [];
+  /** Requests (`VERB RESOURCE`) that fail, and how often still; `Infinity` for always. */
+  readonly failures = new Map<string, { left: number; readonly httpStatus: number }>();
+  readonly #api: InProcess;
+
+  constructor(now: () => Date) {
+    this.#api = createInProcess({
+      now,
+      onRequest: ({ verb, resource }) => {
+        const failure = this.failures.get(`${verb} ${resource}`);
+        if (failure && failure.left-- > 0) throw new StatusError(failure.httpStatus, "", { message: "On order" });
+        if (verb === "patch") this.writes.push(resource);
+      },
+    });
+    this.client = this.#api.client;
+  }
+
+  put(plural: string, object: KubeObject): void {
+    this.#objects(plural).put(object);
+  }
+
+  remove(plural: string, key: string): void {
+    this.#objects(plural).remove(key);
+  }
+
+  get<T extends KubeObject>(plural: string, key: string): T | undefined {
+    return this.#objects<T>(plural).get(key);
+  }
+
+  condition(plural: string, key: string, type: string): Condition | undefined {
+    const object = this.get<KubeObject & { readonly status?: { readonly conditions?: readonly Condition[] } }>(
+      plural,
+      key,
+    );
+    return object?.status?.conditions?.find((one) => one.type === type);
+  }
+
+  #objects<T extends KubeObject>(plural: string): Objects<T> {
+    return this.#api.objects(KINDS[plural] as ResourceType<T>);
+  }
+}
+
 /** What a test of the loop works with. */
 export class AgentBench {
-  readonly cluster = new FakeCluster();
   readonly dataplane = new FakeDataplane();
   readonly clock = new ManualClock();
+  readonly cluster = new BenchCluster(() => new Date(this.clock.now()));
   readonly lines: string[] = [];
   listeners: ListeningSocket[] = [];
   interfaces = [{ name: "eth0", addresses: ["192.0.2.1"] }];
@@ -40,7 +93,7 @@ export class AgentBench {
   start(options: Partial<AgentOptions> = {}, instanceId = "one"): void {
     this.#stop = new AbortController();
     this.#running = runAgent({ ...AGENT_OPTIONS, ...options }, {
-      client: this.cluster.client(),
+      client: this.cluster.client,
       dataplane: this.dataplane,
       hostPorts: { listeners: () => Promise.resolve(structuredClone(this.listeners)) },
       interfaces: () => structuredClone(this.interfaces),
@@ -84,7 +137,7 @@ export class AgentBench {
 
   /** Number of writes to one kind of object. */
   writes(plural: string): number {
-    return this.cluster.patches.filter((one) => one.plural === plural).length;
+    return this.cluster.writes.filter((one) => one === `${plural}/status`).length;
   }
 }
 

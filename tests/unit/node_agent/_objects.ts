@@ -60,7 +60,7 @@ export function pod(
       }],
     },
     spec: {
-      containers: [{ name: "placeholder", ports }],
+      containers: [{ name: "placeholder", image: "pause", ports }],
       nodeName: change.nodeName ?? NODE,
       ...(change.gated === false ? {} : { readinessGates: [{ conditionType: PROGRAMMED_CONDITION }] }),
     },

@@ -58,7 +58,7 @@ const CASES: readonly LoopCase[] = [
       putWeb(bench);
       bench.start();
       await bench.clock.advance(1000);
-      for (const call of ["patch pods", "patch nodes"]) {
+      for (const call of ["patch pods/status", "patch nodes/status"]) {
         bench.cluster.failures.set(call, { left: Infinity, httpStatus: 503 });
       }
       bench.dataplane.flushed = true;
@@ -296,7 +296,7 @@ Deno.test("runAgent: serves health and metrics while it runs", async () => {
       const line of [
         /^k3slb_agent_ports 1$/m,
         /^k3slb_agent_rules\{family="IPv4"\} 2$/m,
-        /^k3slb_agent_pass_errors_total\{code="iptables-failed"\} [1-9]/m,
+        /^k3slb_agent_reconcile_errors_total\{code="iptables-failed"\} [1-9]/m,
       ]
     ) {
       assert.match(text, line);

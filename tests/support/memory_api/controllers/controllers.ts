@@ -1,4 +1,4 @@
-// The controllers that run beside the API, and the one loop that drives each of them: keys in, one pass per key, no polling.
+// The controllers that run beside the API, and the one loop that drives each of them: keys in, one reconcile per key, no polling.
 import type { Api } from "../api.ts";
 import type { RequestCounts } from "../request_counts.ts";
 import { startCustomResourceDefinitions } from "./custom_resource_definitions.ts";

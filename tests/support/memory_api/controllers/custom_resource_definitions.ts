@@ -16,7 +16,7 @@ class Definitions {
     this.#api = api;
   }
 
-  pass(key: string): void {
+  reconcile(key: string): void {
     const crd = this.#api.store.get(CRDS, key);
     if (crd === undefined) return;
     if (crd.metadata["deletionTimestamp"] !== undefined) this.#finish(crd);
@@ -57,6 +57,6 @@ export function startCustomResourceDefinitions(api: Api): () => void {
   const definitions = new Definitions(api);
   return startLoop(api, [...api.store.values(CRDS)].map(objectKey), {
     keysOf: (event) => event.resource === CRDS && event.type !== "DELETED" ? [objectKey(event.object)] : [],
-    pass: (key) => definitions.pass(key),
+    reconcile: (key) => definitions.reconcile(key),
   });
 }

@@ -129,7 +129,7 @@ class DaemonSets {
     else this.#pods.delete(uid);
   }
 
-  pass(key: string): void {
+  reconcile(key: string): void {
     const set = this.#api.store.get(DAEMON_SETS, key);
     if (set === undefined) return;
     const place: Place = { resource: DAEMON_SETS, namespace: metaText(set, "namespace"), name: set.metadata.name };
@@ -242,5 +242,5 @@ function sameForSets(a: ApiObject, b: ApiObject): boolean {
 export function startDaemonSets(api: Api, counts: RequestCounts): () => void {
   const sets = new DaemonSets(api, counts);
   const first = [...api.store.values(DAEMON_SETS)].map(objectKey);
-  return startLoop(api, first, { keysOf: (event) => sets.keysOf(event), pass: (key) => sets.pass(key) });
+  return startLoop(api, first, { keysOf: (event) => sets.keysOf(event), reconcile: (key) => sets.reconcile(key) });
 }

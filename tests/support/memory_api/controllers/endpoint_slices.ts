@@ -86,7 +86,7 @@ class EndpointSlices {
     );
   }
 
-  pass(key: string): void {
+  reconcile(key: string): void {
     const service = this.#api.store.get("services", key);
     if (service === undefined || service.metadata["deletionTimestamp"] !== undefined) return;
     const hasSelector = Object.keys(asObject(at(service, "spec", "selector"))).length > 0;
@@ -169,5 +169,5 @@ class EndpointSlices {
 export function startEndpointSlices(api: Api, counts: RequestCounts): () => void {
   const slices = new EndpointSlices(api, counts);
   const first = [...api.store.values("services")].map(objectKey);
-  return startLoop(api, first, { keysOf: (event) => slices.keysOf(event), pass: (key) => slices.pass(key) });
+  return startLoop(api, first, { keysOf: (event) => slices.keysOf(event), reconcile: (key) => slices.reconcile(key) });
 }

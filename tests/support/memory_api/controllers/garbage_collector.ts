@@ -26,7 +26,7 @@ class GarbageCollector {
     return isLeaving || hasNewOwner ? [EVERYTHING] : [];
   }
 
-  pass(): void {
+  reconcile(): void {
     const uids = new Set<string>();
     for (const resource of this.#api.store.resources()) {
       for (const object of this.#api.store.values(resource)) uids.add(metaText(object, "uid"));
@@ -106,5 +106,8 @@ class GarbageCollector {
 /** Starts the controller; the returned function stops it. */
 export function startGarbageCollector(api: Api, counts: RequestCounts): () => void {
   const collector = new GarbageCollector(api, counts);
-  return startLoop(api, [EVERYTHING], { keysOf: (event) => collector.keysOf(event), pass: () => collector.pass() });
+  return startLoop(api, [EVERYTHING], {
+    keysOf: (event) => collector.keysOf(event),
+    reconcile: () => collector.reconcile(),
+  });
 }

@@ -28,7 +28,7 @@ class Jobs {
     return owner?.["kind"] === "Job" ? [`${metaText(event.object, "namespace")}/${asText(owner["name"])}`] : [];
   }
 
-  pass(key: string): void {
+  reconcile(key: string): void {
     const job = this.#api.store.get(JOBS, key);
     if (job === undefined || job.metadata["deletionTimestamp"] !== undefined) return;
     if (this.#condition(job, "Complete") !== undefined || this.#condition(job, "Failed") !== undefined) return;
@@ -150,5 +150,5 @@ function podFor(job: ApiObject): JsonObject {
 export function startJobs(api: Api, counts: RequestCounts): () => void {
   const jobs = new Jobs(api, counts);
   const first = [...api.store.values(JOBS)].map(objectKey);
-  return startLoop(api, first, { keysOf: (event) => jobs.keysOf(event), pass: (key) => jobs.pass(key) });
+  return startLoop(api, first, { keysOf: (event) => jobs.keysOf(event), reconcile: (key) => jobs.reconcile(key) });
 }

@@ -1,4 +1,4 @@
-// One loop per controller: a set of keys, one pass per key, each pass over the present state. A pass that meets a conflict
+// One loop per controller: a set of keys, one reconcile per key, each over the present state. One that meets a conflict
 // is made again.
 import type { Api } from "../api.ts";
 import type { PatchKind, Target } from "../write_rules.ts";
@@ -12,8 +12,8 @@ import type { ApiObject, StoreEvent } from "../store.ts";
 export interface LoopParts {
   /** Keys that a change concerns. */
   readonly keysOf: (event: StoreEvent) => Iterable<string>;
-  /** One pass. */
-  readonly pass: (key: string) => void;
+  /** Brings what one key names to where it belongs. */
+  readonly reconcile: (key: string) => void;
 }
 
 /** Runs a controller until the returned function is called. Starts with the given keys. */
@@ -27,7 +27,7 @@ export function startLoop(api: Api, first: Iterable<string>, parts: LoopParts): 
       keys.delete(key);
       if (isStopped) return;
       try {
-        parts.pass(key);
+        parts.reconcile(key);
       } catch (error) {
         if (!(error instanceof StatusError)) throw error;
         if (error.code === 409 && error.reason === "Conflict") keys.add(key);

@@ -52,7 +52,7 @@ class NodeLifecycle {
   }
 
   /** Makes the taints follow the Ready condition. */
-  pass(name: string): void {
+  reconcile(name: string): void {
     const node = this.#api.store.get("nodes", name);
     if (node === undefined) return;
     const taints = taintsFor(node);
@@ -98,7 +98,7 @@ export function startNodeLifecycle(
   const timers = new Map<string, ReturnType<typeof setTimeout>>();
   const stopLoop = startLoop(api, [...api.store.values("nodes")].map(objectKey), {
     keysOf: (event) => event.resource === "nodes" && event.type !== "DELETED" ? [event.object.metadata.name] : [],
-    pass: (name) => lifecycle.pass(name),
+    reconcile: (name) => lifecycle.reconcile(name),
   });
   const { graceMs } = options;
   const stopListening = api.store.subscribe((event) => {

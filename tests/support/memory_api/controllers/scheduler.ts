@@ -76,7 +76,7 @@ class Scheduler {
     this.#bound.set(node, pods);
   }
 
-  pass(key: string): void {
+  reconcile(key: string): void {
     const pod = this.#api.store.get("pods", key);
     if (pod === undefined || !isWaiting(pod)) return;
     const spec = asObject(pod["spec"]);
@@ -170,6 +170,6 @@ export function startScheduler(api: Api, counts: RequestCounts): () => void {
   const scheduler = new Scheduler(api, counts);
   return startLoop(api, scheduler.keys(), {
     keysOf: (event) => scheduler.keysOf(event),
-    pass: (key) => scheduler.pass(key),
+    reconcile: (key) => scheduler.reconcile(key),
   });
 }

@@ -283,7 +283,7 @@ Deno.test("releasePolicy: force-conflicts is dropped with server-side false, and
   assert.equal(releasePolicy(chartWith({ forceConflicts: true }), { action: "install" }).forceConflicts, true);
 });
 
-Deno.test("planInstall: objects beside the Job are kept at every pass", () => {
+Deno.test("planInstall: objects beside the Job are kept at every reconcile", () => {
   const { job } = wantedJob();
   for (const condition of ["Suspended", "Running", "Complete", "Failed"] as const) {
     const plan = planInstall(

@@ -290,7 +290,7 @@ Deno.test("startManifests puts back what others changed if told to, and writes n
     run({ repairIntervalMs: 20, rescanIntervalMs: 20 });
     await untilApplied(cluster, "app");
     await waitUntil(
-      "a look",
+      "some rescans",
       () => cluster.requests.filter(({ verb, name }) => verb === "get" && name === "two").length > 2,
     );
     const applied = JSON.stringify(cluster.get("ConfigMap", "two")?.metadata);

@@ -25,7 +25,8 @@ export function reconcileWorld(overrides: Partial<ReconcileContext["options"]> =
   const writes: string[] = [];
   const events: ServiceEvent[] = [];
   const { client, objects } = createInProcess({
-    onWrite: ({ verb, resource }) => {
+    onRequest: ({ verb, resource }) => {
+      if (verb === "get" || verb === "list") return;
       writes.push(`${verb} ${resource}`);
       if (world.refusal !== undefined && verb === "apply" && resource === "daemonsets") throw world.refusal;
     },

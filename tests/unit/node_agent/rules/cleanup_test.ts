@@ -15,7 +15,7 @@ async function served(bench: AgentBench): Promise<void> {
 }
 
 function options(bench: AgentBench): Parameters<typeof cleanUp>[0] {
-  const cluster = { client: bench.cluster.client(), nodeName: NODE };
+  const cluster = { client: bench.cluster.client, nodeName: NODE };
   return { dataplane: bench.dataplane, cluster, clock: bench.clock, signal: new AbortController().signal };
 }
 
@@ -50,7 +50,7 @@ Deno.test("cleanUp: a pod that was replaced in the meantime doesn't keep the oth
   bench.cluster.put("services", service("api", { spec: { ports: [port(81)] } }));
   bench.cluster.put("pods", pod("api"));
   await served(bench);
-  bench.cluster.failures.set("patch pods", { left: 1, httpStatus: 409 });
+  bench.cluster.failures.set("patch pods/status", { left: 1, httpStatus: 409 });
   const { removed, warnings } = await cleanUp(options(bench));
   assert.equal(removed.filter((line) => line.startsWith("Set the gate")).length, 1);
   assert.deepEqual(warnings, []);
