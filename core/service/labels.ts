@@ -35,6 +35,8 @@ export const IP_MODE_ANNOTATION = "k3slb.io/ip-mode";
 export const LAST_GOOD_ANNOTATION = "k3slb.io/last-good";
 /** On pods: the node's addresses (comma separated) that the agent serves the Service at, if not at all of them. */
 export const SERVED_ADDRESSES_ANNOTATION = "k3slb.io/served-addresses";
+/** On Nodes: what the agent serves there, as JSON (node_report.ts); written by the agent. */
+export const NODE_REPORT_ANNOTATION = "k3slb.io/served";
 /** On Nodes: addresses (comma separated) that the status lists for this node instead of its own. */
 export const PUBLISHED_ADDRESSES_ANNOTATION = "k3slb.io/published-addresses";
 /** On pods: `agent` or `pods`, the data plane that the pod was made for. */

@@ -3,6 +3,7 @@
 import type { Patch } from "../../core/kube/contract.ts";
 import type { Condition, Node } from "../../core/kube/types.ts";
 import { FORWARDING_CONDITION } from "../../core/service/labels.ts";
+import { heartbeatWriter } from "../../core/service/node_report.ts";
 import { IP_FAMILIES } from "../../core/shared/ip.ts";
 import type { ApplyReport, ForwardingPlan } from "../dataplane_contract.ts";
 import { conditionMessage, type ConditionState } from "./desired_gate.ts";
@@ -96,7 +97,7 @@ export function heartbeatOf(node: Node | undefined): Condition | undefined {
  */
 export function rivalInstance(node: Node | undefined, instanceId: string, sinceMs: number): string | undefined {
   const heartbeat = heartbeatOf(node);
-  const writer = /instance (\S+)$/.exec(heartbeat?.message ?? "")?.[1];
+  const writer = heartbeatWriter(node);
   const writtenMs = Date.parse(heartbeat?.lastHeartbeatTime ?? "");
   // The API keeps whole seconds.
   return writer !== undefined && writer !== instanceId && writtenMs >= sinceMs + 1000 ? writer : undefined;

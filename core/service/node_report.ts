@@ -1,0 +1,215 @@
+// What a node's agent says of all Services in one annotation of its own Node: which of them its kernel forwards, at which addresses, and why not
+// the others. Pure. Whoever has a node's credentials writes this: it is bounded, checked as a whole, and can speak for its own node alone.
+import type { Node, Service } from "../kube/types.ts";
+import { canonicalIp } from "../shared/ip_ranges.ts";
+import { isMapping } from "../shared/values.ts";
+import { visibleLine } from "../shared/visible_text.ts";
+import { compareText } from "./keys.ts";
+import { FORWARDING_CONDITION, NODE_REPORT_ANNOTATION } from "./labels.ts";
+import { portsText, serviceId } from "./service_id.ts";
+
+/** What a node says of one Service. */
+export type ServiceReport =
+  & {
+    /** The Service's ports as the agent knows them ({@linkcode portsText}). */
+    readonly ports: string;
+  }
+  & (
+    | {
+      readonly serves: true;
+      /** The node's addresses at which the Service is served, in canonical form; absent: all. */
+      readonly servedAddresses?: readonly string[];
+      /** What its connections come to, where that is not an answer. */
+      readonly note?: string;
+    }
+    | {
+      readonly serves: false;
+      /** CamelCase. */
+      readonly reason: string;
+      readonly message: string;
+    }
+  );
+
+/** What a node says. */
+export interface NodeReport {
+  /** The run of the agent that wrote it. */
+  readonly instance: string;
+  /** By {@linkcode serviceId}. Services that the agent has not seen, or that its node is not chosen for, are absent. */
+  readonly services: ReadonlyMap<string, ServiceReport>;
+  /** How many Services did not fit. */
+  readonly cut: number;
+}
+
+/** Bytes of a report at most; some 3,000 Services fit into it. The API server takes twice as much for all annotations of an object. */
+export const MAX_REPORT_BYTES = 131_072;
+
+/** The text of `report`, of {@linkcode MAX_REPORT_BYTES} at most: notes are left out first, then Services that are not served. */
+export function renderReport(report: NodeReport): string {
+  const whole = reportText(report);
+  if (fits(whole)) return whole;
+  const { instance } = report;
+  const all = [...report.services].map(withoutNote)
+    .toSorted(([, a], [, b]) => Number(b.serves) - Number(a.serves));
+  const first = (count: number): string =>
+    reportText({ instance, services: new Map(all.slice(0, count)), cut: report.cut + all.length - count });
+  let [low, high] = [0, all.length];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (fits(first(middle))) low = middle;
+    else high = middle - 1;
+  }
+  return first(low);
+}
+
+/** What `text` says; `undefined` if it is of an unknown version, too long, or any part of it is not as it should be. Never throws. */
+export function parseReport(text: string): NodeReport | undefined {
+  if (text.length > MAX_REPORT_BYTES) return undefined;
+  try {
+    return checkedReport(JSON.parse(text));
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof WrongReport) return undefined;
+    throw error;
+  }
+}
+
+/** The report that stands on `node`, whoever wrote it: what an earlier run of its agent forwarded. */
+export function lastReport(node: Node | undefined): NodeReport | undefined {
+  const text = node?.metadata?.annotations?.[NODE_REPORT_ANNOTATION];
+  return text === undefined ? undefined : parseReport(text);
+}
+
+/**
+ * The report that counts: of the run of the agent that signs the heartbeat. An agent that does not write reports, as one of an earlier version,
+ * leaves its predecessor's standing. Read once for each object.
+ */
+export function nodeReport(node: Node): NodeReport | undefined {
+  if (!REPORTS.has(node)) {
+    const report = lastReport(node);
+    REPORTS.set(node, report !== undefined && report.instance === heartbeatWriter(node) ? report : undefined);
+  }
+  return REPORTS.get(node);
+}
+
+const REPORTS = new WeakMap<Node, NodeReport | undefined>();
+
+/** What `report` says of `service` as it is now; `undefined` if the agent has not seen it, or has seen it with other ports. */
+export function serviceReport(report: NodeReport, service: Service): ServiceReport | undefined {
+  const found = report.services.get(serviceId(service));
+  return found?.ports === portsText(service) ? found : undefined;
+}
+
+/** The run of the agent that last signed the heartbeat of `node`. */
+export function heartbeatWriter(node: Node | undefined): string | undefined {
+  const heartbeat = node?.status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION);
+  return /instance (\S+)$/.exec(heartbeat?.message ?? "")?.[1];
+}
+
+function withoutNote([id, one]: readonly [string, ServiceReport]): readonly [string, ServiceReport] {
+  if (!one.serves) return [id, one];
+  const { note: _, ...rest } = one;
+  return [id, rest];
+}
+
+/** What many Services share is said once: thousands may have the same trouble. */
+function reportText({ instance, services, cut }: NodeReport): string {
+  const served: Record<string, string> = {};
+  const at: Record<string, readonly string[]> = {};
+  const notes = new Map<string, string[]>();
+  const refused = new Map<string, { reason: string; message: string; services: Record<string, string> }>();
+  for (const [id, one] of [...services].toSorted(([a], [b]) => compareText(a, b))) {
+    if (one.serves) {
+      served[id] = one.ports;
+      if (one.servedAddresses !== undefined) at[id] = one.servedAddresses.slice(0, MAX_ADDRESSES);
+      if (one.note === undefined) continue;
+      const note = words(one.note);
+      const ids = notes.get(note) ?? [];
+      ids.push(id);
+      notes.set(note, ids);
+      continue;
+    }
+    const group = { reason: one.reason, message: words(one.message) };
+    const name = JSON.stringify(group);
+    const known = refused.get(name) ?? { ...group, services: {} };
+    known.services[id] = one.ports;
+    refused.set(name, known);
+  }
+  return JSON.stringify({
+    version: VERSION,
+    instance,
+    served,
+    ...(Object.keys(at).length === 0 ? {} : { at }),
+    ...(notes.size === 0 ? {} : { notes: Object.fromEntries(notes) }),
+    ...(refused.size === 0 ? {} : { refused: [...refused.values()] }),
+    ...(cut === 0 ? {} : { cut }),
+  });
+}
+
+/** Something is not as it should be. Never leaves this file. */
+class WrongReport extends Error {}
+
+function checkedReport(value: unknown): NodeReport {
+  const { version, instance, served, at = {}, notes = {}, refused = [], cut = 0 } = mapping(value);
+  if (version !== VERSION) throw new WrongReport("version");
+  const addressesOf = new Map(Object.entries(mapping(at)).map(([id, ips]) => [id, addresses(ips)]));
+  const noteOf = new Map(
+    Object.entries(mapping(notes)).flatMap(([note, ids]) => list(ids).map((id) => [text(id), words(note)] as const)),
+  );
+  const services = new Map<string, ServiceReport>();
+  for (const [id, ports] of Object.entries(mapping(served))) {
+    const servedAddresses = addressesOf.get(id);
+    const note = noteOf.get(id);
+    services.set(id, {
+      ports: text(ports),
+      serves: true,
+      ...(servedAddresses === undefined ? {} : { servedAddresses }),
+      ...(note === undefined ? {} : { note }),
+    });
+  }
+  for (const group of list(refused).map(mapping)) {
+    const [reason, message] = [text(group["reason"]), words(text(group["message"]))];
+    if (!REASON_REGEXP.test(reason)) throw new WrongReport("reason");
+    for (const [id, ports] of Object.entries(mapping(group["services"]))) {
+      services.set(id, { ports: text(ports), serves: false, reason, message });
+    }
+  }
+  if (typeof cut !== "number" || !Number.isInteger(cut) || cut < 0) throw new WrongReport("cut");
+  return { instance: text(instance), services, cut };
+}
+
+function mapping(value: unknown): Readonly<Record<string, unknown>> {
+  if (!isMapping(value)) throw new WrongReport("mapping");
+  return value;
+}
+
+function list(value: unknown): readonly unknown[] {
+  if (!Array.isArray(value)) throw new WrongReport("list");
+  return value;
+}
+
+function text(value: unknown): string {
+  if (typeof value !== "string" || value.length > MAX_WORDS) throw new WrongReport("text");
+  return value;
+}
+
+function addresses(value: unknown): readonly string[] {
+  const ips = list(value).map((ip) => canonicalIp(text(ip)));
+  if (ips.length > MAX_ADDRESSES || ips.includes(undefined)) throw new WrongReport("addresses");
+  return ips.filter((ip) => ip !== undefined);
+}
+
+/** One line, bounded. */
+function words(message: string): string {
+  const line = visibleLine(message.slice(0, MAX_WORDS));
+  return line.length <= MAX_WORDS && message.length <= MAX_WORDS ? line : `${line.slice(0, MAX_WORDS - 1)}…`;
+}
+
+function fits(report: string): boolean {
+  return report.length <= MAX_REPORT_BYTES && new TextEncoder().encode(report).length <= MAX_REPORT_BYTES;
+}
+
+const VERSION = 1;
+const REASON_REGEXP = /^[A-Z][A-Za-z]{0,63}$/;
+/** Of one sentence. */
+const MAX_WORDS = 200;
+/** As many as a node's pod says. */
+const MAX_ADDRESSES = 64;
