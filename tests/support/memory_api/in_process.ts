@@ -42,6 +42,8 @@ export interface InProcessRequest {
   readonly verb: "get" | "list" | "watch" | "create" | "update" | "apply" | "patch" | "delete" | "raw";
   /** Plural with the subresource, such as `services/status`; the path for what is no resource. */
   readonly resource: string;
+  /** Empty for what is no resource. */
+  readonly kind: string;
   /** Empty for requests of many objects. */
   readonly name: string;
 }
@@ -255,11 +257,14 @@ class InProcessClient implements KubeClient {
 
   raw<T>(method: "GET" | "POST", path: string, options: CallOptions = {}): Promise<T> {
     const about = { verb: method === "GET" ? "get" : "create", resource: path };
-    return this.#answer({ request: { verb: "raw", resource: path, name: "" }, about, signal: options.signal }, () => {
-      const found = method === "GET" ? discover(path.split("/").slice(1), this.#api.resources) : undefined;
-      if (found === undefined) throw unknownPath();
-      return found;
-    });
+    return this.#answer(
+      { request: { verb: "raw", resource: path, kind: "", name: "" }, about, signal: options.signal },
+      () => {
+        const found = method === "GET" ? discover(path.split("/").slice(1), this.#api.resources) : undefined;
+        if (found === undefined) throw unknownPath();
+        return found;
+      },
+    );
   }
 
   close(): void {}
@@ -319,7 +324,7 @@ function call(
   const { subresource, signal } = options;
   const resource = subresource === undefined ? type.plural : `${type.plural}/${subresource}`;
   const about = action(verb === "apply" ? "patch" : verb, type, key.name === "" ? {} : key, subresource);
-  return { request: { verb, resource, name: key.name }, about, signal };
+  return { request: { verb, resource, kind: type.kind, name: key.name }, about, signal };
 }
 
 function resourceOf(api: Api, type: ResourceType<KubeObject>): Resource {

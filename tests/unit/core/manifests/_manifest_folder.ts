@@ -1,4 +1,4 @@
-// What tests of the deployer share: a folder that goes with the test, a fake cluster, and small manifests.
+// What tests of the deployer share: a folder that goes with the test, an API server in memory, and small manifests.
 import { mkdir, mkdtemp, rm, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -9,11 +9,11 @@ import type { PackagedFile } from "../../../../core/manifests/packaged_files.ts"
 import { type Clock, SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { waitUntil } from "../../../support/wait.ts";
-import { FakeCluster, FakeEvents } from "./_fake_cluster.ts";
+import { FakeEvents, ManifestCluster } from "./_manifest_cluster.ts";
 
 /** A manifests folder, the cluster beside it, and how to run the deployer on both. */
 export interface Setup {
-  readonly cluster: FakeCluster;
+  readonly cluster: ManifestCluster;
   readonly events: FakeEvents;
   readonly folder: string;
   readonly dataDir: string;
@@ -44,7 +44,7 @@ export interface Run {
 export async function withFolder(test: (setup: Setup) => Promise<void>): Promise<void> {
   const dataDir = await mkdtemp(join(tmpdir(), "manifests-"));
   const folder = join(dataDir, "server", "manifests");
-  const cluster = new FakeCluster();
+  const cluster = new ManifestCluster();
   const events = new FakeEvents();
   const runs: Run[] = [];
   try {
@@ -63,7 +63,7 @@ export async function withFolder(test: (setup: Setup) => Promise<void>): Promise
         const ending = new AbortController();
         const warnings: string[] = [];
         const { done, problem } = startManifests({
-          client: cluster.client(),
+          client: cluster.client,
           clock,
           logger: { ...SILENT_LOGGER, warn: (message) => void warnings.push(message) },
           events,
@@ -96,6 +96,7 @@ export async function withFolder(test: (setup: Setup) => Promise<void>): Promise
     });
   } finally {
     for (const run of runs) await run.stop().catch(() => {});
+    cluster.stop();
     await rm(dataDir, { recursive: true });
   }
 }
@@ -106,17 +107,17 @@ export function configMap(name: string, data: Readonly<Record<string, string>> =
 }
 
 /** The checksum in an AddOn. */
-export function checksum(cluster: FakeCluster, name: string): unknown {
+export function checksum(cluster: ManifestCluster, name: string): unknown {
   return (cluster.get("Addon", name)?.["spec"] as { checksum?: string } | undefined)?.checksum;
 }
 
 /** The server whose file an AddOn was made of. */
-export function serverOf(cluster: FakeCluster, name: string): string | undefined {
+export function serverOf(cluster: ManifestCluster, name: string): string | undefined {
   return cluster.get("Addon", name)?.metadata?.annotations?.["k3slb.io/server"];
 }
 
 /** Waits until the AddOns have a checksum. */
-export async function untilApplied(cluster: FakeCluster, ...names: readonly string[]): Promise<void> {
+export async function untilApplied(cluster: ManifestCluster, ...names: readonly string[]): Promise<void> {
   await waitUntil(`AddOns ${names} applied`, () => names.every((name) => Boolean(checksum(cluster, name))), {
     explain: () => cluster.names().join(", "),
   });

@@ -8,7 +8,7 @@ import { startManifests } from "../../../../core/manifests/manifest_controller.t
 import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { waitUntil } from "../../../support/wait.ts";
-import { FakeCluster, FakeEvents } from "./_fake_cluster.ts";
+import { FakeEvents, ManifestCluster } from "./_manifest_cluster.ts";
 
 const CRD = JSON.stringify({
   apiVersion: "apiextensions.k8s.io/v1",
@@ -18,7 +18,7 @@ const CRD = JSON.stringify({
     group: "example.com",
     scope: "Namespaced",
     names: { kind: "Thing", plural: "things" },
-    versions: [{ name: "v1" }],
+    versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object" } } }],
   },
 });
 
@@ -37,7 +37,7 @@ const AFTER: Files = {
     object("Thing", "t", "example.com/v1"),
     CRD,
     object("ConfigMap", "b"),
-    object("Deployment", "d", "apps/v1"),
+    object("Secret", "new-kind"),
   ]
     .join("\n---\n"),
   "new.yaml": object("ConfigMap", "new"),
@@ -57,11 +57,11 @@ async function put(dataDir: string, files: Files, gone: Files): Promise<void> {
 
 function start(
   dataDir: string,
-  cluster: FakeCluster,
+  cluster: ManifestCluster,
 ): { readonly ending: AbortController; readonly done: Promise<void> } {
   const ending = new AbortController();
   const { done } = startManifests({
-    client: cluster.client(),
+    client: cluster.client,
     clock: SYSTEM_CLOCK,
     logger: SILENT_LOGGER,
     events: new FakeEvents(),
@@ -71,18 +71,18 @@ function start(
   return { ending, done };
 }
 
-function isFinished(cluster: FakeCluster, files: Files): boolean {
+function isFinished(cluster: ManifestCluster, files: Files): boolean {
   const wanted = Object.entries(files).map(([path, content]) =>
     `${path.replace(".yaml", "")} ${checksumOf(new TextEncoder().encode(content))}`
   );
-  const seen = [...cluster.objects.values()].filter(({ kind }) => kind === "Addon").map((addOn) =>
+  const seen = cluster.objects().filter(({ kind }) => kind === "Addon").map((addOn) =>
     `${addOn.metadata?.name} ${(addOn as { spec?: { checksum?: string } }).spec?.checksum}`
   );
   return JSON.stringify(seen.sort()) === JSON.stringify(wanted.sort());
 }
 
 /** Runs until the files are applied and nothing is asked any more. */
-async function settle(dataDir: string, cluster: FakeCluster, files: Files): Promise<void> {
+async function settle(dataDir: string, cluster: ManifestCluster, files: Files): Promise<void> {
   cluster.onRequest = () => {};
   const before = cluster.requests.length;
   const { ending, done } = start(dataDir, cluster);
@@ -97,7 +97,7 @@ async function settle(dataDir: string, cluster: FakeCluster, files: Files): Prom
 }
 
 /** Dies at the request number `point` (before or after it was done); false if there were fewer. */
-async function dieAt(point: number, dataDir: string, cluster: FakeCluster, files: Files): Promise<boolean> {
+async function dieAt(point: number, dataDir: string, cluster: ManifestCluster, files: Files): Promise<boolean> {
   const { ending, done } = start(dataDir, cluster);
   let count = 0;
   let died = false;
@@ -125,7 +125,7 @@ for (const back of [false, true]) {
       let points = 0;
       let undisturbed: string | undefined;
       for (let point = 0;; point++) {
-        const cluster = new FakeCluster();
+        const cluster = new ManifestCluster();
         await put(dataDir, BEFORE, AFTER);
         await settle(dataDir, cluster, BEFORE);
         const first = cluster.snapshot();
@@ -153,7 +153,7 @@ for (const back of [false, true]) {
 }
 
 async function undisturbedEnd(dataDir: string): Promise<string> {
-  const cluster = new FakeCluster();
+  const cluster = new ManifestCluster();
   await put(dataDir, BEFORE, AFTER);
   await settle(dataDir, cluster, BEFORE);
   await put(dataDir, AFTER, BEFORE);
@@ -168,7 +168,7 @@ const END = [
   "ConfigMap default/new",
   "CustomResourceDefinition addons.k3s.cattle.io",
   "CustomResourceDefinition things.example.com",
-  "Deployment default/d",
+  "Secret default/new-kind",
   "Thing default/t",
 ];
 

@@ -1,4 +1,4 @@
-// The deployer against a fake cluster and a real folder: what is in the cluster after files came, changed and went.
+// The deployer against an API server in memory and a real folder: what is in the cluster after files came, changed and went.
 import assert from "node:assert/strict";
 import { mkdir, rename, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -70,8 +70,10 @@ Deno.test("startManifests notices at its start that a file went while it was awa
     const first = run({ pruneDeletedManifests: true });
     await untilApplied(cluster, "app", "theirs", "other");
     await first.stop();
-    const theirs = cluster.get("Addon", "theirs");
-    (theirs?.metadata?.annotations as Record<string, string>)["k3slb.io/server"] = "server-2";
+    cluster.edit("Addon", "theirs", ({ metadata, ...rest }) => {
+      const annotations = { ...metadata?.annotations, "k3slb.io/server": "server-2" };
+      return { ...rest, metadata: { ...metadata, annotations } };
+    });
     await remove("app.yaml");
     await remove("theirs.yaml");
     run({ pruneDeletedManifests: true });
@@ -294,8 +296,7 @@ Deno.test("startManifests puts back what others changed if told to, and writes n
       () => cluster.requests.filter(({ verb, name }) => verb === "get" && name === "two").length > 2,
     );
     const applied = JSON.stringify(cluster.get("ConfigMap", "two")?.metadata);
-    const one = cluster.get("ConfigMap", "one") as { data: Record<string, string> };
-    one.data["a"] = "changed";
+    cluster.edit("ConfigMap", "one", (object) => ({ ...object, data: { a: "changed" } }));
     const said = await waitUntil("Event", () => events.list.find(({ reason }) => reason === "RepairedObjects"));
     assert.match(said.message, /ConfigMap "one" \(data.a\)/);
     assert.deepEqual(cluster.get("ConfigMap", "one")?.["data"], { a: "1" });
@@ -325,6 +326,6 @@ const CRD = JSON.stringify({
     group: "example.com",
     scope: "Namespaced",
     names: { kind: "Thing", plural: "things" },
-    versions: [{ name: "v1" }],
+    versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object" } } }],
   },
 });

@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { rename } from "node:fs/promises";
 import { join } from "node:path";
+import { CONFIG_MAPS } from "../../../../core/kube/resources.ts";
 import { type Clock, SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import { waitUntil } from "../../../support/wait.ts";
-import type { FakeCluster } from "./_fake_cluster.ts";
+import type { ManifestCluster } from "./_manifest_cluster.ts";
 import { checksum, configMap, serverOf, untilApplied, withFolder } from "./_manifest_folder.ts";
 
 /** Shorter than the first pause after a failure, longer than what a file gets to settle. */
@@ -54,9 +55,7 @@ Deno.test("startManifests prunes an object that someone else wrote to in between
     let deletions = 0;
     cluster.onRequest = ({ verb, name }) => {
       if (verb !== "delete" || name !== "goes" || deletions++ > 0) return;
-      const key = [...cluster.objects.keys()].find((each) => each.endsWith("/goes")) ?? "";
-      const object = cluster.objects.get(key) ?? {};
-      cluster.objects.set(key, { ...object, metadata: { ...object.metadata, resourceVersion: "later" } });
+      cluster.edit("ConfigMap", "goes", (object) => ({ ...object, data: { by: "someone else" } }));
     };
     await write("a.yaml", configMap("stays", { again: "1" }));
     await waitUntil("it to be gone", () => cluster.get("ConfigMap", "goes") === undefined);
@@ -65,13 +64,16 @@ Deno.test("startManifests prunes an object that someone else wrote to in between
 
 Deno.test("startManifests applies an object again that was being deleted", () =>
   withFolder(async ({ cluster, events, write, run }) => {
-    cluster.leaving.add("app");
+    await cluster.client.create(CONFIG_MAPS, {
+      metadata: { name: "app", namespace: "default", finalizers: ["example.com/held"] },
+    });
+    await cluster.client.delete(CONFIG_MAPS, { name: "app", namespace: "default" });
     await write("app.yaml", configMap("app"));
     run();
     const failed = await waitUntil("Event", () => events.list.find(({ reason }) => reason === "ApplyManifestFailed"));
     assert.match(failed.message, /\(document 1, line 1\): ConfigMap "app": It is being deleted/);
     assert.equal(checksum(cluster, "app"), "");
-    cluster.leaving.clear();
+    cluster.edit("ConfigMap", "app", () => undefined);
     await untilApplied(cluster, "app");
     assert.equal(cluster.get("ConfigMap", "app")?.metadata?.deletionTimestamp, undefined);
   }));
@@ -122,6 +124,6 @@ Deno.test("startManifests keeps the objects of a file that gets another name", (
     assert.deepEqual(["one", "two"].map((name) => ownerOf(cluster, name)), ["new", "new"]);
   }));
 
-function ownerOf(cluster: FakeCluster, name: string): string | undefined {
+function ownerOf(cluster: ManifestCluster, name: string): string | undefined {
   return cluster.get("ConfigMap", name)?.metadata?.annotations?.["objectset.rio.cattle.io/owner-name"];
 }
