@@ -192,6 +192,7 @@ export {
   type MetricLabels,
   type MetricOptions,
   type MetricRegistry,
+  type ReadSamples,
 } from "./core/runtime/metrics.ts";
 
 // The Kubernetes client.

@@ -1,13 +1,16 @@
 // The agent's wiring: kubeconfig, client, node name and data plane for `runAgent`. Nothing is decided here.
 import { randomBytes } from "node:crypto";
-import { createKubeClient } from "../core/kube/client.ts";
+import { createKubeClient, type KubeClientOptions } from "../core/kube/client.ts";
 import type { KubeClient } from "../core/kube/contract.ts";
 import { loadKubeconfig } from "../core/kube/kubeconfig.ts";
 import { AGENT_KUBECONFIG_PATHS } from "../core/kube/kubeconfig_paths.ts";
+import { createRequestMetrics } from "../core/kube/request_metrics.ts";
 import { findNodeName } from "../core/node_identity/find_node_name.ts";
 import { readHostFacts } from "../core/node_identity/host_facts.ts";
 import type { Clock } from "../core/runtime/clock.ts";
 import { type HealthEndpoint, startHealthServer } from "../core/runtime/health.ts";
+import { createMetricRegistry } from "../core/runtime/metrics.ts";
+import { addProcessMetrics } from "../core/runtime/process_metrics.ts";
 import { isAbort } from "../core/shared/errors.ts";
 import type { Logger } from "../core/shared/log.ts";
 import { runAgent } from "../node_agent/loop/agent.ts";
@@ -49,9 +52,11 @@ export async function runAgentProcess(options: AgentProcessOptions, parts: Agent
   const ending = new AbortController();
   const running = AbortSignal.any([signal, ending.signal]);
   let client: KubeClient | undefined;
+  const metrics = createMetricRegistry();
+  addProcessMetrics(metrics, { program: "agent", version, nowMs: clock.now() });
   try {
     const dataplane = await createDataplane({ iptablesMode, markBits, log: logger, clock, signal });
-    client = await connectAgent(options, parts);
+    client = await connectAgent(options, parts, createRequestMetrics(metrics));
     const nodeName = await agentNodeName(options, { ...parts, client, signal: running });
     await runAgent(options, {
       client,
@@ -61,6 +66,7 @@ export async function runAgentProcess(options: AgentProcessOptions, parts: Agent
       logger,
       signal: running,
       nodeName,
+      metrics,
       instanceId: randomBytes(INSTANCE_BYTES).toString("hex"),
       version,
       ...(address === "" ? {} : {
@@ -81,12 +87,13 @@ export async function runAgentProcess(options: AgentProcessOptions, parts: Agent
 export async function connectAgent(
   options: Pick<AgentProcessOptions, "kubeconfig">,
   parts: Pick<AgentProcessParts, "clock" | "logger" | "env" | "version">,
+  observers: Pick<KubeClientOptions, "onRequest" | "onWatchEnd"> = {},
 ): Promise<KubeClient> {
   const { clock, logger, env, version } = parts;
   const path = options.kubeconfig === undefined ? {} : { path: options.kubeconfig };
   const access = await loadKubeconfig({ ...path, env, defaultPaths: AGENT_KUBECONFIG_PATHS, clock });
   logger.info("Credentials found", { cluster: access.server, kubeconfig: access.source });
-  return createKubeClient({ access, clock, userAgent: `k3slb/${version} agent` });
+  return createKubeClient({ access, clock, userAgent: `k3slb/${version} agent`, ...observers });
 }
 
 /** This node's name, by the chain of `core/node_identity`. */

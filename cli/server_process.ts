@@ -5,6 +5,7 @@ import { SERVER_KUBECONFIG_PATHS } from "../core/kube/kubeconfig_paths.ts";
 import { createRequestMetrics } from "../core/kube/request_metrics.ts";
 import { startHealthServer } from "../core/runtime/health.ts";
 import { createMetricRegistry } from "../core/runtime/metrics.ts";
+import { addProcessMetrics } from "../core/runtime/process_metrics.ts";
 import { runServer, type ServerParts } from "../core/server.ts";
 import type { ServerOptions } from "../core/server_options.ts";
 
@@ -31,8 +32,13 @@ export async function runServerProcess(options: ServerProcessOptions, parts: Ser
   const access = await loadKubeconfig({ ...path, env, defaultPaths: SERVER_KUBECONFIG_PATHS, clock });
   logger.info("Credentials found", { cluster: access.server, kubeconfig: access.source });
   const metrics = createMetricRegistry();
-  const onRequest = createRequestMetrics(metrics);
-  const client = createKubeClient({ access, clock, userAgent: `k3slb/${version} server`, onRequest });
+  addProcessMetrics(metrics, { program: "server", version, nowMs: clock.now() });
+  const client = createKubeClient({
+    access,
+    clock,
+    userAgent: `k3slb/${version} server`,
+    ...createRequestMetrics(metrics),
+  });
   try {
     await runServer(settings, {
       ...parts,

@@ -10,10 +10,12 @@ import { startNodeHosts } from "./packaged/node_hosts_controller.ts";
 import { isPackagedText, type StagedPackaged, stagePackaged } from "./packaged/stage.ts";
 import { PAUSE_IMAGE } from "./packaged/versions.ts";
 import { type Clock, pause } from "./runtime/clock.ts";
+import type { ObserveQueue } from "./runtime/queue_metrics.ts";
 import type { ServerOptions } from "./server_options.ts";
 import { findServiceRanges } from "./service_lb/service_ranges.ts";
 import { detectIpMode } from "./service_lb/kube_proxy_mode.ts";
 import { removeServiceLb } from "./service_lb/remove_service_lb.ts";
+import type { ServiceCount } from "./service_lb/service_counts.ts";
 import { type ServiceLb, startServiceLb } from "./service_lb/service_lb_controller.ts";
 import { errorMessage, isK3slbError } from "./shared/errors.ts";
 import type { Logger } from "./shared/log.ts";
@@ -28,6 +30,8 @@ export interface ControllerParts {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborted when this server is no longer the active one. */
   readonly signal: AbortSignal;
+  /** Observes the controllers' queues, for metrics. */
+  readonly observeQueue?: ObserveQueue;
   /** Name of this server's host. */
   readonly server: string;
 }
@@ -43,8 +47,8 @@ export interface Controller {
   readonly name: string;
   /** What is wrong with it now; `undefined` if nothing is. */
   readonly problem: () => string | undefined;
-  /** Objects that wait to be reconciled. */
-  readonly queueLength: () => number;
+  /** Services by what is said of them. */
+  readonly serviceCounts?: () => readonly ServiceCount[];
   /** Resolves when the signal has ended it. Never rejects. */
   readonly done: Promise<void>;
 }
@@ -81,7 +85,7 @@ function serviceLb(options: ServerOptions, parts: ControllerParts): Controller {
   return {
     ...controller,
     problem: () => controller.problem() ?? problem(),
-    queueLength: () => running?.queueLength ?? 0,
+    serviceCounts: () => running?.serviceCounts() ?? [],
   };
 }
 
@@ -150,7 +154,7 @@ function keepTrying(name: string, parts: ControllerParts, run: (own: OwnParts) =
       }
     }
   };
-  return { name, problem: () => problem, queueLength: () => 0, done: work().then(() => aborted(signal)) };
+  return { name, problem: () => problem, done: work().then(() => aborted(signal)) };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

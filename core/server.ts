@@ -11,6 +11,7 @@ import { givenNodeName } from "./node_identity/resolve_node_name.ts";
 import { type Clock, pause } from "./runtime/clock.ts";
 import type { ServeHealth } from "./runtime/health.ts";
 import { createMetricRegistry, type MetricRegistry } from "./runtime/metrics.ts";
+import { createQueueMetrics, type ObserveQueue } from "./runtime/queue_metrics.ts";
 import type { ServerOptions } from "./server_options.ts";
 import { ELECTION_LEASE_NAME } from "./service/labels.ts";
 import { errorMessage, isAbort, isK3slbError } from "./shared/errors.ts";
@@ -75,21 +76,28 @@ class Server {
   #controllers: readonly Controller[] = [];
   #isAnswered = false;
   #isLeading = false;
+  readonly #observeQueue: ObserveQueue;
 
   constructor(options: ServerOptions, parts: RunningParts) {
     this.#options = options;
     this.#parts = parts;
+    this.#observeQueue = createQueueMetrics(parts.metrics);
   }
 
   async run(): Promise<void> {
     const { client, clock, logger, signal, metrics } = this.#parts;
     metrics.gaugeOf(
-      { name: "k3slb_server_leading", help: "1 while this server is the active one" },
+      { name: "k3slb_server_leading", help: "1 while this server is the active one." },
       () => Number(this.#isLeading),
     );
     metrics.gaugeOf(
-      { name: "k3slb_queue_length", help: "Objects that wait to be reconciled" },
-      () => this.#controllers.reduce((sum, { queueLength }) => sum + queueLength(), 0),
+      {
+        name: "k3slb_services",
+        help: "Services of this load balancer by what their condition says; none on a server that waits.",
+      },
+      () =>
+        this.#controllers.flatMap((controller) => controller.serviceCounts?.() ?? [])
+          .map(({ served, reason, count }) => [{ served, reason }, count] as const),
     );
     // A name that can't be one is said at once, not when the API server answers.
     givenNodeName(this.#givenNames());
@@ -166,7 +174,12 @@ class Server {
   async #lead(host: string, parts: LeadingParts): Promise<void> {
     this.#isLeading = true;
     try {
-      this.#controllers = startControllers(this.#options, { ...this.#parts, ...parts, server: host });
+      this.#controllers = startControllers(this.#options, {
+        ...this.#parts,
+        ...parts,
+        observeQueue: this.#observeQueue,
+        server: host,
+      });
       await Promise.all(this.#controllers.map(({ done }) => done));
     } finally {
       this.#controllers = [];

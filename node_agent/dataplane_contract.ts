@@ -74,6 +74,14 @@ export interface RepairReport {
   readonly remarks?: readonly string[];
 }
 
+/** Connections and flows to one port of a Service that this node took up, in one family. */
+export interface ConnectionCount extends Pick<ForwardedPort, "namespace" | "service" | "protocol" | "port"> {
+  /** Of the clients. */
+  readonly family: IpFamily;
+  /** By the kernel's counters, which start anew when it is given other ports. */
+  readonly count: number;
+}
+
 /** The kernel's forwarding rules. Calls are made one at a time. */
 export interface Dataplane {
   /** `nft` or `legacy`. */
@@ -85,6 +93,13 @@ export interface Dataplane {
   apply(plan: ForwardingPlan, signal?: AbortSignal): Promise<ApplyReport>;
   /** Checks jumps, their order and the own chains against what was last applied, and mends them. */
   repair(signal?: AbortSignal): Promise<RepairReport>;
+  /**
+   * Reads how many connections each port has taken up: one short program for each family, more above 256 ports. May be called beside the others.
+   * @throws {K3slbError} codes as {@linkcode apply}
+   */
+  connections(signal?: AbortSignal): Promise<readonly ConnectionCount[]>;
+  /** Entries of connection tracking that were deleted since the start. */
+  readonly deletedFlows: number;
   /** Removes everything that this program ever made. Safe to call twice and without an apply before. */
   remove(signal?: AbortSignal): Promise<readonly string[]>;
 }

@@ -36,7 +36,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
   memory: suite(["tests/cluster"], {
     isolated: true,
     needsBinary: true,
-    tools: ["namespaces"],
+    tools: ["namespaces", "monitoring"],
     // They wait more than they work.
     atOnce: 2,
     env: { K3SLB_WORLD: "memory" },
@@ -44,13 +44,13 @@ const SUITES: Readonly<Record<string, Suite>> = {
   // The same suite on the sources: a fault of one runtime shows as a difference.
   source: suite(["tests/cluster"], {
     isolated: true,
-    tools: ["namespaces"],
+    tools: ["namespaces", "monitoring"],
     env: { K3SLB_WORLD: "memory", K3SLB_PROGRAM: `${Deno.execPath()} run -A cli/main.ts` },
   }),
   real: suite(["tests/cluster"], {
     isolated: true,
     needsBinary: true,
-    tools: ["namespaces"],
+    tools: ["namespaces", "monitoring"],
     env: { K3SLB_WORLD: "real" },
   }),
   // Of the end-to-end suite what kubelets and containers have a part in: the rest shows on the real control plane already.

@@ -29,7 +29,7 @@ async function run(options: HelmOptions): Promise<void> {
     if (signal.aborted && isAbort(error)) return;
     throw error;
   }
-  const queue = createWorkQueue({ clock });
+  const queue = createWorkQueue({ clock, observer: options.observeQueue?.("charts") });
   const parts = { ...options, onChange: (chart: string): void => queue.add(chart) };
   const view = startChartView(parts);
   const secrets = new SecretWatches(parts);

@@ -2,6 +2,7 @@
 import type { KubeClient } from "../kube/contract.ts";
 import type { EventRecorder } from "../kube/events.ts";
 import type { Clock } from "../runtime/clock.ts";
+import type { ObserveQueue } from "../runtime/queue_metrics.ts";
 import type { Logger } from "../shared/log.ts";
 
 /** Settings of the controller. */
@@ -54,6 +55,8 @@ export interface HelmOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Called when charts are known and are handled. */
   readonly onStarted?: () => void;
+  /** Observes its queue, for metrics. */
+  readonly observeQueue?: ObserveQueue;
 }
 
 /** The running controller. */

@@ -1,6 +1,7 @@
 // The Kubernetes API over a transport: paths, verbs, bodies and what answers mean.
 // Facts: https://kubernetes.io/docs/reference/using-api/api-concepts/.
 import type { Clock } from "../runtime/clock.ts";
+import { isAbort, isK3slbError } from "../shared/errors.ts";
 import { BookmarkPace } from "./bookmark_pace.ts";
 import type { ClusterAccess } from "./cluster_access.ts";
 import { answerError } from "./connection_errors.ts";
@@ -39,6 +40,8 @@ export interface KubeClientOptions {
   readonly userAgent?: string;
   /** Told about each request, for metrics. */
   readonly onRequest?: (observation: RequestObservation) => void;
+  /** Told of each open watch that ends: `ended` in order, or the error's code. */
+  readonly onWatchEnd?: (resource: string, reason: string) => void;
   /**
    * Time in milliseconds until a connection must stand.
    * @default {10000}
@@ -58,22 +61,17 @@ export interface KubeClientOptions {
 
 /** A client of the server of `options.access`; connects with the first request. */
 export function createKubeClient(options: KubeClientOptions): KubeClient {
-  const { watchMarginMs = WATCH_MARGIN_MS, userAgent = "k3slb", ...rest } = options;
-  return new TransportKubeClient(createTransport({ ...rest, userAgent }), {
-    watchMarginMs,
-    clock: options.clock,
-  });
+  const { userAgent = "k3slb", ...rest } = options;
+  return new TransportKubeClient(createTransport({ ...rest, userAgent }), options);
 }
 
 class TransportKubeClient implements KubeClient {
   readonly #transport: Transport;
-  readonly #watchMarginMs: number;
-  readonly #clock: Clock;
+  readonly #options: Pick<KubeClientOptions, "clock" | "watchMarginMs" | "onWatchEnd">;
 
-  constructor(transport: Transport, options: { readonly watchMarginMs: number; readonly clock: Clock }) {
+  constructor(transport: Transport, options: Pick<KubeClientOptions, "clock" | "watchMarginMs" | "onWatchEnd">) {
     this.#transport = transport;
-    this.#watchMarginMs = options.watchMarginMs;
-    this.#clock = options.clock;
+    this.#options = options;
   }
 
   get outages(): number {
@@ -110,7 +108,8 @@ class TransportKubeClient implements KubeClient {
   ): AsyncGenerator<WatchEvent<T>, void, undefined> {
     const { namespace, sendInitialEvents = false, timeoutSeconds = DEFAULT_WATCH_SECONDS } = options;
     const about = action("watch", type, { namespace });
-    const pace = new BookmarkPace(timeoutSeconds * 1000 + this.#watchMarginMs);
+    const { clock, watchMarginMs = WATCH_MARGIN_MS, onWatchEnd } = this.#options;
+    const pace = new BookmarkPace(timeoutSeconds * 1000 + watchMarginMs);
     const stream = await this.#transport.stream({
       method: "GET",
       action: about,
@@ -131,14 +130,20 @@ class TransportKubeClient implements KubeClient {
     }, () => pace.silenceMs);
     if (stream.status !== 200) throw await this.#streamFailure(stream, about);
     options.onOpen?.();
-    for await (const line of stream.lines) {
-      if (line.trim() === "") continue;
-      const event = this.#parse<WatchLine<T>>(line, { action: about, type });
-      if (event.type === "ERROR") {
-        throw statusError(event.object as KubeStatus, { action: about, httpStatus: 500 });
+    try {
+      for await (const line of stream.lines) {
+        if (line.trim() === "") continue;
+        const event = this.#parse<WatchLine<T>>(line, { action: about, type });
+        if (event.type === "ERROR") {
+          throw statusError(event.object as KubeStatus, { action: about, httpStatus: 500 });
+        }
+        if (event.type === "BOOKMARK") pace.note(clock.monotonicMs());
+        yield { type: event.type, object: event.object as T };
       }
-      if (event.type === "BOOKMARK") pace.note(this.#clock.monotonicMs());
-      yield { type: event.type, object: event.object as T };
+      onWatchEnd?.(type.plural, "ended");
+    } catch (error) {
+      if (!isAbort(error)) onWatchEnd?.(type.plural, isK3slbError(error) ? error.code : "error");
+      throw error;
     }
   }
 

@@ -92,7 +92,8 @@ class ManifestController {
           isDeployed: (name, path) => (this.#handled.get(name)?.path ?? path) === path,
         }),
     });
-    this.#queue = createWorkQueue({ clock, maxBackoffMs: 300_000 });
+    const observer = options.observeQueue?.("manifests");
+    this.#queue = createWorkQueue({ clock, maxBackoffMs: 300_000, observer });
   }
 
   /** What keeps the folder from being looked into; what is wrong with single files is said on their AddOns and in the log. */

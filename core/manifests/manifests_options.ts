@@ -1,6 +1,7 @@
 // What the manifests deployer is told at its start.
 import type { KubeClient } from "../kube/contract.ts";
 import type { Clock } from "../runtime/clock.ts";
+import type { ObserveQueue } from "../runtime/queue_metrics.ts";
 import type { Logger } from "../shared/log.ts";
 import type { ProblemsOf } from "./deploy_errors.ts";
 import type { ManifestEvents } from "./manifest_events.ts";
@@ -50,6 +51,8 @@ export interface ManifestsOptions {
   readonly problemsOf?: ProblemsOf;
   /** Called when the folder and the server have answered and files are handled. */
   readonly onStarted?: () => void;
+  /** Observes its queue, for metrics. */
+  readonly observeQueue?: ObserveQueue;
 }
 
 /** The running deployer. */

@@ -7,6 +7,7 @@ import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { CONFIG_MAPS, NODES } from "../kube/resources.ts";
 import type { ConfigMap, Node } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
+import type { ObserveQueue } from "../runtime/queue_metrics.ts";
 import { createWorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
@@ -37,6 +38,8 @@ export interface NodeHostsOptions {
   readonly events: Pick<EventRecorder, "record">;
   readonly signal: AbortSignal;
   readonly plan: NodeHostsPlan;
+  /** Observes its queue, for metrics. */
+  readonly observeQueue?: ObserveQueue;
 }
 
 /** The running controller. */
@@ -72,7 +75,7 @@ class NodeHostsController implements RunningNodeHosts {
   constructor(options: NodeHostsOptions) {
     this.#options = options;
     const { client, clock, logger, signal } = options;
-    const queue = createWorkQueue({ clock });
+    const queue = createWorkQueue({ clock, observer: options.observeQueue?.("node-hosts") });
     const shared = { client, clock, logger, signal };
     this.#nodes = startReflector<Node>({
       ...shared,

@@ -20,7 +20,7 @@ export interface HealthEndpoint {
   /** What can be well or not. */
   readonly checks: readonly HealthCheck[];
   /** Text of `/metrics`. */
-  readonly renderMetrics: () => string;
+  readonly renderMetrics: () => string | Promise<string>;
 }
 
 /** Lets others ask a program how it is. `done` resolves when nobody can ask any more. */
@@ -108,9 +108,20 @@ function answer(request: IncomingMessage, response: ServerResponse, options: Hea
     case "/readyz":
       return sendChecks(options.checks, { send, isVerbose });
     case "/metrics":
-      return send(200, options.renderMetrics(), METRICS_CONTENT_TYPE);
+      return void sendMetrics(options, send);
     default:
       return send(404, "there are /livez, /readyz and /metrics\n");
+  }
+}
+
+async function sendMetrics(
+  { renderMetrics }: HealthEndpoint,
+  send: (status: number, body: string, type?: string) => void,
+): Promise<void> {
+  try {
+    send(200, await renderMetrics(), METRICS_CONTENT_TYPE);
+  } catch (error) {
+    send(500, `${visibleLine(errorMessage(error))}\n`);
   }
 }
 

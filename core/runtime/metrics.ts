@@ -42,14 +42,19 @@ export interface HistogramOptions extends MetricOptions {
   readonly buckets?: readonly number[];
 }
 
+/** The number of a metric without labels, or each series of one that has them. */
+export type ReadSamples = () => number | Iterable<readonly [MetricLabels, number]>;
+
 /** Metrics by name. */
 export interface MetricRegistry {
   /** A number that only grows. */
   counter(options: MetricOptions): Counter;
   /** A number that goes up and down. */
   gauge(options: MetricOptions): Gauge;
-  /** A gauge whose value is asked for when it is read. */
-  gaugeOf(options: MetricOptions, read: () => number): void;
+  /** A gauge whose value, or whose series, are asked for when it is read. */
+  gaugeOf(options: MetricOptions, read: ReadSamples): void;
+  /** A counter whose value, or whose series, are asked for when it is read. */
+  counterOf(options: MetricOptions, read: ReadSamples): void;
   /** Numbers counted by size. */
   histogram(options: HistogramOptions): Histogram;
   /** Everything in Prometheus' text format, in the order of registration. */
@@ -106,8 +111,12 @@ class TextRegistry implements MetricRegistry {
     };
   }
 
-  gaugeOf(options: MetricOptions, read: () => number): void {
-    this.#register(options, "gauge", () => `${options.name} ${numberText(read())}\n`);
+  gaugeOf(options: MetricOptions, read: ReadSamples): void {
+    this.#register(options, "gauge", () => readLines(options.name, read));
+  }
+
+  counterOf(options: MetricOptions, read: ReadSamples): void {
+    this.#register(options, "counter", () => readLines(options.name, read));
   }
 
   histogram(options: HistogramOptions): Histogram {
@@ -154,6 +163,12 @@ class TextRegistry implements MetricRegistry {
 
 function sampleLines(name: string, values: ReadonlyMap<string, number>): string {
   return [...values].map(([labels, value]) => `${name}${braces(labels)} ${numberText(value)}\n`).join("");
+}
+
+function readLines(name: string, read: ReadSamples): string {
+  const samples = read();
+  if (typeof samples === "number") return `${name} ${numberText(samples)}\n`;
+  return sampleLines(name, new Map([...samples].map(([labels, value]) => [labelText(labels), value])));
 }
 
 function labelText(labels: MetricLabels): string {

@@ -4,6 +4,7 @@
 // the patience once, it waits for places that only such keys have.
 import { isAbort } from "../shared/errors.ts";
 import type { Clock } from "./clock.ts";
+import type { QueueObserver } from "./queue_metrics.ts";
 import type { Reconcile } from "./reconcile.ts";
 
 /** What {@linkcode createWorkQueue} takes. */
@@ -16,6 +17,8 @@ export interface WorkQueueOptions {
   readonly firstBackoffMs?: number;
   /** @default {60000} */
   readonly maxBackoffMs?: number;
+  /** Told what happens, for metrics. */
+  readonly observer?: QueueObserver | undefined;
 }
 
 /** What {@linkcode WorkQueue.run} takes. */
@@ -65,6 +68,7 @@ class KeyQueue implements WorkQueue {
   readonly #clock: Clock;
   readonly #firstBackoffMs: number;
   readonly #maxBackoffMs: number;
+  readonly #observer: QueueObserver | undefined;
   /** Insertion order is the order of handling. */
   readonly #waiting = new Set<string>();
   /** Waiting keys that took too long when they were last handled. */
@@ -84,6 +88,8 @@ class KeyQueue implements WorkQueue {
     this.#clock = options.clock;
     this.#firstBackoffMs = options.firstBackoffMs ?? 500;
     this.#maxBackoffMs = options.maxBackoffMs ?? 60_000;
+    this.#observer = options.observer;
+    this.#observer?.started(() => this.length);
   }
 
   get length(): number {
@@ -93,6 +99,7 @@ class KeyQueue implements WorkQueue {
   add(key: string): void {
     if (this.#isStopped) return;
     this.#dropTimer(key);
+    this.#observer?.added();
     if (this.#running.has(key)) {
       this.#again.add(key);
       return;
@@ -188,12 +195,17 @@ class KeyQueue implements WorkQueue {
   }
 
   async #handle(key: string, options: RunOptions): Promise<void> {
+    const startMs = this.#clock.monotonicMs();
+    const told = (isFailed: boolean): void => this.#observer?.handled(this.#clock.monotonicMs() - startMs, isFailed);
     try {
       const delayMs = await options.reconcile(key, options.signal);
+      told(false);
       this.forget(key);
       if (typeof delayMs === "number") this.addAfter(key, delayMs);
     } catch (error) {
       if (isAbort(error) && options.signal.aborted) return;
+      told(true);
+      this.#observer?.retried();
       this.addFailed(key);
       options.onFailure?.(key, error, this.failures(key));
     }

@@ -7,6 +7,7 @@ import { DAEMON_SETS, NODES, PODS, SERVICES } from "../kube/resources.ts";
 import { sameContent } from "../kube/trim.ts";
 import type { DaemonSet, KubeObject, Node, Pod, Service } from "../kube/types.ts";
 import { type Clock, pause } from "../runtime/clock.ts";
+import type { ObserveQueue } from "../runtime/queue_metrics.ts";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage, isAbort } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
@@ -23,6 +24,7 @@ import { readService } from "../service/reading.ts";
 import { PodInquiry } from "./pod_inquiry.ts";
 import { desiredPrerequisites } from "./prerequisites.ts";
 import { serviceClaim } from "../service/claim.ts";
+import { countServices, type ServiceCount } from "./service_counts.ts";
 import type { ReconcileContext, ServiceEvents, ServiceMemory } from "./reconcile_context.ts";
 import { recordEvent, servedCondition } from "./reconcile_context.ts";
 import { isOwn, reconcileService, releaseService } from "./reconcile_service.ts";
@@ -37,6 +39,8 @@ export interface StartServiceLbOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly events: ServiceEvents;
+  /** Observes its queue, for metrics. */
+  readonly observeQueue?: ObserveQueue;
   readonly signal: AbortSignal;
 }
 
@@ -46,8 +50,8 @@ export interface ServiceLb {
   readonly synced: Promise<void>;
   /** Whether every watch is open. */
   readonly isConnected: boolean;
-  /** Services that wait to be reconciled. */
-  readonly queueLength: number;
+  /** Services of this load balancer by what their conditions say. */
+  readonly serviceCounts: () => readonly ServiceCount[];
   /** Resolves when the signal has been aborted and nothing runs any more. Never rejects. */
   readonly done: Promise<void>;
 }
@@ -74,12 +78,13 @@ class ServiceLbController implements ServiceLb {
   readonly #memories = new Map<ServiceKey, ServiceMemory>();
   /** Services that left the watch without having been deleted before our eyes: their type may have changed. */
   readonly #left = new Set<ServiceKey>();
+  readonly serviceCounts = () => countServices(this.#services.objects.values(), this.#start.options);
   #isReady = false;
 
   constructor(start: StartServiceLbOptions) {
     this.#start = start;
     const { client, clock, signal, events, logger } = start;
-    this.#queue = createWorkQueue({ clock });
+    this.#queue = createWorkQueue({ clock, observer: start.observeQueue?.("services") });
     const watching = { client, clock, signal, logger };
     const namespace = start.options.servicelbNamespace;
     const ours = { namespace, labelSelector: SERVICE_NAME_LABEL };
@@ -161,10 +166,6 @@ class ServiceLbController implements ServiceLb {
 
   get #watches(): readonly Pick<Reflector<KubeObject>, "synced" | "isConnected" | "done">[] {
     return [this.#services, this.#foreign, this.#nodes, this.#pods, this.#daemonSets];
-  }
-
-  get queueLength(): number {
-    return this.#queue.length;
   }
 
   async #waitForObjects(): Promise<void> {

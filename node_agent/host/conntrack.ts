@@ -32,6 +32,7 @@ export class ConntrackCleaner {
   #checks: FlowCheck[] = [];
   #running: Promise<void> | undefined;
   #missing = false;
+  #deleted = 0;
 
   constructor(options: ConntrackCleanerOptions) {
     this.#options = options;
@@ -40,6 +41,11 @@ export class ConntrackCleaner {
   /** Why stale flows are not deleted, or `undefined` if they are. */
   get warning(): string | undefined {
     return this.#missing ? MISSING_WARNING : undefined;
+  }
+
+  /** Entries that were deleted. */
+  get deleted(): number {
+    return this.#deleted;
   }
 
   /** Has the stale entries found and deleted soon. Returns at once; never throws. */
@@ -92,7 +98,8 @@ export class ConntrackCleaner {
 
   /** Exit code 1 means that nothing matched. */
   async #delete(filter: FlowFilter): Promise<void> {
-    await this.#conntrack(argumentsOf(filter), filter.port);
+    // One line each; their number stands on standard error only.
+    this.#deleted += (await this.#conntrack(argumentsOf(filter), filter.port)).split("\n").filter(Boolean).length;
   }
 
   async #listStale(check: FlowCheck): Promise<readonly FlowFilter[]> {

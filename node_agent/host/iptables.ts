@@ -31,6 +31,11 @@ export interface Iptables {
    */
   listChain(table: string, chain: string, signal?: AbortSignal): Promise<readonly string[] | undefined>;
   /**
+   * As {@linkcode listChain}, each rule with its counters, as `iptables -v -S CHAIN` prints them.
+   * @throws {K3slbError} as {@linkcode listChain}
+   */
+  listCounters(table: TableName, chain: string, signal?: AbortSignal): Promise<readonly string[] | undefined>;
+  /**
    * Lines of a whole table; slow beside a large kube-proxy.
    * @throws {K3slbError} code "iptables-missing", "iptables-failed" or "iptables-timeout"
    */
@@ -63,6 +68,13 @@ export function createIptables(exec: Exec, program: IptablesProgram, timeoutMs =
       ...(stdin === undefined ? {} : { stdin }),
       ...(signal ? { signal } : {}),
     });
+  const listChain = async (args: readonly string[], signal?: AbortSignal): Promise<readonly string[] | undefined> => {
+    const result = await run(program.name, [...wait, ...args], signal);
+    if (result.code === EXIT_NO_CHAIN) return undefined;
+    // A chain that could not be read must not count as empty: jumps would be put in twice or above the network policy.
+    if (result.code !== 0) throw exitError(program.name, result, program.backend);
+    return lines(result.stdout);
+  };
   return {
     program,
     restore: async (text, signal) => {
@@ -71,13 +83,8 @@ export function createIptables(exec: Exec, program: IptablesProgram, timeoutMs =
       const result = await run(command, [...wait, "--noflush"], signal, text);
       if (result.code !== 0) throw exitError(command, result, program.backend);
     },
-    listChain: async (table, chain, signal) => {
-      const result = await run(program.name, [...wait, "-t", table, "-S", chain], signal);
-      if (result.code === EXIT_NO_CHAIN) return undefined;
-      // A chain that could not be read must not count as empty: jumps would be put in twice or above the network policy.
-      if (result.code !== 0) throw exitError(program.name, result, program.backend);
-      return lines(result.stdout);
-    },
+    listChain: (table, chain, signal) => listChain(["-t", table, "-S", chain], signal),
+    listCounters: (table, chain, signal) => listChain(["-t", table, "-v", "-S", chain], signal),
     listTable: async (table, signal) => {
       const result = await run(program.name, [...wait, "-t", table, "-S"], signal);
       if (result.code !== 0) throw exitError(program.name, result, program.backend);

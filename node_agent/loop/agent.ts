@@ -5,6 +5,8 @@ import { isForbidden } from "../../core/kube/errors.ts";
 import { type HostInterface, readHostInterfaces } from "../../core/node_identity/host_facts.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
 import type { ServeHealth } from "../../core/runtime/health.ts";
+import { createMetricRegistry, type MetricRegistry } from "../../core/runtime/metrics.ts";
+import { createQueueMetrics, type ObserveQueue } from "../../core/runtime/queue_metrics.ts";
 import { createWorkQueue, type WorkQueue } from "../../core/runtime/work_queue.ts";
 import { errorMessage, isAbort, isK3slbError } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
@@ -41,6 +43,11 @@ export interface AgentParts {
   readonly instanceId: string;
   /** Version of the program, for logs and signatures. */
   readonly version: string;
+  /**
+   * Where it counts.
+   * @default {createMetricRegistry()}
+   */
+  readonly metrics?: MetricRegistry;
   /** Absent: nobody can ask for health and metrics. */
   readonly serveHealth?: ServeHealth;
   /** Called once, after the first reconcile. */
@@ -72,6 +79,8 @@ class ForwardingLoop {
   readonly #parts: AgentParts;
   readonly #options: AgentOptions;
   readonly #reserved: readonly ReservedRange[];
+  readonly #registry: MetricRegistry;
+  readonly #observeQueue: ObserveQueue;
   readonly #queue: WorkQueue;
   readonly #heartbeat: HeartbeatWriter;
   readonly #grace = new ServiceGrace();
@@ -87,6 +96,8 @@ class ForwardingLoop {
   #remarks: readonly string[] = [];
   /** When the next reconcile may begin. */
   #nextReconcileMs = -Infinity;
+  /** When the first change was seen that the rules don't have yet. */
+  #changedMs: number | undefined;
   #isReady = false;
   #lastFailure = "";
 
@@ -94,9 +105,12 @@ class ForwardingLoop {
     this.#options = options;
     this.#parts = parts;
     this.#reserved = parseReservedPorts(options.reservedPorts);
-    this.#queue = createWorkQueue({ clock: parts.clock });
+    this.#registry = parts.metrics ?? createMetricRegistry();
+    this.#observeQueue = createQueueMetrics(this.#registry);
+    this.#queue = createWorkQueue({ clock: parts.clock, observer: this.#observeQueue("node") });
     this.#heartbeat = createHeartbeatWriter({
       ...parts,
+      observeQueue: this.#observeQueue,
       signature: { version: parts.version, backend: parts.dataplane.backend, instanceId: parts.instanceId },
       node: () => this.#caches?.nodes.objects.get(parts.nodeName),
     });
@@ -105,7 +119,7 @@ class ForwardingLoop {
   async run(): Promise<void> {
     const { signal, logger, nodeName, instanceId } = this.#parts;
     const heartbeats = this.#heartbeat.run();
-    this.#metrics = await startAgentMetrics(this.#parts);
+    this.#metrics = await startAgentMetrics({ ...this.#parts, registry: this.#registry });
     try {
       logger.info("Agent starts", { node: nodeName, instance: instanceId });
       this.#caches = await startAgentCaches({
@@ -119,7 +133,11 @@ class ForwardingLoop {
       await Promise.all([heartbeats, this.#metrics.done]);
       return;
     }
-    this.#gates = createGateWriter({ ...this.#parts, pods: this.#caches.pods });
+    this.#gates = createGateWriter({
+      ...this.#parts,
+      observeQueue: this.#observeQueue,
+      pods: this.#caches.pods,
+    });
     for (const key of ["program", "host", "repair"]) this.#queue.add(key);
     await Promise.all([
       heartbeats,
@@ -138,6 +156,7 @@ class ForwardingLoop {
   /** Something may have changed: the first reconcile is at once, later ones are apart, so that a burst of changes costs few. */
   #trigger(): void {
     this.#heartbeat.notice();
+    this.#changedMs ??= this.#parts.clock.monotonicMs();
     this.#queue.addAfter("program", this.#nextReconcileMs - this.#parts.clock.monotonicMs());
   }
 
@@ -155,6 +174,8 @@ class ForwardingLoop {
     const { dataplane, clock, signal } = this.#parts;
     const startMs = clock.monotonicMs();
     this.#nextReconcileMs = startMs + RECONCILE_INTERVAL_MS;
+    const changedMs = this.#changedMs;
+    this.#changedMs = undefined;
     const decision = await this.#decide();
     let outcome: ApplyOutcome;
     try {
@@ -166,13 +187,14 @@ class ForwardingLoop {
     } catch (error) {
       if (isAbort(error) && signal.aborted) throw error;
       outcome = { error, programmed: this.#programmed ?? new Set() };
+      this.#changedMs = changedMs;
       this.#observe(startMs, decision, outcome);
       // A tool that waited for a lock in vain is asked again before anybody is alarmed.
       const isAlarming = !(isK3slbError(error) && error.retriable) || this.#queue.failures("program") >= CALM_FAILURES;
       if (isAlarming) this.#publish(decision, outcome);
       throw error;
     }
-    this.#observe(startMs, decision, outcome);
+    this.#observe(startMs, decision, outcome, changedMs);
     this.#publish(decision, outcome);
     this.#setReady();
   }
@@ -264,9 +286,10 @@ class ForwardingLoop {
     this.#parts.notifyReady?.();
   }
 
-  #observe(startMs: number, decision: ForwardingDecision, outcome: ApplyOutcome): void {
+  #observe(startMs: number, decision: ForwardingDecision, outcome: ApplyOutcome, changedMs?: number): void {
     const { clock, logger } = this.#parts;
-    const durationMs = clock.monotonicMs() - startMs;
+    const nowMs = clock.monotonicMs();
+    const durationMs = nowMs - startMs;
     this.#nextReconcileMs = startMs +
       Math.min(Math.max(RECONCILE_INTERVAL_MS, durationMs * RECONCILE_SHARE), MAX_RECONCILE_INTERVAL_MS);
     const counts = { ports: decision.plan.ports.length, pods: decision.verdicts.length };
@@ -274,7 +297,9 @@ class ForwardingLoop {
       logger.info("Rules written", { ...counts, chains: outcome.report.chainsWritten, ms: Math.round(durationMs) });
     }
     const ending = "report" in outcome ? { report: outcome.report } : { error: outcome.error };
-    this.#metrics?.observe({ durationMs, ...counts, ...ending });
+    const isWritten = "report" in outcome && outcome.report.chainsWritten > 0;
+    const latency = isWritten && changedMs !== undefined ? { latencyMs: nowMs - changedMs } : {};
+    this.#metrics?.observe({ durationMs, ...latency, ...counts, ...ending });
   }
 
   #reportBlocked(error: unknown): void {

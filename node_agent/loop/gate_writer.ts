@@ -6,6 +6,7 @@ import type { Reflector } from "../../core/kube/reflector.ts";
 import { PODS } from "../../core/kube/resources.ts";
 import type { Pod } from "../../core/kube/types.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
+import type { ObserveQueue } from "../../core/runtime/queue_metrics.ts";
 import { createWorkQueue } from "../../core/runtime/work_queue.ts";
 import { errorMessage } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
@@ -15,6 +16,8 @@ import type { PodVerdict } from "./forwarding_plan.ts";
 /** What {@linkcode createGateWriter} takes. */
 export interface GateWriterOptions {
   readonly client: KubeClient;
+  /** Observes its queue, for metrics. */
+  readonly observeQueue?: ObserveQueue;
   readonly pods: Reflector<Pod>;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -38,7 +41,7 @@ export interface GateWriter {
 /** A writer without wishes. */
 export function createGateWriter(options: GateWriterOptions): GateWriter {
   const { client, pods, clock, logger, signal } = options;
-  const queue = createWorkQueue({ clock, maxBackoffMs: MAX_BACKOFF_MS });
+  const queue = createWorkQueue({ clock, maxBackoffMs: MAX_BACKOFF_MS, observer: options.observeQueue?.("gates") });
   const wishes = new Map<string, GateWish>();
   const patchFor = (key: string): ReturnType<typeof gatePatch> => {
     const [pod, wish] = [pods.objects.get(key), wishes.get(key)];

@@ -4,6 +4,7 @@ import type { KubeClient } from "../../core/kube/contract.ts";
 import { NODES } from "../../core/kube/resources.ts";
 import type { Node } from "../../core/kube/types.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
+import type { ObserveQueue } from "../../core/runtime/queue_metrics.ts";
 import { createWorkQueue } from "../../core/runtime/work_queue.ts";
 import { errorMessage } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
@@ -21,6 +22,8 @@ import {
 /** What {@linkcode createHeartbeatWriter} takes. */
 export interface HeartbeatWriterOptions {
   readonly client: KubeClient;
+  /** Observes its queue, for metrics. */
+  readonly observeQueue?: ObserveQueue;
   readonly nodeName: string;
   readonly signature: AgentSignature;
   readonly clock: Clock;
@@ -46,7 +49,7 @@ export interface HeartbeatWriter {
 /** A writer that has nothing to say yet. */
 export function createHeartbeatWriter(options: HeartbeatWriterOptions): HeartbeatWriter {
   const { client, nodeName, signature, clock, logger, signal, node } = options;
-  const queue = createWorkQueue({ clock, maxBackoffMs: MAX_BACKOFF_MS });
+  const queue = createWorkQueue({ clock, maxBackoffMs: MAX_BACKOFF_MS, observer: options.observeQueue?.("heartbeat") });
   let health: ForwardingHealth | undefined;
   let rivalId: string | undefined;
   let rivalSeenMs = -Infinity;

@@ -13,7 +13,14 @@ import { otherPrograms, probeCapabilities } from "../host/capabilities.ts";
 import type { Capabilities } from "../host/capabilities.ts";
 import { ConntrackCleaner } from "../host/conntrack.ts";
 import { planConntrackCleanup } from "./conntrack_plan.ts";
-import type { ApplyReport, Dataplane, ForwardedPort, ForwardingPlan, RepairReport } from "../dataplane_contract.ts";
+import type {
+  ApplyReport,
+  ConnectionCount,
+  Dataplane,
+  ForwardedPort,
+  ForwardingPlan,
+  RepairReport,
+} from "../dataplane_contract.ts";
 import type { PortFailure } from "./desired_ruleset.ts";
 import { FamilyRules } from "./family_rules.ts";
 import { createExec } from "../host/exec.ts";
@@ -231,6 +238,14 @@ class KernelDataplane implements Dataplane {
       warnings: warning === undefined ? warnings : [...warnings, warning],
       ...(remarks.length > 0 ? { remarks } : {}),
     };
+  }
+
+  async connections(signal?: AbortSignal): Promise<readonly ConnectionCount[]> {
+    return (await Promise.all(this.#families.map(({ rules }) => rules.connections(signal)))).flat();
+  }
+
+  get deletedFlows(): number {
+    return this.#conntrack.deleted;
   }
 
   /** Families with ports whose packets the kernel keeps to itself. A kernel without the setting has no such family. */

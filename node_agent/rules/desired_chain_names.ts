@@ -10,6 +10,8 @@ export const CHAIN_PREFIX = "K3SLB-";
 export const MAX_CHAIN_NAME_LENGTH = 28;
 
 export const SERVICES_CHAIN = "K3SLB-SERVICES";
+/** Begins the names of the second level, where ports are many. */
+export const BUCKET_PREFIX = `${CHAIN_PREFIX}B-`;
 /** Before {@linkcode SERVICES_CHAIN} where not every local address is this node's own. */
 export const LOCAL_CHAIN = "K3SLB-LOCAL";
 export const MARK_CHAIN = "K3SLB-MARK";

@@ -5,7 +5,7 @@
 import type { IpFamily, Protocol } from "../../core/shared/ip.ts";
 import { PROTOCOLS } from "../../core/shared/ip.ts";
 import { parseIpRange, renderIpRange } from "../../core/shared/ip_ranges.ts";
-import { CHAIN_PREFIX, SERVICES_CHAIN } from "./desired_chain_names.ts";
+import { BUCKET_PREFIX, SERVICES_CHAIN } from "./desired_chain_names.ts";
 import type { Chain, Rule } from "./ruleset.ts";
 
 /** Ports up to which one chain is walked. */
@@ -33,7 +33,7 @@ export function desiredDispatch(entries: readonly DispatchEntry[], family: IpFam
   });
   const named = buckets.map((bucket) => ({
     ...bucket,
-    name: `${CHAIN_PREFIX}B-${bucket.protocol}-${bucket.from}-${bucket.to}`,
+    name: `${BUCKET_PREFIX}${bucket.protocol}-${bucket.from}-${bucket.to}`,
   }));
   return [
     {

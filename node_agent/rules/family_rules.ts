@@ -4,10 +4,13 @@ import { isK3slbError } from "../../core/shared/errors.ts";
 import type { IpFamily } from "../../core/shared/ip.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
-import type { ForwardedPort, ForwardingPlan } from "../dataplane_contract.ts";
+import type { ConnectionCount, ForwardedPort, ForwardingPlan } from "../dataplane_contract.ts";
 import type { FamilyCapabilities } from "../host/capabilities.ts";
 import type { Iptables } from "../host/iptables.ts";
+import { countConnections } from "./connection_counts.ts";
+import { BUCKET_PREFIX, SERVICES_CHAIN } from "./desired_chain_names.ts";
 import { desiredRuleSet, type PortFailure, type PortRules } from "./desired_ruleset.ts";
+import { lineTarget } from "./render_rule.ts";
 import type { MarkBits } from "./ruleset.ts";
 import { RuleSetWriter } from "./ruleset_writer.ts";
 import { largestServices, serviceName } from "./too_large.ts";
@@ -37,6 +40,8 @@ const LEFT_OUT_MS = 600_000;
 export class FamilyRules {
   readonly #options: FamilyRulesOptions;
   readonly #writer: RuleSetWriter;
+  /** What the kernel has rules for. */
+  #ports: readonly ForwardedPort[] = [];
   readonly #memo = new PortMemo<PortRules>();
   /** Services that are left out, why, and until when (monotonic). */
   readonly #leftOut = new Map<string, { readonly reason: string; readonly untilMs: number }>();
@@ -77,6 +82,7 @@ export class FamilyRules {
       });
       try {
         const chains = await this.#writer.write(wanted.ruleSet, signal);
+        this.#ports = served.ports;
         const missing = asked.flatMap((port) => {
           const reason = this.#leftOut.get(serviceName(port))?.reason;
           return reason === undefined ? [] : [{ port, family, reason }];
@@ -87,6 +93,16 @@ export class FamilyRules {
         if (!this.#leaveOutLargest(served, error.message)) throw error;
       }
     }
+  }
+
+  /** Connections that each port in the kernel has taken up. */
+  async connections(signal?: AbortSignal): Promise<readonly ConnectionCount[]> {
+    const { family, iptables } = this.#options;
+    const lines = [...await iptables.listCounters("nat", SERVICES_CHAIN, signal) ?? []];
+    for (const chain of lines.map(lineTarget).filter((target) => target.startsWith(BUCKET_PREFIX))) {
+      lines.push(...await iptables.listCounters("nat", chain, signal) ?? []);
+    }
+    return countConnections(this.#ports, family, lines);
   }
 
   /** As {@linkcode RuleSetWriter.repair}. */

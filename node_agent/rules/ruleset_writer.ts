@@ -2,7 +2,7 @@
 // (reading the nat table takes seconds beside a large kube-proxy) and writes everything anew after any doubt.
 import { errorMessage, isAbort, isK3slbError } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
-import { CHAIN_PREFIX, chainNamesOfId, LOCAL_CHAIN, SERVICES_CHAIN } from "./desired_chain_names.ts";
+import { BUCKET_PREFIX, CHAIN_PREFIX, chainNamesOfId, LOCAL_CHAIN, SERVICES_CHAIN } from "./desired_chain_names.ts";
 import type { Iptables } from "../host/iptables.ts";
 import { type ForeignChains, foreignTargets } from "./forward_chain.ts";
 import { planJump, planUnhook } from "./jump_plan.ts";
@@ -267,7 +267,7 @@ export class RuleSetWriter {
         const target = / -j (\S+)/.exec(line)?.[1] ?? "";
         const id = new RegExp(`^${CHAIN_PREFIX}[FSR]-([0-9A-V]+)$`).exec(target)?.[1];
         if (id !== undefined) { for (const chain of Object.values(chainNamesOfId(id))) found.add(chain); }
-        else if (target.startsWith(`${CHAIN_PREFIX}B-`) && !found.has(target)) {
+        else if (target.startsWith(BUCKET_PREFIX) && !found.has(target)) {
           found.add(target);
           dispatch.push(target);
         }

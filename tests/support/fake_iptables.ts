@@ -46,6 +46,11 @@ export class FakeIptables implements Iptables {
     return Promise.resolve(rules && [this.#head(chain), ...rules.map((spec) => `-A ${chain} ${spec}`)]);
   }
 
+  /** Every rule counts nothing. */
+  async listCounters(table: string, chain: string): Promise<readonly string[] | undefined> {
+    return (await this.listChain(table, chain))?.map((line) => line.replace(/ -j /, " -c 0 0 -j "));
+  }
+
   listTable(table: string): Promise<readonly string[]> {
     const chains = [...this.#tables.get(table) ?? []];
     return Promise.resolve([

@@ -53,6 +53,11 @@ const RELEASE_TOOLS: readonly Tool[] = [
   { program: "xz", debianPackage: "xz-utils", purpose: "compressed archives" },
 ];
 
+const MONITORING_TOOLS: readonly Tool[] = [
+  { program: "prometheus", debianPackage: "prometheus", purpose: "reading the metrics" },
+  { program: "promtool", debianPackage: "prometheus", purpose: "checking rules and metrics" },
+];
+
 const NODE_TOOLS: readonly Tool[] = [
   { program: "containerd", debianPackage: "containerd", purpose: "containers of real nodes" },
   { program: "runc", debianPackage: "runc", purpose: "containers of real nodes" },
@@ -78,7 +83,15 @@ const UPSTREAM_TOOLS: readonly Tool[] = [
 ];
 
 /** What the tools are wanted for. */
-export type ToolPurpose = "upstream" | "packaged" | "release" | "namespaces" | "bench" | "emulation" | "nodes";
+export type ToolPurpose =
+  | "upstream"
+  | "packaged"
+  | "release"
+  | "namespaces"
+  | "bench"
+  | "emulation"
+  | "nodes"
+  | "monitoring";
 
 const TOOLS: Readonly<Record<ToolPurpose, readonly Tool[]>> = {
   namespaces: NAMESPACE_TOOLS,
@@ -86,6 +99,7 @@ const TOOLS: Readonly<Record<ToolPurpose, readonly Tool[]>> = {
   emulation: EMULATION_TOOLS,
   release: RELEASE_TOOLS,
   nodes: NODE_TOOLS,
+  monitoring: MONITORING_TOOLS,
   packaged: PACKAGED_TOOLS,
   upstream: UPSTREAM_TOOLS,
 };

@@ -9,7 +9,7 @@ const MAX_LINE = 100;
 
 async function pages(): Promise<readonly string[]> {
   const found: string[] = [];
-  for (const folder of [ROOT, `${ROOT}docs/`, `${ROOT}docs/decisions/`]) {
+  for (const folder of [ROOT, `${ROOT}docs/`, `${ROOT}docs/decisions/`, `${ROOT}docs/monitoring/`]) {
     for await (const { name } of Deno.readDir(folder)) if (name.endsWith(".md")) found.push(`${folder}${name}`);
   }
   return found.sort();

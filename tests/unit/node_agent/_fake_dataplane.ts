@@ -1,5 +1,11 @@
 // A kernel in memory: what it has follows from what was applied, and it can refuse, lose rules and lack a family.
-import type { ApplyReport, Dataplane, ForwardingPlan, RepairReport } from "../../../node_agent/dataplane_contract.ts";
+import type {
+  ApplyReport,
+  ConnectionCount,
+  Dataplane,
+  ForwardingPlan,
+  RepairReport,
+} from "../../../node_agent/dataplane_contract.ts";
 import type { IpFamily } from "../../../core/shared/ip.ts";
 
 /** The fake and what tests may do to it. */
@@ -46,6 +52,21 @@ export class FakeDataplane implements Dataplane {
     if (this.flushed) this.onMend?.();
     this.flushed = false;
     return { repairs, warnings: this.warnings };
+  }
+
+  /** Counts given at the next readings; by port in the order of the plan. */
+  counters: readonly number[] = [];
+  deletedFlows = 0;
+
+  connections(): Promise<readonly ConnectionCount[]> {
+    const ports = this.plan?.ports ?? [];
+    return Promise.resolve(
+      ports.map(({ namespace, service, protocol, port }, index) => ({
+        ...{ namespace, service, protocol, port },
+        family: "IPv4",
+        count: this.counters[index] ?? 0,
+      })),
+    );
   }
 
   async remove(): Promise<readonly string[]> {

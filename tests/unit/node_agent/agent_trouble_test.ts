@@ -291,11 +291,21 @@ Deno.test("runAgent: serves health and metrics while it runs", async () => {
     bench.dataplane.broken = undefined;
     await bench.clock.advance(60_000);
     assert.equal(await statusOf(`http://${address}/readyz`), 200);
-    const text = await (await fetch(`http://${address}/metrics`)).text();
+    const read = async (): Promise<string> => await (await fetch(`http://${address}/metrics`)).text();
+    bench.dataplane.counters = [40];
+    bench.dataplane.deletedFlows = 3;
+    await read();
+    bench.dataplane.counters = [2];
+    await bench.clock.advance(60_000);
+    const text = await read();
     for (
       const line of [
         /^k3slb_agent_ports 1$/m,
         /^k3slb_agent_rules\{family="IPv4"\} 2$/m,
+        /^k3slb_agent_deleted_flows_total 3$/m,
+        /^k3slb_agent_programming_latency_seconds_count 1$/m,
+        /^k3slb_agent_service_connections_total\{family="IPv4",namespace="default",port="80",protocol="TCP",service="web"\} 42$/m,
+        /^k3slb_queue_retries_total\{queue="node"\} [1-9]/m,
         /^k3slb_agent_reconcile_errors_total\{code="iptables-failed"\} [1-9]/m,
       ]
     ) {

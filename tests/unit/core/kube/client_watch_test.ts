@@ -25,11 +25,13 @@ Deno.test("client.watch gives events from torn chunks and ends with the server",
     for (const byte of bytes) response.write(Uint8Array.of(byte));
     response.end();
   });
-  using client = openClient(accessTo(api.url));
+  const ends: string[] = [];
+  using client = openClient(accessTo(api.url), { onWatchEnd: (...words) => ends.push(words.join(" ")) });
   const told: unknown[] = [];
   const watch = client.watch(PODS, { resourceVersion: "0", timeoutSeconds: 9, onOpen: () => told.push("open") });
   for await (const event of watch) told.push(event);
   assert.deepEqual(told, ["open", ...lines]);
+  assert.deepEqual(ends, ["pods ended"]);
   assert.equal(
     api.seen[0]?.url,
     "/api/v1/pods?watch=true&allowWatchBookmarks=true&timeoutSeconds=9&resourceVersion=0",
@@ -47,7 +49,9 @@ Deno.test("client.watch throws what the server says, silence, garbage and broken
     response.write("\n");
     if (url.includes("resourceVersion=8")) setTimeout(() => response.destroy(), 10);
   });
-  using client = openClient(accessTo(api.url), { watchMarginMs: 50 });
+  const ends: string[] = [];
+  const onWatchEnd = (...words: readonly string[]): void => void ends.push(words.join(" "));
+  using client = openClient(accessTo(api.url), { watchMarginMs: 50, onWatchEnd });
   let opened = 0;
   const codeOf = async (resourceVersion: string): Promise<string> =>
     (await failureOf(collect(client.watch(PODS, { resourceVersion, timeoutSeconds: 0, onOpen: () => opened++ })))).code;
@@ -57,6 +61,7 @@ Deno.test("client.watch throws what the server says, silence, garbage and broken
   assert.equal(await codeOf("7"), "kube-answer-garbage");
   assert.equal(await codeOf("8"), "kube-answer-cut");
   assert.equal(await codeOf("9"), "kube-answer-silent");
+  assert.deepEqual(ends, ["gone", "answer-garbage", "answer-cut", "answer-silent"].map((code) => `pods kube-${code}`));
 });
 
 Deno.test("client.watch tries a busy server again, and frees the connections of refused tries", async () => {

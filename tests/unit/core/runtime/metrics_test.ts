@@ -6,6 +6,7 @@ Deno.test("registry.render writes Prometheus' text format", () => {
   const requests = registry.counter({ name: "k3slb_requests_total", help: "Requests." });
   const rules = registry.gauge({ name: "k3slb_rules", help: 'Rules,\n"all"' });
   registry.gaugeOf({ name: "k3slb_depth", help: "Depth." }, () => 4);
+  registry.counterOf({ name: "k3slb_reads_total", help: "Reads." }, () => [[{ file: "a" }, 1], [{ file: "b" }, 2]]);
   const durations = registry.histogram({ name: "k3slb_sync_seconds", help: "Syncs.", buckets: [0.1, 1] });
   requests.add({ verb: "get", code: "200" });
   requests.add({ code: "200", verb: "get" }, 2);
@@ -26,6 +27,10 @@ k3slb_rules{family="ipv4"} 3
 # HELP k3slb_depth Depth.
 # TYPE k3slb_depth gauge
 k3slb_depth 4
+# HELP k3slb_reads_total Reads.
+# TYPE k3slb_reads_total counter
+k3slb_reads_total{file="a"} 1
+k3slb_reads_total{file="b"} 2
 # HELP k3slb_sync_seconds Syncs.
 # TYPE k3slb_sync_seconds histogram
 k3slb_sync_seconds_bucket{le="0.1"} 2
