@@ -23,8 +23,8 @@ interface Suite {
 }
 
 const NODE_FILES = [
-  ...["iptables_faults", "kubelet_conformance", "networking_page", "node_name", "ownership", "servers", "systemd"],
-  ...["traffic", "world"],
+  ...["iptables_faults", "kubelet_conformance", "networking_page", "node_name", "ownership", "rbac", "servers"],
+  ...["systemd", "tenant", "traffic", "world"],
 ];
 
 const SUITES: Readonly<Record<string, Suite>> = {
@@ -63,6 +63,8 @@ const SUITES: Readonly<Record<string, Suite>> = {
   }),
   upstream: suite(["tests/upstream"], {
     isolated: true,
+    // Pods take their time to come and to end.
+    atOnce: 2,
     realNodes: true,
     needsBinary: true,
     tools: ["namespaces", "nodes", "upstream"],

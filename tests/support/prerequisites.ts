@@ -80,6 +80,7 @@ const UPSTREAM_TOOLS: readonly Tool[] = [
   { program: "bash", debianPackage: "bash", purpose: "test pods" },
   { program: "curl", debianPackage: "curl", purpose: "test pods" },
   { program: "nc.openbsd", debianPackage: "netcat-openbsd", purpose: "test pods" },
+  { program: "wget", debianPackage: "wget", purpose: "test pods" },
 ];
 
 /** What the tools are wanted for. */

@@ -1,5 +1,6 @@
 // Images that Kubernetes' own tests need on the nodes: agnhost, made of the program in the same module and the tools that the tests call in
 // its pods, and CoreDNS for the cluster's DNS Service.
+import { fileURLToPath } from "node:url";
 import { ensureCorednsImage } from "../packaged/coredns_image.ts";
 import { cacheDir, ensureGoProgram, KUBERNETES_BUILD_FLAGS } from "../support/go_program.ts";
 import { programFiles, SHELL } from "../support/node_images.ts";
@@ -7,7 +8,7 @@ import { ensureImageArchive } from "../support/oci_archive.ts";
 
 /** As `k8s.io/kubernetes/test/utils/image` of the pinned version names them. */
 const AGNHOST_IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.63.0";
-const TOOLS = ["/usr/bin/bash", "/usr/bin/curl", "/usr/bin/nc.openbsd", "/usr/sbin/ip"];
+const TOOLS = ["/usr/bin/bash", "/usr/bin/curl", "/usr/bin/nc.openbsd", "/usr/bin/wget", "/usr/sbin/ip"];
 
 /** Archives of the images. */
 export async function ensureUpstreamImages(report: (line: string) => void): Promise<readonly string[]> {
@@ -17,10 +18,11 @@ export async function ensureUpstreamImages(report: (line: string) => void): Prom
     flags: KUBERNETES_BUILD_FLAGS,
     target: ["build", "k8s.io/kubernetes/test/images/agnhost"],
   }, report);
-  const files: Record<string, string> = { "/agnhost": agnhost, ...SHELL.files };
+  const wgetrc = fileURLToPath(new URL("wgetrc", import.meta.url));
+  const files: Record<string, string> = { "/agnhost": agnhost, "/etc/wgetrc": wgetrc, ...SHELL.files };
   for (const tool of TOOLS) Object.assign(files, await programFiles(tool));
-  // Not busybox's shell: that one takes its own nc and ip, whatever lies in /bin.
-  const { "/bin/ip": _ip, "/bin/nc": _nc, "/bin/sh": _sh, ...applets } = SHELL.links;
+  // Not busybox's shell: that one takes its own nc and ip, whatever lies in /bin. Nor its wget, which some builds of Debian end by a fault.
+  const { "/bin/ip": _ip, "/bin/nc": _nc, "/bin/sh": _sh, "/bin/wget": _wget, ...applets } = SHELL.links;
   return await Promise.all([
     ensureImageArchive({
       names: [AGNHOST_IMAGE],
@@ -35,6 +37,7 @@ export async function ensureUpstreamImages(report: (line: string) => void): Prom
         "/bin/sh": "/usr/bin/bash",
         "/bin/ip": "/usr/sbin/ip",
         "/bin/nc": "/usr/bin/nc.openbsd",
+        "/bin/wget": "/usr/bin/wget",
       },
     }, cacheDir()),
     ensureCorednsImage(report),

@@ -14,6 +14,18 @@ export const FOCUS: readonly string[] = [
   "\\[sig-network\\] Services.*(session affinity|externalTrafficPolicy|externallTrafficPolicy|ExternalIP|LoadBalancer|different protocol)",
 ];
 
+/** Those of them that are run on two nodes, the fewest that they take: a quarter of an hour each on three. */
+export const ROLLOUTS: readonly string[] = [
+  "\\[sig-network\\] LoadBalancers .*should not have connectivity disruption",
+];
+
+/**
+ * Those that ask one node's address until different pods answer: under policy Local that is asked of a node that has all of them.
+ */
+export const ON_ONE_NODE: readonly string[] = [
+  "\\[sig-network\\] LoadBalancers .*switch session affinity for LoadBalancer service with Local traffic policy",
+];
+
 /** What is left out of it. */
 export const SKIPPED: readonly SkippedTest[] = [
   {

@@ -1,104 +1,14 @@
 // Kubernetes' own end-to-end tests against this program on three real nodes: what they say of LoadBalancer Services, traffic policies, session
-// affinity, UDP, host ports and connection tracking. `deno task test:upstream`, as root, which leaves dist/upstream.log and takes an
-// hour: two tests alone roll pods out for a quarter of one each. One of them:
-// `K3SLB_WORLD=nodes K3SLB_UPSTREAM_FOCUS="switch session affinity for LoadBalancer" deno test -A tests/upstream/upstream_test.ts`.
-import { ok } from "node:assert/strict";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { spawn } from "node:child_process";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import process from "node:process";
-import { fileURLToPath } from "node:url";
-import { DEPLOYMENTS } from "../../core/kube/resources.ts";
+// affinity, UDP, host ports and connection tracking. `deno task test:upstream`, as root, which leaves dist/upstream.log and takes half an
+// hour. One of them: `K3SLB_WORLD=nodes K3SLB_UPSTREAM_FOCUS="switch session affinity for LoadBalancer" deno test -A tests/upstream/upstream_test.ts`.
 import { enterWorld } from "../support/netns.ts";
-import { waitUntil } from "../support/wait.ts";
-import { startWorld, type World } from "../support/world.ts";
-import { ensureUpstreamImages, ensureUpstreamTests } from "./images.ts";
-import { FOCUS, SKIPPED } from "./selection.ts";
-
-/** The part of Ginkgo's report that is read here. */
-interface Spec {
-  readonly ContainerHierarchyTexts: readonly string[] | null;
-  readonly LeafNodeText: string;
-  readonly LeafNodeType: string;
-  readonly State: "passed" | "skipped" | "pending" | "failed" | "panicked" | "interrupted" | "timedout" | "aborted";
-  readonly RunTime: number;
-  readonly Failure?: { readonly Message?: string; readonly Location?: { FileName?: string; LineNumber?: number } };
-}
-
-const NANOSECONDS = 1e9;
-const LOG_FILE = fileURLToPath(new URL("../../dist/upstream.log", import.meta.url));
-
-/** The cluster's DNS answers: some tests look their Services up. */
-async function waitForDns(world: World): Promise<void> {
-  await waitUntil("CoreDNS to be ready", async () => {
-    const { status } = await world.admin.get(DEPLOYMENTS, { namespace: "kube-system", name: "coredns" });
-    return (status?.readyReplicas ?? 0) > 0;
-  }, { deadlineMs: 60_000, intervalMs: 500, explain: () => world.logs() });
-}
-
-/** Runs the tests; what they print goes to a file that stays. */
-async function runTests(world: World, dir: string): Promise<readonly Spec[]> {
-  const kubectl = join(dir, "kubectl");
-  writeFileSync(kubectl, `#!/bin/sh\nexec ${world.api.kubectl[0]} kubectl "$@"\n`, { mode: 0o755 });
-  const report = join(dir, "report.json");
-  const program = await ensureUpstreamTests(print);
-  const log = openSync(LOG_FILE, "w");
-  const child = spawn(program, [
-    "-test.timeout=0",
-    `-kubeconfig=${await world.api.kubeconfig("admin", ["system:masters"])}`,
-    `-kubectl-path=${kubectl}`,
-    "-provider=local",
-    "-ginkgo.no-color",
-    "-ginkgo.timeout=3h",
-    `-ginkgo.json-report=${report}`,
-    `-ginkgo.focus=${process.env["K3SLB_UPSTREAM_FOCUS"] ?? FOCUS.join("|")}`,
-    `-ginkgo.skip=${SKIPPED.map(({ name }) => name).join("|")}`,
-  ], { stdio: ["ignore", log, log], cwd: dir });
-  await new Promise((resolve) => child.once("close", resolve));
-  closeSync(log);
-  const [suite] = JSON.parse(readFileSync(report, "utf8")) as [{ SpecReports: readonly Spec[] }];
-  return suite.SpecReports.filter(({ LeafNodeType, State }) => LeafNodeType === "It" && State !== "pending");
-}
-
-async function runInWorld(): Promise<readonly Spec[]> {
-  const dir = mkdtempSync(join(tmpdir(), "k3slb-upstream-"));
-  const world = await startWorld({ server: "nodes", servers: 0, images: await ensureUpstreamImages(print) });
-  try {
-    await world.startServer(["--disable", "traefik"]);
-    await waitForDns(world);
-    return await runTests(world, dir);
-  } finally {
-    await world.stop();
-    rmSync(dir, { recursive: true });
-  }
-}
-
-function nameOf(spec: Spec): string {
-  return [...spec.ContainerHierarchyTexts ?? [], spec.LeafNodeText].join(" ");
-}
-
-function print(line: string): void {
-  process.stdout.write(`${line}\n`);
-}
+import { FOCUS, ON_ONE_NODE, ROLLOUTS, SKIPPED } from "./selection.ts";
+import { declareUpstreamTests } from "./upstream_world.ts";
 
 if (await enterWorld(import.meta.url)) {
-  // Ginkgo marks all that the focus leaves out as skipped, without a word; those that skip themselves say why.
-  const specs = (await runInWorld()).filter(({ State, Failure }) => State !== "skipped" || Failure?.Message);
-  Deno.test("upstream: there were tests", () => ok(specs.length > 0));
+  const skip = [...ROLLOUTS, ...ON_ONE_NODE, ...SKIPPED.map(({ name }) => name)];
+  await declareUpstreamTests({ focus: FOCUS, skip, nodes: 3, log: "upstream.log" });
   for (const { name, why } of SKIPPED) {
     Deno.test({ name: `upstream: ${name} (skipped: ${why})`, ignore: true, fn: () => {} });
-  }
-  for (const spec of specs) {
-    const seconds = Math.round(spec.RunTime / NANOSECONDS);
-    const isSkipped = spec.State === "skipped";
-    Deno.test({
-      name: `upstream: ${nameOf(spec)} (${isSkipped ? `skipped: ${spec.Failure?.Message}` : `${seconds} s`})`,
-      ignore: isSkipped,
-      fn: () => {
-        const { FileName, LineNumber } = spec.Failure?.Location ?? {};
-        ok(spec.State === "passed", `${spec.State}: ${spec.Failure?.Message}\n${FileName}:${LineNumber}`);
-      },
-    });
   }
 }

@@ -71,6 +71,8 @@ export interface MemoryApi {
 
 const NAMESPACES = ["default", "kube-node-lease", "kube-public", "kube-system"];
 const DEFAULT_BOOKMARK_INTERVAL_MS = 60_000;
+/** For how long a connection may be without a request, as kube-apiserver has it (k8s.io/apiserver, secure_serving.go). */
+const KEEP_ALIVE_MS = 90_000;
 
 /** Namespaces and priority classes that every cluster has. */
 export function addFirstObjects(api: Api): void {
@@ -210,14 +212,24 @@ async function makeServer(
   options: { authority: CertificateAuthority | undefined; host: string },
 ): Promise<Server> {
   const { authority, host } = options;
-  if (authority === undefined) return createHttpServer((request, response) => void handler.handle(request, response));
+  const connections = { keepAliveTimeout: KEEP_ALIVE_MS };
+  if (authority === undefined) {
+    return createHttpServer(connections, (request, response) => void handler.handle(request, response));
+  }
   const certificate = await authority.issue({
     file: "memory-api",
     commonName: "kube-apiserver",
     hosts: [...new Set([host, "127.0.0.1", "localhost"])],
   });
   return createHttpsServer(
-    { key: certificate.key, cert: certificate.cert, ca: authority.ca, requestCert: true, rejectUnauthorized: false },
+    {
+      ...connections,
+      key: certificate.key,
+      cert: certificate.cert,
+      ca: authority.ca,
+      requestCert: true,
+      rejectUnauthorized: false,
+    },
     (request, response) => void handler.handle(request, response),
   );
 }
