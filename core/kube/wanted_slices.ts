@@ -1,5 +1,5 @@
-// Which Services' EndpointSlices a program keeps: those of the Services that it needs them for. The slices of a Service that becomes wanted
-// were dropped when the watch brought them, so they are listed once; all Services that wait for it in one request. Adapter.
+// Which Services' EndpointSlices a program keeps: those of the Services that it needs them for. Where slices of a Service that becomes wanted
+// were dropped when the watch brought them, they are listed once; all Services that wait for it in one request. Adapter.
 import type { KubeClient } from "./contract.ts";
 import { ENDPOINT_SLICES } from "./resources.ts";
 import type { EndpointSlice } from "./types.ts";
@@ -26,6 +26,8 @@ export class WantedSlices {
   readonly #options: WantedSlicesOptions;
   readonly #queue: WorkQueue;
   #wanted: ReadonlySet<string> = new Set();
+  /** Services of which slices were dropped since they were known whole. */
+  readonly #dropped = new Set<string>();
   /** Services to be listed -> in which turn they became wanted: a list that was under way by then does not count. */
   readonly #pending = new Map<string, number>();
   #turn = 0;
@@ -35,9 +37,11 @@ export class WantedSlices {
     this.#queue = createWorkQueue({ clock: options.clock });
   }
 
-  /** Whether slices of this Service are kept. */
-  has(service: string): boolean {
-    return this.#wanted.has(service);
+  /** Whether a slice of this Service, which the watch has brought, is to be kept; remembered if not. */
+  keeps(service: string): boolean {
+    if (this.#wanted.has(service)) return true;
+    this.#dropped.add(service);
+    return false;
   }
 
   /** Whether all slices of this Service are known. */
@@ -45,12 +49,12 @@ export class WantedSlices {
     return !this.#pending.has(service);
   }
 
-  /** Replaces the wanted Services; those that are new are listed if `mustList`. */
-  replace(wanted: ReadonlySet<string>, mustList: boolean): void {
+  /** Replaces the wanted Services. */
+  replace(wanted: ReadonlySet<string>): void {
     this.#turn++;
     for (const key of this.#pending.keys()) if (!wanted.has(key)) this.#pending.delete(key);
-    if (mustList) {
-      for (const key of wanted) if (!this.#wanted.has(key)) this.#pending.set(key, this.#turn);
+    for (const key of wanted) {
+      if (!this.#wanted.has(key) && this.#dropped.has(key)) this.#pending.set(key, this.#turn);
     }
     this.#wanted = wanted;
     if (this.#pending.size > 0) this.#queue.add(LIST);
@@ -82,7 +86,11 @@ export class WantedSlices {
       signal,
     });
     merge(list.items);
-    for (const [key, turn] of batch) if (this.#pending.get(key) === turn) this.#pending.delete(key);
+    for (const [key, turn] of batch) {
+      if (this.#pending.get(key) !== turn) continue;
+      this.#pending.delete(key);
+      this.#dropped.delete(key);
+    }
     if (this.#pending.size > 0) this.#queue.add(LIST);
     onListed(batch.map(([key]) => key));
   }

@@ -46,7 +46,7 @@ export class LocalSlices {
 
   /** The Service's slices are no longer needed. Safe to call twice. */
   drop(key: ServiceKey): void {
-    if (this.#keys.delete(key)) this.#wanted.replace(new Set(this.#keys), true);
+    if (this.#keys.delete(key)) this.#wanted.replace(new Set(this.#keys));
   }
 
   /**
@@ -58,7 +58,7 @@ export class LocalSlices {
     if (!this.#keys.has(key)) {
       this.#keys.add(key);
       // The first list brings what is wanted before it starts.
-      this.#wanted.replace(new Set(this.#keys), this.#watch !== undefined);
+      this.#wanted.replace(new Set(this.#keys));
     }
     const { reflector } = this.#watch ??= this.#start();
     if (reflector.isSynced) return this.#wanted.isComplete(key);
@@ -75,7 +75,7 @@ export class LocalSlices {
     const reflector = startReflector({
       ...this.#options,
       type: ENDPOINT_SLICES,
-      keep: (slice) => this.#wanted.has(sliceServiceKey(slice) ?? "") ? trimEndpointSlice(slice) : undefined,
+      keep: (slice) => this.#wanted.keeps(sliceServiceKey(slice) ?? "") ? trimEndpointSlice(slice) : undefined,
     });
     const tell = (): void => this.#keys.forEach((key) => this.#options.onReady(key));
     // It ends without having been ready when the controller ends.

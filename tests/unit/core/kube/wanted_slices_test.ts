@@ -53,14 +53,20 @@ function start(): Bench {
 
 const LABEL = "kubernetes.io/service-name";
 
+/** The watch brings a slice of each. */
+function drop(slices: WantedSlices, ...services: readonly string[]): void {
+  assert.ok(services.every((service) => !slices.keeps(service)));
+}
+
 Deno.test("WantedSlices lists the first Service at once and all that come meanwhile in one request", async () => {
   const { slices, clock, asked, answers, listed, stop } = start();
+  drop(slices, "ns/a", "ns/b", "other/c");
   const first = Promise.withResolvers<void>();
   answers.push(first.promise);
-  slices.replace(new Set(["ns/a"]), true);
+  slices.replace(new Set(["ns/a"]));
   await clock.advance(0);
-  slices.replace(new Set(["ns/a", "ns/b"]), true);
-  slices.replace(new Set(["ns/a", "ns/b", "other/c"]), true);
+  slices.replace(new Set(["ns/a", "ns/b"]));
+  slices.replace(new Set(["ns/a", "ns/b", "other/c"]));
   await clock.advance(0);
   assert.deepEqual([slices.isComplete("ns/a"), slices.isComplete("ns/b")], [false, false]);
   first.resolve();
@@ -73,13 +79,14 @@ Deno.test("WantedSlices lists the first Service at once and all that come meanwh
 
 Deno.test("WantedSlices lists again what was unwanted for a moment while a list was under way", async () => {
   const { slices, clock, asked, answers, stop } = start();
+  drop(slices, "ns/a");
   const first = Promise.withResolvers<void>();
   answers.push(first.promise);
-  slices.replace(new Set(["ns/a"]), true);
+  slices.replace(new Set(["ns/a"]));
   await clock.advance(0);
   // Between these two what the watch brings of the Service is dropped, and the list may be older than that.
-  slices.replace(new Set(), true);
-  slices.replace(new Set(["ns/a"]), true);
+  slices.replace(new Set());
+  slices.replace(new Set(["ns/a"]));
   first.resolve();
   await clock.advance(0);
   assert.equal(asked.length, 2);
@@ -87,21 +94,35 @@ Deno.test("WantedSlices lists again what was unwanted for a moment while a list 
   await stop();
 });
 
-Deno.test("WantedSlices lists nothing before the first list of all slices", async () => {
+Deno.test("WantedSlices lists nothing of a Service of which it has dropped nothing", async () => {
   const { slices, clock, asked, stop } = start();
-  slices.replace(new Set(["ns/a"]), false);
+  slices.replace(new Set(["ns/a"]));
   await clock.advance(0);
-  assert.deepEqual([slices.has("ns/a"), slices.isComplete("ns/a"), asked.length], [true, true, 0]);
+  assert.deepEqual([slices.keeps("ns/a"), slices.isComplete("ns/a"), asked.length], [true, true, 0]);
+  await stop();
+});
+
+Deno.test("WantedSlices lists again what it dropped after it was known whole, and not what was only unwanted", async () => {
+  const { slices, clock, asked, stop } = start();
+  drop(slices, "ns/a", "ns/b");
+  slices.replace(new Set(["ns/a", "ns/b"]));
+  await clock.advance(0);
+  slices.replace(new Set());
+  drop(slices, "ns/b");
+  slices.replace(new Set(["ns/a", "ns/b"]));
+  await clock.advance(0);
+  assert.deepEqual(asked, [`ns|${LABEL} in (a,b)`, `ns|${LABEL} in (b)`]);
   await stop();
 });
 
 Deno.test("WantedSlices tries again after a failure, and forgets what is no longer wanted", async () => {
   const { slices, clock, asked, answers, stop } = start();
+  drop(slices, "ns/a", "ns/b");
   answers.push(Promise.reject(new Error("away")));
-  slices.replace(new Set(["ns/a", "ns/b"]), true);
+  slices.replace(new Set(["ns/a", "ns/b"]));
   await clock.advance(0);
   assert.equal(slices.isComplete("ns/a"), false);
-  slices.replace(new Set(["ns/b"]), true);
+  slices.replace(new Set(["ns/b"]));
   await clock.advance(5_000);
   assert.deepEqual(asked.at(-1), `ns|${LABEL} in (b)`);
   assert.equal(slices.isComplete("ns/b"), true);
@@ -110,7 +131,9 @@ Deno.test("WantedSlices tries again after a failure, and forgets what is no long
 
 Deno.test("WantedSlices asks for at most 100 Services at once", async () => {
   const { slices, clock, asked, stop } = start();
-  slices.replace(new Set(Array.from({ length: 250 }, (_, at) => `ns/s${at}`)), true);
+  const names = Array.from({ length: 250 }, (_, at) => `ns/s${at}`);
+  drop(slices, ...names);
+  slices.replace(new Set(names));
   await clock.advance(0);
   assert.deepEqual(asked.map((one) => one.split(",").length), [100, 100, 50]);
   await stop();
