@@ -48,8 +48,7 @@ export function renderReport(report: NodeReport): string {
   const whole = reportText(report);
   if (fits(whole)) return whole;
   const { instance } = report;
-  const all = [...report.services].map(withoutNote)
-    .toSorted(([, a], [, b]) => Number(b.serves) - Number(a.serves));
+  const all = [...withoutNotes(report).services].toSorted(([, a], [, b]) => Number(b.serves) - Number(a.serves));
   const first = (count: number): string =>
     reportText({ instance, services: new Map(all.slice(0, count)), cut: report.cut + all.length - count });
   let [low, high] = [0, all.length];
@@ -59,6 +58,16 @@ export function renderReport(report: NodeReport): string {
     else high = middle - 1;
   }
   return first(low);
+}
+
+/** What of `report` decides anything. */
+export function withoutNotes(report: NodeReport): NodeReport {
+  const services = [...report.services].map(([id, one]): [string, ServiceReport] => {
+    if (!one.serves) return [id, one];
+    const { note: _, ...rest } = one;
+    return [id, rest];
+  });
+  return { ...report, services: new Map(services) };
 }
 
 /** What `text` says; `undefined` if it is of an unknown version, too long, or any part of it is not as it should be. Never throws. */
@@ -102,12 +111,6 @@ export function serviceReport(report: NodeReport, service: Service): ServiceRepo
 export function heartbeatWriter(node: Node | undefined): string | undefined {
   const heartbeat = node?.status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION);
   return /instance (\S+)$/.exec(heartbeat?.message ?? "")?.[1];
-}
-
-function withoutNote([id, one]: readonly [string, ServiceReport]): readonly [string, ServiceReport] {
-  if (!one.serves) return [id, one];
-  const { note: _, ...rest } = one;
-  return [id, rest];
 }
 
 /** What many Services share is said once: thousands may have the same trouble. */

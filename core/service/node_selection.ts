@@ -57,6 +57,20 @@ export function chooseNode(node: Node, wish: NodeWish, facts: SelectionFacts): N
   return refuse("Tainted", `taint "${taint.key}${value}:${taint.effect}" is not tolerated`);
 }
 
+/**
+ * Whether `node` goes on serving what it serves already: as {@linkcode chooseNode}, but a taint that keeps new pods away (`NoSchedule`) ends
+ * nothing that is there.
+ */
+export function keepsNode(node: Node, wish: NodeWish, facts: SelectionFacts): NodeChoice {
+  const taints = (node.spec?.taints ?? []).filter(({ effect }) => effect !== "NoSchedule");
+  return chooseNode({ ...node, spec: { ...node.spec, taints } }, wish, facts);
+}
+
+/** Whether a node's label of this name decides anything here. */
+export function isSelectionLabel(name: string): boolean {
+  return SELECTION_LABELS.has(name) || name.startsWith(POOL_LABEL_PREFIX);
+}
+
 type Taint = NonNullable<NonNullable<Node["spec"]>["taints"]>[number];
 
 /** Whether a pod with these tolerations (and those of every DaemonSet pod) off its node. */
@@ -76,6 +90,8 @@ function refuse(reason: NotSelectedReason, message: string): NodeChoice {
 
 /** Label of nodes that names their operating system. */
 export const OS_LABEL = "kubernetes.io/os";
+
+const SELECTION_LABELS: ReadonlySet<string> = new Set([OS_LABEL, ENABLE_LABEL, POOL_LABEL, EXCLUDE_NODE_LABEL]);
 
 /** What the DaemonSet controller adds to every pod; the last one for pods on the host network, whom others wait for. */
 const DAEMON_SET_TOLERATED_TAINTS: ReadonlySet<string> = new Set([

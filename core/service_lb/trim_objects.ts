@@ -4,11 +4,7 @@ import type { DaemonSet, Node, Pod, Service } from "../kube/types.ts";
 import {
   APPLIED_HASH_ANNOTATION,
   DATAPLANE_LABEL,
-  ENABLE_LABEL,
-  EXCLUDE_NODE_LABEL,
   FORWARDING_CONDITION,
-  POOL_LABEL,
-  POOL_LABEL_PREFIX,
   PROGRAMMED_CONDITION,
   PUBLISHED_ADDRESSES_ANNOTATION,
   SERVED_ADDRESSES_ANNOTATION,
@@ -16,6 +12,7 @@ import {
   SERVICE_NAME_LABEL,
   SERVICE_NAMESPACE_LABEL,
 } from "../service/labels.ts";
+import { isSelectionLabel } from "../service/node_selection.ts";
 import { trimService as trimForReading } from "../service/trim.ts";
 import { pauseImagesOf } from "./pause_image.ts";
 
@@ -42,7 +39,7 @@ export function trimNode(node: Node): Node {
   const pauseImages = pauseImagesOf(node);
   const hasImages = (node.status?.images ?? []).length > 0;
   return {
-    metadata: trimMetadata(node.metadata, { labels: isNodeLabel, annotations: NODE_ANNOTATIONS }),
+    metadata: trimMetadata(node.metadata, { labels: isSelectionLabel, annotations: NODE_ANNOTATIONS }),
     spec: {
       ...(taints === undefined ? {} : { taints: taints.map((taint) => ({ ...taint })) }),
       ...pick(node.spec, ["podCIDR", "podCIDRs"]),
@@ -96,14 +93,9 @@ export function trimDaemonSet(daemonSet: DaemonSet): DaemonSet {
   };
 }
 
-function isNodeLabel(name: string): boolean {
-  return NODE_LABELS.has(name) || name.startsWith(POOL_LABEL_PREFIX);
-}
-
 /** More than any node has; whoever has its credentials may list as many as fit. */
 const MAX_ADDRESSES = 64;
 const MAX_ADDRESS_LENGTH = 64;
-const NODE_LABELS: ReadonlySet<string> = new Set(["kubernetes.io/os", ENABLE_LABEL, POOL_LABEL, EXCLUDE_NODE_LABEL]);
 const NODE_ANNOTATIONS: ReadonlySet<string> = new Set([PUBLISHED_ADDRESSES_ANNOTATION]);
 const POD_LABELS: ReadonlySet<string> = new Set(["app", SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL, DATAPLANE_LABEL]);
 const POD_ANNOTATIONS: ReadonlySet<string> = new Set([SERVED_ADDRESSES_ANNOTATION]);
