@@ -1,5 +1,5 @@
-// The agent's loop: cluster and host facts -> forwarding plan -> kernel -> readiness gates and heartbeat. It decides nothing:
-// `forwarding_plan.ts`, `desired_gate.ts` and `heartbeat.ts` do. Rules outlive this program and the API server.
+// The agent's loop: cluster and host facts -> forwarding plan -> kernel -> report, readiness gates and heartbeat. It decides nothing:
+// `node_share.ts`, `forwarding_plan.ts`, `desired_gate.ts` and `heartbeat.ts` do. Rules outlive this program and the API server.
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { isForbidden } from "../../core/kube/errors.ts";
 import { type HostInterface, readHostInterfaces } from "../../core/node_identity/host_facts.ts";
@@ -8,20 +8,23 @@ import type { ServeHealth } from "../../core/runtime/health.ts";
 import { createMetricRegistry, type MetricRegistry } from "../../core/runtime/metrics.ts";
 import { createQueueMetrics, type ObserveQueue } from "../../core/runtime/queue_metrics.ts";
 import { createWorkQueue, type WorkQueue } from "../../core/runtime/work_queue.ts";
+import type { NodeReport } from "../../core/service/node_report.ts";
 import { errorMessage, isAbort, isK3slbError } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import { type AgentCaches, startAgentCaches } from "./agent_caches.ts";
 import { type AgentMetrics, startAgentMetrics } from "./agent_metrics.ts";
+import { samePorts } from "./service_ports.ts";
+import { cachedFacts } from "./cached_facts.ts";
 import type { AgentOptions } from "../agent_options.ts";
 import type { ApplyReport, Dataplane } from "../dataplane_contract.ts";
 import { type ApplyOutcome, desiredGate, failureReason } from "./desired_gate.ts";
+import { desiredReport } from "./desired_report.ts";
 import { type ForwardingDecision, forwardingDecision, portKey } from "./forwarding_plan.ts";
 import { createGateWriter, type GateWriter, SERVICE_GRACE_MS, ServiceGrace } from "./gate_writer.ts";
 import { createHeartbeatWriter, type HeartbeatWriter } from "./heartbeat_writer.ts";
 import type { HostPorts, WantedPort } from "../host/host_ports.ts";
 import { ListenerHistory, type SeenListener } from "./listener_history.ts";
 import { parseReservedPorts, type ReservedRange } from "./reserved_ports.ts";
-import { listPorts, servedBefore } from "./service_ports.ts";
 
 /** The agent's surroundings, so that tests can replace each. */
 export interface AgentParts {
@@ -125,8 +128,9 @@ class ForwardingLoop {
       this.#caches = await startAgentCaches({
         ...this.#parts,
         servicelbNamespace: this.#options.servicelbNamespace,
+        programmed: () => this.#programmed,
         onChange: () => this.#trigger(),
-        onBlocked: (error) => this.#reportBlocked(error),
+        onBlocked: (error, report) => this.#reportBlocked(error, report),
       });
     } catch (error) {
       if (!signal.aborted) throw error;
@@ -183,7 +187,8 @@ class ForwardingLoop {
       this.#programmed = programmedKeys(decision, report);
       outcome = { report };
       this.#lastFailure = "";
-      this.#heartbeat.report({ plan: decision.plan, report, warnings: [...this.#warnings, ...this.#remarks] });
+      const health = { plan: decision.plan, report, warnings: [...this.#warnings, ...this.#remarks] };
+      this.#heartbeat.report(health, this.#reportOf(decision, outcome));
     } catch (error) {
       if (isAbort(error) && signal.aborted) throw error;
       outcome = { error, programmed: this.#programmed ?? new Set() };
@@ -202,34 +207,31 @@ class ForwardingLoop {
   async #decide(): Promise<ForwardingDecision> {
     const caches = this.#caches;
     if (!caches) throw new TypeError("The caches are not filled yet");
-    const { nodeName } = this.#parts;
-    const pods = caches.knownPods();
-    const services = [...caches.services.objects.values()];
-    const wanted = listPorts(pods, services);
+    const { facts, wanted } = cachedFacts(caches, {
+      nodeName: this.#parts.nodeName,
+      programmed: this.#programmed ?? caches.servedBefore,
+    });
     if (!samePorts(wanted, this.#watchedPorts)) await this.#readListeners(wanted);
-    const node = caches.nodes.objects.get(nodeName);
     this.#interfacesChanged();
     return forwardingDecision({
-      nodeName,
-      pods,
-      departed: caches.departedPods(),
-      services,
-      slices: [...caches.slices.objects.values()],
-      ...(node ? { node } : {}),
+      ...facts,
       interfaces: this.#interfaces,
       listeners: this.#listeners,
-      hostPods: caches.hostPods(),
       reserved: this.#reserved,
       maxServiceRules: this.#options.maxServiceRules,
       allowPortOverride: this.#options.allowPortOverride,
-      programmed: this.#programmed ?? servedBefore(pods, services),
     });
+  }
+
+  #reportOf({ services }: ForwardingDecision, outcome: ApplyOutcome): NodeReport | undefined {
+    return services && desiredReport(services, { outcome, instance: this.#parts.instanceId });
   }
 
   #publish(decision: ForwardingDecision, outcome: ApplyOutcome): void {
     if ("error" in outcome) {
       const message = errorMessage(outcome.error);
-      this.#heartbeat.report({ reason: failureReason(outcome.error), message });
+      const health = { reason: failureReason(outcome.error), message };
+      this.#heartbeat.report(health, this.#reportOf(decision, outcome));
       this.#setReady();
     }
     const { due, waits } = this.#grace.due(decision.verdicts, this.#parts.clock.monotonicMs());
@@ -302,9 +304,10 @@ class ForwardingLoop {
     this.#metrics?.observe({ durationMs, ...latency, ...counts, ...ending });
   }
 
-  #reportBlocked(error: unknown): void {
+  #reportBlocked(error: unknown, report: NodeReport | undefined): void {
     const reason = isForbidden(error) ? "EndpointSlicesForbidden" : failureReason(error);
-    this.#heartbeat.report({ reason, message: errorMessage(error) });
+    const { instanceId: instance } = this.#parts;
+    this.#heartbeat.report({ reason, message: errorMessage(error) }, report && { ...report, instance });
   }
 
   #reportFailure(key: string, error: unknown): void {
@@ -342,8 +345,4 @@ function programmedKeys(decision: ForwardingDecision, report: ApplyReport): Read
 
 function newOnes(before: readonly string[], after: readonly string[]): readonly string[] {
   return after.filter((text) => !before.includes(text));
-}
-
-function samePorts(a: readonly WantedPort[], b: readonly WantedPort[]): boolean {
-  return a.length === b.length && a.every((port, i) => port.port === b[i]?.port && port.protocol === b[i]?.protocol);
 }

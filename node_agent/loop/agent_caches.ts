@@ -1,22 +1,27 @@
-// What the agent knows of the cluster: its own pods and Node, Services of type LoadBalancer, and the EndpointSlices of the
-// Services that its pods forward for. Watches are narrow and objects trimmed; what to do with them is not decided here.
+// What the agent knows of the cluster: its own pods and Node, Services of type LoadBalancer, what the server publishes, and the EndpointSlices of
+// the Services that concern this node. Watches are narrow and objects trimmed; what to do with them is not decided here.
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { isForbidden } from "../../core/kube/errors.ts";
 import { type Reflector, startReflector } from "../../core/kube/reflector.ts";
 import { ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../core/kube/resources.ts";
 import type { EndpointSlice, Node, Pod, Service } from "../../core/kube/types.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
-import { servedServiceKey, SLICE_SERVICE_LABEL, sliceServiceKey } from "../../core/service/keys.ts";
+import type { ClusterFacts } from "../../core/service/cluster_facts.ts";
+import { SLICE_SERVICE_LABEL, sliceServiceKey } from "../../core/service/keys.ts";
 import { SERVICE_NAME_LABEL } from "../../core/service/labels.ts";
 import { keepLastGood } from "../../core/service/last_good.ts";
-import { servedAddressesOf, statusLists } from "../../core/service/node_addresses.ts";
+import { lastReport, type NodeReport } from "../../core/service/node_report.ts";
 import { trimEndpointSlice, trimService } from "../../core/service/trim.ts";
 import { errorMessage, isAbort } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
-import { DepartedPods } from "./departed_pods.ts";
-import { podHolds } from "./forwarding_plan.ts";
+import type { DepartedService } from "./departed_services.ts";
+import { startFactsWatch } from "./facts_watch.ts";
+import { podHolds, servesPort } from "./forwarding_plan.ts";
 import { isLoadBalancerPod } from "./load_balancer_pods.ts";
+import { OwnServices } from "./own_services.ts";
+import { servedBefore } from "./service_ports.ts";
 import { hostPortsOf, trimHostPod, trimNode, trimPod } from "./trim_objects.ts";
+import { sameContent } from "../../core/kube/trim.ts";
 import { WantedSlices } from "../../core/kube/wanted_slices.ts";
 
 /** What {@linkcode startAgentCaches} takes. */
@@ -28,10 +33,16 @@ export interface AgentCachesOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  /** `portKey`s of the ports that the kernel has; `undefined` before that is known. */
+  readonly programmed: () => ReadonlySet<string> | undefined;
   /** Told that something changed which may change the plan. */
   readonly onChange: () => void;
-  /** Told why the caches can't be filled yet, each time it is tried. */
-  readonly onBlocked: (error: unknown) => void;
+  /**
+   * Told why the caches can't be filled yet, each time it is tried.
+   *
+   * @param report What an earlier run served, and goes on serving meanwhile; `undefined` where the pods decide
+   */
+  readonly onBlocked: (error: unknown, report: NodeReport | undefined) => void;
 }
 
 /** The objects, as of now. They must not be changed. */
@@ -40,10 +51,14 @@ export interface AgentCaches {
   readonly services: Reflector<Service>;
   readonly slices: Reflector<EndpointSlice>;
   readonly nodes: Reflector<Node>;
-  /** Pods whose Service's EndpointSlices are complete; the others are not to be judged yet. */
-  readonly knownPods: () => readonly Pod[];
-  /** Pods that ended or went, whose Service has no other pod here yet and is still to be served. */
-  readonly departedPods: () => readonly Pod[];
+  /** What the server publishes; `undefined`: the pods decide. */
+  readonly facts: () => ClusterFacts | undefined;
+  /** `portKey`s of the ports that an earlier run of the agent served. */
+  readonly servedBefore: ReadonlySet<string>;
+  /** Whether the Service's EndpointSlices are complete; else neither it nor its pods are to be judged yet. */
+  readonly isKnown: (service: string) => boolean;
+  /** Services that were served here until now, and are still to be. */
+  readonly departed: () => readonly DepartedService[];
   /** `NAMESPACE/NAME` of the pods on this node that are in the host's network. */
   readonly hostPods: () => ReadonlyMap<string, readonly string[]>;
   /** Resolves when all watches have ended. */
@@ -58,32 +73,33 @@ export interface AgentCaches {
 export async function startAgentCaches(options: AgentCachesOptions): Promise<AgentCaches> {
   const { client, nodeName, servicelbNamespace, clock, logger, signal, onChange } = options;
   const common = { client, clock, logger, signal };
-  let areSlicesListed = false;
   const wanted = new WantedSlices({
     ...common,
     merge: (items) => slices.merge(items),
     onListed: () => onChange(),
   });
-  const departed = new DepartedPods({
-    clock,
-    signal,
-    isCountedOn: (pod) =>
-      statusLists(
-        services.objects.get(servedServiceKey(pod) ?? ""),
-        nodes.objects.get(nodeName),
-        servedAddressesOf(pod),
-      ),
-    onExpire: () => {
-      refreshWanted();
+  let before: ReadonlySet<string> = new Set();
+  const own = new OwnServices({
+    ...common,
+    nodeName,
+    pods: () => pods.objects,
+    services: () => services.objects,
+    node: () => nodes.objects.get(nodeName),
+    facts: () => facts.current(),
+    serves: (service, port) => servesPort(options.programmed() ?? before)(service, port),
+    onChange: () => {
+      wanted.replace(own.keys());
       onChange();
     },
   });
-  const serviceOf = (pod: Pod | undefined): string | undefined =>
-    pod !== undefined && podHolds(pod, nodeName) ? servedServiceKey(pod) : undefined;
-  const refreshWanted = (): void => {
-    const holding = [...pods.objects.values(), ...departed.list()];
-    wanted.replace(new Set(holding.flatMap((pod) => serviceOf(pod) ?? [])), areSlicesListed);
-  };
+  const facts = startFactsWatch({
+    ...common,
+    servicelbNamespace,
+    onChange: () => {
+      own.refresh();
+      onChange();
+    },
+  });
 
   const pods = startReflector({
     ...common,
@@ -94,11 +110,8 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
       labelSelector: SERVICE_NAME_LABEL,
     },
     keep: (pod) => isLoadBalancerPod(pod, servicelbNamespace) ? trimPod(pod) : undefined,
-    onChange: ({ before, after }) => {
-      // A pod ends before it goes, and one that the kubelet refuses never held anything.
-      if (after !== undefined && podHolds(after, nodeName)) departed.replaceBy(after);
-      else if (before !== undefined && podHolds(before, nodeName)) departed.add(before);
-      if (serviceOf(before) !== serviceOf(after)) refreshWanted();
+    onChange: (change) => {
+      own.notePod(change);
       onChange();
     },
   });
@@ -120,43 +133,65 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     type: SERVICES,
     selection: { fieldSelector: "spec.type=LoadBalancer" },
     keep: (service) => keepLastGood(trimService(service), services.objects),
-    onChange,
+    onChange: (change) => {
+      own.noteService(change);
+      onChange();
+    },
   });
-  const nodes = startReflector({
+  const nodes: Reflector<Node> = startReflector<Node>({
     ...common,
     type: NODES,
     selection: { fieldSelector: `metadata.name=${nodeName}` },
     keep: trimNode,
-    onChange,
+    onChange: ({ before, after }) => {
+      if (!sameContent(choosingPart(before), choosingPart(after))) own.refresh();
+      onChange();
+    },
   });
 
   // The slices come last: by then it is known whose are wanted, and the first list brings them all.
-  await pods.synced;
-  refreshWanted();
-  await waitForSlicePermission(options);
+  await Promise.all([pods.synced, services.synced, nodes.synced, facts.ready]);
+  before = servedBefore([...pods.objects.values()], [...services.objects.values()], nodes.objects.get(nodeName));
+  own.fill();
+  wanted.replace(own.keys());
+  await waitForSlicePermission({
+    ...options,
+    onBlocked: (error) =>
+      options.onBlocked(error, facts.current() === undefined ? undefined : lastReport(nodes.objects.get(nodeName))),
+  });
   const slices = startReflector({
     ...common,
     type: ENDPOINT_SLICES,
-    keep: (slice) => wanted.has(sliceServiceKey(slice) ?? "") ? trimEndpointSlice(slice, nodeName) : undefined,
+    keep: (slice) => wanted.keeps(sliceServiceKey(slice) ?? "") ? trimEndpointSlice(slice, nodeName) : undefined,
     onChange,
   });
-  areSlicesListed = true;
   const listing = wanted.run();
-  await Promise.all([services.synced, nodes.synced, slices.synced, hostPods.synced]);
+  await Promise.all([slices.synced, hostPods.synced]);
   return {
     pods,
     services,
     nodes,
     slices,
-    knownPods: () => [...pods.objects.values()].filter((pod) => wanted.isComplete(servedServiceKey(pod) ?? "")),
-    departedPods: () => departed.list(),
+    facts: () => facts.current(),
+    servedBefore: before,
+    isKnown: (service) => wanted.isComplete(service),
+    departed: () => own.departed(),
     hostPods: () => new Map([...hostPods.objects].map(([name, pod]) => [name, hostPortsOf(pod)])),
-    done: Promise.all([pods.done, hostPods.done, services.done, nodes.done, slices.done, listing]),
+    done: Promise.all([pods.done, hostPods.done, services.done, nodes.done, slices.done, facts.done, listing]),
   };
 }
 
+/** What of the own Node decides which Services it is chosen for. */
+function choosingPart(node: Node | undefined): object {
+  return { there: node !== undefined, labels: node?.metadata?.labels, taints: node?.spec?.taints };
+}
+
 /** A node's identity may not read EndpointSlices until the server has granted it: waits for that, without noise. */
-async function waitForSlicePermission({ client, clock, logger, signal, onBlocked }: AgentCachesOptions): Promise<void> {
+async function waitForSlicePermission(
+  { client, clock, logger, signal, onBlocked }: Pick<AgentCachesOptions, "client" | "clock" | "logger" | "signal"> & {
+    readonly onBlocked: (error: unknown) => void;
+  },
+): Promise<void> {
   for (let isFirst = true;; isFirst = false) {
     try {
       const labelSelector = `${SLICE_SERVICE_LABEL}=${NO_SERVICE}`;

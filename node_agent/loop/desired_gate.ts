@@ -7,7 +7,7 @@ import { portLabel } from "../../core/service/port_owners.ts";
 import { errorMessage, isK3slbError } from "../../core/shared/errors.ts";
 import { visibleLine } from "../../core/shared/visible_text.ts";
 import type { ApplyReport, ForwardedPort } from "../dataplane_contract.ts";
-import { type PodVerdict, portKey } from "./forwarding_plan.ts";
+import { portKey, type ServiceDecision } from "./forwarding_plan.ts";
 
 /** Status, reason and message of a condition. */
 export interface ConditionState {
@@ -32,7 +32,7 @@ export type ApplyOutcome =
   };
 
 /** The gate that `verdict` deserves. */
-export function desiredGate(verdict: PodVerdict, outcome: ApplyOutcome): GateState {
+export function desiredGate(verdict: ServiceDecision, outcome: ApplyOutcome): GateState {
   const [first] = verdict.refusals;
   if (first) return no(first.reason, verdict.refusals.map((one) => one.message).join("; "));
   if ("error" in outcome) {
@@ -88,7 +88,7 @@ export function failureReason(error: unknown): string {
   return error.code.replaceAll(/(?:^|-)([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-function reportedGate(verdict: PodVerdict, report: ApplyReport): GateState {
+function reportedGate(verdict: ServiceDecision, report: ApplyReport): GateState {
   const keys = new Set(verdict.ports.map(portKey));
   const failures = report.failures.filter((one) => keys.has(portKey(one.port)));
   if (failures.length > 0) {
@@ -107,7 +107,7 @@ function reportedGate(verdict: PodVerdict, report: ApplyReport): GateState {
   return yes(verdict, missing.length > 0 ? [`${missing.join(" and ")} is missing on this node`] : []);
 }
 
-function yes(verdict: PodVerdict, notes: readonly string[] = []): GateState {
+function yes(verdict: ServiceDecision, notes: readonly string[] = []): GateState {
   const ports = verdict.ports.map((port: ForwardedPort) => `${port.protocol} ${port.port}`).join(", ");
   const sentences = [
     `The kernel forwards ${ports === "" ? "nothing: the Service has no ports" : ports}`,

@@ -1,12 +1,14 @@
-// Facts about this node -> what it forwards, and for each pod of a load balancer why it does or does not. Pure.
-// A pod that is bound to this node is what counts: the scheduler has reserved its ports. The order of the facts means nothing.
+// Facts about this node -> what it forwards, and for each Service and pod of a load balancer why it does or does not. Pure.
+// Either the pods that are bound to this node decide what it serves, or the agent's own share of all Services does. The order of the facts
+// means nothing.
 import type { EndpointSlice, Node, Pod, Service } from "../../core/kube/types.ts";
 import type { HostInterface } from "../../core/node_identity/host_facts.ts";
 import { type AddressMatch, addressMatch, servedAddresses } from "../../core/service/address_match.ts";
 import { readyPodsAt, serviceEndpoints } from "../../core/service/endpoints.ts";
-import { byAge, compareText, objectKey, servedServiceKey, sliceServiceKey } from "../../core/service/keys.ts";
+import { compareText, objectKey, servedServiceKey, type ServiceKey, sliceServiceKey } from "../../core/service/keys.ts";
 import { PORT_NOT_HELD_REASON, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/labels.ts";
-import { NodePorts, type PortConflict, portId, portLabel } from "../../core/service/port_owners.ts";
+import type { ServiceShare } from "../../core/service/node_share.ts";
+import { portId, portLabel } from "../../core/service/port_owners.ts";
 import {
   readService,
   type ServicePort,
@@ -17,7 +19,8 @@ import { IPVS_INTERFACE } from "../../core/shared/ip.ts";
 import { type IpRange, ipRangeContains, parseIpRange } from "../../core/shared/ip_ranges.ts";
 import type { ForwardedPort, ForwardEndpoint, ForwardingPlan } from "../dataplane_contract.ts";
 import { portListeners, renderListener } from "../host/listening_sockets.ts";
-import { heldPorts } from "./load_balancer_pods.ts";
+import { type Contender, podContenders, shareContenders } from "./contenders.ts";
+import type { DepartedService } from "./departed_services.ts";
 import type { SeenListener } from "./listener_history.ts";
 import { findReservedRange, type ReservedRange } from "./reserved_ports.ts";
 import { rulesAsked } from "./service_size.ts";
@@ -28,11 +31,10 @@ export interface ForwardingFacts {
   readonly nodeName: string;
   /** Pods of load balancers; those of other nodes and ended ones are passed over. */
   readonly pods: readonly Pod[];
-  /**
-   * Pods that ended or went. Their Service is served on until another pod of it comes, so that a rollout of its DaemonSet (a new port,
-   * a new image) or an eviction refuses no connection. A Service with a pod has its ports before one without.
-   */
-  readonly departed?: readonly Pod[];
+  /** Services that were served here until now, and are for a while still. Others have their ports before them. */
+  readonly departed?: readonly DepartedService[];
+  /** What this node is to do about each Service, where the agent decides; absent: the pods decide. */
+  readonly share?: ReadonlyMap<ServiceKey, ServiceShare>;
   /** Services of type LoadBalancer. */
   readonly services: readonly Service[];
   /** EndpointSlices of these Services. */
@@ -55,13 +57,11 @@ export interface ForwardingFacts {
   readonly programmed: ReadonlySet<string>;
 }
 
-/** What this node does for one pod. */
-export interface PodVerdict {
-  /** The pod. */
-  readonly pod: Pod;
+/** What this node does for one Service. */
+export interface ServiceDecision {
   /** Ports that the kernel must have for it. */
   readonly ports: readonly ForwardedPort[];
-  /** Why its Service is not, or not wholly, served here. */
+  /** Why it is not, or not wholly, served here. */
   readonly refusals: readonly SettingsProblem[];
   /** What the operator should know although all is served. */
   readonly notes: readonly string[];
@@ -69,41 +69,45 @@ export interface PodVerdict {
   readonly servedAddresses?: readonly string[];
 }
 
+/** What this node does for one pod. */
+export interface PodVerdict extends ServiceDecision {
+  /** The pod. */
+  readonly pod: Pod;
+}
+
+/** What this node says of one Service. */
+export interface ServiceVerdict extends ServiceDecision {
+  /** The Service. */
+  readonly service: Service;
+}
+
 /** What {@linkcode forwardingDecision} decides. */
 export interface ForwardingDecision {
   /** What the kernel shall forward. */
   readonly plan: ForwardingPlan;
-  /** One for each pod that holds its ports and is not leaving, sorted by namespace and name. */
+  /** One for each pod that holds its ports and is not leaving, sorted by namespace and name; none for pods of Services that depart. */
   readonly verdicts: readonly PodVerdict[];
+  /** One for each Service that this node is chosen for; absent where the pods decide. */
+  readonly services?: readonly ServiceVerdict[];
 }
 
-/** What this node forwards, and what each pod of a load balancer is told. */
+/** What this node forwards, and what each Service and each pod of a load balancer is told. */
 export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
   const pods = facts.pods.filter((pod) => podHolds(pod, facts.nodeName)).sort(byName);
-  const present = new Set(pods.flatMap((pod) => servedServiceKey(pod) ?? []));
-  const departed = new Set((facts.departed ?? []).flatMap((pod) => servedServiceKey(pod) ?? []));
-  const isWanted = (service: Service): boolean =>
-    present.has(objectKey(service)) ||
-    (departed.has(objectKey(service)) && service.metadata?.deletionTimestamp === undefined);
-  const services = facts.services
-    .filter((service) => readService(service).isLoadBalancer && isWanted(service))
-    .sort((a, b) => Number(present.has(objectKey(b))) - Number(present.has(objectKey(a))) || byAge(a, b));
+  const services = facts.services.filter((service) => readService(service).isLoadBalancer);
+  const { departed = [], share } = facts;
+  const contenders = share === undefined
+    ? podContenders({ services, pods, departed })
+    : shareContenders({ services, share, departed, serves: servesPort(facts.programmed) });
   const slices = Map.groupBy(facts.slices, sliceServiceKey);
-  const podsOf = Map.groupBy([...pods, ...facts.departed ?? []], servedServiceKey);
-  const nodePorts = new NodePorts();
   const ownIps = new Set(facts.interfaces.filter(isOwn).flatMap((one) => one.addresses));
   const podRanges = podCidrs(facts.node).flatMap((cidr) => parseIpRange(cidr) ?? []);
-  const decisions = new Map(services.map((service) => {
-    const key = objectKey(service);
-    const held = heldPorts(podsOf.get(key) ?? []);
-    const own = {
-      held,
-      isDeparted: !present.has(key),
-      slices: slices.get(key) ?? [],
-      conflict: nodePorts.claim(service, held),
-    };
-    return [key, decideService(readService(service), { facts, ownIps, podRanges, ...own })];
+  const decisions = new Map(contenders.map((contender) => {
+    const key = objectKey(contender.service);
+    const context = { facts, ownIps, podRanges, contender, slices: slices.get(key) ?? [] };
+    return [key, decideService(readService(contender.service), context)];
   }));
+  const guests = new Set(contenders.flatMap((one) => one.standing === "guest" ? [objectKey(one.service)] : []));
   return {
     plan: {
       ports: [...decisions.values()].flatMap((one) => one.ports).sort(byPort),
@@ -111,9 +115,23 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
       ...(facts.interfaces.every(isOwn) ? {} : { ownAddresses: [...ownIps].sort() }),
     },
     verdicts: pods
-      .filter((pod) => pod.metadata?.deletionTimestamp === undefined)
-      .map((pod) => ({ pod, ...(decisions.get(servedServiceKey(pod) ?? "") ?? noService(pod)) })),
+      .filter((pod) => pod.metadata?.deletionTimestamp === undefined && !guests.has(servedServiceKey(pod) ?? ""))
+      .map((pod) => {
+        const key = servedServiceKey(pod) ?? "";
+        return { pod, ...(decisions.get(key) ?? notServed(pod, share?.get(key))) };
+      }),
+    ...(share === undefined ? {} : {
+      services: contenders.filter(({ standing }) => standing !== "guest").map(({ service }) => ({
+        service,
+        ...(decisions.get(objectKey(service)) ?? { ports: [], refusals: [], notes: [] }),
+      })),
+    }),
   };
+}
+
+/** Whether {@linkcode portKey}s in `programmed` name a port (`80/TCP`) of a Service. */
+export function servesPort(programmed: ReadonlySet<string>): (service: Service, port: string) => boolean {
+  return (service, port) => programmed.has(`${objectKey(service)}/${port.split("/").toReversed().join("/")}`);
 }
 
 /** Names one port of one Service, the same at every reconcile. */
@@ -131,19 +149,12 @@ export function podHolds(pod: Pod, nodeName: string): boolean {
 
 interface ServiceContext {
   readonly facts: ForwardingFacts;
-  /** It has no pod here at present, so the scheduler may have given its ports away. */
-  readonly isDeparted: boolean;
+  readonly contender: Contender;
   readonly slices: readonly EndpointSlice[];
-  /** The port that an older Service has. */
-  readonly conflict: PortConflict | undefined;
-  /** The ports that its pods hold. */
-  readonly held: ReadonlySet<string>;
   /** Addresses of this node. */
   readonly ownIps: ReadonlySet<string>;
   readonly podRanges: readonly IpRange[];
 }
-
-type ServiceDecision = Omit<PodVerdict, "pod">;
 
 function decideService(reading: ServiceReading, context: ServiceContext): ServiceDecision {
   if (reading.unknownAccess !== undefined) return refused(reading.unknownAccess);
@@ -157,15 +168,11 @@ function decideService(reading: ServiceReading, context: ServiceContext): Servic
       `${maxServiceRules} (--max-service-rules)`;
     return refused({ reason: "TooManyRules", message });
   }
-  const { conflict } = context;
-  if (conflict !== undefined) {
-    const lost = reading.ports.find((port) => portId(port) === conflict.port);
-    const message = `${lost ? portLabel(lost) : conflict.port} is taken by the older Service ${conflict.owner}`;
-    return refused({ reason: "PortTaken", message });
-  }
+  const { problem, ports } = context.contender;
+  if (problem !== undefined) return refused(problem);
   const { held = [], unheld = [] } = Object.groupBy(
     reading.ports,
-    (port) => context.held.has(portId(port)) ? "held" : "unheld",
+    (port) => ports.has(portId(port)) ? "held" : "unheld",
   );
   const decisions = held.map((port) => decidePort(forwardedPort(reading, { port, match, context }), context));
   const missing = unheld.map(notHeld);
@@ -237,18 +244,32 @@ function decidePort(port: ForwardedPort, context: ServiceContext): ServiceDecisi
     return refused({ reason: "ReservedPort", message: `${label} is reserved for the node itself (--reserved-ports)` });
   }
   const silence = port.endpoints.length === 0 ? [`no endpoints: connections to ${label} are refused`] : [];
+  const { standing } = context.contender;
   const listener = foreignListener(port, context);
   const holder = foreignHolder(port, context);
-  if (holder !== undefined && context.isDeparted) {
+  const isThere = facts.programmed.has(portKey(port));
+  // Without a reservation the pod that came first has the port.
+  if (
+    holder !== undefined && (standing === "guest" || (standing === "first" && !isThere && !facts.allowPortOverride))
+  ) {
     return refused({ reason: "PortInUse", message: `${label} is in use by pod ${holder}` });
+  }
+  if (holder !== undefined && standing === "first") {
+    return {
+      ports: [port],
+      refusals: [],
+      notes: [`${label} is also asked for by pod ${holder}, ${UNHEARD}`, ...silence],
+    };
   }
   if (!listener) return { ports: [port], refusals: [], notes: silence };
   const words = `${label} is in use by ${holder === undefined ? renderListener(listener) : `pod ${holder}`}`;
-  if (facts.allowPortOverride || (facts.programmed.has(portKey(port)) && !listener.settled)) {
-    return { ports: [port], refusals: [], notes: [`${words}, which gets no connections from outside`, ...silence] };
+  if (facts.allowPortOverride || (isThere && !listener.settled)) {
+    return { ports: [port], refusals: [], notes: [`${words}, ${UNHEARD}`, ...silence] };
   }
   return refused({ reason: "PortInUse", message: `${words}; stop it, or allow it with --allow-port-override` });
 }
+
+const UNHEARD = "which gets no connections from outside";
 
 /** Another pod of this node that declares `port` as its own, unless it is a ready endpoint of the Service that listens there. */
 function foreignHolder(port: ForwardedPort, { facts, slices, ownIps }: ServiceContext): string | undefined {
@@ -273,7 +294,8 @@ function refused(refusal: SettingsProblem): ServiceDecision {
   return { ports: [], refusals: [refusal], notes: [] };
 }
 
-function noService(pod: Pod): ServiceDecision {
+function notServed(pod: Pod, share: ServiceShare | undefined): ServiceDecision {
+  if (share !== undefined && share.part !== "serve") return refused(share.problem);
   const key = servedServiceKey(pod);
   const message = key === undefined
     ? `Labels ${SERVICE_NAME_LABEL} and ${SERVICE_NAMESPACE_LABEL} don't name a Service`

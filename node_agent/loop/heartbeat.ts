@@ -2,7 +2,7 @@
 // write without further rights). What it says, when it is due, and whether another live agent writes it too. Pure.
 import type { Patch } from "../../core/kube/contract.ts";
 import type { Condition, Node } from "../../core/kube/types.ts";
-import { FORWARDING_CONDITION } from "../../core/service/labels.ts";
+import { FORWARDING_CONDITION, NODE_REPORT_ANNOTATION } from "../../core/service/labels.ts";
 import { heartbeatWriter } from "../../core/service/node_report.ts";
 import { IP_FAMILIES } from "../../core/shared/ip.ts";
 import type { ApplyReport, ForwardingPlan } from "../dataplane_contract.ts";
@@ -73,17 +73,33 @@ function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** The patch of `nodes/status` that writes `state`. */
-export function heartbeatPatch(node: Node | undefined, state: ConditionState, now: string): Patch {
+/** The patch of `nodes/status` that writes `state` and, where the Node as last seen says something else, `report`; `undefined` removes that. */
+export function heartbeatPatch(
+  node: Node | undefined,
+  { state, report, now }: { readonly state: ConditionState; readonly report: string | undefined; readonly now: string },
+): Patch {
   const before = heartbeatOf(node);
   const lastTransitionTime = before?.status === state.status ? before.lastTransitionTime ?? now : now;
   const condition = { type: FORWARDING_CONDITION, ...state, lastHeartbeatTime: now, lastTransitionTime };
-  return { type: "strategic", body: { status: { conditions: [condition] } } };
+  const isSame = node?.metadata?.annotations?.[NODE_REPORT_ANNOTATION] === report;
+  return {
+    type: "strategic",
+    body: {
+      ...(isSame ? {} : { metadata: { annotations: { [NODE_REPORT_ANNOTATION]: report ?? null } } }),
+      status: { conditions: [condition] },
+    },
+  };
 }
 
-/** The patch of `nodes/status` that takes the heartbeat away. */
+/** The patch of `nodes/status` that takes the heartbeat and the report away. */
 export function heartbeatRemovalPatch(): Patch {
-  return { type: "strategic", body: { status: { conditions: [{ $patch: "delete", type: FORWARDING_CONDITION }] } } };
+  return {
+    type: "strategic",
+    body: {
+      metadata: { annotations: { [NODE_REPORT_ANNOTATION]: null } },
+      status: { conditions: [{ $patch: "delete", type: FORWARDING_CONDITION }] },
+    },
+  };
 }
 
 /** The heartbeat on `node`, if there is one. */

@@ -1,11 +1,12 @@
-// Writes the heartbeat to the agent's own Node: at once when its state changes, soon when its counts do, else every minute.
-// Also notices another live agent that signs the same Node's heartbeat.
+// Writes the heartbeat and the report of all Services to the agent's own Node, in one request: at once when its state or the report changes,
+// soon when its counts do, else every minute; a burst of changes costs one request a second. Also notices another live agent that signs the same Node's heartbeat.
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { NODES } from "../../core/kube/resources.ts";
 import type { Node } from "../../core/kube/types.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
 import type { ObserveQueue } from "../../core/runtime/queue_metrics.ts";
 import { createWorkQueue } from "../../core/runtime/work_queue.ts";
+import { lastReport, type NodeReport, renderReport, withoutNotes } from "../../core/service/node_report.ts";
 import { errorMessage } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import { apiTime } from "./gate_writer.ts";
@@ -38,8 +39,10 @@ export interface HeartbeatWriter {
   /**
    * Sets what the heartbeat says; written at once if status or reason change, within some seconds if the number of ports or Services or the
    * warnings do. Nothing is written before the first call.
+   *
+   * @param report What is said of Services; `undefined` where the pods decide
    */
-  report(health: ForwardingHealth): void;
+  report(health: ForwardingHealth, report: NodeReport | undefined): void;
   /** The Node may have changed: checks who wrote its heartbeat. */
   notice(): void;
   /** Writes until the signal is aborted. Never rejects. */
@@ -56,17 +59,32 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
   let firstWrittenMs: number | undefined;
   let lastWrittenMs = -Infinity;
   let lastNews = "";
+  let report: ReportText = {};
+  let written: ReportText = {};
+  let reportedMs = -Infinity;
   return {
-    report: (next) => {
+    report: (next, services) => {
       const isNews = health === undefined || reasonOf(health) !== reasonOf(next);
       health = next;
+      const text = services && renderReport(services);
+      if (text !== report.text) {
+        report = services === undefined ? {} : { text, verdicts: renderReport(withoutNotes(services)) };
+      }
       if (isNews) return queue.add("heartbeat");
+      if (report.verdicts !== written.verdicts) {
+        // The first change is told at once.
+        queue.addAfter("heartbeat", REPORT_INTERVAL_MS - (clock.monotonicMs() - reportedMs));
+      } else if (report.text !== written.text) queue.addAfter("heartbeat", NOTE_DELAY_MS);
       if (heartbeatNews(next) === lastNews) return;
       const sinceMs = clock.monotonicMs() - lastWrittenMs;
       queue.addAfter("heartbeat", Math.max(NEWS_DELAY_MS, NEWS_INTERVAL_MS - sinceMs));
     },
     notice: () => {
       if (firstWrittenMs === undefined) return;
+      // Somebody took the report away.
+      if (written.text !== undefined && lastReport(node()) === undefined) {
+        queue.addAfter("heartbeat", REPORT_INTERVAL_MS);
+      }
       const found = rivalInstance(node(), signature.instanceId, firstWrittenMs);
       if (found === undefined) return;
       rivalSeenMs = clock.monotonicMs();
@@ -90,11 +108,15 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
           }
           const nowMs = clock.now();
           const news = heartbeatNews(health);
-          const patch = heartbeatPatch(node(), heartbeatState(health, signature, rivalId), apiTime(nowMs));
+          const state = heartbeatState(health, signature, rivalId);
+          const told = report;
+          const patch = heartbeatPatch(node(), { state, report: told.text, now: apiTime(nowMs) });
           await client.patch(NODES, { name: nodeName }, patch, { subresource: "status", signal });
           firstWrittenMs ??= nowMs;
           lastWrittenMs = clock.monotonicMs();
           lastNews = news;
+          if (told.verdicts !== written.verdicts) reportedMs = lastWrittenMs;
+          written = told;
           return HEARTBEAT_INTERVAL_MS;
         },
         onFailure: (_, error, failures) => {
@@ -105,6 +127,17 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
   };
 }
 
+/** A report as it is written. */
+interface ReportText {
+  readonly text?: string | undefined;
+  /** Without what is only worth a word. */
+  readonly verdicts?: string;
+}
+
+/** From one report to the next while changes go on. */
+const REPORT_INTERVAL_MS = 1000;
+/** For a change of words alone: whether there are endpoints, say, may change every second during a rollout. */
+const NOTE_DELAY_MS = 3000;
 /** Counts change often while many Services are made: they are told once things have calmed, and from thousands of nodes not at once for ever. */
 const NEWS_DELAY_MS = 2000;
 const NEWS_INTERVAL_MS = 10_000;

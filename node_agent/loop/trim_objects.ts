@@ -4,19 +4,21 @@ import { pick, trimMetadata } from "../../core/kube/trim.ts";
 import type { Node, Pod } from "../../core/kube/types.ts";
 import {
   FORWARDING_CONDITION,
+  NODE_REPORT_ANNOTATION,
   PROGRAMMED_CONDITION,
   PUBLISHED_ADDRESSES_ANNOTATION,
   SERVED_ADDRESSES_ANNOTATION,
   SERVICE_NAME_LABEL,
   SERVICE_NAMESPACE_LABEL,
 } from "../../core/service/labels.ts";
+import { isSelectionLabel } from "../../core/service/node_selection.ts";
 import { portLabel } from "../../core/service/port_owners.ts";
 import type { Protocol } from "../../core/shared/ip.ts";
 
 const POD_LABELS: ReadonlySet<string> = new Set([SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL]);
 const POD_ANNOTATIONS: ReadonlySet<string> = new Set([SERVED_ADDRESSES_ANNOTATION]);
 
-const NODE_ANNOTATIONS: ReadonlySet<string> = new Set([PUBLISHED_ADDRESSES_ANNOTATION]);
+const NODE_ANNOTATIONS: ReadonlySet<string> = new Set([PUBLISHED_ADDRESSES_ANNOTATION, NODE_REPORT_ANNOTATION]);
 
 /** A load balancer's pod without what the forwarding plan and the gate don't read. */
 export function trimPod(pod: Pod): Pod {
@@ -60,8 +62,8 @@ export function hostPortsOf(pod: Pod): readonly string[] {
 /** A Node without what the agent doesn't read. */
 export function trimNode(node: Node): Node {
   return {
-    metadata: trimMetadata(node.metadata, { annotations: NODE_ANNOTATIONS }),
-    spec: pick(node.spec, ["podCIDR", "podCIDRs"]),
+    metadata: trimMetadata(node.metadata, { labels: isSelectionLabel, annotations: NODE_ANNOTATIONS }),
+    spec: pick(node.spec, ["podCIDR", "podCIDRs", "taints"]),
     status: {
       ...pick(node.status, ["addresses"]),
       conditions: (node.status?.conditions ?? []).filter((one) => one.type === FORWARDING_CONDITION),

@@ -2,10 +2,12 @@
 import { K3slbError } from "../../../core/shared/errors.ts";
 import { type HealthEndpoint, startHealthServer } from "../../../core/runtime/health.ts";
 import { createLogger } from "../../../core/shared/log.ts";
+import { type ClusterFacts, FACTS_CONFIG_MAP, FACTS_KEY, renderFacts } from "../../../core/service/cluster_facts.ts";
 import { FORWARDING_CONDITION, PROGRAMMED_CONDITION } from "../../../core/service/labels.ts";
+import { lastReport, type ServiceReport } from "../../../core/service/node_report.ts";
 import type { KubeClient, ResourceType } from "../../../core/kube/contract.ts";
-import { ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../../core/kube/resources.ts";
-import type { Condition, KubeObject } from "../../../core/kube/types.ts";
+import { CONFIG_MAPS, ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../../core/kube/resources.ts";
+import type { Condition, KubeObject, Node } from "../../../core/kube/types.ts";
 import { runAgent } from "../../../node_agent/loop/agent.ts";
 import type { AgentOptions } from "../../../node_agent/agent_options.ts";
 import type { ListeningSocket } from "../../../node_agent/host/listening_sockets.ts";
@@ -22,8 +24,22 @@ export const AGENT_OPTIONS: AgentOptions = {
   maxServiceRules: 10_000,
 };
 
+/** What a server with its defaults publishes in a quiet cluster. */
+export const CLUSTER_FACTS: ClusterFacts = {
+  server: "0.1.0",
+  dataplane: "agent",
+  reservePorts: "daemonset",
+  lbClass: "k3slb.io/node-addresses",
+  lbDefault: true,
+  allowList: false,
+  honorExcludeLabel: false,
+  foreign: [],
+  contested: new Map(),
+  nodes: new Map(),
+};
+
 const KINDS: Readonly<Record<string, ResourceType<KubeObject>>> = Object.fromEntries(
-  [SERVICES, PODS, NODES, ENDPOINT_SLICES].map((type) => [type.plural, type]),
+  [SERVICES, PODS, NODES, ENDPOINT_SLICES, CONFIG_MAPS].map((type) => [type.plural, type]),
 );
 
 /** The cluster of one test: kinds by their plural names, objects by `namespace/name`. */
@@ -31,6 +47,8 @@ class BenchCluster {
   readonly client: KubeClient;
   /** What was written, such as `pods/status`. */
   readonly writes: string[] = [];
+  /** What was listed, such as `pods`. */
+  readonly lists: string[] = [];
   /** Requests (`VERB RESOURCE`) that fail, and how often still; `Infinity` for always. */
   readonly failures = new Map<string, { left: number; readonly httpStatus: number }>();
   readonly #api: InProcess;
@@ -42,6 +60,7 @@ class BenchCluster {
         const failure = this.failures.get(`${verb} ${resource}`);
         if (failure && failure.left-- > 0) throw new StatusError(failure.httpStatus, "", { message: "On order" });
         if (verb === "patch") this.writes.push(resource);
+        if (verb === "list") this.lists.push(resource);
       },
     });
     this.client = this.#api.client;
@@ -133,6 +152,23 @@ export class AgentBench {
 
   gate(podName: string): Condition | undefined {
     return this.cluster.condition("pods", `kube-system/${podName}`, PROGRAMMED_CONDITION);
+  }
+
+  /** What the agent says of a Service on its Node. */
+  reported(name: string): ServiceReport | undefined {
+    return lastReport(this.cluster.get<Node>("nodes", NODE))?.services.get(`uid-${name}`);
+  }
+
+  /** Publishes facts as a server does. */
+  publish(change: Partial<ClusterFacts> = {}): void {
+    const metadata = { name: FACTS_CONFIG_MAP, namespace: "kube-system" };
+    const data = { [FACTS_KEY]: renderFacts({ ...CLUSTER_FACTS, ...change }) };
+    this.cluster.put("configmaps", { metadata, data } as KubeObject);
+  }
+
+  /** Number of lists of one kind. */
+  lists(plural: string): number {
+    return this.cluster.lists.filter((one) => one === plural).length;
   }
 
   /** Number of writes to one kind of object. */

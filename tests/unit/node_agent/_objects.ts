@@ -17,6 +17,7 @@ export function service(
     metadata: {
       name,
       namespace: "default",
+      uid: `uid-${name}`,
       annotations: options.annotations ?? {},
       creationTimestamp: options.created ?? "2026-01-01T00:00:00Z",
     },
@@ -98,7 +99,7 @@ export function endpoint(
 /** The agent's own Node. */
 export function node(): Node {
   return {
-    metadata: { name: NODE },
+    metadata: { name: NODE, labels: { "kubernetes.io/os": "linux" } },
     spec: { podCIDRs: ["10.42.1.0/24"] },
     status: { addresses: [{ type: "InternalIP", address: "192.0.2.1" }], conditions: [] },
   };

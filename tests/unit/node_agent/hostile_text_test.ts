@@ -9,7 +9,6 @@ import { DEFAULT_MARK_BITS, parseMarkBits } from "../../../node_agent/rules/pars
 import { renderRuleSet } from "../../../node_agent/rules/render_restore.ts";
 import { parseSave } from "../../support/parse_save.ts";
 import { portWith } from "../../support/plans.ts";
-import { pod } from "./_objects.ts";
 
 const OPTIONS = {
   marks: parseMarkBits(DEFAULT_MARK_BITS),
@@ -68,11 +67,11 @@ Deno.test("conditions: hostile texts and sizes leave a message of one line that 
     const signature = { version: "0.1.0", backend: "nft", instanceId: "one" };
     const unwritten = [{ family: "IPv4", reason }] as const;
     const states = [
-      desiredGate({ pod: pod("web"), ports, refusals: [], notes: [reason, reason] }, { report }),
-      desiredGate({ pod: pod("web"), ports, refusals: [{ reason: "PortInUse", message: reason }], notes: [] }, {
+      desiredGate({ ports, refusals: [], notes: [reason, reason] }, { report }),
+      desiredGate({ ports, refusals: [{ reason: "PortInUse", message: reason }], notes: [] }, {
         report,
       }),
-      desiredGate({ pod: pod("web"), ports, refusals: [], notes: [] }, {
+      desiredGate({ ports, refusals: [], notes: [] }, {
         error: new Error(reason),
         programmed: new Set(),
       }),

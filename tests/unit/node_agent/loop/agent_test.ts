@@ -72,6 +72,7 @@ const CASES: readonly LoopCase[] = [
     name: "a pod whose Service's endpoints can't be listed is not judged",
     test: async (bench) => {
       bench.cluster.put("services", service("web"));
+      bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.5")]));
       bench.start();
       await bench.clock.advance(1000);
       bench.cluster.failures.set("list endpointslices", { left: 2, httpStatus: 500 });

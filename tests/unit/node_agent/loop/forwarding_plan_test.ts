@@ -7,9 +7,13 @@ import {
   SOURCE_RANGES_ANNOTATION,
 } from "../../../../core/service/labels.ts";
 import type { ForwardedPort } from "../../../../node_agent/dataplane_contract.ts";
+import type { DepartedService } from "../../../../node_agent/loop/departed_services.ts";
 import { forwardingDecision, type ForwardingFacts } from "../../../../node_agent/loop/forwarding_plan.ts";
 import { CLOSED, EMPTY, ENDING, frozen, READY, web } from "../_facts.ts";
 import { endpoint, NODE, pod, port, service, slice } from "../_objects.ts";
+
+/** The pod of `web` was here a moment ago. */
+const LEFT: DepartedService = { service: "default/web", ports: new Set(["80/TCP"]) };
 
 interface PlanCase {
   readonly name: string;
@@ -39,12 +43,12 @@ const PLAN_CASES: readonly PlanCase[] = [
   },
   {
     name: "a Service whose pod went gives way to a pod with the same host port",
-    given: { ...web(), pods: [], departed: [pod("web")], hostPods: new Map([["shop/x", ["TCP port 80"]]]) },
+    given: { ...web(), pods: [], departed: [LEFT], hostPods: new Map([["shop/x", ["TCP port 80"]]]) },
     want: [],
   },
   {
     name: "a Service whose pod went stays beside a pod with another host port",
-    given: { ...web(), pods: [], departed: [pod("web")], hostPods: new Map([["shop/x", ["UDP port 80"]]]) },
+    given: { ...web(), pods: [], departed: [LEFT], hostPods: new Map([["shop/x", ["UDP port 80"]]]) },
     want: [{ port: 80 }],
   },
   {
@@ -63,14 +67,14 @@ const PLAN_CASES: readonly PlanCase[] = [
   },
   {
     name: "a pod that was here a moment ago",
-    given: { ...web(), pods: [], departed: [pod("web")] },
+    given: { ...web(), pods: [], departed: [LEFT] },
     want: [{ port: 80 }],
   },
   {
     name: "a pod that was here a moment ago, of a Service that is being deleted",
     given: {
       pods: [],
-      departed: [pod("web")],
+      departed: [LEFT],
       services: [{
         ...service("web"),
         metadata: { ...service("web").metadata, deletionTimestamp: "2026-01-01T00:00:00Z" },
@@ -82,7 +86,7 @@ const PLAN_CASES: readonly PlanCase[] = [
     name: "a younger Service with a pod before an older one whose pod went",
     given: {
       pods: [pod("young")],
-      departed: [pod("web")],
+      departed: [LEFT],
       services: [service("web"), service("young", { created: "2026-02-01T00:00:00Z" })],
     },
     want: [{ port: 80, service: "young" }],

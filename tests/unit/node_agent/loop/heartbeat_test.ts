@@ -56,7 +56,9 @@ Deno.test("heartbeatPatch: the transition time moves with the status only", () =
   const before = nodeWith("instance one", "2026-11-23T00:00:00Z");
   const state = heartbeatState(HEALTHY, SIGNATURE);
   const condition = (node: Node | undefined): unknown =>
-    (heartbeatPatch(node, state, "2026-11-23T00:01:00Z").body as { status: { conditions: unknown[] } }).status
+    (heartbeatPatch(node, { state, report: undefined, now: "2026-11-23T00:01:00Z" }).body as {
+      status: { conditions: unknown[] };
+    }).status
       .conditions[0];
   const common = { type: FORWARDING_CONDITION, ...state, lastHeartbeatTime: "2026-11-23T00:01:00Z" };
   assert.deepEqual(condition(before), { ...common, lastTransitionTime: "2026-11-22T00:00:00Z" });

@@ -1,0 +1,379 @@
+// The agent decides for its node: with what a server has published pods are in nobody's way; without it they decide.
+import assert from "node:assert/strict";
+import type { KubeObject, Node, Pod } from "../../../../core/kube/types.ts";
+import { FACTS_CONFIG_MAP } from "../../../../core/service/cluster_facts.ts";
+import { NODE_REPORT_ANNOTATION } from "../../../../core/service/labels.ts";
+import { lastReport } from "../../../../core/service/node_report.ts";
+import type { ForwardingPlan } from "../../../../node_agent/dataplane_contract.ts";
+import { AgentBench, heartbeat, type LoopCase, putWeb } from "../_agent_bench.ts";
+import { endpoint, NODE, node, pod, port, service, slice } from "../_objects.ts";
+
+const FACTS_KEY = `kube-system/${FACTS_CONFIG_MAP}`;
+const ENABLE = "svccontroller.k3s.cattle.io/enablelb";
+
+/** Service `web` and its endpoint, without a pod. */
+function putService(bench: AgentBench): void {
+  bench.cluster.put("services", service("web"));
+  bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.5")]));
+}
+
+/** The Service's addresses as the server writes them. */
+function putStatus(bench: AgentBench, ...ips: readonly string[]): void {
+  const status = { loadBalancer: { ingress: ips.map((ip) => ({ ip })) } };
+  bench.cluster.put("services", { ...service("web"), status } as KubeObject);
+}
+
+function putLabels(bench: AgentBench, labels: Readonly<Record<string, string>>): void {
+  const before = bench.cluster.get<Node>("nodes", NODE) ?? node();
+  bench.cluster.put("nodes", { ...before, metadata: { ...before.metadata, labels } } as KubeObject);
+}
+
+/** A pod of somebody that has host port 80. */
+function hostPod(): Pod {
+  return {
+    metadata: { name: "nginx", namespace: "shop" },
+    spec: {
+      nodeName: NODE,
+      containers: [{ name: "nginx", image: "nginx", ports: [{ containerPort: 80, hostPort: 80 }] }],
+    },
+    status: { phase: "Running" },
+  };
+}
+
+/** For each plan that the kernel gets from now on: what `see` sees then. */
+function onPlans<T>(bench: AgentBench, see: (plan: ForwardingPlan) => T): readonly T[] {
+  const seen: T[] = [];
+  bench.dataplane.onApply = (plan) => void seen.push(see(plan));
+  return seen;
+}
+
+const hasWeb = (plan: ForwardingPlan): boolean => plan.ports.some((one) => one.port === 80);
+
+const served = (bench: AgentBench): readonly string[] | undefined =>
+  bench.dataplane.plan?.ports.map((one) => `${one.service} ${one.port}`);
+
+const CASES: readonly LoopCase[] = [
+  {
+    name: "a Service is in the kernel, then in the report, without any pod",
+    test: async (bench) => {
+      bench.publish();
+      bench.start();
+      await bench.clock.advance(1000);
+      const lists = bench.lists("endpointslices");
+      putService(bench);
+      const reported = onPlans(bench, (plan) => hasWeb(plan) ? bench.reported("web") : "no rules yet");
+      await bench.clock.advance(150);
+      assert.deepEqual(reported.filter((one) => one !== "no rules yet")[0], undefined, "rules first");
+      assert.deepEqual(served(bench), ["web 80"]);
+      assert.deepEqual(bench.dataplane.plan?.ports[0]?.endpoints, [{ ip: "10.42.1.5", port: 8080, local: true }]);
+      assert.deepEqual(bench.reported("web"), { ports: "80", serves: true });
+      // Its endpoints came after it: there was nothing to ask for.
+      assert.equal(bench.lists("endpointslices"), lists);
+    },
+  },
+  {
+    name: "the gate of a placeholder says what the agent says, and nothing waits for it",
+    test: async (bench) => {
+      bench.publish();
+      putService(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      bench.cluster.put("pods", pod("web"));
+      await bench.clock.advance(500);
+      assert.equal(bench.gate("svclb-web-x")?.status, "True");
+      const plans = onPlans(bench, hasWeb);
+      bench.cluster.remove("pods", "kube-system/svclb-web-x");
+      await bench.clock.advance(60_000);
+      bench.cluster.put("pods", pod("web", { hostPorts: [81] }));
+      await bench.clock.advance(500);
+      assert.ok(plans.length > 0 && !plans.includes(false));
+      assert.equal(bench.reported("web")?.serves, true);
+    },
+  },
+  {
+    name: "many Services at once are told in one write a second",
+    test: async (bench) => {
+      bench.publish();
+      bench.start();
+      await bench.clock.advance(5000);
+      const before = bench.writes("nodes");
+      for (let i = 0; i < 50; i++) {
+        bench.cluster.put("services", service(`s${i}`, { spec: { ports: [port(1000 + i)] } }));
+        await bench.clock.advance(20);
+      }
+      assert.ok(bench.writes("nodes") - before <= 2, `${bench.writes("nodes") - before} writes in a second`);
+      await bench.clock.advance(2000);
+      assert.equal(bench.reported("s49")?.serves, true);
+      assert.ok(bench.writes("nodes") - before <= 3);
+    },
+  },
+  {
+    name: "without facts pods decide, and nothing is reported",
+    test: async (bench) => {
+      putService(bench);
+      bench.start();
+      await bench.clock.advance(5000);
+      assert.deepEqual(served(bench), []);
+      assert.equal(bench.cluster.get<Node>("nodes", NODE)?.metadata?.annotations?.[NODE_REPORT_ANNOTATION], undefined);
+    },
+  },
+  {
+    name: "facts that may not be read are no facts, until the right is granted",
+    test: async (bench) => {
+      bench.publish();
+      putWeb(bench);
+      bench.cluster.put("services", service("other", { spec: { ports: [port(81)] } }));
+      bench.cluster.failures.set("list configmaps", { left: Infinity, httpStatus: 403 });
+      bench.start();
+      await bench.clock.advance(10_000);
+      assert.deepEqual(served(bench), ["web 80"]);
+      assert.equal(bench.reported("web"), undefined);
+      const plans = onPlans(bench, hasWeb);
+      bench.cluster.failures.clear();
+      await bench.clock.advance(60_000);
+      assert.ok(plans.length > 0 && !plans.includes(false));
+      assert.deepEqual(served(bench), ["web 80", "other 81"]);
+      assert.equal(bench.reported("web")?.serves, true);
+    },
+  },
+  {
+    name: "while it can't be known whether there are facts, no rule is touched",
+    test: async (bench) => {
+      bench.publish();
+      putWeb(bench);
+      bench.cluster.failures.set("list configmaps", { left: Infinity, httpStatus: 500 });
+      bench.start();
+      await bench.clock.advance(60_000);
+      assert.equal(bench.dataplane.applies, 0);
+      bench.cluster.failures.clear();
+      await bench.clock.advance(5000);
+      assert.deepEqual(served(bench), ["web 80"]);
+    },
+  },
+  {
+    name: "facts of data plane pods end the report at once, and what was served goes as if its pods had gone",
+    test: async (bench) => {
+      bench.publish();
+      putService(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      bench.publish({ dataplane: "pods" });
+      await bench.clock.advance(2000);
+      assert.equal(lastReport(bench.cluster.get<Node>("nodes", NODE)), undefined);
+      assert.deepEqual(served(bench), ["web 80"]);
+      await bench.clock.advance(8000);
+      assert.deepEqual(served(bench), []);
+    },
+  },
+  {
+    name: "facts that are deleted hold for half a minute, broken ones are passed over",
+    test: async (bench) => {
+      bench.publish();
+      putService(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      bench.cluster.put("configmaps", {
+        metadata: { name: FACTS_CONFIG_MAP, namespace: "kube-system" },
+        data: { facts: "{" },
+      } as KubeObject);
+      await bench.clock.advance(60_000);
+      assert.equal(bench.lines.filter((line) => line.includes("Cannot read what the server publishes")).length, 1);
+      bench.cluster.remove("configmaps", FACTS_KEY);
+      await bench.clock.advance(29_000);
+      bench.publish();
+      await bench.clock.advance(60_000);
+      assert.deepEqual([served(bench), bench.reported("web")?.serves], [["web 80"], true]);
+      bench.cluster.remove("configmaps", FACTS_KEY);
+      await bench.clock.advance(45_000);
+      assert.deepEqual([served(bench), bench.reported("web")], [[], undefined]);
+    },
+  },
+  {
+    name: "a Service that goes, or is not ours any more, leaves at once",
+    test: async (bench) => {
+      bench.publish();
+      putService(bench);
+      bench.cluster.put("services", service("other", { spec: { ports: [port(81)] } }));
+      bench.start();
+      await bench.clock.advance(1000);
+      assert.deepEqual(served(bench), ["web 80", "other 81"]);
+      bench.cluster.put("services", service("web", { annotations: { "k3slb.io/enabled": "false" } }));
+      bench.cluster.remove("services", "default/other");
+      await bench.clock.advance(200);
+      assert.deepEqual(served(bench), []);
+      await bench.clock.advance(1000);
+      assert.deepEqual([bench.reported("web"), bench.reported("other")], [undefined, undefined]);
+    },
+  },
+  {
+    name: "a node that is not chosen any more serves until the status does not list it",
+    test: async (bench) => {
+      bench.publish();
+      putService(bench);
+      putStatus(bench, "192.0.2.1");
+      bench.start();
+      await bench.clock.advance(1000);
+      bench.publish({ allowList: true });
+      await bench.clock.advance(30_000);
+      assert.equal(bench.reported("web"), undefined);
+      assert.deepEqual(served(bench), ["web 80"]);
+      putStatus(bench, "192.0.2.2");
+      await bench.clock.advance(9000);
+      assert.deepEqual(served(bench), []);
+      putLabels(bench, { "kubernetes.io/os": "linux", [ENABLE]: "true" });
+      await bench.clock.advance(200);
+      assert.deepEqual(served(bench), ["web 80"]);
+    },
+  },
+  {
+    name: "the last label of a list that is taken away costs no connection",
+    test: async (bench) => {
+      bench.publish({ allowList: true });
+      putLabels(bench, { "kubernetes.io/os": "linux", [ENABLE]: "true" });
+      putService(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      const plans = onPlans(bench, hasWeb);
+      putLabels(bench, { "kubernetes.io/os": "linux" });
+      await bench.clock.advance(3000);
+      bench.publish();
+      await bench.clock.advance(60_000);
+      assert.ok(plans.length > 0 && !plans.includes(false));
+      assert.equal(bench.reported("web")?.serves, true);
+    },
+  },
+  {
+    name: "another Service that asks for the port of one that departs has it at once",
+    test: async (bench) => {
+      bench.publish();
+      putService(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      const pool = { "svccontroller.k3s.cattle.io/lbpool": "blue" };
+      const moved = service("web");
+      bench.cluster.put("services", { ...moved, metadata: { ...moved.metadata, labels: pool } } as KubeObject);
+      await bench.clock.advance(500);
+      assert.deepEqual(served(bench), ["web 80"]);
+      bench.cluster.put("services", service("next", { created: "2026-02-01T00:00:00Z" }));
+      await bench.clock.advance(500);
+      assert.deepEqual(served(bench), ["next 80"]);
+    },
+  },
+  {
+    name: "a pod with the same host port that comes later gets nothing, and both are named",
+    test: async (bench) => {
+      bench.publish();
+      putService(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      bench.cluster.put("pods", hostPod());
+      bench.listeners = [{ protocol: "TCP", ip: "0.0.0.0", port: 80 }];
+      await bench.clock.advance(60_000);
+      assert.deepEqual(served(bench), ["web 80"]);
+      const report = bench.reported("web");
+      assert.match(report?.serves ? report.note ?? "" : "", /TCP port 80 is also asked for by pod shop\/nginx/);
+      await bench.stop();
+      bench.start({}, "two");
+      await bench.clock.advance(60_000);
+      assert.deepEqual(served(bench), ["web 80"], "the next run keeps it");
+    },
+  },
+  {
+    name: "a pod that has the host port already keeps it until it goes",
+    test: async (bench) => {
+      bench.publish();
+      bench.cluster.put("pods", hostPod());
+      putService(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      assert.deepEqual(served(bench), []);
+      const report = bench.reported("web");
+      assert.equal(report?.serves, false);
+      assert.deepEqual(report, {
+        ports: "80",
+        serves: false,
+        reason: "PortInUse",
+        message: "TCP port 80 is in use by pod shop/nginx",
+      });
+      bench.cluster.remove("pods", "shop/nginx");
+      await bench.clock.advance(500);
+      assert.deepEqual(served(bench), ["web 80"]);
+    },
+  },
+  {
+    name: "a port that a younger Service has is its own also after the agent was started anew",
+    test: async (bench) => {
+      bench.publish();
+      bench.cluster.put("services", service("young", { created: "2026-02-01T00:00:00Z" }));
+      bench.start();
+      await bench.clock.advance(1000);
+      bench.cluster.put("services", service("old"));
+      await bench.clock.advance(1000);
+      await bench.stop();
+      bench.start({}, "two");
+      await bench.clock.advance(1000);
+      assert.deepEqual(served(bench), ["young 80"]);
+      const report = bench.reported("old");
+      assert.deepEqual(report?.serves === false && report.reason, "PortTaken");
+    },
+  },
+  {
+    name: "an agent that is started anew and may not go on says under its own name what is still served",
+    test: async (bench) => {
+      bench.publish();
+      putService(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      await bench.stop();
+      bench.cluster.failures.set("list endpointslices", { left: Infinity, httpStatus: 403 });
+      bench.start({}, "two");
+      await bench.clock.advance(5000);
+      assert.equal(heartbeat(bench).status, "False");
+      const report = lastReport(bench.cluster.get<Node>("nodes", NODE));
+      assert.equal(report?.instance, "two");
+      assert.equal(report?.services.get("uid-web")?.serves, true);
+    },
+  },
+  {
+    name: "a report that somebody takes away is written again",
+    test: async (bench) => {
+      bench.publish();
+      putService(bench);
+      bench.start();
+      await bench.clock.advance(5000);
+      const before = bench.cluster.get<Node>("nodes", NODE);
+      bench.cluster.put("nodes", { ...before, metadata: { ...before?.metadata, annotations: {} } } as KubeObject);
+      await bench.clock.advance(2000);
+      assert.equal(bench.reported("web")?.serves, true);
+    },
+  },
+  {
+    name: "rules that can't be written are said with the reason, and what the kernel has stays served",
+    test: async (bench) => {
+      bench.publish();
+      putService(bench);
+      bench.start();
+      await bench.clock.advance(5000);
+      bench.dataplane.broken = new Error("no such table");
+      bench.cluster.put("services", service("other", { spec: { ports: [port(81)] } }));
+      await bench.clock.advance(30_000);
+      assert.equal(bench.reported("web")?.serves, true);
+      const report = bench.reported("other");
+      assert.match(report?.serves === false ? report.message : "", /no such table/);
+    },
+  },
+  {
+    name: "nothing is written while nothing changes, heartbeats apart",
+    test: async (bench) => {
+      bench.publish();
+      putService(bench);
+      bench.start();
+      await bench.clock.advance(5000);
+      const beats = bench.writes("nodes");
+      await bench.clock.advance(600_000);
+      assert.equal(bench.writes("nodes"), beats + 10);
+    },
+  },
+];
+
+for (const { name, test } of CASES) Deno.test(`runAgent, the agent decides: ${name}`, () => AgentBench.run(test));
