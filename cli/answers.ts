@@ -7,9 +7,7 @@ import { Answers } from "../core/service_lb/answers/explain_service.ts";
 import { readSnapshot } from "../core/service_lb/answers/read_snapshot.ts";
 import type { ServiceLbOptions } from "../core/service_lb/service_lb_options.ts";
 import { K3slbError } from "../core/shared/errors.ts";
-import { stringifyYaml } from "../core/shared/yaml.ts";
 import type { CommandContext } from "./command.ts";
-import { connectCluster } from "./connect_cluster.ts";
 import type { Settings } from "./flag.ts";
 import {
   CLUSTER_FLAGS,
@@ -20,26 +18,12 @@ import {
   OUTPUT_FLAG,
   SERVER_FLAGS,
 } from "./flags.ts";
-import { nearestName } from "./nearest_name.ts";
+import { nearestName } from "../core/shared/nearest_name.ts";
 import { serverOptions } from "./server_command.ts";
 
 /** Flags of commands that ask about Services. The server's own settings come from environment and config file. */
 export const ANSWER_FLAGS = [...CLUSTER_FLAGS, OUTPUT_FLAG, CONFIG_FLAG, ...LOG_FLAGS] as const;
 type AnswerSettings = Settings<typeof ANSWER_FLAGS>;
-
-/** Runs `body` with a client that is closed at its end. */
-export async function withCluster<T>(
-  settings: AnswerSettings,
-  context: CommandContext,
-  body: (client: KubeClient) => Promise<T>,
-): Promise<T> {
-  const client = await connectCluster(settings, context);
-  try {
-    return await body(client);
-  } finally {
-    client.close();
-  }
-}
 
 /**
  * Runs `ask` with a signal that ends it when the cluster does not answer.
@@ -131,12 +115,6 @@ async function hintFor(
   return near === undefined
     ? "kubectl get services --all-namespaces lists them"
     : `Did you mean "${namespace}/${near}"?`;
-}
-
-/** `value` in the wanted form, or as a table. */
-export function renderForm(value: object, form: AnswerSettings["output"], table: () => string): string {
-  if (form === "json") return `${JSON.stringify(value, undefined, 2)}\n`;
-  return form === "yaml" ? stringifyYaml(value) : table();
 }
 
 /** Characters in a line of the terminal, or as `COLUMNS` says. */

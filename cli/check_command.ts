@@ -6,7 +6,8 @@ import { agentNodeName, connectAgent } from "./agent_process.ts";
 import { buildInfo } from "./build_info.ts";
 import { checkRows, type ClusterFacts, failures, type NoCluster, renderChecks } from "./check/checks.ts";
 import { readCluster, readHost } from "./check/read_facts.ts";
-import { lineWidth, renderForm } from "./answers.ts";
+import { lineWidth } from "./answers.ts";
+import { renderForm } from "./output/render_form.ts";
 import { type CommandContext, defineCommand } from "./command.ts";
 import {
   CONFIG_FLAG,

@@ -4,7 +4,7 @@ import { Command as CommanderCommand, CommanderError, Option } from "commander";
 import { K3slbError } from "../core/shared/errors.ts";
 import type { Command } from "./command.ts";
 import type { Flag } from "./flag.ts";
-import { nearestName } from "./nearest_name.ts";
+import { nearestName } from "../core/shared/nearest_name.ts";
 
 /** What the command line asks for. */
 export interface Invocation {

@@ -2,7 +2,7 @@
 import { K3slbError } from "../core/shared/errors.ts";
 import { type Command, defineCommand } from "./command.ts";
 import { EXIT_OK } from "./exit_codes.ts";
-import { nearestName } from "./nearest_name.ts";
+import { didYouMean } from "../core/shared/nearest_name.ts";
 import { renderCompletion, SHELLS } from "./output/render_completion.ts";
 
 /** The command that prints completion scripts for `commands`; itself is added to them. */
@@ -28,9 +28,8 @@ export function completionCommand(commands: () => readonly Command[]): Command {
 }
 
 function unknownShell(name: string): K3slbError {
-  const near = nearestName(name, SHELLS);
   return new K3slbError(`There is no completion for "${name}"`, {
     code: "usage",
-    hint: near === undefined ? `There is one for ${SHELLS.join(", ")}` : `Did you mean "${near}"?`,
+    hint: didYouMean(name, SHELLS, `There is one for ${SHELLS.join(", ")}`),
   });
 }

@@ -8,25 +8,31 @@ import { buildInfo } from "./build_info.ts";
 import type { CommandContext } from "./command.ts";
 
 /**
- * A client with an administrator's credentials, or those that were given.
+ * Runs `body` with a client with an administrator's credentials, or those that were given, which is closed at its end.
  * @throws {K3slbError} if no kubeconfig can be used
  */
-export async function connectCluster(
+export async function withCluster<T>(
   settings: { readonly kubeconfig: string | undefined },
   { host }: CommandContext,
-): Promise<KubeClient> {
+  body: (client: KubeClient) => Promise<T>,
+): Promise<T> {
   const access = await loadKubeconfig({
     ...(settings.kubeconfig === undefined ? {} : { path: settings.kubeconfig }),
     env: host.env,
     defaultPaths: SERVER_KUBECONFIG_PATHS,
     clock: SYSTEM_CLOCK,
   });
-  return createKubeClient({
+  const client = createKubeClient({
     access,
     clock: SYSTEM_CLOCK,
     userAgent: `k3slb/${buildInfo().version} command`,
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
   });
+  try {
+    return await body(client);
+  } finally {
+    client.close();
+  }
 }
 
 /** Somebody waits at a terminal. */

@@ -1,14 +1,8 @@
 // `k3slb explain`: why a Service is served where it is, and not elsewhere.
 import { K3slbError } from "../core/shared/errors.ts";
-import {
-  ANSWER_FLAGS,
-  findService,
-  lineWidth,
-  readAnswers,
-  renderForm,
-  withCluster,
-  withinPatience,
-} from "./answers.ts";
+import { ANSWER_FLAGS, findService, lineWidth, readAnswers, withinPatience } from "./answers.ts";
+import { withCluster } from "./connect_cluster.ts";
+import { renderForm } from "./output/render_form.ts";
 import { defineCommand } from "./command.ts";
 import { EXIT_OK } from "./exit_codes.ts";
 import type { Flag } from "./flag.ts";

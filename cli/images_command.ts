@@ -1,11 +1,11 @@
 // `k3slb images`: what has to be brought along to a host without a way to the net.
 import { type ClusterVersion, parseClusterVersion } from "../core/packaged/cluster_version.ts";
 import { artifactsOf } from "../core/packaged/images.ts";
-import { stringifyYaml } from "../core/shared/yaml.ts";
 import { defineCommand } from "./command.ts";
 import { EXIT_OK } from "./exit_codes.ts";
 import type { Flag } from "./flag.ts";
 import { CONFIG_FLAG, LOG_FLAGS, OUTPUT_FLAG, SERVER_FLAGS } from "./flags.ts";
+import { renderForm } from "./output/render_form.ts";
 import { renderRows } from "./output/render_rows.ts";
 
 const [DISABLE_FLAG, DATAPLANE_FLAG, LB_IMAGE_FLAG, PAUSE_IMAGE_FLAG, HELM_JOB_IMAGE_FLAG, REGISTRY_FLAG] =
@@ -64,12 +64,9 @@ export const IMAGES_COMMAND = defineCommand({
       pauseImage: settings["pause-image"],
       helmJobImage: settings["helm-job-image"],
     });
-    if (settings.output === "json") host.stdout(`${JSON.stringify(artifacts, undefined, 2)}\n`);
-    else if (settings.output === "yaml") host.stdout(stringifyYaml(artifacts));
-    else {
-      const rows = artifacts.map(({ kind, component, name, repository }) => [kind, component, name, repository]);
-      host.stdout(renderRows(["KIND", "COMPONENT", "NAME", "REPOSITORY"], rows));
-    }
+    const rows = artifacts.map(({ kind, component, name, repository }) => [kind, component, name, repository]);
+    const table = (): string => renderRows(["KIND", "COMPONENT", "NAME", "REPOSITORY"], rows);
+    host.stdout(renderForm(artifacts, settings.output, table));
     return Promise.resolve(EXIT_OK);
   },
 });

@@ -3,13 +3,13 @@ import { removeServiceLb } from "../core/service_lb/remove_service_lb.ts";
 import { K3slbError } from "../core/shared/errors.ts";
 import { AGENT_CLEANUP_COMMAND } from "./agent_cleanup_command.ts";
 import { type Command, type CommandContext, defineCommand } from "./command.ts";
-import { connectCluster } from "./connect_cluster.ts";
+import { withCluster } from "./connect_cluster.ts";
 import { EXIT_OK } from "./exit_codes.ts";
 import type { Flag, Settings } from "./flag.ts";
 import { AGENT_FLAGS, CLUSTER_FLAGS, COMMON_FLAGS, DATA_DIR_FLAG, LOG_FLAGS, SERVER_FLAGS } from "./flags.ts";
 import { carryOut, describeStep, readHostState } from "./install/install_host.ts";
 import { installPlan, type InstallTexts, type Role, type Step, uninstallPlan } from "./install/install_plan.ts";
-import { nearestName } from "./nearest_name.ts";
+import { didYouMean } from "../core/shared/nearest_name.ts";
 import { renderCompletion } from "./output/render_completion.ts";
 import { renderConfig } from "./output/render_config.ts";
 
@@ -125,22 +125,19 @@ async function follow(steps: readonly Step[], { isDryRun, context, cluster }: Fo
 
 async function removeFromCluster(settings: Settings<typeof CLUSTER_FLAGS>, context: CommandContext): Promise<void> {
   const { log, signal } = context;
-  const client = await connectCluster(settings, context);
-  try {
-    await removeServiceLb({ client, namespace: settings["servicelb-namespace"], logger: log, signal });
-  } finally {
-    client.close();
-  }
+  const namespace = settings["servicelb-namespace"];
+  await withCluster(settings, context, async (client) => {
+    await removeServiceLb({ client, namespace, logger: log, signal });
+  });
 }
 
 function roleOf({ operands }: CommandContext): Role {
   const [word = ""] = operands;
   const role = ROLES.find((known) => known === word);
   if (role !== undefined) return role;
-  const near = nearestName(word, ROLES);
   throw new K3slbError(`There is no program "${word}" to install`, {
     code: "usage",
-    hint: near === undefined ? `There are ${ROLES.join(" and ")}` : `Did you mean "${near}"?`,
+    hint: didYouMean(word, ROLES, `There are ${ROLES.join(" and ")}`),
   });
 }
 

@@ -12,13 +12,12 @@ import { createKindCatalog } from "../core/manifests/kind_catalog.ts";
 import { errorMessage } from "../core/shared/errors.ts";
 import { manifestsFolder } from "../core/shared/k3s_names.ts";
 import { visibleLine } from "../core/shared/visible_text.ts";
-import { stringifyYaml } from "../core/shared/yaml.ts";
 import { type CommandContext, defineCommand } from "./command.ts";
-import { connectCluster } from "./connect_cluster.ts";
+import { withCluster } from "./connect_cluster.ts";
 import { EXIT_FAILURE, EXIT_OK } from "./exit_codes.ts";
 import type { Settings } from "./flag.ts";
 import { CONFIG_FLAG, DATA_DIR_FLAG, KUBECONFIG_FLAG, LOG_FLAGS, OUTPUT_FLAG, SERVER_FLAGS } from "./flags.ts";
-import { type OutputForm } from "./output/render_record.ts";
+import { renderForm } from "./output/render_form.ts";
 import { renderRows } from "./output/render_rows.ts";
 
 const [DISABLE_FLAG] = SERVER_FLAGS;
@@ -57,7 +56,7 @@ export const MANIFESTS_LIST_COMMAND = defineCommand({
         ["FILE", "ADDON", "STATE", "APPLIED", "OBJECTS"],
         rows.map((row) => [row.path, row.addOn, row.state, row.applied, String(row.objects)]),
       );
-    context.host.stdout(render(rows, settings.output, table));
+    context.host.stdout(renderForm(rows, settings.output, table));
     return EXIT_OK;
   },
 });
@@ -89,7 +88,7 @@ export const MANIFESTS_VALIDATE_COMMAND = defineCommand({
       });
       return `${lines.join("")}${counted(files.length, "file")}, ${counted(problems.length, "problem")}\n`;
     };
-    context.host.stdout(render(problems, settings.output, table));
+    context.host.stdout(renderForm(problems, settings.output, table));
     return problems.length === 0 ? EXIT_OK : EXIT_FAILURE;
   },
 });
@@ -114,8 +113,7 @@ export const MANIFESTS_DIFF_COMMAND = defineCommand({
   ],
   run: async (settings, context) => {
     const files = await inspectManifests(pathOf(settings, context), settings.disable);
-    const client = await connectCluster(settings, context);
-    try {
+    return await withCluster(settings, context, async (client) => {
       const kinds = createKindCatalog(client);
       const result: { file: string; problems: InspectedFile["problems"]; objects: readonly ObjectDifference[] }[] = [];
       for (const file of files) {
@@ -126,14 +124,12 @@ export const MANIFESTS_DIFF_COMMAND = defineCommand({
           : [];
         result.push({ file: file.path, problems: file.problems, objects });
       }
-      context.host.stdout(render(result, settings.output, () => result.map(renderDiff).join("")));
+      context.host.stdout(renderForm(result, settings.output, () => result.map(renderDiff).join("")));
       const failed = result.some(({ problems, objects }) =>
         problems.length > 0 || objects.some(({ action }) => action === "error")
       );
       return failed ? EXIT_FAILURE : EXIT_OK;
-    } finally {
-      client.close();
-    }
+    });
   },
 });
 
@@ -153,11 +149,6 @@ type ClusterSettings = Settings<typeof CLUSTER_FLAGS>;
 
 function pathOf(settings: LocalSettings, { operands }: CommandContext): string {
   return operands[0] ?? manifestsFolder(settings["data-dir"]);
-}
-
-function render(value: unknown, form: OutputForm, table: () => string): string {
-  if (form === "json") return `${JSON.stringify(value, undefined, 2)}\n`;
-  return form === "yaml" ? stringifyYaml(JSON.parse(JSON.stringify(value))) : table();
 }
 
 const MARKS: Readonly<Record<ObjectDifference["action"], string>> = {
@@ -203,13 +194,10 @@ async function addOnsIfReachable(
   context: CommandContext,
 ): Promise<{ readonly addOns?: ReadonlyMap<string, AddOn>; readonly why?: string }> {
   try {
-    const client = await connectCluster(settings, context);
-    try {
+    return await withCluster(settings, context, async (client) => {
       const signal = AbortSignal.any([context.signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]);
       return { addOns: await readAddOns(client, signal) };
-    } finally {
-      client.close();
-    }
+    });
   } catch (error) {
     return { why: errorMessage(error) };
   }

@@ -1,6 +1,8 @@
 // `k3slb ports`: who has which port on which node, and who waits for it.
 import type { ServiceAnswer } from "../core/service_lb/answers/explain_service.ts";
-import { ANSWER_FLAGS, lineWidth, readAnswers, renderForm, withCluster, withinPatience } from "./answers.ts";
+import { ANSWER_FLAGS, lineWidth, readAnswers, withinPatience } from "./answers.ts";
+import { withCluster } from "./connect_cluster.ts";
+import { renderForm } from "./output/render_form.ts";
 import { defineCommand } from "./command.ts";
 import { EXIT_OK } from "./exit_codes.ts";
 import { renderWrappedRows } from "./output/wrap_text.ts";

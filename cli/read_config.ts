@@ -3,7 +3,7 @@
 import { errorMessage, isK3slbError, K3slbError } from "../core/shared/errors.ts";
 import { parseYamlDocuments } from "../core/shared/yaml.ts";
 import type { Flag } from "./flag.ts";
-import { nearestName } from "./nearest_name.ts";
+import { didYouMean } from "../core/shared/nearest_name.ts";
 import type { ProgramHost } from "./program_host.ts";
 import type { ConfigEntry } from "./resolve_settings.ts";
 
@@ -81,13 +81,8 @@ export function parseConfig(
       } else if (K3S_KEYS.has(key)) {
         ignored.push(`"${key}" in ${position}`);
       } else {
-        const near = nearestName(
-          key,
-          [...known].filter(([, { commandLineOnly }]) => !commandLineOnly).map(([each]) => each),
-        );
-        const hint = near === undefined
-          ? 'Keys are the names of flags; "k3slb server --help" and "k3slb agent --help" list them'
-          : `Did you mean "${near}"?`;
+        const keys = [...known].filter(([, { commandLineOnly }]) => !commandLineOnly).map(([each]) => each);
+        const hint = didYouMean(key, keys, HINT_OF_KEYS);
         throw invalid(position, `has the unknown key "${name}"`, hint);
       }
     }
@@ -183,3 +178,5 @@ const K3S_KEYS: ReadonlySet<string> = new Set([
   "tls-san-security", "token", "token-file", "v", "vmodule", "vpn-auth", "vpn-auth-file", "with-node-id",
   "write-kubeconfig", "write-kubeconfig-group", "write-kubeconfig-mode",
 ]);
+
+const HINT_OF_KEYS = 'Keys are the names of flags; "k3slb server --help" and "k3slb agent --help" list them';

@@ -2,7 +2,7 @@
 // Rules of lists and of `key+` are K3s's (k3s docs "installation/configuration").
 import { K3slbError } from "../core/shared/errors.ts";
 import { envNames, type Flag, type Settings } from "./flag.ts";
-import { nearestName } from "./nearest_name.ts";
+import { didYouMean } from "../core/shared/nearest_name.ts";
 
 /** One key of a config file. */
 export interface ConfigEntry {
@@ -110,10 +110,9 @@ function valueError(
   source: string,
   fault: { readonly value: string; readonly wrong: string; readonly allowed?: readonly string[] },
 ): K3slbError {
-  const near = nearestName(fault.value, fault.allowed ?? []);
   return new K3slbError(`Cannot use ${source}: "${fault.value}" ${fault.wrong}`, {
     code: "flag-value",
-    hint: near === undefined ? `--${flag.name}: ${flag.help}` : `Did you mean "${near}"?`,
+    hint: didYouMean(fault.value, fault.allowed ?? [], `--${flag.name}: ${flag.help}`),
   });
 }
 

@@ -6,7 +6,7 @@ import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./exit_codes.ts";
 import { COMMANDS } from "./commands.ts";
 import { envNames, type Flag, ownEnvName, type Settings } from "./flag.ts";
 import { type Invocation, readCommandLine } from "./command_line.ts";
-import { nearestName } from "./nearest_name.ts";
+import { nearestName } from "../core/shared/nearest_name.ts";
 import { renderError } from "./print_error.ts";
 import type { ProgramHost } from "./program_host.ts";
 import { readConfig } from "./read_config.ts";

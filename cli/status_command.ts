@@ -1,13 +1,15 @@
 // `k3slb status`: the cluster at a glance.
 import { HELM_CHARTS } from "../core/helm/helm_chart.ts";
-import type { KubeClient, ResourceType } from "../core/kube/contract.ts";
+import type { KubeClient } from "../core/kube/contract.ts";
 import { isForbidden, isNotFound } from "../core/kube/errors.ts";
+import { orAbsent } from "../core/kube/one_object.ts";
 import { LEASES, NODES } from "../core/kube/resources.ts";
-import type { KubeObject, Lease } from "../core/kube/types.ts";
 import { ADD_ONS } from "../core/manifests/addon.ts";
 import { pause, SYSTEM_CLOCK } from "../core/runtime/clock.ts";
 import { ELECTION_LEASE_NAME } from "../core/service/labels.ts";
-import { ANSWER_FLAGS, lineWidth, readAnswers, renderForm, withCluster, withinPatience } from "./answers.ts";
+import { ANSWER_FLAGS, lineWidth, readAnswers, withinPatience } from "./answers.ts";
+import { withCluster } from "./connect_cluster.ts";
+import { renderForm } from "./output/render_form.ts";
 import { type ClusterStatus, clusterStatus, hasProblem, onlyProblems } from "./cluster_status.ts";
 import { type CommandContext, defineCommand } from "./command.ts";
 import { EXIT_FAILURE, EXIT_OK } from "./exit_codes.ts";
@@ -76,41 +78,23 @@ async function readStatus(
   const [{ answers, services }, nodes, lease, charts, addOns] = await Promise.all([
     readAnswers(client, options),
     client.list(NODES, { signal }),
-    findLease(client, namespace, signal),
-    listIfAny(client, HELM_CHARTS, signal),
-    listIfAny(client, ADD_ONS, signal),
+    readable(client.get(LEASES, { namespace, name: ELECTION_LEASE_NAME }, { signal })),
+    readable(client.list(HELM_CHARTS, { signal })),
+    readable(client.list(ADD_ONS, { signal })),
   ]);
   return clusterStatus({
     lease,
     nodes: nodes.items,
     services: services.map((service) => answers.about(service)),
-    charts,
-    addOns,
+    charts: charts?.items ?? [],
+    addOns: addOns?.items ?? [],
     nowMs: context.host.now(),
   });
 }
 
-async function findLease(client: KubeClient, namespace: string, signal: AbortSignal): Promise<Lease | undefined> {
-  try {
-    return await client.get(LEASES, { namespace, name: ELECTION_LEASE_NAME }, { signal });
-  } catch (error) {
-    if (isNotFound(error) || isForbidden(error)) return undefined;
-    throw error;
-  }
-}
-
 /** Kinds that this cluster may not have, or that may not be looked at. */
-async function listIfAny<T extends KubeObject>(
-  client: KubeClient,
-  type: ResourceType<T>,
-  signal: AbortSignal,
-): Promise<readonly T[]> {
-  try {
-    return (await client.list(type, { signal })).items;
-  } catch (error) {
-    if (isNotFound(error) || isForbidden(error)) return [];
-    throw error;
-  }
+function readable<T>(answer: Promise<T>): Promise<T | undefined> {
+  return orAbsent(answer, [isNotFound, isForbidden]);
 }
 
 /** The tables, `width` characters wide. Pure. */

@@ -3,7 +3,7 @@ import { versionInfo } from "./build_info.ts";
 import { defineCommand } from "./command.ts";
 import { EXIT_OK } from "./exit_codes.ts";
 import { OUTPUT_FLAG } from "./flags.ts";
-import { renderRecord } from "./output/render_record.ts";
+import { renderForm } from "./output/render_form.ts";
 
 /** Prints what this build is. */
 export const VERSION_COMMAND = defineCommand({
@@ -16,7 +16,10 @@ export const VERSION_COMMAND = defineCommand({
     { command: "k3slb version -o json", note: "for programs" },
   ],
   run: (settings, { host }) => {
-    host.stdout(renderRecord({ ...versionInfo() }, settings.output));
+    const info = versionInfo();
+    const table = (): string =>
+      Object.entries(info).map(([name, value]) => `${name.padEnd("version".length)}  ${value}\n`).join("");
+    host.stdout(renderForm(info, settings.output, table));
     return Promise.resolve(EXIT_OK);
   },
 });

@@ -15,7 +15,7 @@ import {
 } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import process from "node:process";
-import { errorMessage, K3slbError } from "../../core/shared/errors.ts";
+import { errorMessage, isNoSuchFile, K3slbError } from "../../core/shared/errors.ts";
 import {
   type HostState,
   type InitSystem,
@@ -145,7 +145,7 @@ async function readIfThere(path: string): Promise<string | undefined> {
   try {
     return (await lstat(path)).isSymbolicLink() ? await readlink(path) : await readFile(path, "utf8");
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (isNoSuchFile(error)) return undefined;
     throw error;
   }
 }

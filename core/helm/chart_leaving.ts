@@ -2,7 +2,7 @@
 // uninstalled before.
 import type { KubeClient } from "../kube/contract.ts";
 import { isNotFound } from "../kube/errors.ts";
-import { removeObject } from "../kube/remove_object.ts";
+import { removeObject } from "../kube/one_object.ts";
 import { type EventRecorder, type ObjectReference, referenceTo } from "../kube/events.ts";
 import { CLUSTER_ROLE_BINDINGS, JOBS, SERVICE_ACCOUNTS } from "../kube/resources.ts";
 import type { ClusterRoleBinding, Job, Pod } from "../kube/types.ts";

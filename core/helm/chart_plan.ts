@@ -124,9 +124,11 @@ export function resume(
   };
 }
 
+/** `job` that says how many of the same configuration came before it. */
 export function withAttempt(job: Job, attempt: number): Job {
   if (attempt === 0) return job;
-  return { ...job, metadata: { ...job.metadata, annotations: { [ATTEMPT_ANNOTATION]: String(attempt) } } };
+  const annotations = { ...job.metadata?.annotations, [ATTEMPT_ANNOTATION]: String(attempt) };
+  return { ...job, metadata: { ...job.metadata, annotations } };
 }
 
 export function isUnsupported(helmVersion: string | undefined): boolean {

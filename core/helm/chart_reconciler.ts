@@ -1,11 +1,11 @@
 // Reconciles one HelmChart: gathers what is seen, asks the plan, carries it out. Events and status follow the writes they speak of,
 // and are written only when something changed.
 import { isAlreadyExists, isInvalid, isNamespaceTerminating, isNotFound, isRefusal } from "../kube/errors.ts";
+import { removeObject } from "../kube/one_object.ts";
 import { JOBS } from "../kube/resources.ts";
-import type { Job } from "../kube/types.ts";
 import { errorMessage } from "../shared/errors.ts";
 import { ChartLeaving, chartReference, otherNamespaceMessage, removeForeignBinding } from "./chart_leaving.ts";
-import { type ChartFacts, type ChartPlan, planLeaving, type PlanSettings } from "./chart_plan.ts";
+import { type ChartFacts, type ChartPlan, planLeaving, type PlanSettings, withAttempt } from "./chart_plan.ts";
 import { HOW_TO_LEAVE_RELEASE, planDelete } from "./delete_plan.ts";
 import { planInstall } from "./install_plan.ts";
 import type { ChartView } from "./chart_view.ts";
@@ -18,8 +18,7 @@ import { ClusterNames } from "./jobs/no_proxy.ts";
 import { JobFailures } from "./jobs/job_log.ts";
 import { attemptOf, hashOf, isComplete, resumePatch } from "./jobs/job_state.ts";
 import {
-  ATTEMPT_ANNOTATION,
-  DEFAULT_CONTROLLER_NAME,
+  CONTROLLER_NAME,
   DEPLOYED_ANNOTATION,
   FINALIZER,
   type JobAction,
@@ -55,12 +54,10 @@ export class ChartReconciler {
   constructor(parts: ChartReconcilerParts) {
     const { client, view, logger, options, env } = parts;
     this.#parts = parts;
-    const { controllerName = DEFAULT_CONTROLLER_NAME, namespaces = [] } = options;
-    this.#scope = { controllerName, namespaces };
+    this.#scope = { controllerName: CONTROLLER_NAME, namespaces: options.namespaces ?? [] };
     this.#settings = {
       defaultImage: options.helmJobImage,
       clusterRole: options.clusterRole ?? "cluster-admin",
-      apiPort: options.apiPort ?? 6443,
       env,
     };
     this.#writer = new SetWriter(client, view);
@@ -199,12 +196,11 @@ export class ChartReconciler {
       if (step.step === "replace") this.#attempts.set(key, { hash, attempt: attemptOf(step.job) });
       const uid = view.jobs.objects.get(`${namespace}/${name}`)?.metadata?.uid;
       // In the foreground: the Job goes after its pods, so that never two run at a time.
-      await client.delete(JOBS, { namespace, name }, {
+      await removeObject(client, JOBS, {
+        key: { namespace, name },
         propagationPolicy: "Foreground",
         signal,
         ...(uid === undefined ? {} : { uid }),
-      }).catch((error: unknown) => {
-        if (!isNotFound(error)) throw error;
       });
       return false;
     }
@@ -283,13 +279,4 @@ export class ChartReconciler {
     this.#parts.view.charts.merge([written]);
     return true;
   }
-}
-
-function withAttempt(job: Job, attempt: number): Job {
-  if (attempt === 0) return job;
-  const { metadata } = job;
-  return {
-    ...job,
-    metadata: { ...metadata, annotations: { ...metadata?.annotations, [ATTEMPT_ANNOTATION]: String(attempt) } },
-  };
 }

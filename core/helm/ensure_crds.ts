@@ -1,7 +1,7 @@
 // Brings the CRDs into the cluster and waits until they serve. CRDs that another program installed stay as they are.
 import type { KubeClient } from "../kube/contract.ts";
 import { FIELD_MANAGER } from "../kube/contract.ts";
-import { isNotFound } from "../kube/errors.ts";
+import { findObject } from "../kube/one_object.ts";
 import { CUSTOM_RESOURCE_DEFINITIONS } from "../kube/resources.ts";
 import type { CustomResourceDefinition } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -19,26 +19,14 @@ export async function ensureHelmCrds(
 ): Promise<void> {
   await Promise.all([HELM_CHART_CRD, HELM_CHART_CONFIG_CRD].map(async (crd) => {
     const name = crd.metadata?.name ?? "";
-    let seen = await find(client, name, signal);
+    const key = { name };
+    let seen = await findObject(client, CUSTOM_RESOURCE_DEFINITIONS, { key, signal });
     if (seen === undefined || isOurs(seen)) seen = await client.apply(CUSTOM_RESOURCE_DEFINITIONS, crd, { signal });
     while (!isEstablished(seen)) {
       await clock.sleep(CHECK_INTERVAL_MS, signal);
-      seen = await find(client, name, signal);
+      seen = await findObject(client, CUSTOM_RESOURCE_DEFINITIONS, { key, signal });
     }
   }));
-}
-
-async function find(
-  client: KubeClient,
-  name: string,
-  signal: AbortSignal,
-): Promise<CustomResourceDefinition | undefined> {
-  try {
-    return await client.get(CUSTOM_RESOURCE_DEFINITIONS, { name }, { signal });
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
 }
 
 function isOurs({ metadata }: CustomResourceDefinition): boolean {

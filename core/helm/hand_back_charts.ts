@@ -1,13 +1,13 @@
 // Gives charts back that this controller managed, when it is turned off: left as they are, nobody could delete them any more.
 import type { KubeClient } from "../kube/contract.ts";
-import { isForbidden, isKindMissing, isNotFound } from "../kube/errors.ts";
+import { isForbidden, isNotFound } from "../kube/errors.ts";
+import { findObject, orAbsent } from "../kube/one_object.ts";
 import { JOBS, PODS } from "../kube/resources.ts";
-import type { Job } from "../kube/types.ts";
 import { type Clock, pause } from "../runtime/clock.ts";
 import type { Logger } from "../shared/log.ts";
 import { handBack, uninstallCommand } from "./chart_leaving.ts";
 import { chartKey, HELM_CHARTS, type HelmChart } from "./helm_chart.ts";
-import { CHART_LABEL, DEFAULT_CONTROLLER_NAME, jobName, MANAGED_BY_ANNOTATION } from "./names.ts";
+import { CHART_LABEL, CONTROLLER_NAME, jobName, MANAGED_BY_ANNOTATION } from "./names.ts";
 
 const LOOK_AGAIN_MS = 5_000;
 
@@ -27,7 +27,7 @@ export async function handBackCharts({ client, clock, logger, signal }: HandBack
     for (const chart of charts) {
       const { namespace, name } = chartKey(chart);
       const pods = await client.list(PODS, { namespace, labelSelector: `${CHART_LABEL}=${name}`, signal });
-      const installJob = await jobOf(client, { namespace, name: jobName(name, "install") }, signal);
+      const installJob = await findObject(client, JOBS, { key: { namespace, name: jobName(name, "install") }, signal });
       if (await handBack(client, chart, { installJob, pods: pods.items, signal })) {
         logger.info("HelmChart is handed back, its release stays", {
           chart: `${namespace}/${name}`,
@@ -42,24 +42,7 @@ export async function handBackCharts({ client, clock, logger, signal }: HandBack
 
 /** Without the kind, or the right to see it, there is nothing that was taken. */
 async function ownCharts(client: KubeClient, signal: AbortSignal): Promise<readonly HelmChart[]> {
-  try {
-    const { items } = await client.list(HELM_CHARTS, { signal });
-    return items.filter(({ metadata }) => metadata?.annotations?.[MANAGED_BY_ANNOTATION] === DEFAULT_CONTROLLER_NAME);
-  } catch (error) {
-    if (isKindMissing(error) || isNotFound(error) || isForbidden(error)) return [];
-    throw error;
-  }
-}
-
-async function jobOf(
-  client: KubeClient,
-  key: { readonly namespace: string; readonly name: string },
-  signal: AbortSignal,
-): Promise<Job | undefined> {
-  try {
-    return await client.get(JOBS, key, { signal });
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
+  const charts = await orAbsent(client.list(HELM_CHARTS, { signal }), [isNotFound, isForbidden]);
+  return charts?.items.filter(({ metadata }) => metadata?.annotations?.[MANAGED_BY_ANNOTATION] === CONTROLLER_NAME) ??
+    [];
 }

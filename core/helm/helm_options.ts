@@ -12,11 +12,6 @@ export interface HelmSettings {
   /** Image of Jobs whose chart names none. */
   readonly helmJobImage: string;
   /**
-   * Name in the managed-by annotation. Charts of other names are left alone.
-   * @default {"k3slb"}
-   */
-  readonly controllerName?: string;
-  /**
    * DNS domain of the cluster, for Jobs behind a proxy.
    * @default {"cluster.local"}
    */
@@ -31,11 +26,6 @@ export interface HelmSettings {
    * @default {"cluster-admin"}
    */
   readonly clusterRole?: string;
-  /**
-   * Port of the API server on the nodes that run it, for bootstrap charts.
-   * @default {6443}
-   */
-  readonly apiPort?: number;
   /**
    * Time in milliseconds after which a chart is looked at without being told of a change.
    * @default {600000}

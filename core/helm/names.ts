@@ -16,8 +16,8 @@ export const DEPLOYED_ANNOTATION = "k3slb.io/helm-deployed";
 export const EXPECTED_REVISION_NAME = "EXPECTED_RELEASE_REVISION";
 export const VALUES_SECRET_TYPE = "helmcharts.helm.cattle.io/values";
 export const RELEASE_SECRET_TYPE = "helm.sh/release.v1";
-export const DEFAULT_CONTROLLER_NAME = "k3slb";
-export const DEFAULT_JOB_IMAGE = "rancher/klipper-helm:latest";
+/** In the managed-by annotation; charts of other names are left alone. */
+export const CONTROLLER_NAME = "k3slb";
 /** Longest name whose install Job fits the label that the Job controller writes on pods. */
 export const MAX_CHART_NAME_LENGTH = 50;
 

@@ -10,8 +10,6 @@ export interface ConnectionFailure {
   readonly server: string;
   /** Whether the server was given a client certificate. */
   readonly hasClientCertificate?: boolean;
-  /** Host name that the server's certificate must carry. */
-  readonly expectedHost?: string;
 }
 
 /** The error for a request that ended with `cause` before a whole answer came. */

@@ -99,11 +99,6 @@ export function isForbidden(error: unknown): boolean {
   return isK3slbError(error, "kube-forbidden");
 }
 
-/** Whether the server does not accept the credentials. */
-export function isUnauthorized(error: unknown): boolean {
-  return isK3slbError(error, "kube-unauthorized");
-}
-
 /** Whether the point in time asked for is no longer (or not yet) in the server's memory; the cure is a new list. */
 export function isGone(error: unknown): boolean {
   return isK3slbError(error, "kube-gone");

@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import type { Clock } from "../runtime/clock.ts";
-import { errorMessage, K3slbError } from "../shared/errors.ts";
+import { errorMessage, isNoSuchFile, K3slbError } from "../shared/errors.ts";
 import type { ClusterAccess } from "./cluster_access.ts";
 import { credentialText } from "./credential_files.ts";
 import { credentialsOf } from "./credentials.ts";
@@ -25,8 +25,6 @@ export interface LoadKubeconfigOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Looked at in this order if nothing is given. */
   readonly defaultPaths: readonly string[];
-  /** Context to use instead of the file's current one. */
-  readonly context?: string;
   /** Time, timers and randomness. */
   readonly clock: Clock;
   /**
@@ -93,8 +91,8 @@ async function readKubeconfig(path: string): Promise<Kubeconfig> {
   } catch (error) {
     if (error instanceof K3slbError) throw error;
     throw new K3slbError(`Cannot read kubeconfig "${path}": ${errorMessage(error)}`, {
-      code: isMissingFile(error) ? "kubeconfig-not-found" : "kubeconfig-unreadable",
-      hint: isMissingFile(error)
+      code: isNoSuchFile(error) ? "kubeconfig-not-found" : "kubeconfig-unreadable",
+      hint: isNoSuchFile(error)
         ? "Check the path given by --kubeconfig or KUBECONFIG"
         : "Run as root, or make the file readable for this user",
       retriable: true,
@@ -114,7 +112,7 @@ async function readKubeconfigIfPresent(path: string): Promise<Kubeconfig | undef
 }
 
 function accessOf(config: Kubeconfig, options: LoadKubeconfigOptions): ClusterAccess {
-  const { context, contextName, cluster, user } = chooseContext(config, options.context);
+  const { context, contextName, cluster, user } = chooseContext(config);
   refuseUnsupported(cluster, user, { contextName, userName: context.user, clusterName: context.cluster });
   const url = parseServer(cluster, user, context.cluster);
   return {
@@ -128,14 +126,14 @@ function accessOf(config: Kubeconfig, options: LoadKubeconfigOptions): ClusterAc
   };
 }
 
-function chooseContext(config: Kubeconfig, wanted: string | undefined): {
+function chooseContext(config: Kubeconfig): {
   readonly context: ContextEntry;
   readonly contextName: string;
   readonly cluster: ClusterEntry;
   readonly user: UserEntry;
 } {
   const files = config.fileNames.map(quote).join(", ");
-  const contextName = wanted ?? config.currentContext;
+  const contextName = config.currentContext;
   if (contextName === "") {
     throw invalid(`${files} has no current context`, "Choose one with `kubectl config use-context`");
   }
@@ -239,10 +237,6 @@ function notFound(tried: string): K3slbError {
     hint: "Give its path with --kubeconfig or the variable KUBECONFIG",
     retriable: true,
   });
-}
-
-function isMissingFile(error: unknown): boolean {
-  return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");
 }
 
 function isPresent<T>(value: T | undefined): value is T {

@@ -4,8 +4,9 @@ import type { Clock } from "../runtime/clock.ts";
 import { abortError, errorMessage, isAbort, K3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { KubeClient } from "./contract.ts";
-import { isAlreadyExists, isConflict, isNotFound } from "./errors.ts";
+import { isAlreadyExists, isConflict } from "./errors.ts";
 import { compareResourceVersions } from "./object_store.ts";
+import { findObject } from "./one_object.ts";
 import { LEASES } from "./resources.ts";
 import type { Lease } from "./types.ts";
 
@@ -24,18 +25,6 @@ export interface LeaderElectionOptions {
   readonly lead: (signal: AbortSignal) => Promise<void>;
   /** Told about each new holder, this process included. */
   readonly onLeader?: (holder: string) => void;
-  /**
-   * Time in milliseconds without renewal after which others take over.
-   * @default {15000}
-   */
-  readonly leaseDurationMs?: number;
-  /**
-   * Time in milliseconds after the last renewal at which the leader gives up; less than the lease duration.
-   * @default {10000}
-   */
-  readonly renewDeadlineMs?: number;
-  /** @default {2000} */
-  readonly retryPeriodMs?: number;
 }
 
 /**
@@ -54,10 +43,6 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
 
 class Candidate {
   readonly #options: LeaderElectionOptions;
-  readonly #leaseDurationMs: number;
-  readonly #renewDeadlineMs: number;
-  readonly #retryPeriodMs: number;
-  readonly #renewPeriodMs: number;
   /** The Lease as last seen. */
   #observed: Lease | undefined;
   #observedAtMs = 0;
@@ -67,21 +52,13 @@ class Candidate {
 
   constructor(options: LeaderElectionOptions) {
     this.#options = options;
-    this.#leaseDurationMs = options.leaseDurationMs ?? 15_000;
-    this.#renewDeadlineMs = options.renewDeadlineMs ?? 10_000;
-    this.#retryPeriodMs = options.retryPeriodMs ?? 2_000;
-    // A renewal that works needs no haste: one that fails is still tried again twice before the deadline.
-    this.#renewPeriodMs = Math.max(this.#retryPeriodMs, this.#renewDeadlineMs / 2);
-    if (this.#leaseDurationMs <= this.#renewDeadlineMs || this.#renewDeadlineMs <= this.#retryPeriodMs) {
-      throw new RangeError("Lease duration, renew deadline and retry period must decrease");
-    }
   }
 
   /** Resolves with true as soon as this process holds the Lease, with false when the signal is aborted. */
   async campaign(): Promise<boolean> {
     const { signal, clock } = this.#options;
     while (!signal.aborted) {
-      if (await this.#tryToHold(this.#renewDeadlineMs) && !signal.aborted) return true;
+      if (await this.#tryToHold(RENEW_DEADLINE_MS) && !signal.aborted) return true;
       await clock.sleep(this.#delayMs(), signal).catch(ignoreAbort);
     }
     // Aborted in the middle of taking it: nobody will lead, so nobody must hold.
@@ -118,13 +95,13 @@ class Candidate {
     const { clock, name } = this.#options;
     let wasHeld = true;
     while (!term.signal.aborted) {
-      await clock.sleep(wasHeld ? this.#renewPeriodMs : this.#retryPeriodMs, term.signal).catch(ignoreAbort);
+      await clock.sleep(wasHeld ? RENEW_PERIOD_MS : RETRY_PERIOD_MS, term.signal).catch(ignoreAbort);
       if (term.signal.aborted) return;
-      const leftMs = this.#renewedAtMs + this.#renewDeadlineMs - clock.monotonicMs();
+      const leftMs = this.#renewedAtMs + RENEW_DEADLINE_MS - clock.monotonicMs();
       const isHeld = leftMs > 0 && await this.#tryToHold(leftMs);
       wasHeld = isHeld;
       if (isHeld && !this.#isTurnedBack) continue;
-      const isOverdue = clock.monotonicMs() >= this.#renewedAtMs + this.#renewDeadlineMs;
+      const isOverdue = clock.monotonicMs() >= this.#renewedAtMs + RENEW_DEADLINE_MS;
       const isTaken = this.#holder() !== this.#options.identity;
       if (isOverdue || isTaken || this.#isTurnedBack) {
         const why = this.#isTurnedBack
@@ -182,10 +159,7 @@ class Candidate {
     // The holder knows the present version from its last write; only others need to look.
     const isRenewal = !this.#mustRead && this.#holder() === identity;
     if (!isRenewal) {
-      const seen = await client.get(LEASES, { namespace, name }, { signal }).catch((error: unknown) => {
-        if (isNotFound(error)) return undefined;
-        throw error;
-      });
+      const seen = await findObject(client, LEASES, { key: { namespace, name }, signal });
       this.#isUnsure = false;
       if (seen === undefined) {
         this.#isUnsure = true;
@@ -259,7 +233,7 @@ class Candidate {
       spec: {
         ...present?.spec,
         holderIdentity: identity,
-        leaseDurationSeconds: Math.ceil(this.#leaseDurationMs / 1000),
+        leaseDurationSeconds: Math.ceil(LEASE_DURATION_MS / 1000),
         acquireTime: isOurs ? present?.spec?.acquireTime ?? now : now,
         renewTime: now,
         leaseTransitions: present === undefined || isOurs ? transitions : transitions + 1,
@@ -297,7 +271,7 @@ class Candidate {
   #delayMs(): number {
     const jitter = 1 + this.#options.clock.random() * RETRY_JITTER;
     const leftMs = this.#leftMs();
-    const retryMs = this.#retryPeriodMs * jitter;
+    const retryMs = RETRY_PERIOD_MS * jitter;
     return leftMs > 0 && leftMs < retryMs ? leftMs + this.#options.clock.random() * EXPIRY_JITTER_MS : retryMs;
   }
 }
@@ -311,6 +285,13 @@ function ignoreAbort(error: unknown): void {
   if (!isAbort(error)) throw error;
 }
 
+/** Without renewal for so long, others take over. */
+const LEASE_DURATION_MS = 15_000;
+/** After the last renewal the leader gives up, in time before that. */
+const RENEW_DEADLINE_MS = 10_000;
+/** A renewal that works needs no haste: one that fails is still tried again twice before the deadline. */
+const RENEW_PERIOD_MS = 5_000;
+const RETRY_PERIOD_MS = 2_000;
 const RETRY_JITTER = 0.2;
 const EXPIRY_JITTER_MS = 500;
 const RELEASE_TIMEOUT_MS = 5000;

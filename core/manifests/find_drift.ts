@@ -1,6 +1,6 @@
 // Does an object still have what its file says? Asked by a dry run, so that the server's defaults don't count as drift.
 import type { KubeClient } from "../kube/contract.ts";
-import { isNotFound } from "../kube/errors.ts";
+import { findObject } from "../kube/one_object.ts";
 import type { KubeObject } from "../kube/types.ts";
 import { namespaceOf, objectToApply } from "./apply_plan.ts";
 import { changedFields } from "./changed_fields.ts";
@@ -14,13 +14,8 @@ export async function findDrift(
   const { located, addOn, signal } = input;
   const namespace = namespaceOf(located);
   const key = { name: located.name, ...(namespace === "" ? {} : { namespace }) };
-  let live: KubeObject;
-  try {
-    live = await client.get<KubeObject>(located.type, key, { signal });
-  } catch (error) {
-    if (isNotFound(error)) return ["(missing)"];
-    throw error;
-  }
+  const live = await findObject<KubeObject>(client, located.type, { key, signal });
+  if (live === undefined) return ["(missing)"];
   const wanted = await client.apply<KubeObject>(located.type, objectToApply(located, addOn), {
     signal,
     dryRun: true,

@@ -3,7 +3,7 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { KubeClient, ResourceType } from "../kube/contract.ts";
-import { isNotFound } from "../kube/errors.ts";
+import { findObject, orAbsent } from "../kube/one_object.ts";
 import type { KubeObject } from "../kube/types.ts";
 import { errorMessage, isAbort, isK3slbError, K3slbError } from "../shared/errors.ts";
 import { ADD_ON_NAMESPACE, ADD_ONS, type AddOn, addOnNameOf, checksumOf, KINDS_ANNOTATION } from "./addon.ts";
@@ -125,17 +125,12 @@ export async function diffManifest(file: InspectedFile, options: DiffOptions): P
 
 /** The AddOns on the server by name. */
 export async function readAddOns(client: KubeClient, signal?: AbortSignal): Promise<ReadonlyMap<string, AddOn>> {
-  try {
-    const { items } = await client.list(ADD_ONS, {
-      namespace: ADD_ON_NAMESPACE,
-      ...(signal === undefined ? {} : { signal }),
-    });
-    return new Map(items.map((addOn) => [addOn.metadata?.name ?? "", addOn]));
-  } catch (error) {
-    // The kind comes with the first start of a deployer.
-    if (isNotFound(error)) return new Map();
-    throw error;
-  }
+  // The kind comes with the first start of a deployer.
+  const list = await orAbsent(client.list(ADD_ONS, {
+    namespace: ADD_ON_NAMESPACE,
+    ...(signal === undefined ? {} : { signal }),
+  }));
+  return new Map(list?.items.map((addOn) => [addOn.metadata?.name ?? "", addOn]));
 }
 
 interface FoundFiles {
@@ -200,7 +195,7 @@ async function diffObject(
   const call = options.signal === undefined ? {} : { signal: options.signal };
   const key = { name: object.name, ...(namespace === "" ? {} : { namespace }) };
   const described = { ...describe(object), namespace };
-  const live = await orMissing(client.get(type, key, call));
+  const live = await findObject(client, type, { key, ...call });
   const after = await client.apply<KubeObject>(type, wanted, {
     ...call,
     dryRun: true,
@@ -219,7 +214,7 @@ async function diffPruned(
 ): Promise<readonly ObjectDifference[]> {
   const call = options.signal === undefined ? {} : { signal: options.signal };
   const key = { namespace: ADD_ON_NAMESPACE, name: file.addOn };
-  const addOn = await orMissing(options.client.get(ADD_ONS, key, call));
+  const addOn = await findObject(options.client, ADD_ONS, { key, ...call });
   const search = kindsToSearch(addOn?.metadata?.annotations?.[KINDS_ANNOTATION], []);
   const seen = await findObjects({ client: options.client, kinds: options.kinds, addOn: file.addOn, search, ...call });
   const plan = prunePlan({
@@ -247,13 +242,4 @@ async function diffPruned(
 
 function describe(object: ManifestObject): Omit<ObjectDifference, "action"> {
   return { kind: object.kind, namespace: object.namespace, name: object.name, fields: [] };
-}
-
-async function orMissing<T>(work: Promise<T>): Promise<T | undefined> {
-  try {
-    return await work;
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
 }

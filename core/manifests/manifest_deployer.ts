@@ -1,8 +1,7 @@
 // One file's objects onto the server, and off it. The order makes every interruption harmless: first the AddOn names all kinds and loses its
 // checksum, then objects are applied, then old ones are pruned, and last the AddOn gets the checksum. Which files, and when: manifest_controller.ts.
-import { identityOf, removeObject } from "../kube/remove_object.ts";
+import { findObject, identityOf, keyOf, removeObject } from "../kube/one_object.ts";
 import type { KubeClient, ResourceType } from "../kube/contract.ts";
-import { isNotFound } from "../kube/errors.ts";
 import type { ObjectReference } from "../kube/events.ts";
 import { CUSTOM_RESOURCE_DEFINITIONS } from "../kube/resources.ts";
 import type { KubeObject } from "../kube/types.ts";
@@ -86,24 +85,15 @@ export class ManifestDeployer {
   async ensureAddOnKind(signal: AbortSignal): Promise<void> {
     const { client } = this.#options;
     const name = ADD_ON_CRD.metadata?.name ?? "";
-    try {
-      // K3s's own definition, or an older one, serves as well.
-      if (isEstablished(await client.get(CUSTOM_RESOURCE_DEFINITIONS, { name }, { signal }))) return;
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-      await client.apply(CUSTOM_RESOURCE_DEFINITIONS, ADD_ON_CRD, { signal });
-    }
+    // K3s's own definition, or an older one, serves as well.
+    const seen = await findObject(client, CUSTOM_RESOURCE_DEFINITIONS, { key: { name }, signal });
+    if (seen === undefined) await client.apply(CUSTOM_RESOURCE_DEFINITIONS, ADD_ON_CRD, { signal });
     await this.#untilEstablished([name], signal);
   }
 
   /** The AddOn `name`, if there is one. */
-  async readAddOn(name: string, signal: AbortSignal): Promise<AddOn | undefined> {
-    try {
-      return await this.#options.client.get(ADD_ONS, { namespace: ADD_ON_NAMESPACE, name }, { signal });
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
+  readAddOn(name: string, signal: AbortSignal): Promise<AddOn | undefined> {
+    return findObject(this.#options.client, ADD_ONS, { key: { namespace: ADD_ON_NAMESPACE, name }, signal });
   }
 
   /** Every AddOn. */
@@ -282,8 +272,8 @@ export class ManifestDeployer {
     const result = await apply();
     const managedFields = adoptedFields(result.metadata?.managedFields);
     if (managedFields === undefined) return result;
-    const { name = "", namespace, resourceVersion } = result.metadata ?? {};
-    await client.patch<KubeObject>(located.type, { name, ...(namespace === undefined ? {} : { namespace }) }, {
+    const { resourceVersion } = result.metadata ?? {};
+    await client.patch<KubeObject>(located.type, keyOf(result), {
       type: "json",
       body: [
         { op: "replace", path: "/metadata/managedFields", value: managedFields },

@@ -3,7 +3,7 @@
 import { type FSWatcher, watch } from "node:fs";
 import { chmod, lstat, mkdir, readdir, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { errorMessage, K3slbError } from "../shared/errors.ts";
+import { errorMessage, isNoSuchFile, K3slbError } from "../shared/errors.ts";
 import type { SeenFile } from "./select_files.ts";
 
 /** Largest manifest that is read, in bytes. */
@@ -143,7 +143,7 @@ export async function readManifest(path: string): Promise<ReadFile | undefined> 
     if (before.size !== after.size || before.mtimeMs !== after.mtimeMs || bytes.length !== after.size) return undefined;
     return { bytes, sizeBytes: after.size, modifiedMs: after.mtimeMs };
   } catch (error) {
-    if (isGoneFile(error)) return undefined;
+    if (isNoSuchFile(error)) return undefined;
     if (error instanceof K3slbError) throw error;
     throw new K3slbError(`Cannot read manifest "${path}": ${errorMessage(error)}`, {
       code: "manifest-read",
@@ -237,7 +237,7 @@ export class FolderWatches {
       this.#watchers.set(folder, { identity, watcher });
       return true;
     } catch (error) {
-      if (!isGoneFile(error)) this.#problems.set(folder, `Cannot watch "${folder}": ${errorMessage(error)}`);
+      if (!isNoSuchFile(error)) this.#problems.set(folder, `Cannot watch "${folder}": ${errorMessage(error)}`);
       return false;
     }
   }
@@ -252,7 +252,7 @@ async function orUndefined<T>(work: Promise<T>): Promise<T | undefined> {
   try {
     return await work;
   } catch (error) {
-    if (isGoneFile(error)) return undefined;
+    if (isNoSuchFile(error)) return undefined;
     throw error;
   }
 }
@@ -264,8 +264,4 @@ async function orGone<T>(work: Promise<T>, path: string, problems: string[]): Pr
     problems.push(`Cannot look at "${path}": ${errorMessage(error)}`);
     return undefined;
   }
-}
-
-function isGoneFile(error: unknown): boolean {
-  return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");
 }

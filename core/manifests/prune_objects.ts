@@ -2,6 +2,7 @@
 // What goes and what stays is decided in prune_plan.ts.
 import type { KubeClient } from "../kube/contract.ts";
 import { isConflict, isNotFound } from "../kube/errors.ts";
+import { findObject, keyOf } from "../kube/one_object.ts";
 import type { KubeObject } from "../kube/types.ts";
 import type { Logger } from "../shared/log.ts";
 import { SET_HASH_LABEL } from "../shared/k3s_names.ts";
@@ -88,8 +89,8 @@ async function removeUnchanged(
   const call = signal === undefined ? {} : { signal };
   let { object } = target.seen;
   for (let attempt = 1;; attempt++) {
-    const { name = "", namespace, uid, resourceVersion } = object.metadata ?? {};
-    const key = { name, ...(namespace === undefined ? {} : { namespace }) };
+    const { uid, resourceVersion } = object.metadata ?? {};
+    const key = keyOf(object);
     try {
       await client.delete(type, key, {
         ...call,
@@ -101,12 +102,9 @@ async function removeUnchanged(
       if (isNotFound(error)) return true;
       if (!isConflict(error) || attempt === MAX_REMOVE_ATTEMPTS) throw error;
     }
-    try {
-      object = await client.get<KubeObject>(type, key, call);
-    } catch (error) {
-      if (isNotFound(error)) return true;
-      throw error;
-    }
+    const now = await findObject<KubeObject>(client, type, { key, ...call });
+    if (now === undefined) return true;
+    object = now;
     // Another object of that name shows as one that is not ours, or as ours: both are decided about anew.
     if (!target.isStillGoing({ type, object })) return false;
   }

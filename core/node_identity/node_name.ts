@@ -1,4 +1,5 @@
 // Names of nodes as text: what is one (RFC 1123 subdomain, as the API server wants it), what can be made one, what is close to one. Pure.
+import { editDistance } from "../shared/nearest_name.ts";
 
 /** A name, and the text that it was made from if that was not the same. */
 export interface ParsedNodeName {
@@ -39,20 +40,6 @@ export function nearestNames(wanted: string, names: readonly string[], limit = 3
 /** A short name and the same one with its domain are close, however long the domain is. */
 function nameDistance(a: string, b: string): number {
   return a.split(".")[0] === b.split(".")[0] ? 0 : editDistance(a, b);
-}
-
-/** Insertions, deletions and replacements that turn `a` into `b` (Levenshtein). */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] ?? 0) + Number(a[i - 1] !== b[j - 1]);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }
 
 const MAX_NAME_LENGTH = 253;

@@ -44,8 +44,6 @@ export interface NodeHostsOptions {
 
 /** The running controller. */
 export interface RunningNodeHosts {
-  /** Whether all watches are open. */
-  readonly isConnected: boolean;
   /** Settles when the signal has ended everything; never rejects. */
   readonly done: Promise<void>;
 }
@@ -101,10 +99,6 @@ class NodeHostsController implements RunningNodeHosts {
     this.#nodes.synced.then(() => queue.add(KEY), () => {});
     const watches = [this.#nodes, this.#configMaps, this.#customs];
     this.done = Promise.all([working, ...watches.map(({ done }) => done)]).then(() => {});
-  }
-
-  get isConnected(): boolean {
-    return this.#nodes.isConnected && this.#configMaps.isConnected && this.#customs.isConnected;
   }
 
   async #reconcile(): Promise<void> {

@@ -1,10 +1,10 @@
 // What the packaged parts need to know of the cluster and of this host. Reads only.
 import { readdir } from "node:fs/promises";
 import type { KubeClient, ResourceType } from "../kube/contract.ts";
-import { isKindMissing, isNotFound } from "../kube/errors.ts";
+import { orAbsent } from "../kube/one_object.ts";
 import { NODES, SERVICE_CIDRS, SERVICES } from "../kube/resources.ts";
 import type { KubeObject, Node, Service } from "../kube/types.ts";
-import { errorMessage, K3slbError } from "../shared/errors.ts";
+import { errorMessage, isNoSuchFile, K3slbError } from "../shared/errors.ts";
 import { type ClusterVersion, parseClusterVersion } from "./cluster_version.ts";
 import type { IngressClass } from "./other_ingress.ts";
 import { chartsFolder, HELM_CHART_TYPE, PACKAGED_NAMESPACE } from "../shared/k3s_names.ts";
@@ -62,12 +62,7 @@ async function listIfKnown<T extends KubeObject>(
   type: ResourceType<T>,
   options: { readonly namespace?: string; readonly signal: AbortSignal },
 ): Promise<readonly T[]> {
-  try {
-    return (await client.list(type, options)).items;
-  } catch (error) {
-    if (isKindMissing(error) || isNotFound(error)) return [];
-    throw error;
-  }
+  return (await orAbsent(client.list(type, options)))?.items ?? [];
 }
 
 /**
@@ -79,7 +74,7 @@ export async function listChartFiles(dataDir: string): Promise<readonly string[]
   try {
     return (await readdir(chartsFolder(dataDir))).filter((name) => name.endsWith(".tgz")).sort();
   } catch (error) {
-    if (isMissing(error)) return [];
+    if (isNoSuchFile(error)) return [];
     throw chartError(chartsFolder(dataDir), error);
   }
 }
@@ -90,8 +85,4 @@ function chartError(path: string, cause: unknown): K3slbError {
     hint: "Make it readable, or take it away: then the chart comes from its repository",
     cause,
   });
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");
 }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { KubeClient } from "../kube/contract.ts";
 import { isForbidden } from "../kube/errors.ts";
 import type { Clock } from "../runtime/clock.ts";
-import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
+import { errorMessage, isAbort, isK3slbError, isNoSuchFile } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { chooseDns, type DnsChoice } from "./cluster_dns.ts";
 import type { ClusterVersion } from "./cluster_version.ts";
@@ -213,7 +213,7 @@ async function withdraw(dataDir: string, name: string, logger: Logger): Promise<
     await unlink(path);
     logger.info("Removed a packaged manifest of an earlier start; its objects stay", { path });
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return;
+    if (isNoSuchFile(error)) return;
     throw error;
   }
 }

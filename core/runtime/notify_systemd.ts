@@ -16,12 +16,8 @@ export interface SystemdNotifierOptions {
 
 /** Messages to systemd, sent in order. No method throws or rejects. */
 export interface SystemdNotifier {
-  /** Whether systemd waits for messages. */
-  readonly isActive: boolean;
   /** The service is up. */
   ready(status: string): Promise<void>;
-  /** One line for `systemctl status`; the same line again is not sent. */
-  status(status: string): Promise<void>;
   /** The service has begun to stop. */
   stopping(): Promise<void>;
 }
@@ -31,7 +27,6 @@ export function createSystemdNotifier(options: SystemdNotifierOptions): SystemdN
   const { env, logger, run = runSystemdNotify } = options;
   const isActive = (env["NOTIFY_SOCKET"] ?? "") !== "";
   let tail: Promise<void> = Promise.resolve();
-  let lastStatus: string | undefined;
   let isFailing = false;
   const send = (messages: readonly string[]): Promise<void> => {
     if (!isActive) return tail;
@@ -44,22 +39,9 @@ export function createSystemdNotifier(options: SystemdNotifierOptions): SystemdN
     return tail;
   };
   return {
-    isActive,
-    ready: (status) => {
-      lastStatus = status;
-      return send(["READY=1", statusMessage(status)]);
-    },
-    status: (status) => {
-      if (status === lastStatus) return tail;
-      lastStatus = status;
-      return send([statusMessage(status)]);
-    },
+    ready: (status) => send(["READY=1", `STATUS=${visibleLine(status)}`]),
     stopping: () => send(["STOPPING=1"]),
   };
-}
-
-function statusMessage(status: string): string {
-  return `STATUS=${visibleLine(status)}`;
 }
 
 function runSystemdNotify(

@@ -46,10 +46,6 @@ export interface WorkQueue {
   add(key: string): void;
   /** Adds the key after a delay; the earliest of several wins. */
   addAfter(key: string, delayMs: number): void;
-  /** Adds the key after its backoff delay, which grows until {@linkcode forget}. */
-  addFailed(key: string): void;
-  /** Ends the key's backoff. */
-  forget(key: string): void;
   /** How often the key failed since it last succeeded. */
   failures(key: string): number;
   /**
@@ -118,16 +114,12 @@ class KeyQueue implements WorkQueue {
     this.#delayed.set(key, { dueMs, cancel: this.#clock.setTimer(() => this.add(key), delayMs) });
   }
 
-  addFailed(key: string): void {
+  #addFailed(key: string): void {
     const failures = this.failures(key) + 1;
     this.#failures.set(key, failures);
     const fullMs = Math.min(this.#maxBackoffMs, this.#firstBackoffMs * 2 ** Math.min(failures - 1, 30));
     // Half fixed, half random: many keys that failed together do not come back together.
     this.addAfter(key, fullMs * (0.5 + this.#clock.random() / 2));
-  }
-
-  forget(key: string): void {
-    this.#failures.delete(key);
   }
 
   failures(key: string): number {
@@ -200,13 +192,13 @@ class KeyQueue implements WorkQueue {
     try {
       const delayMs = await options.reconcile(key, options.signal);
       told(false);
-      this.forget(key);
+      this.#failures.delete(key);
       if (typeof delayMs === "number") this.addAfter(key, delayMs);
     } catch (error) {
       if (isAbort(error) && options.signal.aborted) return;
       told(true);
       this.#observer?.retried();
-      this.addFailed(key);
+      this.#addFailed(key);
       options.onFailure?.(key, error, this.failures(key));
     }
   }

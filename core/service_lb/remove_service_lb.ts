@@ -1,8 +1,7 @@
 // Takes the load balancer out of the cluster (`--disable servicelb`, uninstall): what this program made, and nothing else.
 import type { KubeClient, ObjectKey, ResourceType } from "../kube/contract.ts";
-import { isNotFound } from "../kube/errors.ts";
 import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DAEMON_SETS, SERVICE_ACCOUNTS, SERVICES } from "../kube/resources.ts";
-import { removeObject } from "../kube/remove_object.ts";
+import { findObject, removeObject } from "../kube/one_object.ts";
 import type { KubeObject, Service } from "../kube/types.ts";
 import type { Logger } from "../shared/log.ts";
 import { DATAPLANE_LABEL, ENDPOINT_READER_ROLE, POD_SERVICE_ACCOUNT } from "../service/labels.ts";
@@ -63,14 +62,8 @@ async function deleteOwn(
   key: ObjectKey,
 ): Promise<void> {
   const { client, signal } = options;
-  let found: KubeObject;
-  try {
-    found = await client.get(type, key, { signal });
-  } catch (error) {
-    if (isNotFound(error)) return;
-    throw error;
-  }
-  if (found.metadata?.labels?.[MANAGED_BY_LABEL] === "k3slb") {
+  const found = await findObject(client, type, { key, signal });
+  if (found?.metadata?.labels?.[MANAGED_BY_LABEL] === "k3slb") {
     await removeObject(client, type, { key, signal });
   }
 }

@@ -1,7 +1,8 @@
 // The load balancer's control loop: watches, a queue of Services to reconcile. Decisions are in the pure files, writes in service_writes.ts.
 // Level-based: every reconcile starts from the whole present state, so a lost or repeated notice does no harm.
 import type { KubeClient } from "../kube/contract.ts";
-import { isConflict, isNotFound } from "../kube/errors.ts";
+import { isConflict } from "../kube/errors.ts";
+import { findObject } from "../kube/one_object.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { DAEMON_SETS, NODES, PODS, SERVICES } from "../kube/resources.ts";
 import { sameContent } from "../kube/trim.ts";
@@ -230,7 +231,7 @@ class ServiceLbController implements ServiceLb {
 
   async #reconcile(key: ServiceKey): Promise<number | undefined> {
     const service = this.#services.objects.get(key);
-    if (service === undefined) return await this.#passAbsent(key);
+    if (service === undefined) return await this.#reconcileAbsent(key);
     this.#left.delete(key);
     const memory = this.#memories.get(key) ?? {};
     this.#memories.set(key, memory);
@@ -246,28 +247,20 @@ class ServiceLbController implements ServiceLb {
   }
 
   /** A Service that is gone, or no longer of the type: what was made for it goes too. */
-  async #passAbsent(key: ServiceKey): Promise<undefined> {
+  async #reconcileAbsent(key: ServiceKey): Promise<undefined> {
     this.#memories.delete(key);
     this.#context.inquiry.forget(key);
     this.#slices.drop(key);
     const daemonSets = this.#view.daemonSetsOf(key);
     // A DaemonSet that is still there may be all that is known of a Service whose type changed while no server ran.
     const mayExist = this.#left.has(key) || daemonSets.some(({ metadata }) => !metadata?.deletionTimestamp);
-    const service = mayExist ? await this.#find(key) : undefined;
+    const { client, signal } = this.#start;
+    const service = mayExist ? await findObject(client, SERVICES, { key: splitKey(key), signal }) : undefined;
     if (service !== undefined) {
       const claim = serviceClaim(service, this.#start.options);
       if (!claim.ours) await releaseService(this.#context, { service: trimService(service), daemonSets, claim });
     } else for (const daemonSet of daemonSets.filter(isOwn)) await deleteDaemonSet(this.#context, daemonSet);
     this.#left.delete(key);
-  }
-
-  async #find(key: ServiceKey): Promise<Service | undefined> {
-    try {
-      return await this.#start.client.get(SERVICES, splitKey(key), { signal: this.#start.signal });
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
   }
 
   #noteService(key: ServiceKey, change: ObjectChange<Service>): void {

@@ -1,7 +1,8 @@
 // Finds out which addresses are Services', so that no node passes one off as its own. Adapter.
 // Facts: ServiceCIDR is `networking.k8s.io/v1` since Kubernetes 1.33; `default/kubernetes` has the first address of the first range.
 import type { KubeClient } from "../kube/contract.ts";
-import { isForbidden, isKindMissing, isNotFound } from "../kube/errors.ts";
+import { isForbidden, isNotFound } from "../kube/errors.ts";
+import { orAbsent } from "../kube/one_object.ts";
 import { SERVICE_CIDRS, SERVICES } from "../kube/resources.ts";
 import { rangesAround } from "../service/address_rules.ts";
 import { type IpRange, parseIpRange } from "../shared/ip_ranges.ts";
@@ -10,20 +11,14 @@ import { type IpRange, parseIpRange } from "../shared/ip_ranges.ts";
 export async function findServiceRanges(
   { client, signal }: { readonly client: KubeClient; readonly signal: AbortSignal },
 ): Promise<readonly IpRange[]> {
-  const cidrs = await orNone(client.list(SERVICE_CIDRS, { signal }));
+  const cidrs = await orAbsent(client.list(SERVICE_CIDRS, { signal }), UNREADABLE);
   const ranges = (cidrs?.items ?? []).flatMap(({ spec }) => spec?.cidrs ?? []).flatMap((text) =>
     parseIpRange(text) ?? []
   );
   if (ranges.length > 0) return ranges;
-  const service = await orNone(client.get(SERVICES, { namespace: "default", name: "kubernetes" }, { signal }));
+  const key = { namespace: "default", name: "kubernetes" };
+  const service = await orAbsent(client.get(SERVICES, key, { signal }), UNREADABLE);
   return service === undefined ? [] : rangesAround(service);
 }
 
-async function orNone<T>(answer: Promise<T>): Promise<T | undefined> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (isNotFound(error) || isKindMissing(error) || isForbidden(error)) return undefined;
-    throw error;
-  }
-}
+const UNREADABLE = [isNotFound, isForbidden];

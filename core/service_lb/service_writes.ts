@@ -1,7 +1,7 @@
 // Every write to the API for a Service, one function each. No decisions here; what to write comes from the pure files.
 // The status is written by server-side apply, so that taking it back removes exactly what was written here.
 import type { KubeClient } from "../kube/contract.ts";
-import { identityOf, removeObject } from "../kube/remove_object.ts";
+import { identityOf, removeObject } from "../kube/one_object.ts";
 import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DAEMON_SETS, SERVICE_ACCOUNTS, SERVICES } from "../kube/resources.ts";
 import type { Condition, DaemonSet, Service } from "../kube/types.ts";
 import type { IngressAddress } from "./desired_status.ts";

@@ -51,6 +51,11 @@ export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Whether `error` says that there is no such file or folder. */
+export function isNoSuchFile(error: unknown): boolean {
+  return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");
+}
+
 /** Whether `error` says that the caller's own {@linkcode AbortSignal} ended the work. */
 export function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === "AbortError";

@@ -1,6 +1,5 @@
-// Names as Kubernetes allows them: RFC 1123 checks and bounded names that stay unique. Pure.
+// Names as Kubernetes allows them: RFC 1123 checks. Pure.
 // Facts: k8s.io/apimachinery `pkg/util/validation`, RFC 1123 section 2.1.
-import { createHash } from "node:crypto";
 
 /** Longest DNS label, and longest value of a Kubernetes label. */
 export const MAX_LABEL_LENGTH = 63;
@@ -8,7 +7,6 @@ export const MAX_LABEL_LENGTH = 63;
 export const MAX_SUBDOMAIN_LENGTH = 253;
 
 const LABEL_REGEXP = /^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/;
-const HASH_LENGTH = 8;
 
 /** Whether `name` is an RFC 1123 label: at most 63 lower-case letters, digits and inner hyphens. */
 export function isDnsLabel(name: string): boolean {
@@ -18,12 +16,4 @@ export function isDnsLabel(name: string): boolean {
 /** Whether `name` is an RFC 1123 subdomain as Kubernetes checks it: dot-separated parts, at most 253 characters. */
 export function isDnsSubdomain(name: string): boolean {
   return name.length <= MAX_SUBDOMAIN_LENGTH && name.split(".").every((part) => LABEL_REGEXP.test(part));
-}
-
-/** `name` if it has at most `maxLength` characters, else its start and a hash of the whole: equal names stay equal, others differ. */
-export function boundedName(name: string, maxLength: number): string {
-  if (maxLength < HASH_LENGTH + 2) throw new RangeError(`A bound of ${maxLength} characters leaves no room for a hash`);
-  if (name.length <= maxLength) return name;
-  const start = name.slice(0, maxLength - HASH_LENGTH - 1).replace(/[-.]+$/, "");
-  return `${start}-${createHash("sha256").update(name).digest("hex").slice(0, HASH_LENGTH)}`;
 }

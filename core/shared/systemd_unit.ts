@@ -11,18 +11,11 @@ export interface SystemdUnitOptions {
    * @default {"/usr/local/bin/k3slb"}
    */
   readonly program?: string;
-  /** Words after `k3slb server` or `k3slb agent`. */
-  readonly args?: readonly string[];
   /**
    * Folder that the server writes packaged manifests to.
    * @default {"/var/lib/rancher/k3s"}
    */
   readonly dataDir?: string;
-  /**
-   * Whether the server also runs this node's agent (`server --agent`), which needs the agent's rights.
-   * @default {false}
-   */
-  readonly withAgent?: boolean;
 }
 
 /**
@@ -37,9 +30,8 @@ export const RUNTIME_ENVIRONMENT: Readonly<Record<string, string>> = {
 
 /** Text of the unit file `NAME.service`. */
 export function renderSystemdUnit(name: UnitName, options: SystemdUnitOptions = {}): string {
-  const { program = "/usr/local/bin/k3slb", args = [], withAgent = false } = options;
+  const { program = "/usr/local/bin/k3slb" } = options;
   const isAgent = name === "k3slb-agent";
-  const words = [isAgent ? "agent" : "server", ...(withAgent && !isAgent ? ["--agent"] : []), ...args];
   return [
     "[Unit]",
     `Description=k3slb ${isAgent ? "agent: forwards Services of type LoadBalancer on this node" : "server"}`,
@@ -55,7 +47,7 @@ export function renderSystemdUnit(name: UnitName, options: SystemdUnitOptions = 
     ...Object.entries(RUNTIME_ENVIRONMENT).map(([key, value]) => `Environment=${key}=${value}`),
     "# K3SLB_* and proxy variables; mode 0600 if they hold secrets.",
     ...ENVIRONMENT_FILES.map((path) => `EnvironmentFile=-${path}`),
-    `ExecStart=${[program, ...words].map(quoteWord).join(" ")}`,
+    `ExecStart=${quoteWord(program)} ${isAgent ? "agent" : "server"}`,
     "Restart=always",
     "RestartSec=5s",
     "# Ready means that the cluster was reached, however long that takes.",
@@ -65,7 +57,7 @@ export function renderSystemdUnit(name: UnitName, options: SystemdUnitOptions = 
     "TimeoutStopSec=20s",
     "LimitNOFILE=1048576",
     "",
-    ...(isAgent || withAgent ? AGENT_RIGHTS : SERVER_RIGHTS),
+    ...(isAgent ? AGENT_RIGHTS : SERVER_RIGHTS),
     // The server looks for a K3s that runs on the same folder.
     ...(isAgent ? ["ProtectProc=invisible"] : []),
     ...(isAgent ? [] : writableFolder(options.dataDir ?? "/var/lib/rancher/k3s")),

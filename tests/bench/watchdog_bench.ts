@@ -197,7 +197,6 @@ function helmSteps(): readonly Step[] {
     run: () =>
       planInstall({ ...given, secrets: new Map(), release: undefined, pods: [], failure: "", nowMs: 0 }, {
         defaultImage: "x",
-        apiPort: 6443,
         env: {},
         clusterRole: "cluster-admin",
       }),

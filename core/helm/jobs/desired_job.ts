@@ -19,7 +19,6 @@ import { mountedSecrets, valuesData } from "../values/values_files.ts";
 /** What is the same for every chart. */
 export interface JobSettings {
   readonly defaultImage: string;
-  readonly apiPort: number;
   /** Environment of the controller, for its proxy variables. */
   readonly env: Readonly<Record<string, string | undefined>>;
 }

@@ -11,6 +11,8 @@ export interface EnvEntry {
   readonly value: string;
 }
 
+/** Port of the API server on the nodes that run it. */
+const API_PORT = "6443";
 const PROXY_NAMES = [
   "all_proxy",
   "ALL_PROXY",
@@ -28,8 +30,6 @@ export interface JobEnvironmentOptions {
   readonly config?: HelmChartConfig | undefined;
   /** Environment of the controller, for its proxy variables. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Port of the API server on the nodes that run it. */
-  readonly apiPort: number;
 }
 
 /** Every variable that counts for the hash; the release's state is added by {@linkcode releaseEnvironment}. */
@@ -54,7 +54,7 @@ export function jobEnvironment(chart: HelmChart, options: JobEnvironmentOptions)
     ...(spec.bootstrap
       ? [
         entry("KUBERNETES_SERVICE_HOST", "127.0.0.1"),
-        entry("KUBERNETES_SERVICE_PORT", String(options.apiPort)),
+        entry("KUBERNETES_SERVICE_PORT", API_PORT),
         entry("BOOTSTRAP", "true"),
       ]
       : []),

@@ -1,5 +1,6 @@
 // Charts in `server/static/charts` of the data folder: a reference to the API server's static files is answered from there, as only
 // K3s's own API server serves them. The chart then travels inline.
+import { isNoSuchFile } from "../../shared/errors.ts";
 import { chartsFolder } from "../../shared/k3s_names.ts";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -45,7 +46,7 @@ export class StaticCharts {
       this.#cache.set(name, { stamp, content });
       return content;
     } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+      if (isNoSuchFile(error)) return undefined;
       throw error;
     }
   }

@@ -1,6 +1,7 @@
 // Keeps the objects of a chart's set as they are wanted: written when they are missing or differ, and at no other time.
 import type { KubeClient, ResourceType } from "../../kube/contract.ts";
 import { isAlreadyExists } from "../../kube/errors.ts";
+import { keyOf } from "../../kube/one_object.ts";
 import type { Reflector } from "../../kube/reflector.ts";
 import { CLUSTER_ROLE_BINDINGS, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS } from "../../kube/resources.ts";
 import { objectKey } from "../../kube/object_store.ts";
@@ -48,8 +49,7 @@ export class SetWriter {
       }
     }
     // Read anew: it may be there without our labels, or newer than the copy.
-    const { namespace, name = "" } = wanted.metadata ?? {};
-    const key = { name, ...(namespace === undefined ? {} : { namespace }) };
+    const key = keyOf(wanted);
     const live = await this.#client.get(type, key, { signal });
     if (holds(live, wanted)) return cache.merge([live]);
     if (isFixedPartDifferent(live, wanted)) {

@@ -1,7 +1,7 @@
 // When "did you mean" has an answer, and that the distance behind it is one.
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
-import { editDistance, nearestName } from "../../../cli/nearest_name.ts";
+import { editDistance, nearestName } from "../../../core/shared/nearest_name.ts";
 
 const CASES: readonly {
   readonly name: string;

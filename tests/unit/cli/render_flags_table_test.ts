@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { COMMANDS } from "../../../cli/commands.ts";
-import { FLAGS_TABLE_START, renderFlagsTable, replaceFlagsTable } from "../../../cli/render_flags_table.ts";
+import { FLAGS_TABLE_START, renderFlagsTable, replaceFlagsTable } from "../../support/flags_table.ts";
 
 const PAGE = fileURLToPath(new URL("../../../docs/flags.md", import.meta.url));
 

@@ -5,7 +5,6 @@ import type { Job, Pod } from "../../../../core/kube/types.ts";
 
 export const SETTINGS: PlanSettings = {
   defaultImage: "rancher/klipper-helm:latest",
-  apiPort: 6443,
   env: {},
   clusterRole: "cluster-admin",
 };

@@ -15,8 +15,8 @@ import {
   isKindMissing,
   isNamespaceTerminating,
   isNotFound,
-  isUnauthorized,
 } from "../../../../core/kube/errors.ts";
+import { isK3slbError } from "../../../../core/shared/errors.ts";
 import { createCertificateAuthority } from "../../../support/certificates.ts";
 import { accessTo, failureOf, openClient, sendJson, startLocalApi, statusBody } from "./_local_api.ts";
 
@@ -136,7 +136,11 @@ const STATUS_TABLE = [
     given: statusBody(403, "Forbidden", "unable to create new content in namespace x because it is being terminated"),
     want: isNamespaceTerminating,
   },
-  { name: "401", given: statusBody(401, "Unauthorized", "who"), want: isUnauthorized },
+  {
+    name: "401",
+    given: statusBody(401, "Unauthorized", "who"),
+    want: (error: unknown) => isK3slbError(error, "kube-unauthorized"),
+  },
   { name: "410", given: statusBody(410, "Expired", "old"), want: isGone },
   { name: "422", given: statusBody(422, "Invalid", "bad"), want: isInvalid },
 ];

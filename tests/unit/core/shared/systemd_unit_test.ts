@@ -34,23 +34,14 @@ const CASES: readonly Case[] = [
     },
   },
   {
-    name: "a server with an agent has the agent's rights",
-    given: ["k3slb-server", { withAgent: true }],
-    want: {
-      ExecStart: ["/usr/local/bin/k3slb server --agent"],
-      CapabilityBoundingSet: ["CAP_NET_ADMIN CAP_NET_RAW"],
-      StateDirectory: ["rancher"],
-    },
-  },
-  {
     name: "a data folder elsewhere may be written",
     given: ["k3slb-server", { dataDir: "/srv/k3s data" }],
     want: { StateDirectory: [], ReadWritePaths: ['-"/srv/k3s data"'] },
   },
   {
     name: "words are quoted as systemd reads them",
-    given: ["k3slb-agent", { program: "/opt/k3 slb", args: ["--config", 'a"b', "100%", "$HOME", "a\\b"] }],
-    want: { ExecStart: ['"/opt/k3 slb" agent --config "a\\"b" 100%% $$HOME "a\\\\b"'] },
+    given: ["k3slb-agent", { program: '/opt/k3 "slb"/100%/$HOME' }],
+    want: { ExecStart: ['"/opt/k3 \\"slb\\"/100%%/$$HOME" agent'] },
   },
   {
     name: "it is started as K3s's unit is",
@@ -81,7 +72,6 @@ if (VERSION.status !== 0) {
 
 for (
   const given of [["k3slb-agent"], ["k3slb-server"], ["k3slb-server", {
-    withAgent: true,
     dataDir: "/srv/a b",
   }]] as const
 ) {

@@ -1,7 +1,7 @@
 // The flag table as Markdown, for docs/flags.md. Pure.
-import type { Command } from "./command.ts";
-import { envNames, type Flag } from "./flag.ts";
-import { defaultText, flagUsage } from "./render_help.ts";
+import type { Command } from "../../cli/command.ts";
+import { envNames, type Flag } from "../../cli/flag.ts";
+import { defaultText, flagUsage } from "../../cli/render_help.ts";
 
 /** Stands before the table in a document. */
 export const FLAGS_TABLE_START = "<!-- flags: made from cli/flags.ts by `deno task docs` -->";

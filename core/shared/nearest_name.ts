@@ -10,6 +10,12 @@ export function nearestName(word: string, names: readonly string[]): string | un
   return best !== undefined && best.distance <= limit ? best.name : undefined;
 }
 
+/** `Did you mean "…"?` with the nearest of `names`, or `otherwise` if none is near enough. */
+export function didYouMean(word: string, names: readonly string[], otherwise: string): string {
+  const near = nearestName(word, names);
+  return near === undefined ? otherwise : `Did you mean "${near}"?`;
+}
+
 /** Number of letters to insert, remove, replace or swap with their neighbour that turn `a` into `b`. */
 export function editDistance(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, column) => column)];
