@@ -24,6 +24,14 @@ export const DATAPLANE_FLAGS = [
   },
 ] as const satisfies readonly Flag[];
 
+/** Both programs ask. */
+export const ASK_NODES_FLAG = {
+  name: "ask-nodes",
+  type: "switch",
+  default: true,
+  help: "Ask other nodes each second whether they are there, and pass over those that died",
+} as const satisfies Flag;
+
 /** Flags of `k3slb agent`. */
 export const AGENT_FLAGS = [
   ...DATAPLANE_FLAGS,

@@ -18,6 +18,7 @@ import {
   checkNodePortRange,
   checkRegistry,
 } from "./check_value.ts";
+import { ASK_NODES_FLAG } from "./agent_flags.ts";
 import type { Flag } from "./flag.ts";
 
 export { AGENT_FLAGS, DATAPLANE_FLAGS } from "./agent_flags.ts";
@@ -296,6 +297,7 @@ export const SERVER_FLAGS = [
     placeholder: "NAMES",
     help: "Deployed although the cluster has another of its kind: traefik",
   },
+  ASK_NODES_FLAG,
 ] as const satisfies readonly Flag[];
 
 /** How results are printed. */

@@ -99,6 +99,7 @@ export function serverOptions(settings: Settings<typeof FLAGS>): ServerProcessOp
     pruneDeletedManifests: settings["prune-deleted-manifests"],
     repairManifests: settings["repair-manifests"],
     honorExcludeLabel: settings["honor-exclude-label"],
+    askNodes: settings["ask-nodes"],
     leaderElect: settings["leader-elect"],
     metricsAddress: settings["metrics-address"],
   };

@@ -49,6 +49,8 @@ export interface Controller {
   readonly problem: () => string | undefined;
   /** Services by what is said of them. */
   readonly serviceCounts?: () => readonly ServiceCount[];
+  /** Nodes that have stopped to answer. */
+  readonly silentNodes?: () => number;
   /** Resolves when the signal has ended it. Never rejects. */
   readonly done: Promise<void>;
 }
@@ -86,6 +88,7 @@ function serviceLb(options: ServerOptions, parts: ControllerParts): Controller {
     ...controller,
     problem: () => controller.problem() ?? problem(),
     serviceCounts: () => running?.serviceCounts() ?? [],
+    silentNodes: () => running?.silentNodes() ?? 0,
   };
 }
 

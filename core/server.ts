@@ -91,6 +91,10 @@ class Server {
       () => Number(this.#isLeading),
     );
     metrics.gaugeOf(
+      { name: "k3slb_silent_nodes", help: "Nodes that answered before and have stopped to." },
+      () => this.#controllers.reduce((sum, { silentNodes }) => sum + (silentNodes?.() ?? 0), 0),
+    );
+    metrics.gaugeOf(
       {
         name: "k3slb_services",
         help: "Services of this load balancer by what their condition says; none on a server that waits.",

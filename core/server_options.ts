@@ -42,6 +42,11 @@ export interface ServerOptions {
   readonly nodePortRange?: { readonly from: number; readonly to: number };
   /** Leave out nodes labelled `node.kubernetes.io/exclude-from-external-load-balancers`. */
   readonly honorExcludeLabel: boolean;
+  /**
+   * Ask the nodes each second whether they are there, and take the addresses of those that died out of statuses.
+   * @default {true}
+   */
+  readonly askNodes?: boolean;
   /** Addresses of the cluster DNS Service; empty: found from the cluster. */
   readonly clusterDns: readonly string[];
   /** Domain of the cluster's names, such as `cluster.local`. */

@@ -19,7 +19,7 @@ export interface DesiredServiceOptions extends DaemonSetOptions, StatusOptions {
 
 /** What is known that concerns one Service. */
 export type ServiceFacts =
-  & Pick<VerdictFacts, "pods" | "slices" | "conflicts" | "silentNodes" | "obstacles">
+  & Pick<VerdictFacts, "pods" | "slices" | "conflicts" | "silentNodes" | "deadNodes" | "obstacles">
   & {
     readonly nodes: ReadonlyMap<string, Node>;
     readonly allowList: boolean;
@@ -67,7 +67,8 @@ export function desiredService(
     const node = facts.nodes.get(verdict.node);
     const { remembered } = facts;
     // Nobody forwards without the pod where the agent is silent.
-    return node === undefined || remembered === undefined || facts.silentNodes.has(verdict.node)
+    const isSilent = facts.silentNodes.has(verdict.node) || facts.deadNodes?.has(verdict.node) === true;
+    return node === undefined || remembered === undefined || isSilent
       ? verdict
       : whileReplaced(verdict, node, { service, ...remembered });
   });

@@ -22,6 +22,7 @@ export type VerdictReason =
   | "AgentMissing"
   | "NodeNotReady"
   | "AgentSilent"
+  | "NodeSilent"
   | "NoAddress";
 
 /** What holds for one node. */
@@ -63,6 +64,8 @@ export interface VerdictFacts {
   readonly conflicts: ReadonlyMap<string, PortConflict>;
   /** Nodes whose agent has not been heard for too long. */
   readonly silentNodes: ReadonlySet<string>;
+  /** Nodes that have stopped to answer, with what is said of each. */
+  readonly deadNodes?: ReadonlyMap<string, string>;
   /** What is known of pods that are missing or can't be scheduled. */
   readonly obstacles?: PodObstacles;
 }
@@ -76,9 +79,10 @@ export function nodeVerdicts(service: Service, facts: VerdictFacts): readonly No
   const judged = nodes.map((node) => ({
     node,
     verdict: judge(node, { ...facts, reading, localNodes, pod: podOf.get(nameOf(node)) }),
-    weakness: weaknessOf(node, { pod: podOf.get(nameOf(node)), silentNodes: facts.silentNodes }),
+    weakness: deadness(facts.deadNodes?.get(nameOf(node))) ??
+      weaknessOf(node, { pod: podOf.get(nameOf(node)), silentNodes: facts.silentNodes }),
   }));
-  // Readiness alone never empties a status: the weak ones stay while no better one serves.
+  // Readiness, or silence, alone never empties a status: the weak ones stay while no better one serves.
   const best = Math.min(...judged.map(({ verdict, weakness }) => verdict.serves ? weakness?.rank ?? 0 : Infinity));
   return judged.map(({ verdict, weakness }) => {
     if (!verdict.serves || weakness === undefined) return verdict;
@@ -152,8 +156,13 @@ function heldPort(node: string, { pod, port, serves }: PortHolder): NodeVerdict 
 interface Weakness {
   /** Higher is worse. */
   readonly rank: number;
-  readonly reason: "AgentSilent" | "NodeNotReady";
+  readonly reason: "AgentSilent" | "NodeNotReady" | "NodeSilent";
   readonly message: string;
+}
+
+/** Not there at all is worse than anything that is said of a node. */
+function deadness(message: string | undefined): Weakness | undefined {
+  return message === undefined ? undefined : { rank: 3, reason: "NodeSilent", message };
 }
 
 function weaknessOf(

@@ -7,7 +7,8 @@ import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { DAEMON_SETS, NODES, PODS, SERVICES } from "../kube/resources.ts";
 import { sameContent } from "../kube/trim.ts";
 import type { DaemonSet, KubeObject, Node, Pod, Service } from "../kube/types.ts";
-import { type Clock, pause } from "../runtime/clock.ts";
+import type { BeginAsk } from "../runtime/ask_nodes.ts";
+import type { Clock } from "../runtime/clock.ts";
 import type { ObserveQueue } from "../runtime/queue_metrics.ts";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage, isAbort } from "../shared/errors.ts";
@@ -15,6 +16,7 @@ import type { Logger } from "../shared/log.ts";
 import { nodeChangeScope, portSharers } from "./affected_services.ts";
 import { AgentSilence, repeat } from "./agent_silence.ts";
 import { ClusterView, type ObjectChange } from "./cluster_view.ts";
+import { DeadNodes } from "./dead_nodes.ts";
 import { SERVICE_NAME_LABEL } from "../service/labels.ts";
 import { keepLastGood } from "../service/last_good.ts";
 import { concernedBy, watchForeignServices } from "./foreign_services.ts";
@@ -23,14 +25,14 @@ import { LocalSlices } from "./local_slices.ts";
 import { servedServiceKey, type ServiceKey, sliceServiceKey, splitKey } from "../service/keys.ts";
 import { readService } from "../service/reading.ts";
 import { PodInquiry } from "./pod_inquiry.ts";
-import { desiredPrerequisites } from "./prerequisites.ts";
+import { ensurePrerequisites, untilDone } from "./groundwork.ts";
 import { serviceClaim } from "../service/claim.ts";
 import { countServices, type ServiceCount } from "./service_counts.ts";
 import type { ReconcileContext, ServiceEvents, ServiceMemory } from "./reconcile_context.ts";
 import { recordEvent, servedCondition } from "./reconcile_context.ts";
 import { isOwn, reconcileService, releaseService } from "./reconcile_service.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
-import { applyPrerequisites, deleteDaemonSet, hasFinalizer } from "./service_writes.ts";
+import { deleteDaemonSet, hasFinalizer } from "./service_writes.ts";
 import { trimDaemonSet, trimNode, trimPod, trimService } from "./trim_objects.ts";
 
 /** What {@linkcode startServiceLb} takes. */
@@ -43,6 +45,11 @@ export interface StartServiceLbOptions {
   /** Observes its queue, for metrics. */
   readonly observeQueue?: ObserveQueue;
   readonly signal: AbortSignal;
+  /**
+   * How a node is asked whether it is there.
+   * @default {askByTcp}
+   */
+  readonly beginAsk?: BeginAsk;
 }
 
 /** A running load balancer. */
@@ -53,6 +60,8 @@ export interface ServiceLb {
   readonly isConnected: boolean;
   /** Services of this load balancer by what their conditions say. */
   readonly serviceCounts: () => readonly ServiceCount[];
+  /** Nodes that have stopped to answer. */
+  readonly silentNodes: () => number;
   /** Resolves when the signal has been aborted and nothing runs any more. Never rejects. */
   readonly done: Promise<void>;
 }
@@ -69,6 +78,7 @@ class ServiceLbController implements ServiceLb {
   readonly #queue: WorkQueue;
   readonly #view: ClusterView;
   readonly #silence = new AgentSilence();
+  readonly #dead: DeadNodes;
   readonly #services: Reflector<Service>;
   readonly #foreign: Reflector<Service>;
   readonly #nodes: Reflector<Node>;
@@ -80,6 +90,7 @@ class ServiceLbController implements ServiceLb {
   /** Services that left the watch without having been deleted before our eyes: their type may have changed. */
   readonly #left = new Set<ServiceKey>();
   readonly serviceCounts = () => countServices(this.#services.objects.values(), this.#start.options);
+  readonly silentNodes = () => this.#dead.nodes.size;
   #isReady = false;
 
   constructor(start: StartServiceLbOptions) {
@@ -93,6 +104,8 @@ class ServiceLbController implements ServiceLb {
       () => ({ services: this.#services.objects, nodes: this.#nodes.objects, foreign: this.#foreign.objects }),
       this.#start.options,
     );
+    const { askNodes: isOn = true } = start.options;
+    this.#dead = new DeadNodes({ ...start, isOn, onChange: (node) => this.#addOnNode(node) });
     this.#services = startReflector({
       ...watching,
       type: SERVICES,
@@ -172,6 +185,7 @@ class ServiceLbController implements ServiceLb {
   async #waitForObjects(): Promise<void> {
     await Promise.all(this.#watches.map(({ synced }) => synced));
     this.#isReady = true;
+    this.#askNodes();
     this.#addAll();
     for (const key of this.#view.servicesWithDaemonSets()) this.#queue.add(key);
   }
@@ -182,7 +196,7 @@ class ServiceLbController implements ServiceLb {
     signal.addEventListener("abort", stopSilenceChecks, { once: true });
     if (signal.aborted) stopSilenceChecks();
     await Promise.all([
-      this.#ensurePrerequisites(),
+      ensurePrerequisites(this.#start),
       this.#collectLeftBehind(),
       this.#queue.run({
         reconcile: (key) => this.#reconcile(key),
@@ -195,17 +209,9 @@ class ServiceLbController implements ServiceLb {
     await Promise.all([...this.#watches, this.#slices].map(({ done }) => done));
   }
 
-  /** Without the ServiceAccount no pod starts, without the right no agent knows an endpoint. */
-  async #ensurePrerequisites(): Promise<void> {
-    const { dataplane, servicelbNamespace } = this.#start.options;
-    const failure = "Cannot make the load balancer's ServiceAccount and roles";
-    const objects = desiredPrerequisites(dataplane, servicelbNamespace);
-    await this.#untilDone(failure, () => applyPrerequisites(this.#start, objects));
-  }
-
   async #collectLeftBehind(): Promise<void> {
     const { options, logger } = this.#start;
-    await this.#untilDone("Cannot look for what earlier servers left behind", async () => {
+    await untilDone(this.#start, "Cannot look for what earlier servers left behind", async () => {
       await this.synced;
       for (const key of await findFormerServices(this.#start)) {
         this.#left.add(key);
@@ -213,20 +219,6 @@ class ServiceLbController implements ServiceLb {
       }
       await deleteStrayDaemonSets(this.#start, { namespace: options.servicelbNamespace, logger });
     });
-  }
-
-  /** Tries `action` until it works. */
-  async #untilDone(failure: string, action: () => Promise<void>): Promise<void> {
-    const { signal, clock, logger } = this.#start;
-    while (!signal.aborted) {
-      try {
-        return await action();
-      } catch (error) {
-        if (signal.aborted) return;
-        logger.warn(failure, { error: errorMessage(error) });
-        await pause(clock, RETRY_MS, signal);
-      }
-    }
   }
 
   async #reconcile(key: ServiceKey): Promise<number | undefined> {
@@ -241,7 +233,7 @@ class ServiceLbController implements ServiceLb {
     return await reconcileService(this.#context, {
       service,
       daemonSets: this.#view.daemonSetsOf(key),
-      facts: () => this.#view.factsOf(key, this.#silence.nodes),
+      facts: () => ({ ...this.#view.factsOf(key, this.#silence.nodes), deadNodes: this.#dead.nodes }),
       memory,
     });
   }
@@ -268,6 +260,7 @@ class ServiceLbController implements ServiceLb {
     if (after === undefined && before !== undefined && before.metadata?.deletionTimestamp === undefined) {
       if (hasFinalizer(before) || servedCondition(before) !== undefined) this.#left.add(key);
     }
+    if (before === undefined || after === undefined) this.#askNodes();
     const sharers = portSharers(change, this.#services.objects.values());
     if (
       before === undefined || after === undefined || !sameContent(before.spec, after.spec) ||
@@ -281,11 +274,16 @@ class ServiceLbController implements ServiceLb {
 
   #noteNode(name: string, change: ObjectChange<Node>): void {
     const isBack = this.#silence.note(name, change, this.#times());
+    this.#askNodes();
     const scope = nodeChangeScope(change.before, change.after);
     if (scope === "all") {
       this.#view.forgetChoices();
       this.#addAll();
     } else if (scope === "present" || isBack) this.#addOnNode(name);
+  }
+
+  #askNodes(): void {
+    if (this.#isReady) this.#dead.note({ services: this.#services.objects, nodes: this.#nodes.objects });
   }
 
   #checkSilence(): void {
@@ -337,6 +335,5 @@ const WORKERS = 4;
 /** A write that somebody's webhook holds up takes 30 s to fail; other Services don't wait for it. */
 const PATIENCE_MS = 2_000;
 const SILENCE_CHECK_MS = 10_000;
-const RETRY_MS = 5_000;
 /** After this time a Service says why its endpoints are not known. */
 const SLICES_PATIENCE_MS = 1_000;

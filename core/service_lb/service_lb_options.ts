@@ -7,4 +7,9 @@ import type { DesiredServiceOptions } from "./desired_service.ts";
 export interface ServiceLbOptions extends DesiredServiceOptions, ClaimOptions {
   /** Ports that are kept for node ports; absent: none are. */
   readonly nodePortRange?: NodePortRange;
+  /**
+   * Ask the nodes with agents whether they are there.
+   * @default {true}
+   */
+  readonly askNodes?: boolean;
 }

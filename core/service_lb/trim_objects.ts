@@ -37,6 +37,7 @@ export function trimNode(node: Node): Node {
     (type === "InternalIP" || type === "ExternalIP") && address.length <= MAX_ADDRESS_LENGTH
   );
   const pauseImages = pauseImagesOf(node);
+  const port = node.status?.daemonEndpoints?.kubeletEndpoint?.Port;
   const hasImages = (node.status?.images ?? []).length > 0;
   return {
     metadata: trimMetadata(node.metadata, { labels: isSelectionLabel, annotations: NODE_ANNOTATIONS }),
@@ -46,6 +47,7 @@ export function trimNode(node: Node): Node {
     },
     status: {
       addresses: addresses.slice(0, MAX_ADDRESSES),
+      ...(port === undefined ? {} : { daemonEndpoints: { kubeletEndpoint: { Port: port } } }),
       ...(hasImages ? { images: [{ names: [...pauseImages] }] } : {}),
       conditions: (node.status?.conditions ?? []).flatMap((condition) => {
         if (condition.type === "Ready") return [pick(condition, ["type", "status"]) as typeof condition];

@@ -7,6 +7,7 @@ import { portId } from "../../service/port_owners.ts";
 import { readService } from "../../service/reading.ts";
 import { heartbeatOf } from "../affected_services.ts";
 import { ClusterView } from "../cluster_view.ts";
+import { readDeadNodes } from "../dead_node_words.ts";
 import { desiredService } from "../desired_service.ts";
 import { daemonSetName } from "../names.ts";
 import type { NodeVerdict } from "../node_verdicts.ts";
@@ -120,7 +121,8 @@ export class Answers {
     service: Service,
   ): Pick<ServiceAnswer, "ours" | "served" | "problem" | "wantedAddresses" | "daemonSet" | "nodes"> {
     const reading = readService(service);
-    const facts = this.#view.factsOf(reading.key, this.#silentNodes);
+    const deadNodes = readDeadNodes(servedCondition(service)?.message ?? "");
+    const facts = { ...this.#view.factsOf(reading.key, this.#silentNodes), deadNodes };
     const pods = this.#snapshot.pods.filter((pod) => servedServiceKey(pod) === reading.key).length;
     const { verdicts, summary, ingress } = desiredService(service, { ...this.#options, facts });
     const name = daemonSetName(service);

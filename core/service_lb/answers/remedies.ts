@@ -43,6 +43,7 @@ const NODE_REMEDIES: Readonly<Record<VerdictReason, (facts: RemedyFacts) => stri
     `Loosen what refuses it (policy, quota, webhook): kubectl describe daemonset -n ${servicelbNamespace} ${daemonSet}`,
   AgentMissing: ({ node }) => `Run k3slb agent on ${node}: k3slb install agent`,
   NodeNotReady: ({ node }) => `See why: kubectl describe node ${node}`,
+  NodeSilent: ({ node }) => `See whether ${node} runs and has its network: ping it, kubectl describe node ${node}`,
   AgentSilent: ({ node }) => `On ${node}: systemctl status k3slb-agent; journalctl -u k3slb-agent`,
   NoAddress: ({ node }) =>
     `Give ${node} an address of the Service's families, or change the Service's address annotations`,

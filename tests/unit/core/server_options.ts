@@ -18,6 +18,7 @@ export const SERVER_OPTIONS: ServerOptions = {
   lbDefault: true,
   statusAddresses: "cluster",
   honorExcludeLabel: false,
+  askNodes: false,
   clusterDns: [],
   clusterDomain: "cluster.local",
   dnsUpstreams: [],

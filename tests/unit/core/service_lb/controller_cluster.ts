@@ -5,6 +5,7 @@ import type { KubeClient } from "../../../../core/kube/contract.ts";
 import { startReflector } from "../../../../core/kube/reflector.ts";
 import { NODES, PODS, SERVICES } from "../../../../core/kube/resources.ts";
 import type { Node, Pod, Service } from "../../../../core/kube/types.ts";
+import type { BeginAsk } from "../../../../core/runtime/ask_nodes.ts";
 import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import type { ServiceEvent } from "../../../../core/service_lb/status_step.ts";
 import { startServiceLb } from "../../../../core/service_lb/service_lb_controller.ts";
@@ -20,7 +21,7 @@ export interface Cluster {
   readonly admin: KubeClient;
   readonly events: ServiceEvent[];
   /** Starts the controller; the returned function stops it. */
-  startController(overrides?: Partial<ServiceLbOptions>): () => Promise<void>;
+  startController(overrides?: Partial<ServiceLbOptions>, beginAsk?: BeginAsk): () => Promise<void>;
   /** Makes requests go wrong, the test's own too; the returned function ends that. */
   addFault(fault: Fault): () => void;
   /** Writes by the controller so far. */
@@ -75,7 +76,7 @@ async function startCluster(nodes: number): Promise<Cluster> {
   return {
     admin,
     events,
-    startController: (overrides = {}) => {
+    startController: (overrides = {}, beginAsk = undefined) => {
       const stop = new AbortController();
       const running = startServiceLb({
         client: counted,
@@ -83,8 +84,11 @@ async function startCluster(nodes: number): Promise<Cluster> {
           ...SERVICE_OPTIONS,
           lbClass: `${CONTROLLER}.io/x`,
           lbDefault: true,
+          // Their addresses are nobody's, or somebody else's.
+          askNodes: beginAsk !== undefined,
           ...overrides,
         },
+        ...(beginAsk === undefined ? {} : { beginAsk }),
         clock: SYSTEM_CLOCK,
         logger: SILENT_LOGGER,
         events: { record: (_target, event) => void events.push(event) },

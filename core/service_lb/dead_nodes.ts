@@ -1,0 +1,116 @@
+// The server asks the nodes that may serve whether they are there, and says of each that has stopped to answer what is to be told. Nodes are told
+// dead by `core/runtime/node_life.ts`; what follows is a verdict of `node_verdicts.ts`.
+import { networkInterfaces } from "node:os";
+import type { Node, Service } from "../kube/types.ts";
+import { askNodes, type BeginAsk, type NodeAsker } from "../runtime/ask_nodes.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { AskedNode, LifeChange } from "../runtime/node_life.ts";
+import { canonicalIp } from "../shared/ip_ranges.ts";
+import type { Logger } from "../shared/log.ts";
+import { deadNodeWords } from "./dead_node_words.ts";
+import { hasAgent } from "./node_verdicts.ts";
+
+/** What {@linkcode DeadNodes} takes. */
+export interface DeadNodesOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** Whether anybody is asked. */
+  readonly isOn: boolean;
+  /** Told which node's state has changed. */
+  readonly onChange: (node: string) => void;
+  /** @default {askByTcp} */
+  readonly beginAsk?: BeginAsk;
+  /**
+   * Addresses of this host.
+   * @default {ownAddresses}
+   */
+  readonly ownIps?: () => readonly string[];
+}
+
+/** The reflectors' own maps. */
+export interface KnownObjects {
+  readonly services: ReadonlyMap<string, Service>;
+  readonly nodes: ReadonlyMap<string, Node>;
+}
+
+/** Asks nodes. */
+export class DeadNodes {
+  readonly #options: DeadNodesOptions;
+  readonly #asker: NodeAsker;
+  #words: ReadonlyMap<string, string> = new Map();
+
+  constructor(options: DeadNodesOptions) {
+    this.#options = options;
+    this.#asker = askNodes({ ...options, onChange: (changes) => this.#note(changes) });
+  }
+
+  /** Nodes that do not answer any more, with what is said of each. */
+  get nodes(): ReadonlyMap<string, string> {
+    return this.#words;
+  }
+
+  /**
+   * Something changed. Nodes with an agent are asked, but none for the sake of no Service, and not this host: it would hear itself however
+   * alone it is.
+   */
+  note({ services, nodes }: KnownObjects): void {
+    if (!this.#options.isOn) return;
+    const own = new Set((this.#options.ownIps ?? ownAddresses)());
+    const present = services.size === 0 ? [] : [...nodes.values()].filter(hasAgent).map(askedNode);
+    this.#asker.replace(present.filter(({ ips }) => !ips.some((ip) => own.has(ip))));
+    this.#say();
+  }
+
+  #note(changes: readonly LifeChange[]): void {
+    this.#say();
+    for (const change of changes) {
+      tellLife(this.#options.logger, change);
+      if (change.what === "dead" || change.what === "back") this.#options.onChange(change.node);
+    }
+  }
+
+  #say(): void {
+    const { clock } = this.#options;
+    const startMs = clock.now() - clock.monotonicMs();
+    this.#words = new Map([...this.#asker.dead].map(([name, { ip, sinceMs }]) => {
+      const known = this.#words.get(name);
+      const since = new Date(startMs + sinceMs).toISOString().replace(/\.\d+Z$/, "Z");
+      // Words stay as they are while the state does, whatever is done to the clock.
+      return [name, known ?? deadNodeWords(ip, since)];
+    }));
+  }
+}
+
+/** A sandbox may keep the C library from listing interfaces: then this host is asked, too. */
+function ownAddresses(): readonly string[] {
+  try {
+    return Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
+  } catch {
+    return [];
+  }
+}
+
+/** A node as it can be asked: by its own addresses, and the port of its kubelet if it says one. */
+export function askedNode({ metadata, status }: Node): AskedNode {
+  const internal = (status?.addresses ?? []).filter(({ type }) => type === "InternalIP");
+  const port = status?.daemonEndpoints?.kubeletEndpoint?.Port ?? 0;
+  return {
+    name: metadata?.name ?? "",
+    ips: internal.flatMap(({ address }) => canonicalIp(address) ?? []).slice(0, MAX_ADDRESSES),
+    ...(port > 0 && port <= MAX_PORT ? { kubeletPort: port } : {}),
+  };
+}
+
+/** One line for what has happened to a node. */
+function tellLife(logger: Logger, { what, node, ip, silentMs }: LifeChange): void {
+  const facts = { node, ip, seconds: Math.round(silentMs / 100) / 10 };
+  if (what === "dead") logger.warn("A node does not answer any more", facts);
+  else if (what === "deaf") {
+    logger.info("A node has never answered: whether it is there can't be told by asking", facts);
+  } else logger.info("A node answers again", facts);
+}
+
+/** One of each family, and one to spare. */
+const MAX_ADDRESSES = 3;
+const MAX_PORT = 65_535;
