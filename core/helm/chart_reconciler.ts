@@ -31,6 +31,7 @@ import type { SecretWatches } from "./secret_watches.ts";
 import { SetWriter } from "./values/set_writer.ts";
 import { StaticCharts } from "./releases/static_charts.ts";
 import { mountedSecrets } from "./values/values_files.ts";
+import { prepareValues } from "./values/prepare_values.ts";
 
 /** What {@linkcode ChartReconciler} works with. */
 export interface ChartReconcilerParts extends HelmOptions {
@@ -111,6 +112,7 @@ export class ChartReconciler {
     const deleteJob = view.jobs.objects.get(`${namespace}/${jobName(name, "delete")}`);
     const job = action === "install" ? installJob : deleteJob;
     const config: HelmChartConfig | undefined = view.configs.objects.get(key);
+    await prepareValues({ chart, config }, signal);
     const pods = [...view.pods.objects.values()];
     const nowMs = this.#parts.clock.now();
     if (job?.metadata?.deletionTimestamp !== undefined) {

@@ -193,7 +193,7 @@ function jobFailed(failure: string): Omit<ChartPlan, "objects"> {
 
 /** Events are read by more people than charts. */
 function withoutPassword(text: string): string {
-  return text.replaceAll(/(\w+:\/\/[^\s/:@]*:)[^\s/]+@/g, "$1***@");
+  return text.replaceAll(/(:\/\/[^\s/:@]*:)[^\s/]+@/g, "$1***@");
 }
 
 /** One phrase in the words of helm-controller, for "Applying HelmChart from …". */

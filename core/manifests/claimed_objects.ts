@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { isK3slbError } from "../shared/errors.ts";
 import { addOnNameOf } from "./addon.ts";
 import { readManifest, scanFolder } from "./manifest_dir.ts";
-import { decodeText, type ManifestObject } from "./parse_manifests.ts";
-import { parseInPieces } from "./parse_in_pieces.ts";
+import type { ManifestObject } from "./parse_manifests.ts";
+import { readObjects } from "./read_objects.ts";
 import { selectFiles } from "./select_files.ts";
 
 /** What the files of `folder` have that are deployed under other names than `addOn`; files that can't be read have nothing. */
@@ -30,7 +30,7 @@ export async function objectsOfOtherFiles(
 async function objectsOf(path: string): Promise<readonly ManifestObject[]> {
   try {
     const content = await readManifest(path);
-    return content === undefined ? [] : await parseInPieces(decodeText(content.bytes, path), path);
+    return content === undefined ? [] : await readObjects(content.bytes, path);
   } catch (error) {
     // Whoever deploys that file tells what is wrong with it.
     if (isK3slbError(error)) return [];

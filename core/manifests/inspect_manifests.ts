@@ -11,7 +11,8 @@ import { namespaceOf, objectToApply } from "./apply_plan.ts";
 import { type ChangedField, changedFields } from "./changed_fields.ts";
 import { createKindCatalog, type KindCatalog } from "./kind_catalog.ts";
 import { readManifest, scanFolder } from "./manifest_dir.ts";
-import { decodeText, type ManifestObject, parseManifests } from "./parse_manifests.ts";
+import type { ManifestObject } from "./parse_manifests.ts";
+import { readObjects } from "./read_objects.ts";
 import { findObjects } from "./prune_objects.ts";
 import { kindsToSearch, objectIdentity, prunePlan, type SeenObject } from "./prune_plan.ts";
 import { type LeftOutReason, type SeenFile, selectFiles } from "./select_files.ts";
@@ -172,7 +173,7 @@ async function inspectFile(
       return { ...base, state: "Unreadable", problems: [{ message: "The file is being written" }] };
     }
     const checksum = checksumOf(content.bytes);
-    const objects = parseManifests(decodeText(content.bytes, file.path), file.path);
+    const objects = await readObjects(content.bytes, file.path);
     if (addOn !== "") return { ...base, state: "Deployed", checksum, objects };
     const message = "The name up to the first period must be lower-case letters, digits and hyphens";
     return { ...base, state: "BadName", checksum, objects, problems: [{ message }] };

@@ -28,7 +28,7 @@ import { findDrift } from "./find_drift.ts";
 import { inParallel, PARALLEL_REQUESTS } from "./in_parallel.ts";
 import type { KindCatalog } from "./kind_catalog.ts";
 import { decodeText, type LocatedObject, type ManifestObject } from "./parse_manifests.ts";
-import { parseInPieces } from "./parse_in_pieces.ts";
+import { readObjects } from "./read_objects.ts";
 import { eventOf, type ManifestEventReason, type ManifestEvents, subjectOf } from "./manifest_events.ts";
 import { nameOf, pruneObjects } from "./prune_objects.ts";
 import { kindsToSearch, type PrunePlan, type SeenObject } from "./prune_plan.ts";
@@ -149,7 +149,7 @@ export class ManifestDeployer {
   async repair(input: Pick<DeployInput, "addOn" | "source" | "bytes" | "signal">): Promise<void> {
     const { addOn, source, signal } = input;
     const repaired: string[] = [];
-    for (const object of await parseInPieces(decodeText(input.bytes, source), source)) {
+    for (const object of await readObjects(input.bytes, source, signal)) {
       const located = { ...object, type: await this.#locate(object, signal) };
       const drift = await findDrift(this.#options.client, { located, addOn, signal });
       if (drift.length === 0) continue;
@@ -190,7 +190,7 @@ export class ManifestDeployer {
 
   async #parse(input: DeployInput, seen: AddOn | undefined): Promise<readonly ManifestObject[]> {
     try {
-      return await parseInPieces(decodeText(input.bytes, input.source), input.source);
+      return await readObjects(input.bytes, input.source, input.signal);
     } catch (error) {
       if (input.isForgiving) throw error;
       // The Events need something to stand on, or nobody finds them.

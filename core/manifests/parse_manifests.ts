@@ -4,7 +4,7 @@ import { isMapping } from "../shared/values.ts";
 import type { ResourceType } from "../kube/contract.ts";
 import type { UnknownObject } from "../kube/types.ts";
 import { K3slbError } from "../shared/errors.ts";
-import { eachYamlDocument, type YamlDocument, type YamlPath, type YamlProblem } from "../shared/yaml.ts";
+import { parseYamlDocuments, type YamlDocument, type YamlPath, type YamlProblem } from "../shared/yaml.ts";
 
 /** One object of a file. */
 export interface ManifestObject {
@@ -40,19 +40,9 @@ type Report = (message: string, path: YamlPath) => void;
  * @throws {K3slbError} code "yaml-invalid" or "manifest-invalid", every problem in `details.problems`
  */
 export function parseManifests(text: string, file: string): readonly ManifestObject[] {
-  const steps = manifestSteps(text, file);
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done) return value;
-  }
-}
-
-/** The same with a step for each document, so that a long file need not be read in one go. */
-export function* manifestSteps(text: string, file: string): Generator<undefined, readonly ManifestObject[]> {
   const problems: YamlProblem[] = [];
   const objects: ManifestObject[] = [];
-  for (const document of eachYamlDocument(text, { file })) {
-    yield;
+  for (const document of parseYamlDocuments(text, { file })) {
     const report: Report = (message, path) => {
       problems.push({ message, document: document.index, line: document.lineOf(path) });
     };

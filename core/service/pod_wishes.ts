@@ -2,7 +2,7 @@
 // The pods run in a system namespace with a high priority: what they may ask for is what their work can need.
 import type { Toleration } from "../kube/types.ts";
 import { isMapping } from "../shared/values.ts";
-import { smallYamlParser } from "./small_yaml.ts";
+import { smallYamlParser } from "../shared/small_yaml.ts";
 
 /** Requests and limits as Kubernetes writes them. */
 export interface PodResources {

@@ -14,7 +14,7 @@ import {
   TOLERATIONS_ANNOTATION,
 } from "./labels.ts";
 import { parseResources, parseTolerations, type PodResources } from "./pod_wishes.ts";
-import type { Parsed } from "./small_yaml.ts";
+import type { Parsed } from "../shared/small_yaml.ts";
 
 /** How clients see an address in the status. */
 export type IpMode = "VIP" | "Proxy";

@@ -59,12 +59,8 @@ const TAG_PREFIX = "tag:yaml.org,2002:";
  * @throws {K3slbError} code "yaml-invalid" with every problem found as `details.problems`
  */
 export function parseYamlDocuments(text: string, options: ParseYamlOptions = {}): readonly YamlDocument[] {
-  return [...eachYamlDocument(text, options)];
-}
-
-/** The same one by one, so that a long text can be read in pieces; what is wrong is thrown at the end. */
-export function* eachYamlDocument(text: string, options: ParseYamlOptions = {}): Generator<YamlDocument, void> {
   const problems: YamlProblem[] = [];
+  const read: YamlDocument[] = [];
   let index = 0;
   const lines = new LineCounter();
   const lineAt = (offset: number): number => Math.max(1, lines.linePos(offset).line);
@@ -84,14 +80,15 @@ export function* eachYamlDocument(text: string, options: ParseYamlOptions = {}):
     });
     const root: unknown = document.contents;
     const value = reader.read(root);
-    yield {
+    read.push({
       index: at,
       line: lineAt(nodeOffset(root) ?? document.range[0]),
       value,
       lineOf: (path) => lineAt(offsetOfPath(root, path) ?? document.range[0]),
-    };
+    });
   }
   if (problems.length > 0) throw invalidYaml(problems, options);
+  return read;
 }
 
 /**

@@ -9,7 +9,18 @@ interface Case extends ProgramInput {
   readonly want: { readonly code: number; readonly stdout?: RegExp; readonly stderr?: string | RegExp };
 }
 
+const LONG_MANIFEST = Array.from(
+  { length: 1_000 },
+  (_, index) => `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map-${index}}\n`,
+).join("---\n");
+
 const CASES: readonly Case[] = [
+  {
+    name: "a long manifest is read by a thread of the same program",
+    files: { "long.yaml": LONG_MANIFEST, "wrong.yaml": `${LONG_MANIFEST}---\nkind: ConfigMap\n` },
+    args: ["manifests", "validate", "%"],
+    want: { code: 1, stdout: /wrong\.yaml.*has no metadata[^]*2 files, \d+ problems?/ },
+  },
   {
     name: "no command prints the commands on standard error",
     args: [],

@@ -133,12 +133,18 @@ export function largestValues(): string {
   return Array.from({ length: 26_000 }, (_, index) => `key${index}:\n  - {a: [1, "x"]}\n`).join("").slice(0, 1 << 20);
 }
 
-/** A manifest file of about 10 MB: small objects, a large one, or one of lists in lists. */
+/** Manifest files: 10 MB of small objects, one by one or as a List, and of one text; the largest object of many fields that an API server takes. */
 export function manifestFiles(): Readonly<Record<string, string>> {
   const small = (index: number): string =>
     `apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: map-${index}\n  namespace: default\ndata:\n  key: "value ${index}"\n`;
   const line = "x".repeat(98);
+  const fields = Array.from({ length: 80_000 }, (_, index) => `  a${index}: x\n`).join("");
+  const item = (index: number): string => `- ${small(index).replaceAll("\n", "\n  ").trimEnd()}\n`;
   return {
+    "one object of 80,000 fields": small(0) + fields,
+    "a List of 80,000 small objects": `apiVersion: v1\nkind: List\nitems:\n${
+      Array.from({ length: 80_000 }, (_, index) => item(index)).join("")
+    }`,
     "80,000 small objects": Array.from({ length: 80_000 }, (_, index) => small(index)).join("---\n"),
     "one object of 10 MB": `${small(0)}  long: |\n${`    ${line}\n`.repeat(100_000)}`,
   };

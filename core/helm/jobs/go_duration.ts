@@ -15,12 +15,14 @@ const NANOSECONDS: Readonly<Record<string, bigint>> = {
 const PART = "(?:[0-9]+(?:\\.[0-9]*)?|\\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h)";
 const DURATION_REGEXP = new RegExp(`^\\+?(?:0|(?:${PART})+)$`);
 const PART_REGEXP = /([0-9]*)(?:\.([0-9]*))?([a-zµμ]+)/g;
+/** Nobody writes a longer one, and an integer of a million digits takes long to read. */
+const MAX_LENGTH = 256;
 /** About 292 years: what a 64-bit integer holds. */
 const MAX_NANOSECONDS = 2n ** 63n - 1n;
 
 /** Nanoseconds in a text such as `1h30m` or `1.5h`; `undefined` if it is no duration, or a negative one. */
 export function parseGoDuration(text: string): bigint | undefined {
-  if (!DURATION_REGEXP.test(text)) return undefined;
+  if (text.length > MAX_LENGTH || !DURATION_REGEXP.test(text)) return undefined;
   let total = 0n;
   for (const [, whole = "", fraction = "", unit = ""] of text.matchAll(PART_REGEXP)) {
     const size = NANOSECONDS[unit] ?? 0n;

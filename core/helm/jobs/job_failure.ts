@@ -52,5 +52,5 @@ export function cutToLength(words: string): string {
 
 /** `line` without passwords inside URLs, which reach the log of the Job and must not go further. */
 export function hideCredentials(line: string): string {
-  return line.replaceAll(/(\w+:\/\/)[^\s/]+@/g, "$1***@");
+  return line.replaceAll(/(:\/\/)[^\s/]+@/g, "$1***@");
 }

@@ -7,11 +7,15 @@ import { chartKey, type HelmChart, type HelmChartConfig } from "../helm_chart.ts
 import type { KubeObject } from "../../kube/types.ts";
 import { apiVersionOf, HELM_CHART_TYPE, UNMANAGED_ANNOTATION } from "../../shared/k3s_names.ts";
 import { MANAGED_BY_ANNOTATION, MAX_CHART_NAME_LENGTH } from "../names.ts";
-import { valuesData } from "../values/values_files.ts";
+import { errorMessage, isK3slbError } from "../../shared/errors.ts";
+import { valuesData, type ValuesOwners } from "../values/values_files.ts";
 
 const MAX_INT32 = 2 ** 31 - 1;
 /** All data of one Secret or ConfigMap. */
 const MAX_DATA_BYTES = 1 << 20;
+
+const MAX_TOLD = 5;
+const MAX_QUOTED = 100;
 
 /** Everything that is wrong, as sentences without a period; empty if nothing is. */
 export function chartProblems(chart: HelmChart, config: HelmChartConfig | undefined): readonly string[] {
@@ -24,23 +28,32 @@ export function chartProblems(chart: HelmChart, config: HelmChartConfig | undefi
     );
   }
   if (timeout !== undefined && parseGoDuration(timeout) === undefined) {
-    problems.push(`spec.timeout "${timeout}" is no duration such as "5m" or "300s"`);
+    problems.push(`spec.timeout "${shortened(timeout)}" is no duration such as "5m" or "300s"`);
   }
   if (backOffLimit !== undefined && (backOffLimit < 0 || backOffLimit > MAX_INT32 || !Number.isInteger(backOffLimit))) {
     problems.push(`spec.backOffLimit ${backOffLimit} is not a whole number from 0 to ${MAX_INT32}`);
   }
-  for (const [path, value] of Object.entries(set)) {
-    if (typeof value === "string") continue;
-    if (typeof value === "boolean") {
-      problems.push(`spec.set "${path}" is ${value}; write "${value}" in quotes`);
-      continue;
-    }
-    if (typeof value !== "number" || !Number.isInteger(value) || value > MAX_INT32 || value < -MAX_INT32 - 1) {
-      problems.push(`spec.set "${path}" must be a string or a 32-bit whole number; put quotes around other numbers`);
-    }
+  const wrong = Object.entries(set).filter(([, value]) => !isSettable(value));
+  for (const [path, value] of wrong.slice(0, MAX_TOLD)) {
+    problems.push(
+      typeof value === "boolean"
+        ? `spec.set "${shortened(path)}" is ${value}; write "${value}" in quotes`
+        : `spec.set "${shortened(path)}" must be a string or a 32-bit whole number; put quotes around other numbers`,
+    );
   }
+  if (wrong.length > MAX_TOLD) problems.push(`${wrong.length - MAX_TOLD} more of spec.set are no strings either`);
   problems.push(...sizeProblems(chart, config));
   return problems;
+}
+
+function isSettable(value: unknown): boolean {
+  return typeof value === "string" ||
+    (typeof value === "number" && Number.isInteger(value) && value <= MAX_INT32 && value >= -MAX_INT32 - 1);
+}
+
+/** What a reader needs to find it. */
+function shortened(text: string): string {
+  return text.length <= MAX_QUOTED ? text : `${text.slice(0, MAX_QUOTED)}…`;
 }
 
 /** {@linkcode chartProblems} of an object of any kind. */
@@ -52,17 +65,25 @@ export function helmProblems(object: KubeObject): readonly string[] {
 /** What the ConfigMap of the archive and the Secret of the values can't hold. */
 function sizeProblems(chart: HelmChart, config: HelmChartConfig | undefined): readonly string[] {
   const content = chart.spec?.chartContent?.length ?? 0;
-  const values = Object.values(valuesData({ chart, config }))
-    .reduce((sum, data) => sum + Buffer.byteLength(data, "base64"), 0);
   return [
     ...(content <= MAX_DATA_BYTES ? [] : [
       `The chart has ${content} bytes in base64, and its ConfigMap holds ${MAX_DATA_BYTES}; install it from a ` +
       "repository, an OCI registry or a URL",
     ]),
-    ...(values <= MAX_DATA_BYTES ? [] : [
-      `The values have ${values} bytes, and their Secret holds ${MAX_DATA_BYTES}; put some into Secrets of valuesSecrets`,
-    ]),
+    ...valuesProblems({ chart, config }),
   ];
+}
+
+function valuesProblems(owners: ValuesOwners): readonly string[] {
+  try {
+    const size = Object.values(valuesData(owners)).reduce((sum, data) => sum + Buffer.byteLength(data, "base64"), 0);
+    return size <= MAX_DATA_BYTES ? [] : [
+      `The values have ${size} bytes, and their Secret holds ${MAX_DATA_BYTES}; put some into Secrets of valuesSecrets`,
+    ];
+  } catch (error) {
+    if (isK3slbError(error, "values-invalid")) return [errorMessage(error)];
+    throw error;
+  }
 }
 
 /** What can't work as it is written and is passed over; worth a Warning. */

@@ -1,11 +1,18 @@
 // A repository with its registry in it, as K3s's documentation writes Traefik's (`image.repository: docker.io/library/traefik`), for charts
 // that put a registry of their own before it and would ask for `docker.io/docker.io/…`. Pure.
-import { isK3slbError } from "../../shared/errors.ts";
-import { parseYaml, stringifyYaml } from "../../shared/yaml.ts";
+import { smallYamlParser } from "../../shared/small_yaml.ts";
+import { stringifyYaml } from "../../shared/yaml.ts";
 import type { HelmChart, HelmChartConfig } from "../helm_chart.ts";
 
 /** On HelmCharts: the chart has a value `image.registry`, so a registry in `image.repository` goes there. */
 export const SPLIT_IMAGE_ANNOTATION = "k3slb.io/split-image-registry";
+
+/** Longest image that is looked at. */
+const MAX_LENGTH = 4096;
+
+const parseImages = smallYamlParser<object>((value) =>
+  typeof value === "object" && value !== null ? value : "no mapping"
+);
 
 /** Values that go on top of a HelmChartConfig's; empty if there is nothing to split. What comes by `valuesSecrets` is not looked at. */
 export function splitImageValues({ chart, config }: {
@@ -13,24 +20,26 @@ export function splitImageValues({ chart, config }: {
   readonly config?: HelmChartConfig | undefined;
 }): string {
   if (chart.metadata?.annotations?.[SPLIT_IMAGE_ANNOTATION] !== "true") return "";
-  const images = [parsed(config?.spec?.valuesContent), config?.spec?.values].map((values) => field(values, "image"));
+  const images = [imageIn(config?.spec?.valuesContent), field(config?.spec?.values, "image")];
   const given = (name: string): unknown =>
     images.map((image) => field(image, name)).findLast((one) => one !== undefined);
   const repository = given("repository");
-  if (typeof repository !== "string" || given("registry") !== undefined) return "";
-  const match = /^(?<registry>[^/]*[.:][^/]*|localhost)\/(?<rest>.+)$/.exec(repository)?.groups;
-  if (match === undefined) return "";
-  return stringifyYaml({ image: { registry: match["registry"], repository: match["rest"] } });
+  if (typeof repository !== "string" || repository.length > MAX_LENGTH || given("registry") !== undefined) return "";
+  const [registry = "", ...rest] = repository.split("/");
+  const isRegistry = /[.:]/.test(registry) || registry === "localhost";
+  if (!isRegistry || rest.join("/") === "") return "";
+  return stringifyYaml({ image: { registry, repository: rest.join("/") } });
 }
 
-/** A text that can't be read is helm's to complain about. */
-function parsed(text: string | undefined): unknown {
-  try {
-    return text === undefined ? undefined : parseYaml(text);
-  } catch (error) {
-    if (isK3slbError(error, "yaml-invalid")) return undefined;
-    throw error;
-  }
+/** Only these lines are parsed: values may be a megabyte, which takes seconds. A text that can't be read is helm's to complain about. */
+function imageIn(text: string | undefined): unknown {
+  const at = text?.search(/^(?:image|"image"|'image') *:/m) ?? -1;
+  if (text === undefined || at < 0) return undefined;
+  const block = text.slice(at, at + MAX_LENGTH + 1);
+  const lines = block.slice(0, /\n(?=[^\s#])/.exec(block)?.index);
+  if (lines.length > MAX_LENGTH) return undefined;
+  const parsed = parseImages(lines);
+  return "value" in parsed ? field(parsed.value, "image") : undefined;
 }
 
 function field(value: unknown, name: string): unknown {

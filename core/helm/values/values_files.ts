@@ -5,7 +5,7 @@ import { Buffer } from "node:buffer";
 import { chartKey, type HelmChart, type HelmChartConfig, type ValuesSecretRef } from "../helm_chart.ts";
 import { valuesSecretName } from "../names.ts";
 import { splitImageValues } from "./split_image.ts";
-import { renderValuesYaml } from "./values_yaml.ts";
+import { valuesText } from "./values_text.ts";
 
 /** A key of a Secret and the name of its file. */
 export interface ValuesItem {
@@ -129,5 +129,5 @@ function file(key: string, path: string, text: string | undefined): OwnFile {
 }
 
 function yamlOf(values: Readonly<Record<string, unknown>> | null | undefined): string {
-  return values === undefined || values === null ? "" : renderValuesYaml(values);
+  return values === undefined || values === null ? "" : valuesText(values);
 }

@@ -2,6 +2,7 @@
 // is up to date, so a cluster that comes from K3s is not upgraded for a different line break. Pure.
 // Facts: yaml.v2 `encode.go`, `sorter.go`, `emitterc.go`.
 import { Buffer } from "node:buffer";
+import { K3slbError } from "../../shared/errors.ts";
 import { isRawNumber, resolvePlainScalar } from "../../shared/yaml_scalar.ts";
 
 /** Column after which a blank becomes a line break. */
@@ -10,7 +11,17 @@ const BEST_WIDTH = 80;
 /** Longest key in bytes that stands before its colon; a longer one gets a line of its own, after a question mark. */
 const MAX_SIMPLE_KEY_BYTES = 128;
 
-/** `value`, which is what JSON can hold with integers of any size, as YAML. */
+/** Deepest nesting; helm's own parser refuses 10,000, and each level indents all lines in it. */
+const MAX_DEPTH = 1_000;
+
+/** Longest text; a Secret holds a quarter of it. */
+const MAX_LENGTH = 4 << 20;
+
+/**
+ * `value`, which is what JSON can hold with integers of any size, as YAML.
+ *
+ * @throws {K3slbError} code "values-invalid" if it is nested too deeply or its text too long
+ */
 export function renderValuesYaml(value: unknown): string {
   const text = new ValuesWriter().write(value);
   return text.endsWith("\n") ? text : `${text}\n`;
@@ -41,6 +52,8 @@ const BASE60_REGEXP = /^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$/;
 /** Go's layouts: RFC 3339 with numbers of one digit, the same with a blank and without a zone, and a day alone. */
 const TIMESTAMP_REGEXP =
   /^(\d{4})-(\d{1,2})-(\d{1,2})(?:(?:[Tt](?=.*(?:Z|[-+]\d\d:\d\d)$)| (?=[^Z+-]*$))(\d{1,2}):(\d{1,2}):(\d{1,2})(?:[.,]\d+)?(?:Z|[-+]\d\d:\d\d)?)?$/;
+/** Nothing in it needs quotes, unless it is one of YAML's own words. */
+const WORD_REGEXP = /^[A-Za-z][\w./-]*$/;
 const BREAK_REGEXP = /[\n\r\u0085\u2028\u2029]/;
 const SPECIAL_REGEXP = /[^\n\x20-\x7e\u00a0-\ud7ff\ue000-\ufefe\uff00-\ufffd]/u;
 
@@ -91,6 +104,8 @@ class ValuesWriter {
   readonly #lines: string[] = [];
   /** The present line. */
   #line = "";
+  #length = 0;
+  #depth = 0;
 
   write(value: unknown): string {
     if (isMapping(value) && Object.keys(value).length > 0) this.#mapping(value, 0);
@@ -104,7 +119,13 @@ class ValuesWriter {
     return this.#line.length > BEST_WIDTH && [...this.#line].length > BEST_WIDTH;
   }
 
+  #enter(): void {
+    if (++this.#depth > MAX_DEPTH) throw invalid(`are nested more than ${MAX_DEPTH} levels deep`);
+  }
+
   #put(text: string): void {
+    this.#length += text.length;
+    if (this.#length > MAX_LENGTH) throw invalid(`have more than ${MAX_LENGTH} bytes as YAML`);
     const end = text.lastIndexOf("\n");
     if (end >= 0) {
       this.#lines.push(this.#line + text.slice(0, end));
@@ -115,6 +136,7 @@ class ValuesWriter {
 
   /** Starts on the present line, so that a mapping can follow `- `. */
   #mapping(mapping: Readonly<Record<string, unknown>>, indent: number): void {
+    this.#enter();
     for (const [index, key] of Object.keys(mapping).toSorted(compareKeys).entries()) {
       if (index > 0) this.#newLine(indent);
       const isSimple = isSimpleKey(key);
@@ -136,9 +158,11 @@ class ValuesWriter {
         this.#scalar(value, indent + 2);
       }
     }
+    this.#depth--;
   }
 
   #sequence(items: readonly unknown[], indent: number): void {
+    this.#enter();
     for (const [index, item] of items.entries()) {
       if (index > 0) this.#newLine(indent);
       this.#put("- ");
@@ -146,6 +170,7 @@ class ValuesWriter {
       else if (Array.isArray(item) && item.length > 0) this.#sequence(item, indent + 2);
       else this.#scalar(item, indent + 2);
     }
+    this.#depth--;
   }
 
   /** Not twice: a literal block that keeps its last line break has ended its line. */
@@ -211,9 +236,18 @@ class ValuesWriter {
   }
 }
 
+function invalid(what: string): K3slbError {
+  return new K3slbError(`The values ${what}`, {
+    code: "values-invalid",
+    hint: "Put some into Secrets of valuesSecrets, or write less nested ones",
+  });
+}
+
 type Style = "plain" | "single" | "double" | "literal";
 
 function styleOf(text: string, isKey: boolean): Style {
+  // Most texts are words, and large values have many.
+  if (WORD_REGEXP.test(text) && resolvePlainScalar(text).kind === "string") return "plain";
   const hasSpecial = SPECIAL_REGEXP.test(text);
   if (text.includes("\n")) {
     const isLiteral = !isKey && !hasSpecial && !/ $/.test(text) && !/ [\n\r\u0085\u2028\u2029]/.test(text);
@@ -269,6 +303,7 @@ function escapeCharacter(character: string): string {
 
 /** Integers in full, others in Go's shortest form with an exponent below 1e-4 and from 1e6 on. */
 function formatNumber(value: number): string {
+  if (Number.isSafeInteger(value) && !Object.is(value, -0)) return String(value);
   if (Number.isInteger(value) && isInteger64(BigInt(value))) return BigInt(value).toString();
   const [digits = "", exponent = "0"] = value.toExponential().split("e");
   const size = Number(exponent);

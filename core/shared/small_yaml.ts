@@ -1,6 +1,6 @@
 // Small YAML or JSON texts that a tenant wrote, each parsed once: bounds first, no anchors and aliases. Pure.
-import { errorMessage } from "../shared/errors.ts";
-import { parseYaml } from "../shared/yaml.ts";
+import { errorMessage } from "./errors.ts";
+import { parseYaml } from "./yaml.ts";
 
 /** What a text says, or a sentence about what is wrong with it. */
 export type Parsed<T> = { readonly value: T } | { readonly fault: string };
