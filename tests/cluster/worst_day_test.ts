@@ -47,7 +47,12 @@ async function honestLife(world: World, ns: TestNamespace, name: string): Promis
 }
 
 /** The median of {@linkcode ROUNDS} lives or of more, as long as `isOver` says no. */
-async function medianLife(world: World, ns: TestNamespace, label: string, isOver = () => true): Promise<Times> {
+async function medianLife(
+  world: World,
+  ns: TestNamespace,
+  label: string,
+  isOver: () => boolean = () => true,
+): Promise<Times> {
   const lives: Times[] = [];
   while (lives.length < ROUNDS || !isOver()) lives.push(await honestLife(world, ns, `${label}-${lives.length}`));
   const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
