@@ -27,7 +27,7 @@ import { applyError, kindError, leavingError, movingError, type ObjectFailure } 
 import { findDrift } from "./find_drift.ts";
 import { inParallel, PARALLEL_REQUESTS } from "./in_parallel.ts";
 import type { KindCatalog } from "./kind_catalog.ts";
-import { decodeText, type LocatedObject, type ManifestObject } from "./parse_manifests.ts";
+import { type LocatedObject, type ManifestObject } from "./parse_manifests.ts";
 import { readObjects } from "./read_objects.ts";
 import { eventOf, type ManifestEventReason, type ManifestEvents, subjectOf } from "./manifest_events.ts";
 import { nameOf, pruneObjects } from "./prune_objects.ts";

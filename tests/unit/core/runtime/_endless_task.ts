@@ -5,7 +5,7 @@ export const endless = asideTask<string, string>({
   name: "endless",
   url: import.meta.url,
   timeoutMs: 200,
-  *work() {
+  *work(): Generator<string> {
     for (;;) yield* [];
   },
 });
@@ -14,7 +14,7 @@ export const faulty = asideTask<string, string>({
   name: "faulty",
   url: import.meta.url,
   timeoutMs: 60_000,
-  *work(input) {
+  *work(input): Generator<string> {
     yield input;
     throw new TypeError("no string");
   },
