@@ -1,7 +1,7 @@
 // What the program needs of the process it runs in, so that tests can stand in for it. The real one is `processHost`.
 import { readdir, readFile } from "node:fs/promises";
 import process from "node:process";
-import { errorMessage, isNoSuchFile } from "../core/shared/errors.ts";
+import { errorMessage } from "../core/shared/errors.ts";
 import { visibleText } from "../core/shared/visible_text.ts";
 import { EXIT_FAILURE } from "./exit_codes.ts";
 
@@ -75,7 +75,7 @@ async function orIfMissing<T, U>(work: Promise<T>, other: U): Promise<T | U> {
   try {
     return await work;
   } catch (error) {
-    if (isNoSuchFile(error)) return other;
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return other;
     throw error;
   }
 }

@@ -7,21 +7,13 @@ import { enterWorld } from "../support/netns.ts";
 import { runProgram, type RunResult } from "../support/programs.ts";
 import { waitUntil } from "../support/wait.ts";
 import { SERVER_USER, type World } from "../support/world.ts";
-import { cleanEnvironment, programCommand } from "../support/world_node.ts";
+import { plainEnvironment, programCommand } from "../support/world_node.ts";
 import { worldSuite } from "../support/world_suite.ts";
-
-/** Nothing of the developer's own settings. */
-function environment(): Record<string, string> {
-  const given = Object.entries(cleanEnvironment()).flatMap((
-    [name, value],
-  ) => (value === undefined ? [] : [[name, value] as const]));
-  return Object.fromEntries(given);
-}
 
 /** Runs the program as the administrator of the cluster. */
 async function k3slb(world: World, ...words: readonly string[]): Promise<RunResult> {
   const kubeconfig = await world.api.kubeconfig(SERVER_USER, ["system:masters"]);
-  return await runProgram([...programCommand(), ...words, "--kubeconfig", kubeconfig], { env: environment() });
+  return await runProgram([...programCommand(), ...words, "--kubeconfig", kubeconfig], { env: plainEnvironment() });
 }
 
 async function explain(world: World, service: string): Promise<ServiceAnswer> {
@@ -34,7 +26,9 @@ async function explain(world: World, service: string): Promise<ServiceAnswer> {
 async function follow(world: World, remedy: string): Promise<void> {
   if (world.kind !== "memory") {
     const script = remedy.replace(/^kubectl/, '"$@"');
-    const { code, stderr } = await runProgram(["sh", "-c", script, "sh", ...world.api.kubectl], { env: environment() });
+    const { code, stderr } = await runProgram(["sh", "-c", script, "sh", ...world.api.kubectl], {
+      env: plainEnvironment(),
+    });
     equal(code, 0, `${remedy}: ${stderr}`);
     return;
   }
@@ -209,7 +203,7 @@ if (await enterWorld(import.meta.url)) {
       "--kubeconfig",
       kubeconfig,
     ], {
-      env: environment(),
+      env: plainEnvironment(),
     });
     equal(code, 1);
     match(stderr, /^error: .*forbidden/im);

@@ -7,22 +7,14 @@ import { enterWorld } from "../support/netns.ts";
 import { runProgram, type RunResult } from "../support/programs.ts";
 import { waitUntil } from "../support/wait.ts";
 import { SERVER_USER, type World } from "../support/world.ts";
-import { cleanEnvironment, programCommand } from "../support/world_node.ts";
+import { plainEnvironment, programCommand } from "../support/world_node.ts";
 import { worldSuite } from "../support/world_suite.ts";
-
-/** Nothing of the developer's own settings. */
-function environment(): Record<string, string> {
-  const given = Object.entries(cleanEnvironment()).flatMap(([name, value]) =>
-    value === undefined ? [] : [[name, value] as const]
-  );
-  return Object.fromEntries(given);
-}
 
 /** Runs the program on node1 as the administrator of the cluster. */
 async function k3slb(world: World, ...words: readonly string[]): Promise<RunResult> {
   const kubeconfig = await world.api.kubeconfig(SERVER_USER, ["system:masters"]);
   const command = world.node("node1").ns.command([...programCommand(), ...words, "--kubeconfig", kubeconfig]);
-  return await runProgram(command, { env: environment() });
+  return await runProgram(command, { env: plainEnvironment() });
 }
 
 if (await enterWorld(import.meta.url)) {
@@ -97,7 +89,7 @@ if (await enterWorld(import.meta.url)) {
     const kubeconfig = await node.kubeconfig();
     const check = async (...words: readonly string[]): Promise<{ code: number; rows: readonly CheckRow[] }> => {
       const command = [...programCommand(), "check", "-o", "json", "--kubeconfig", kubeconfig, ...words];
-      const { code, stdout, stderr } = await runProgram(node.ns.command(command), { env: environment() });
+      const { code, stdout, stderr } = await runProgram(node.ns.command(command), { env: plainEnvironment() });
       ok(stdout.startsWith("["), stderr);
       return { code, rows: JSON.parse(stdout) };
     };

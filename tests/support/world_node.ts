@@ -26,6 +26,14 @@ export function cleanEnvironment(): Record<string, string | undefined> {
   return { ...Object.fromEntries(names.map((name) => [name, undefined])), NO_COLOR: "1", ...RUNTIME_ENVIRONMENT };
 }
 
+/** The same for who takes no variable that is unset. */
+export function plainEnvironment(): Record<string, string> {
+  const given = Object.entries(cleanEnvironment()).flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, value] as const]
+  );
+  return Object.fromEntries(given);
+}
+
 /** What an agent is started with. */
 export interface AgentStart {
   readonly args?: readonly string[];
