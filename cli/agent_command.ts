@@ -56,6 +56,7 @@ export function agentOptions(settings: Settings<typeof FLAGS>): AgentProcessOpti
     reservedPorts: settings["reserved-ports"],
     maxServiceRules: Number(settings["max-service-rules"]),
     markBits: settings["mark-bits"],
+    askNodes: settings["ask-nodes"],
     metricsAddress: settings["metrics-address"],
   };
 }

@@ -65,4 +65,5 @@ export const AGENT_FLAGS = [
     placeholder: "IP:PORT",
     help: "Where health and metrics are served; empty for nowhere",
   },
+  ASK_NODES_FLAG,
 ] as const satisfies readonly Flag[];

@@ -10,4 +10,9 @@ export interface AgentOptions {
   readonly reservedPorts: readonly string[];
   /** Rules that one Service may ask of this node: ports times endpoints, source ranges and matched addresses. */
   readonly maxServiceRules: number;
+  /**
+   * Ask the nodes of remote endpoints each second whether they are there, and pass over endpoints of those that died.
+   * @default {true}
+   */
+  readonly askNodes?: boolean;
 }

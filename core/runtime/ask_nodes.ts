@@ -1,6 +1,7 @@
 // Asks nodes whether they are there: TCP connects to their addresses, ended by a reset as soon as they are answered. One timer for all; whom to
 // ask when, and what silence means, is decided by node_life.ts.
 import { Socket } from "node:net";
+import type { Logger } from "../shared/log.ts";
 import type { Clock } from "./clock.ts";
 import { type Ask, type AskedNode, type LifeChange, NodeLife, type SilentNode } from "./node_life.ts";
 
@@ -13,6 +14,7 @@ export type BeginAsk = (ask: Ask, onEnd: (end: AskEnd) => void) => () => void;
 /** What {@linkcode askNodes} takes. */
 export interface AskNodesOptions {
   readonly clock: Clock;
+  readonly logger: Logger;
   /** Ends all asking. */
   readonly signal: AbortSignal;
   /** Told what has changed, one or more at a time. */
@@ -96,7 +98,9 @@ class Asking implements NodeAsker {
         ? undefined
         : this.#options.clock.setTimer(() => this.#turn(), Math.max(0, nextMs - this.#now()));
     }
-    if (changes.length > 0) this.#options.onChange(changes);
+    if (changes.length === 0) return;
+    for (const change of changes) tell(this.#options.logger, change);
+    this.#options.onChange(changes);
   }
 
   #stop(): void {
@@ -110,6 +114,15 @@ class Asking implements NodeAsker {
   #now(): number {
     return this.#options.clock.monotonicMs();
   }
+}
+
+/** One line for what has happened to a node. */
+function tell(logger: Logger, { what, node, ip, silentMs }: LifeChange): void {
+  const facts = { node, ip, seconds: Math.round(silentMs / 100) / 10 };
+  if (what === "dead") logger.warn("A node does not answer any more", facts);
+  else if (what === "deaf") {
+    logger.info("A node has never answered: whether it is there can't be told by asking", facts);
+  } else logger.info("A node answers again", facts);
 }
 
 /** An ask's packet is sent again by the kernel after 1 s; whatever comes later than this helps nobody. */

@@ -27,6 +27,8 @@ export interface EndpointChoice {
   readonly nodeName: string;
   /** `externalTrafficPolicy: Local`: those of this node come first, whatever their rank. */
   readonly localFirst: boolean;
+  /** Nodes that have stopped to answer: endpoints there, which may still be called ready, come last. */
+  readonly deadNodes?: ReadonlySet<string>;
 }
 
 /** Whether an endpoint takes new connections: at once, only while no ready one does, or not at all. */
@@ -34,6 +36,7 @@ export type EndpointRank = "ready" | "terminating" | "closed";
 
 interface Candidate extends ServiceEndpoint {
   readonly rank: EndpointRank;
+  readonly isDead: boolean;
 }
 
 /**
@@ -45,7 +48,8 @@ export function serviceEndpoints(slices: readonly EndpointSlice[], choice: Endpo
   const chosen = choice.families.flatMap((family) => {
     const candidates = listCandidates(slices, { ...choice, families: [family] });
     const local = candidates.filter((one) => one.local);
-    return firstNotEmpty([...(choice.localFirst ? byRank(local) : []), ...byRank(candidates)]);
+    const living = candidates.filter((one) => !one.isDead);
+    return firstNotEmpty([...(choice.localFirst ? byRank(local) : []), ...byRank(living), ...byRank(candidates)]);
   });
   return sortedUnique(chosen).map(({ ip, port, local }) => ({ ip, port, local }));
 }
@@ -123,8 +127,10 @@ function listEndpoints(
     // Consumers take the first address only; the others are reserved by the API.
     const ip = endpoint.addresses[0];
     if (ip === undefined) return [];
-    const local = endpoint.nodeName === options.nodeName;
-    return [{ ip, port: options.port, local, rank: endpointRank(endpoint.conditions) }];
+    const { nodeName = "" } = endpoint;
+    const local = nodeName === options.nodeName;
+    const isDead = !local && (options.deadNodes?.has(nodeName) ?? false);
+    return [{ ip, port: options.port, local, isDead, rank: endpointRank(endpoint.conditions) }];
   });
 }
 

@@ -65,7 +65,6 @@ export class DeadNodes {
   #note(changes: readonly LifeChange[]): void {
     this.#say();
     for (const change of changes) {
-      tellLife(this.#options.logger, change);
       if (change.what === "dead" || change.what === "back") this.#options.onChange(change.node);
     }
   }
@@ -100,15 +99,6 @@ export function askedNode({ metadata, status }: Node): AskedNode {
     ips: internal.flatMap(({ address }) => canonicalIp(address) ?? []).slice(0, MAX_ADDRESSES),
     ...(port > 0 && port <= MAX_PORT ? { kubeletPort: port } : {}),
   };
-}
-
-/** One line for what has happened to a node. */
-function tellLife(logger: Logger, { what, node, ip, silentMs }: LifeChange): void {
-  const facts = { node, ip, seconds: Math.round(silentMs / 100) / 10 };
-  if (what === "dead") logger.warn("A node does not answer any more", facts);
-  else if (what === "deaf") {
-    logger.info("A node has never answered: whether it is there can't be told by asking", facts);
-  } else logger.info("A node answers again", facts);
 }
 
 /** One of each family, and one to spare. */

@@ -2,7 +2,8 @@
 // `node_share.ts`, `forwarding_plan.ts`, `desired_gate.ts` and `heartbeat.ts` do. Rules outlive this program and the API server.
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { isForbidden } from "../../core/kube/errors.ts";
-import { type HostInterface, readHostInterfaces } from "../../core/node_identity/host_facts.ts";
+import type { HostInterface } from "../../core/node_identity/host_facts.ts";
+import type { BeginAsk } from "../../core/runtime/ask_nodes.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
 import type { ServeHealth } from "../../core/runtime/health.ts";
 import { createMetricRegistry, type MetricRegistry } from "../../core/runtime/metrics.ts";
@@ -13,7 +14,6 @@ import { errorMessage, isAbort, isK3slbError } from "../../core/shared/errors.ts
 import type { Logger } from "../../core/shared/log.ts";
 import { type AgentCaches, startAgentCaches } from "./agent_caches.ts";
 import { type AgentMetrics, startAgentMetrics } from "./agent_metrics.ts";
-import { samePorts } from "./service_ports.ts";
 import { cachedFacts } from "./cached_facts.ts";
 import type { AgentOptions } from "../agent_options.ts";
 import type { ApplyReport, Dataplane } from "../dataplane_contract.ts";
@@ -22,8 +22,9 @@ import { desiredReport } from "./desired_report.ts";
 import { type ForwardingDecision, forwardingDecision, portKey } from "./forwarding_plan.ts";
 import { createGateWriter, type GateWriter, SERVICE_GRACE_MS, ServiceGrace } from "./gate_writer.ts";
 import { createHeartbeatWriter, type HeartbeatWriter } from "./heartbeat_writer.ts";
-import type { HostPorts, WantedPort } from "../host/host_ports.ts";
-import { ListenerHistory, type SeenListener } from "./listener_history.ts";
+import type { HostPorts } from "../host/host_ports.ts";
+import { HostWatch } from "./host_watch.ts";
+import { PeerNodes } from "./peer_nodes.ts";
 import { parseReservedPorts, type ReservedRange } from "./reserved_ports.ts";
 
 /** The agent's surroundings, so that tests can replace each. */
@@ -61,6 +62,11 @@ export interface AgentParts {
    */
   readonly interfaces?: () => readonly HostInterface[];
   /**
+   * How another node is asked whether it is there.
+   * @default {askByTcp}
+   */
+  readonly beginAsk?: BeginAsk;
+  /**
    * Milliseconds between two cheap checks of the kernel's state.
    * @default {5000}
    */
@@ -91,10 +97,8 @@ class ForwardingLoop {
   #caches: AgentCaches | undefined;
   #gates: GateWriter | undefined;
   #programmed: ReadonlySet<string> | undefined;
-  #listeners: readonly SeenListener[] = [];
-  readonly #listenerHistory = new ListenerHistory();
-  /** The ports whose listeners are known. */
-  #watchedPorts: readonly WantedPort[] = [];
+  readonly #host: HostWatch;
+  readonly #peers: PeerNodes;
   #warnings: readonly string[] = [];
   #remarks: readonly string[] = [];
   /** When the next reconcile may begin. */
@@ -110,6 +114,9 @@ class ForwardingLoop {
     this.#reserved = parseReservedPorts(options.reservedPorts);
     this.#registry = parts.metrics ?? createMetricRegistry();
     this.#observeQueue = createQueueMetrics(this.#registry);
+    this.#host = new HostWatch(parts);
+    const { askNodes: isOn = true } = options;
+    this.#peers = new PeerNodes({ ...parts, isOn, registry: this.#registry, onChange: () => this.#trigger() });
     this.#queue = createWorkQueue({ clock: parts.clock, observer: this.#observeQueue("node") });
     this.#heartbeat = createHeartbeatWriter({
       ...parts,
@@ -168,9 +175,7 @@ class ForwardingLoop {
   async #work(key: string): Promise<number | void> {
     if (key === "program") return await this.#program();
     if (key === "repair") return await this.#repair();
-    if (await this.#readListeners(this.#watchedPorts)) this.#trigger();
-    // Addresses of the host change without an event: what depends on them is read again with the listeners.
-    else if (this.#interfacesChanged()) this.#trigger();
+    if (await this.#host.look()) this.#trigger();
     return HOST_INTERVAL_MS;
   }
 
@@ -187,7 +192,11 @@ class ForwardingLoop {
       this.#programmed = programmedKeys(decision, report);
       outcome = { report };
       this.#lastFailure = "";
-      const health = { plan: decision.plan, report, warnings: [...this.#warnings, ...this.#remarks] };
+      const health = {
+        plan: decision.plan,
+        report,
+        warnings: [...this.#warnings, ...this.#remarks, ...this.#peers.remarks],
+      };
       this.#heartbeat.report(health, this.#reportOf(decision, outcome));
     } catch (error) {
       if (isAbort(error) && signal.aborted) throw error;
@@ -211,12 +220,12 @@ class ForwardingLoop {
       nodeName: this.#parts.nodeName,
       programmed: this.#programmed ?? caches.servedBefore,
     });
-    if (!samePorts(wanted, this.#watchedPorts)) await this.#readListeners(wanted);
-    this.#interfacesChanged();
+    await this.#host.lookFor(wanted);
     return forwardingDecision({
       ...facts,
-      interfaces: this.#interfaces,
-      listeners: this.#listeners,
+      deadNodes: this.#peers.among(facts.slices, caches.facts()),
+      interfaces: this.#host.interfaces,
+      listeners: this.#host.listeners,
       reserved: this.#reserved,
       maxServiceRules: this.#options.maxServiceRules,
       allowPortOverride: this.#options.allowPortOverride,
@@ -262,24 +271,6 @@ class ForwardingLoop {
     // Whoever took rules away may do so again in a moment, and writing them anew says nothing of what a check costs.
     if (repairs.length > 0) return intervalMs;
     return Math.max(intervalMs, Math.min(tookMs * REPAIR_SHARE, MAX_REPAIR_INTERVAL_MS));
-  }
-
-  #interfaces: readonly HostInterface[] = [];
-
-  #interfacesChanged(): boolean {
-    const interfaces = (this.#parts.interfaces ?? readHostInterfaces)();
-    const isChanged = JSON.stringify(interfaces) !== JSON.stringify(this.#interfaces);
-    this.#interfaces = interfaces;
-    return isChanged;
-  }
-
-  /** Whether the listeners of `ports` are others than before. */
-  async #readListeners(ports: readonly WantedPort[]): Promise<boolean> {
-    const before = JSON.stringify(this.#listeners);
-    this.#watchedPorts = ports;
-    const { hostPorts, clock } = this.#parts;
-    this.#listeners = this.#listenerHistory.mark(await hostPorts.listeners(ports), clock.monotonicMs());
-    return JSON.stringify(this.#listeners) !== before;
   }
 
   #setReady(): void {

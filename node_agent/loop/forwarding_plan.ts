@@ -39,6 +39,8 @@ export interface ForwardingFacts {
   readonly services: readonly Service[];
   /** EndpointSlices of these Services. */
   readonly slices: readonly EndpointSlice[];
+  /** Nodes that have stopped to answer: their endpoints are used only where there are no others. */
+  readonly deadNodes?: ReadonlySet<string>;
   /** This node's object, once it is known. */
   readonly node?: Node;
   /** This host's interfaces. */
@@ -226,6 +228,7 @@ function forwardedPort(reading: ServiceReading, { port, match, context }: PortCo
       families: match.families,
       nodeName: context.facts.nodeName,
       localFirst: trafficPolicy === "Local",
+      ...(context.facts.deadNodes === undefined ? {} : { deadNodes: context.facts.deadNodes }),
     }).map((endpoint) => isOutsidePodCidrs(endpoint, context) ? { ...endpoint, outsidePodCidrs: true } : endpoint),
   };
 }

@@ -1,4 +1,5 @@
 // An agent on a cluster in memory and a fake kernel, host and clock, ready to be watched.
+import type { BeginAsk } from "../../../core/runtime/ask_nodes.ts";
 import { K3slbError } from "../../../core/shared/errors.ts";
 import { type HealthEndpoint, startHealthServer } from "../../../core/runtime/health.ts";
 import { createLogger } from "../../../core/shared/log.ts";
@@ -100,6 +101,8 @@ export class AgentBench {
   listeners: ListeningSocket[] = [];
   interfaces = [{ name: "eth0", addresses: ["192.0.2.1"] }];
   readyCalls = 0;
+  /** How other nodes answer. */
+  beginAsk: BeginAsk | undefined;
   /** Where health and metrics are served; empty: nowhere. */
   metricsAddress = "";
   #stop = new AbortController();
@@ -131,6 +134,7 @@ export class AgentBench {
         serveHealth: (endpoint: HealthEndpoint) =>
           startHealthServer({ address: this.metricsAddress, signal: this.#stop.signal, ...endpoint }),
       }),
+      ...(this.beginAsk === undefined ? {} : { beginAsk: this.beginAsk }),
       notifyReady: () => void this.readyCalls++,
     });
   }

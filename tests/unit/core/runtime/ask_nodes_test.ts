@@ -3,6 +3,7 @@ import { deepEqual, equal } from "node:assert/strict";
 import { createServer } from "node:net";
 import { askByTcp, type AskEnd, askNodes, type BeginAsk } from "../../../../core/runtime/ask_nodes.ts";
 import type { Ask, LifeChange } from "../../../../core/runtime/node_life.ts";
+import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { createFakeClock } from "../../../support/fake_clock.ts";
 
 function askOf(port: number): Ask {
@@ -56,7 +57,7 @@ Deno.test("asks nobody before it is told whom, tells what changed, gives up what
   const onChange = (changes: readonly LifeChange[]): void => {
     told.push(...changes.map(({ what, node }) => `${what} ${node}`));
   };
-  const asker = askNodes({ clock, signal: ending.signal, onChange, beginAsk });
+  const asker = askNodes({ clock, logger: SILENT_LOGGER, signal: ending.signal, onChange, beginAsk });
   equal(clock.timers, 0);
   asker.replace([{ name: "a", ips: ["10.0.0.1"] }, { name: "b", ips: ["10.0.0.2"] }]);
   await clock.advance(10_000);
