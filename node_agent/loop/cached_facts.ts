@@ -46,7 +46,8 @@ export function cachedFacts(
     },
     wanted: listPorts(services.filter((service) => {
       const key = objectKey(service);
-      return share === undefined ? forPods.has(key) : share.get(key)?.part === "serve";
+      const part = share?.get(key)?.part ?? "none";
+      return part === "serve" || (part === "none" && forPods.has(key));
     })),
   };
 }

@@ -6,7 +6,7 @@ import type { ServiceShare } from "../../core/service/node_share.ts";
 import { NodePorts, portId, portIds, portLabel } from "../../core/service/port_owners.ts";
 import { readService, type SettingsProblem } from "../../core/service/reading.ts";
 import type { DepartedService } from "./departed_services.ts";
-import { heldPorts } from "./load_balancer_pods.ts";
+import { heldPorts, isPlaceholder } from "./load_balancer_pods.ts";
 
 /** One Service and its standing on this node. */
 export interface Contender {
@@ -45,6 +45,8 @@ export function podContenders({ services, pods, departed }: PodFacts): readonly 
 /** What contends by the agent's own decision. */
 export interface ShareFacts {
   readonly services: readonly Service[];
+  /** Pods that hold their ports here. */
+  readonly pods: readonly Pod[];
   /** By Service what this node is to do. */
   readonly share: ReadonlyMap<ServiceKey, ServiceShare>;
   readonly departed: readonly DepartedService[];
@@ -52,9 +54,13 @@ export interface ShareFacts {
   readonly serves: (service: Service, port: string) => boolean;
 }
 
-/** The Services that this node is to serve: the oldest first, those that it served until now last. */
-export function shareContenders({ services, share, departed, serves }: ShareFacts): readonly Contender[] {
+/**
+ * The Services that this node is to serve: the oldest first, then those of others' load balancers whose pods hold ports here, and those that it
+ * served until now last.
+ */
+export function shareContenders({ services, pods, share, departed, serves }: ShareFacts): readonly Contender[] {
   const portsOf = new Map(departed.map((one) => [one.service, one.ports]));
+  const podsOf = Map.groupBy(pods.filter((pod) => !isPlaceholder(pod)), servedServiceKey);
   const present: Contender[] = [];
   for (const service of services.toSorted(byAge)) {
     const own = share.get(objectKey(service));
@@ -66,13 +72,19 @@ export function shareContenders({ services, share, departed, serves }: ShareFact
       standing: "first",
     });
   }
-  const keys = new Set(present.map(({ service }) => objectKey(service)));
+  const foreign = services.flatMap((service): readonly Candidate[] => {
+    const key = objectKey(service);
+    const own = podsOf.get(key);
+    if (own === undefined || share.get(key)?.part !== "none") return [];
+    return [{ service, ports: heldPorts(own), standing: "reserved" }];
+  });
+  const keys = new Set([...present, ...foreign].map(({ service }) => objectKey(service)));
   const taken = new NodePorts();
   for (const { service, problem } of present) if (problem === undefined) taken.claim(service);
   const leaving = guests(services, { portsOf, isPresent: (key) => keys.has(key) })
     .map((one) => ({ ...one, ports: new Set([...one.ports].filter((port) => serves(one.service, port))) }))
     .filter(({ ports }) => ports.size > 0);
-  return [...present, ...settled(leaving, taken)];
+  return [...present, ...settled([...foreign, ...leaving], taken)];
 }
 
 type Candidate = Omit<Contender, "problem">;

@@ -9,6 +9,8 @@ export interface DepartedService {
   readonly service: ServiceKey;
   /** Its ports here, as `portId` writes them. */
   readonly ports: ReadonlySet<string>;
+  /** Its pod was here: pods of somebody else's load balancer come and go too. */
+  readonly hadPod: boolean;
   /** The node's addresses at which it was served; absent: all. */
   readonly servedAddresses?: readonly string[];
 }
@@ -53,9 +55,11 @@ export class DepartedServices {
     this.#entries.set(departed.service, { departed, cancel });
   }
 
-  /** The Service is served here in its own right again, or not to be served at all. */
-  remove(service: ServiceKey): void {
-    this.#entries.get(service)?.cancel();
+  /** The Service is served here in its own right again, or not to be served at all; where `which` is given, only such a one. */
+  remove(service: ServiceKey, which?: Pick<DepartedService, "hadPod">): void {
+    const entry = this.#entries.get(service);
+    if (which !== undefined && entry?.departed.hadPod !== which.hadPod) return;
+    entry?.cancel();
     this.#entries.delete(service);
   }
 }

@@ -7,6 +7,7 @@ import { portLabel } from "../../core/service/port_owners.ts";
 import { errorMessage, isK3slbError } from "../../core/shared/errors.ts";
 import { visibleLine } from "../../core/shared/visible_text.ts";
 import type { ApplyReport, ForwardedPort } from "../dataplane_contract.ts";
+import { isPlaceholder } from "./load_balancer_pods.ts";
 import { portKey, type ServiceDecision } from "./forwarding_plan.ts";
 
 /** Status, reason and message of a condition. */
@@ -46,8 +47,7 @@ export function desiredGate(verdict: ServiceDecision, outcome: ApplyOutcome): Ga
 
 /** The patch of `pods/status` that makes gate and served addresses say `state`; `undefined` if the pod has no such gate or it already says so. */
 export function gatePatch(pod: Pod, { servedAddresses, ...state }: GateState, now: string): Patch | undefined {
-  const gates = pod.spec?.readinessGates ?? [];
-  if (!gates.some((gate) => gate.conditionType === PROGRAMMED_CONDITION)) return undefined;
+  if (!isPlaceholder(pod)) return undefined;
   const before = gateOf(pod);
   const served = servedAddresses?.join(",");
   const isServedSame = pod.metadata?.annotations?.[SERVED_ADDRESSES_ANNOTATION] === served;

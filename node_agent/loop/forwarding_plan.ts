@@ -89,7 +89,7 @@ export interface ForwardingDecision {
   readonly plan: ForwardingPlan;
   /** One for each pod that holds its ports and is not leaving, sorted by namespace and name; none for pods of Services that depart. */
   readonly verdicts: readonly PodVerdict[];
-  /** One for each Service that this node is chosen for; absent where the pods decide. */
+  /** One for each Service that this node is chosen for; absent where the pods decide. Others' load balancers report for themselves. */
   readonly services?: readonly ServiceVerdict[];
 }
 
@@ -100,7 +100,7 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
   const { departed = [], share } = facts;
   const contenders = share === undefined
     ? podContenders({ services, pods, departed })
-    : shareContenders({ services, share, departed, serves: servesPort(facts.programmed) });
+    : shareContenders({ services, pods, share, departed, serves: servesPort(facts.programmed) });
   const slices = Map.groupBy(facts.slices, sliceServiceKey);
   const ownIps = new Set(facts.interfaces.filter(isOwn).flatMap((one) => one.addresses));
   const podRanges = podCidrs(facts.node).flatMap((cidr) => parseIpRange(cidr) ?? []);
@@ -123,7 +123,7 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
         return { pod, ...(decisions.get(key) ?? notServed(pod, share?.get(key))) };
       }),
     ...(share === undefined ? {} : {
-      services: contenders.filter(({ standing }) => standing !== "guest").map(({ service }) => ({
+      services: contenders.filter(({ standing }) => standing === "first").map(({ service }) => ({
         service,
         ...(decisions.get(objectKey(service)) ?? { ports: [], refusals: [], notes: [] }),
       })),

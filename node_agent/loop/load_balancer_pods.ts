@@ -2,7 +2,7 @@
 // A label is anybody's to write. What makes a pod a load balancer's is its namespace, where only the cluster's own controllers make pods, and
 // its owner; what makes a port its Service's is that the scheduler has reserved it for the pod.
 import type { Pod } from "../../core/kube/types.ts";
-import { SERVICE_NAME_LABEL } from "../../core/service/labels.ts";
+import { PROGRAMMED_CONDITION, SERVICE_NAME_LABEL } from "../../core/service/labels.ts";
 import { portId } from "../../core/service/port_owners.ts";
 import type { Protocol } from "../../core/shared/ip.ts";
 
@@ -12,6 +12,11 @@ export function isLoadBalancerPod(pod: Pod, servicelbNamespace: string): boolean
   return pod.metadata?.namespace === servicelbNamespace &&
     pod.metadata.labels?.[SERVICE_NAME_LABEL] !== undefined &&
     owner?.kind === "DaemonSet" && owner.apiVersion.startsWith("apps/");
+}
+
+/** Whether the agent's word is asked for: a placeholder of ours. Pods that forward by themselves, such as K3s's own, have no gate. */
+export function isPlaceholder(pod: Pod): boolean {
+  return pod.spec?.readinessGates?.some(({ conditionType }) => conditionType === PROGRAMMED_CONDITION) ?? false;
 }
 
 /** The node's ports that the scheduler has reserved for `pods`, as {@linkcode portId} writes them. */

@@ -11,7 +11,7 @@ import { portIds } from "../../core/service/port_owners.ts";
 import { serviceId } from "../../core/service/service_id.ts";
 import { type DepartedService, DepartedServices } from "./departed_services.ts";
 import { podHolds } from "./forwarding_plan.ts";
-import { heldPorts } from "./load_balancer_pods.ts";
+import { heldPorts, isPlaceholder } from "./load_balancer_pods.ts";
 
 /** What {@linkcode OwnServices} takes; the maps are the watches' own and change under it. */
 export interface OwnServicesOptions {
@@ -56,11 +56,9 @@ export class OwnServices {
 
   /** All of them. */
   keys(): ReadonlySet<ServiceKey> {
-    const { facts, pods } = this.#options;
     const keys = new Set([...this.#chosen, ...this.#departed.list().map(({ service }) => service)]);
-    if (facts() !== undefined) return keys;
-    for (const pod of pods().values()) {
-      const key = this.#heldFor(pod);
+    for (const pod of this.#options.pods().values()) {
+      const key = this.#decides(pod) ? this.#heldFor(pod) : undefined;
       if (key !== undefined) keys.add(key);
     }
     return keys;
@@ -91,7 +89,7 @@ export class OwnServices {
   }
 
   notePod({ before, after }: Change<Pod>): void {
-    if (this.#options.facts() !== undefined) return;
+    if (!this.#decides(after ?? before ?? {})) return;
     const { nodeName } = this.#options;
     // A pod ends before it goes, and one that the kubelet refuses never held anything.
     if (after !== undefined && podHolds(after, nodeName)) this.#departed.remove(servedServiceKey(after) ?? "");
@@ -106,6 +104,7 @@ export class OwnServices {
     this.#departed.add({
       service,
       ports: heldPorts([pod]),
+      hadPod: true,
       ...(servedAddresses === undefined ? {} : { servedAddresses }),
     });
   }
@@ -122,7 +121,7 @@ export class OwnServices {
     }
     this.#chosen.delete(key);
     // Whoever takes a Service away, or from us, means it.
-    if (part === "none") this.#departed.remove(key);
+    if (part === "none") this.#departed.remove(key, { hadPod: false });
     else if (was && service !== undefined) this.#serviceLeft(service);
     return was;
   }
@@ -147,8 +146,14 @@ export class OwnServices {
     this.#departed.add({
       service: objectKey(service),
       ports: new Set(ports),
+      hadPod: false,
       ...(servedAddresses === undefined ? {} : { servedAddresses }),
     });
+  }
+
+  /** Whether a pod decides that its Service is forwarded: where the agent does, those of others' load balancers still do. */
+  #decides(pod: Pod): boolean {
+    return this.#options.facts() === undefined || !isPlaceholder(pod);
   }
 
   #heldFor(pod: Pod | undefined): ServiceKey | undefined {

@@ -279,6 +279,23 @@ const CASES: readonly LoopCase[] = [
     },
   },
   {
+    name: "the pod of another load balancer, without a gate, is forwarded for as long as it is here",
+    test: async (bench) => {
+      bench.publish();
+      bench.start();
+      await bench.clock.advance(1000);
+      bench.cluster.put("services", service("web", { spec: { loadBalancerClass: "example.com/stock" } }));
+      bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.5")]));
+      bench.cluster.put("pods", pod("web", { gated: false, hostPorts: [80] }));
+      await bench.clock.advance(1000);
+      assert.deepEqual([served(bench), bench.reported("web")], [["web 80"], undefined]);
+      assert.equal(bench.dataplane.plan?.ports[0]?.endpoints.length, 1);
+      bench.cluster.remove("pods", "kube-system/svclb-web-x");
+      await bench.clock.advance(10_000);
+      assert.deepEqual(served(bench), []);
+    },
+  },
+  {
     name: "a pod that has the host port already keeps it until it goes",
     test: async (bench) => {
       bench.publish();

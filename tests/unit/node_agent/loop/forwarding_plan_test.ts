@@ -13,7 +13,7 @@ import { CLOSED, EMPTY, ENDING, frozen, READY, web } from "../_facts.ts";
 import { endpoint, NODE, pod, port, service, slice } from "../_objects.ts";
 
 /** The pod of `web` was here a moment ago. */
-const LEFT: DepartedService = { service: "default/web", ports: new Set(["80/TCP"]) };
+const LEFT: DepartedService = { service: "default/web", ports: new Set(["80/TCP"]), hadPod: true };
 
 interface PlanCase {
   readonly name: string;
