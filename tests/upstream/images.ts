@@ -8,6 +8,7 @@ import { ensureImageArchive } from "../support/oci_archive.ts";
 
 /** As `k8s.io/kubernetes/test/utils/image` of the pinned version names them. */
 const AGNHOST_IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.63.0";
+const BUSYBOX_IMAGE = "registry.k8s.io/e2e-test-images/busybox:1.37.0-1";
 const TOOLS = ["/usr/bin/bash", "/usr/bin/curl", "/usr/bin/nc.openbsd", "/usr/bin/wget", "/usr/sbin/ip"];
 
 /** Archives of the images. */
@@ -40,6 +41,7 @@ export async function ensureUpstreamImages(report: (line: string) => void): Prom
         "/bin/wget": "/usr/bin/wget",
       },
     }, cacheDir()),
+    ensureImageArchive({ names: [BUSYBOX_IMAGE], entrypoint: ["/bin/sh"], ...SHELL }, cacheDir()),
     ensureCorednsImage(report),
   ]);
 }

@@ -108,6 +108,42 @@ Deno.test("createHostPorts: finds wanted sockets and their processes, reads a lo
   }
 });
 
+Deno.test("createHostPorts: while the counts of sockets stay, the tables are read every third time only", async () => {
+  const root = await mkdtemp(join(tmpdir(), "k3slb-proc-"));
+  try {
+    await mkdir(join(root, "net"));
+    const count = (tcp: number, tcp6: number): Promise<unknown> =>
+      Promise.all([
+        writeFile(join(root, "net/sockstat"), `sockets: used 9\nTCP: inuse ${tcp} orphan 0 tw 138 alloc 5 mem 8\n`),
+        writeFile(join(root, "net/sockstat6"), `TCP6: inuse ${tcp6}\nUDP6: inuse 0\n`),
+      ]);
+    const hostPorts = createHostPorts(root, fakeSs(""));
+    const find = async (port = 80): Promise<number> =>
+      (await hostPorts.listeners([{ protocol: "TCP", port }, { protocol: "TCP", port: 81 }])).length;
+
+    await count(5, 0);
+    await writeProcTable(root, {});
+    assert.equal(await find(), 0);
+    await writeProcTable(root, { "00000000:0050": "11", "00000000:0051": "12" });
+    assert.deepEqual([await find(), await find(), await find()], [0, 0, 2]);
+    // Another count, of any kind of socket, or other ports: at once.
+    await writeProcTable(root, { "00000000:0050": "11" });
+    await count(5, 1);
+    assert.equal(await find(), 1);
+    await writeProcTable(root, {});
+    assert.equal(await find(82), 0);
+    // A kernel that counts nothing.
+    await rm(join(root, "net/sockstat"));
+    await rm(join(root, "net/sockstat6"));
+    for (const inode of ["11", "12"]) {
+      await writeProcTable(root, inode === "11" ? { "00000000:0050": inode } : {});
+      assert.equal(await find(), inode === "11" ? 1 : 0);
+    }
+  } finally {
+    await rm(root, { recursive: true });
+  }
+});
+
 /** An `ss` that prints `text`, ends with a code, or fails; and how often it ran. */
 function fakeSs(answer: string | number | Error): { readonly exec: Exec; readonly runs: string[] } {
   const runs: string[] = [];
