@@ -24,6 +24,7 @@ import { createGateWriter, type GateWriter, SERVICE_GRACE_MS, ServiceGrace } fro
 import { createHeartbeatWriter, type HeartbeatWriter } from "./heartbeat_writer.ts";
 import type { HostPorts } from "../host/host_ports.ts";
 import { HostWatch } from "./host_watch.ts";
+import { LatePods } from "./late_pods.ts";
 import { PeerNodes } from "./peer_nodes.ts";
 import { parseReservedPorts, type ReservedRange } from "./reserved_ports.ts";
 
@@ -93,6 +94,7 @@ class ForwardingLoop {
   readonly #queue: WorkQueue;
   readonly #heartbeat: HeartbeatWriter;
   readonly #grace = new ServiceGrace();
+  readonly #latePods: LatePods;
   #metrics: AgentMetrics | undefined;
   #caches: AgentCaches | undefined;
   #gates: GateWriter | undefined;
@@ -118,6 +120,7 @@ class ForwardingLoop {
     const { askNodes: isOn = true } = options;
     this.#peers = new PeerNodes({ ...parts, isOn, registry: this.#registry, onChange: () => this.#trigger() });
     this.#queue = createWorkQueue({ clock: parts.clock, observer: this.#observeQueue("node") });
+    this.#latePods = new LatePods({ ...parts, uidOf: (pod) => this.#caches?.hostPodUid(pod) });
     this.#heartbeat = createHeartbeatWriter({
       ...parts,
       observeQueue: this.#observeQueue,
@@ -210,6 +213,7 @@ class ForwardingLoop {
     }
     this.#observe(startMs, decision, outcome, changedMs);
     this.#publish(decision, outcome);
+    this.#latePods.tell(decision.services ?? []);
     this.#setReady();
   }
 

@@ -61,6 +61,8 @@ export interface AgentCaches {
   readonly departed: () => readonly DepartedService[];
   /** `NAMESPACE/NAME` of the pods on this node that are in the host's network. */
   readonly hostPods: () => ReadonlyMap<string, readonly string[]>;
+  /** Uid of such a pod. */
+  readonly hostPodUid: (name: string) => string | undefined;
   /** Resolves when all watches have ended. */
   readonly done: Promise<unknown>;
 }
@@ -177,6 +179,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     isKnown: (service) => wanted.isComplete(service),
     departed: () => own.departed(),
     hostPods: () => new Map([...hostPods.objects].map(([name, pod]) => [name, hostPortsOf(pod)])),
+    hostPodUid: (name) => hostPods.objects.get(name)?.metadata?.uid,
     done: Promise.all([pods.done, hostPods.done, services.done, nodes.done, slices.done, facts.done, listing]),
   };
 }

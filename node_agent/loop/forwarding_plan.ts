@@ -67,6 +67,8 @@ export interface ServiceDecision {
   readonly refusals: readonly SettingsProblem[];
   /** What the operator should know although all is served. */
   readonly notes: readonly string[];
+  /** Pods (`namespace/name`) that asked for one of its ports (as {@linkcode portLabel} calls it) when it was served already. */
+  readonly latePods?: readonly { readonly pod: string; readonly port: string }[];
   /** Addresses of this node that the Service is served at; absent: at all. */
   readonly servedAddresses?: readonly string[];
 }
@@ -192,6 +194,7 @@ function decideService(reading: ServiceReading, context: ServiceContext): Servic
       ...decisions.flatMap((one) => one.notes),
       ...[...(isWaiting ? missing : []), ...reading.faults].map(({ message }) => message),
     ],
+    latePods: decisions.flatMap((one) => one.latePods ?? []),
     ...(served === undefined ? {} : { servedAddresses: served }),
   };
 }
@@ -262,6 +265,7 @@ function decidePort(port: ForwardedPort, context: ServiceContext): ServiceDecisi
       ports: [port],
       refusals: [],
       notes: [`${label} is also asked for by pod ${holder}, ${UNHEARD}`, ...silence],
+      latePods: [{ pod: holder, port: label }],
     };
   }
   if (!listener) return { ports: [port], refusals: [], notes: silence };

@@ -42,7 +42,7 @@ export function trimPod(pod: Pod): Pod {
 /** A pod in the host's network: that it is here is all that counts. */
 export function trimHostPod(pod: Pod): Pod {
   return {
-    metadata: pick(pod.metadata, ["name", "namespace", "resourceVersion"]),
+    metadata: pick(pod.metadata, ["name", "namespace", "uid", "resourceVersion"]),
     spec: {
       containers: allContainers(pod).map(({ name, ports }) => ({ name, ...(ports ? { ports } : {}) })),
     },

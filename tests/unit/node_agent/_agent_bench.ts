@@ -7,8 +7,8 @@ import { type ClusterFacts, FACTS_CONFIG_MAP, FACTS_KEY, renderFacts } from "../
 import { FORWARDING_CONDITION, PROGRAMMED_CONDITION } from "../../../core/service/labels.ts";
 import { lastReport, type ServiceReport } from "../../../core/service/node_report.ts";
 import type { KubeClient, ResourceType } from "../../../core/kube/contract.ts";
-import { CONFIG_MAPS, ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../../core/kube/resources.ts";
-import type { Condition, KubeObject, Node } from "../../../core/kube/types.ts";
+import { CONFIG_MAPS, ENDPOINT_SLICES, EVENTS, NODES, PODS, SERVICES } from "../../../core/kube/resources.ts";
+import type { Condition, KubeEvent, KubeObject, Node } from "../../../core/kube/types.ts";
 import { runAgent } from "../../../node_agent/loop/agent.ts";
 import type { AgentOptions } from "../../../node_agent/agent_options.ts";
 import type { ListeningSocket } from "../../../node_agent/host/listening_sockets.ts";
@@ -40,7 +40,7 @@ export const CLUSTER_FACTS: ClusterFacts = {
 };
 
 const KINDS: Readonly<Record<string, ResourceType<KubeObject>>> = Object.fromEntries(
-  [SERVICES, PODS, NODES, ENDPOINT_SLICES, CONFIG_MAPS].map((type) => [type.plural, type]),
+  [SERVICES, PODS, NODES, ENDPOINT_SLICES, CONFIG_MAPS, EVENTS].map((type) => [type.plural, type]),
 );
 
 /** The cluster of one test: kinds by their plural names, objects by `namespace/name`. */
@@ -77,6 +77,10 @@ class BenchCluster {
 
   get<T extends KubeObject>(plural: string, key: string): T | undefined {
     return this.#objects<T>(plural).get(key);
+  }
+
+  list<T extends KubeObject>(plural: string): readonly T[] {
+    return this.#objects<T>(plural).values();
   }
 
   condition(plural: string, key: string, type: string): Condition | undefined {
@@ -168,6 +172,11 @@ export class AgentBench {
     const metadata = { name: FACTS_CONFIG_MAP, namespace: "kube-system" };
     const data = { [FACTS_KEY]: renderFacts({ ...CLUSTER_FACTS, ...change }) };
     this.cluster.put("configmaps", { metadata, data } as KubeObject);
+  }
+
+  /** Events about the object called `name`. */
+  events(name: string): readonly KubeEvent[] {
+    return this.cluster.list<KubeEvent>("events").filter((event) => event.involvedObject.name === name);
   }
 
   /** Number of lists of one kind. */

@@ -31,7 +31,7 @@ function putLabels(bench: AgentBench, labels: Readonly<Record<string, string>>):
 /** A pod of somebody that has host port 80. */
 function hostPod(): Pod {
   return {
-    metadata: { name: "nginx", namespace: "shop" },
+    metadata: { name: "nginx", namespace: "default", uid: "uid-nginx" },
     spec: {
       nodeName: NODE,
       containers: [{ name: "nginx", image: "nginx", ports: [{ containerPort: 80, hostPort: 80 }] }],
@@ -271,7 +271,13 @@ const CASES: readonly LoopCase[] = [
       await bench.clock.advance(60_000);
       assert.deepEqual(served(bench), ["web 80"]);
       const report = bench.reported("web");
-      assert.match(report?.serves ? report.note ?? "" : "", /TCP port 80 is also asked for by pod shop\/nginx/);
+      assert.match(report?.serves ? report.note ?? "" : "", /TCP port 80 is also asked for by pod default\/nginx/);
+      const events = bench.events("nginx");
+      assert.deepEqual(events.map(({ type, reason }) => [type, reason]), [["Warning", "PortTaken"]]);
+      assert.match(
+        events[0]?.message ?? "",
+        /TCP port 80 of the node is served for Service default\/web, which had it first/,
+      );
       await bench.stop();
       bench.start({}, "two");
       await bench.clock.advance(60_000);
@@ -310,9 +316,9 @@ const CASES: readonly LoopCase[] = [
         ports: "80",
         serves: false,
         reason: "PortInUse",
-        message: "TCP port 80 is in use by pod shop/nginx",
+        message: "TCP port 80 is in use by pod default/nginx",
       });
-      bench.cluster.remove("pods", "shop/nginx");
+      bench.cluster.remove("pods", "default/nginx");
       await bench.clock.advance(500);
       assert.deepEqual(served(bench), ["web 80"]);
     },
