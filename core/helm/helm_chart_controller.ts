@@ -29,7 +29,11 @@ async function run(options: HelmOptions): Promise<void> {
     if (signal.aborted && isAbort(error)) return;
     throw error;
   }
-  const queue = createWorkQueue({ clock, observer: options.observeQueue?.("charts") });
+  const queue = createWorkQueue({
+    clock,
+    groupOf: (chart) => chart.split("/", 1)[0] ?? "",
+    observer: options.observeQueue?.("charts"),
+  });
   const parts = { ...options, onChange: (chart: string): void => queue.add(chart) };
   const view = startChartView(parts);
   const secrets = new SecretWatches(parts);

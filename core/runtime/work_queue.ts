@@ -1,7 +1,7 @@
 // A queue of keys for level-based controllers: what is to be reconciled, not what happened.
 // A key is handled by one worker at a time; added while it is handled, it is handled once more afterwards.
-// Work that hangs takes no worker from others: past the patience its worker's place is free again, and until the key is handled within
-// the patience once, it waits for places that only such keys have.
+// Groups of keys (namespaces) take turns. Work that hangs takes no worker from others: past the patience its worker's place is free again,
+// and until the key is handled within the patience once, it and all of its group wait for places that only such groups have.
 import { isAbort } from "../shared/errors.ts";
 import type { Clock } from "./clock.ts";
 import type { QueueObserver } from "./queue_metrics.ts";
@@ -19,6 +19,11 @@ export interface WorkQueueOptions {
   readonly maxBackoffMs?: number;
   /** Told what happens, for metrics. */
   readonly observer?: QueueObserver | undefined;
+  /**
+   * Keys of one group stand behind each other; groups take turns.
+   * @default {(key) => key}
+   */
+  readonly groupOf?: (key: string) => string;
 }
 
 /** What {@linkcode WorkQueue.run} takes. */
@@ -65,12 +70,12 @@ class KeyQueue implements WorkQueue {
   readonly #firstBackoffMs: number;
   readonly #maxBackoffMs: number;
   readonly #observer: QueueObserver | undefined;
-  /** Insertion order is the order of handling. */
-  readonly #waiting = new Set<string>();
-  /** Waiting keys that took too long when they were last handled. */
-  readonly #slowWaiting = new Set<string>();
-  /** Keys that took longer than the patience when they were last handled. */
-  readonly #slow = new Set<string>();
+  readonly #groupOf: (key: string) => string;
+  readonly #waiting: Line;
+  /** Waiting keys of groups that have slow ones. */
+  readonly #slowWaiting: Line;
+  /** Keys that took longer than the patience when they were last handled, by group. */
+  readonly #slow = new Map<string, Set<string>>();
   readonly #running = new Set<string>();
   readonly #again = new Set<string>();
   readonly #failures = new Map<string, number>();
@@ -85,6 +90,9 @@ class KeyQueue implements WorkQueue {
     this.#firstBackoffMs = options.firstBackoffMs ?? 500;
     this.#maxBackoffMs = options.maxBackoffMs ?? 60_000;
     this.#observer = options.observer;
+    this.#groupOf = options.groupOf ?? ((key) => key);
+    this.#waiting = new Line(this.#groupOf);
+    this.#slowWaiting = new Line(this.#groupOf);
     this.#observer?.started(() => this.length);
   }
 
@@ -100,7 +108,7 @@ class KeyQueue implements WorkQueue {
       this.#again.add(key);
       return;
     }
-    (this.#slow.has(key) ? this.#slowWaiting : this.#waiting).add(key);
+    (this.#slow.has(this.#groupOf(key)) ? this.#slowWaiting : this.#waiting).add(key);
     this.#start();
   }
 
@@ -129,7 +137,12 @@ class KeyQueue implements WorkQueue {
   async run(options: RunOptions): Promise<void> {
     const { signal, workers = 1 } = options;
     const underWay = new Set<Promise<void>>();
-    const lanes = [{ waiting: this.#waiting, places: workers }, { waiting: this.#slowWaiting, places: workers }];
+    const mostLeft = MAX_LEFT_PER_WORKER * workers;
+    const lanes = [
+      { waiting: this.#waiting, places: workers, mostLeft },
+      // Some are kept for groups of which nothing is known yet.
+      { waiting: this.#slowWaiting, places: workers, mostLeft: mostLeft / 2 },
+    ];
     const stopped = Promise.withResolvers<void>();
     const stop = (): void => {
       this.#isStopped = true;
@@ -142,11 +155,12 @@ class KeyQueue implements WorkQueue {
     signal.addEventListener("abort", stop, { once: true });
     this.#start = () => {
       for (const lane of lanes) {
-        for (const key of lane.waiting) {
-          if (lane.places === 0) break;
-          lane.waiting.delete(key);
+        while (lane.places > 0) {
+          const key = lane.waiting.take();
+          if (key === undefined) break;
           lane.places--;
-          const work = this.#work(key, { ...options, leave: () => void lane.places++ });
+          const { mostLeft } = lane;
+          const work = this.#work(key, { ...options, mostLeft, leave: () => void lane.places++ });
           underWay.add(work);
           void work.then(() => underWay.delete(work));
         }
@@ -159,16 +173,19 @@ class KeyQueue implements WorkQueue {
   }
 
   /** @param options.leave Gives the place to another key; called once. */
-  async #work(key: string, options: RunOptions & { readonly leave: () => void }): Promise<void> {
-    const { patienceMs, leave } = options;
+  async #work(
+    key: string,
+    options: RunOptions & { readonly leave: () => void; readonly mostLeft: number },
+  ): Promise<void> {
+    const { patienceMs, leave, mostLeft } = options;
     let isSlow = false;
     let hasLeft = false;
     this.#running.add(key);
     const cancelPatience = patienceMs === undefined ? () => {} : this.#clock.setTimer(() => {
       isSlow = true;
-      this.#slow.add(key);
+      this.#noteSlow(key);
       // Each holds a connection, of which there are not many.
-      if (this.#left >= MAX_LEFT_PER_WORKER * (options.workers ?? 1)) return;
+      if (this.#left >= mostLeft) return;
       hasLeft = true;
       this.#left++;
       leave();
@@ -179,11 +196,25 @@ class KeyQueue implements WorkQueue {
     if (!this.#isStopped) await this.#handle(key, options);
     cancelPatience();
     this.#running.delete(key);
-    if (!isSlow) this.#slow.delete(key);
+    if (!isSlow) this.#noteQuick(key);
     if (hasLeft) this.#left--;
     else leave();
     if (this.#again.delete(key)) this.add(key);
     this.#start();
+  }
+
+  /** What waits of its group is likely to be as slow. */
+  #noteSlow(key: string): void {
+    const group = this.#groupOf(key);
+    this.#slow.set(group, (this.#slow.get(group) ?? new Set()).add(key));
+    for (const other of this.#waiting.takeGroup(group)) this.#slowWaiting.add(other);
+  }
+
+  #noteQuick(key: string): void {
+    const group = this.#groupOf(key);
+    const slow = this.#slow.get(group);
+    slow?.delete(key);
+    if (slow?.size === 0) this.#slow.delete(group);
   }
 
   async #handle(key: string, options: RunOptions): Promise<void> {
@@ -206,6 +237,52 @@ class KeyQueue implements WorkQueue {
   #dropTimer(key: string): void {
     this.#delayed.get(key)?.cancel();
     this.#delayed.delete(key);
+  }
+}
+
+/** Keys in the order in which they came within their group, groups by turns. */
+class Line {
+  readonly #groupOf: (key: string) => string;
+  /** The first group is next. */
+  readonly #groups = new Map<string, Set<string>>();
+  size = 0;
+
+  constructor(groupOf: (key: string) => string) {
+    this.#groupOf = groupOf;
+  }
+
+  add(key: string): void {
+    const group = this.#groupOf(key);
+    const keys = this.#groups.get(group) ?? new Set();
+    if (!keys.has(key)) this.size++;
+    this.#groups.set(group, keys.add(key));
+  }
+
+  /** The next key, which no longer waits. */
+  take(): string | undefined {
+    for (const [group, keys] of this.#groups) {
+      this.#groups.delete(group);
+      for (const key of keys) {
+        keys.delete(key);
+        this.size--;
+        if (keys.size > 0) this.#groups.set(group, keys);
+        return key;
+      }
+    }
+    return undefined;
+  }
+
+  /** All of a group, which no longer wait. */
+  takeGroup(group: string): Iterable<string> {
+    const keys = this.#groups.get(group) ?? new Set();
+    this.#groups.delete(group);
+    this.size -= keys.size;
+    return keys;
+  }
+
+  clear(): void {
+    this.#groups.clear();
+    this.size = 0;
   }
 }
 

@@ -32,8 +32,14 @@ export function portLabel(port: { readonly protocol: Protocol; readonly port: nu
 
 /** Names of a Service's ports, as they are compared. */
 export function portIds(service: Service): readonly string[] {
-  return readService(service).ports.map(portId);
+  const { ports } = readService(service);
+  const ids = known.get(ports) ?? ports.map(portId);
+  known.set(ports, ids);
+  return ids;
 }
+
+/** A Service's ports are compared with every change of any other. */
+const known = new WeakMap<object, readonly string[]>();
 
 /** The ports of one node, given out one Service after the other. */
 export class NodePorts {
@@ -75,21 +81,23 @@ export function portConflicts(
   const contested = new Set(contestedServices(all));
   const judged = all.filter((service) => contested.has(service) || reserved.get(service)?.length !== 0);
   const candidates = new Map(judged.map((service) => [service, [...candidatesOf(service)]]));
-  const holders = new Map<string, Service>();
-  for (const service of judged.toSorted(byAge)) {
-    for (const port of portIds(service)) {
-      for (const name of candidates.get(service) ?? []) {
-        const id = `${name} ${port}`;
-        if (!holders.has(id) && hasPort(service, port, name)) holders.set(id, service);
+  const byAgeAll = judged.toSorted(byAge);
+  const holders = new Map<string, Map<string, Service>>();
+  for (const service of byAgeAll) {
+    for (const name of candidates.get(service) ?? []) {
+      const holderOf = holders.get(name) ?? new Map<string, Service>();
+      holders.set(name, holderOf);
+      for (const port of portIds(service)) {
+        if (!holderOf.has(port) && hasPort(service, port, name)) holderOf.set(port, service);
       }
     }
   }
-  for (const service of judged.toSorted(byAge)) {
+  for (const service of byAgeAll) {
     for (const name of candidates.get(service) ?? []) {
       const ports = nodes.get(name) ?? new NodePorts();
       nodes.set(name, ports);
       const held = reserved.get(service)?.find(({ onNode }) => onNode?.(name) ?? true);
-      const conflict = held ?? heldByOther(service, (port) => holders.get(`${name} ${port}`)) ?? ports.claim(service);
+      const conflict = held ?? heldByOther(service, holders.get(name) ?? new Map()) ?? ports.claim(service);
       if (conflict === undefined) continue;
       const { key } = readService(service);
       const byNode = conflicts.get(key) ?? new Map<string, PortConflict>();
@@ -100,9 +108,10 @@ export function portConflicts(
   return conflicts;
 }
 
-function heldByOther(service: Service, holderOf: (port: string) => Service | undefined): PortConflict | undefined {
+function heldByOther(service: Service, holders: ReadonlyMap<string, Service>): PortConflict | undefined {
+  if (holders.size === 0) return undefined;
   for (const port of portIds(service)) {
-    const holder = holderOf(port);
+    const holder = holders.get(port);
     if (holder !== undefined && holder !== service) return { port, owner: readService(holder).key };
   }
   return undefined;

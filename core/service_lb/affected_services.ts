@@ -1,10 +1,16 @@
-// Which Services a change may concern, so that the others are left alone. Pure.
+// Which Services a change may concern, so that the others are left alone. In-memory only, no I/O.
 // Too many is slow, too few is wrong: a Service that is looked at without need costs no request.
 import { sameContent } from "../kube/trim.ts";
 import type { Node, Service } from "../kube/types.ts";
 import { portIds } from "../service/port_owners.ts";
 import { FORWARDING_CONDITION } from "../service/labels.ts";
 import { objectKey, type ServiceKey } from "../service/keys.ts";
+
+/** One change of a stored object, as the reflector tells it. */
+export interface ObjectChange<T> {
+  readonly before: T | undefined;
+  readonly after: T | undefined;
+}
 
 /** How far a change of a Node reaches. */
 export type NodeChangeScope =
@@ -29,42 +35,56 @@ export function heartbeatOf(node: Node | undefined): string | undefined {
   return node?.status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION)?.lastHeartbeatTime;
 }
 
-/**
- * Services that may win or lose a port by the change of one Service: those that share a port with it, before or after, and those
- * that share one with them: a Service that loses one port gives up its others too.
- *
- * @param services All Services of the cluster's LoadBalancer type.
- */
-export function portSharers(
-  change: { readonly before: Service | undefined; readonly after: Service | undefined },
-  services: Iterable<Service>,
-): readonly ServiceKey[] {
-  const { before, after } = change;
-  if (before !== undefined && after !== undefined && sameContent(claimOn(before), claimOn(after))) return [];
-  const own = objectKey(after ?? before ?? {});
-  const reached = new Set([...portNames(before), ...portNames(after)]);
-  const sharers: ServiceKey[] = [];
-  let others = [...services].map((service) => ({ key: objectKey(service), ports: portNames(service) }))
-    .filter(({ key }) => key !== own);
-  for (let known = -1; known < sharers.length;) {
-    known = sharers.length;
-    others = others.filter(({ key, ports }) => {
-      if (!ports.some((port) => reached.has(port))) return true;
-      sharers.push(key);
-      for (const port of ports) reached.add(port);
-      return false;
-    });
+/** Which Services want which port, kept change by change: looking through all of them for each change would cost the square of their number. */
+export class PortIndex {
+  readonly #portsOf = new Map<ServiceKey, readonly string[]>();
+  readonly #byPort = new Map<string, Set<ServiceKey>>();
+
+  /**
+   * Takes a change of one Service over. Returns the Services that may win or lose a port by it: those that share a port with it, before or
+   * after, and those that share one with them: a Service that loses one port gives up its others too.
+   */
+  note({ before, after }: ObjectChange<Service>): readonly ServiceKey[] {
+    if (before !== undefined && after !== undefined && sameContent(claimOn(before), claimOn(after))) return [];
+    const key = objectKey(after ?? before ?? {});
+    const ports = after === undefined ? [] : portIds(after);
+    const left = this.#portsOf.get(key) ?? [];
+    for (const port of left) this.#byPort.get(port)?.delete(key);
+    for (const port of left) if (this.#byPort.get(port)?.size === 0) this.#byPort.delete(port);
+    for (const port of ports) this.#byPort.set(port, (this.#byPort.get(port) ?? new Set()).add(key));
+    if (after === undefined) this.#portsOf.delete(key);
+    else this.#portsOf.set(key, ports);
+    return this.#others(key, [...left, ...ports]);
   }
-  return sharers;
+
+  /** The same without a change. */
+  sharers(key: ServiceKey): readonly ServiceKey[] {
+    return this.#others(key, this.#portsOf.get(key) ?? []);
+  }
+
+  #others(key: ServiceKey, ports: readonly string[]): readonly ServiceKey[] {
+    return this.users(ports).filter((other) => other !== key);
+  }
+
+  /** Those that want one of `ports`, and those that share one with them. */
+  users(ports: Iterable<string>): readonly ServiceKey[] {
+    const reached = new Set<ServiceKey>();
+    const followed = new Set(ports);
+    // What is found on the way is followed too.
+    for (const port of followed) {
+      for (const other of this.#byPort.get(port) ?? []) {
+        if (reached.has(other)) continue;
+        reached.add(other);
+        for (const next of this.#portsOf.get(other) ?? []) followed.add(next);
+      }
+    }
+    return [...reached];
+  }
 }
 
 /** What of a Service decides about ports of nodes: all but its own status and version. */
 function claimOn(service: Service): object {
   return { metadata: service.metadata, spec: service.spec };
-}
-
-function portNames(service: Service | undefined): readonly string[] {
-  return service === undefined ? [] : portIds(service);
 }
 
 function withoutHeartbeat(node: Node): object {

@@ -1,11 +1,12 @@
 // The watched objects by Service, so that reconciling one Service does not walk over all pods. In-memory only, no I/O.
 import type { DaemonSet, EndpointSlice, Node, Pod, Service } from "../kube/types.ts";
 import { sameContent } from "../kube/trim.ts";
-import { portSharers } from "./affected_services.ts";
+import { type ObjectChange, PortIndex } from "./affected_services.ts";
 import { type HeldPorts, heldPorts } from "./held_ports.ts";
 import { candidateNodes, type ServiceFacts } from "./desired_service.ts";
 import {
   type ForeignFacts,
+  foreignPortIds,
   type ForeignPorts,
   foreignPorts,
   lateClaims,
@@ -16,12 +17,6 @@ import { isAllowListMode } from "../service/node_selection.ts";
 import { type PortConflict, type PortConflicts, portConflicts } from "../service/port_owners.ts";
 import { serviceClaim } from "../service/claim.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
-
-/** One change of a stored object, as the reflector tells it. */
-export interface ObjectChange<T> {
-  readonly before: T | undefined;
-  readonly after: T | undefined;
-}
 
 /** What the view reads; the maps are the reflectors' own and change under it. */
 export interface ClusterObjects {
@@ -38,6 +33,7 @@ export class ClusterView {
   readonly #pods = new ServiceIndex<Pod>(servedServiceKey);
   readonly #daemonSets = new ServiceIndex<DaemonSet>(servedServiceKey);
   readonly #slices = new ServiceIndex<EndpointSlice>(sliceServiceKey);
+  readonly #ports = new PortIndex();
   /** Recomputed when first asked for after a change. */
   #conflicts: PortConflicts | undefined;
   #allowList: boolean | undefined;
@@ -59,9 +55,18 @@ export class ClusterView {
     if (before !== undefined && after !== undefined && sameContent(before.spec, after.spec)) return [];
     this.#conflicts = undefined;
     const key = servedServiceKey(after ?? before ?? {});
-    const { services } = this.#objects();
-    const service = key === undefined ? undefined : services.get(key);
-    return service === undefined ? [] : portSharers({ before: undefined, after: service }, services.values());
+    return key === undefined ? [] : this.#ports.sharers(key);
+  }
+
+  /** Returns the Services that may win or lose a port by it. */
+  noteService(change: ObjectChange<Service>): readonly ServiceKey[] {
+    return this.#ports.note(change);
+  }
+
+  /** A Service of another type changed. Returns the load balancers that may win or lose a port by it. */
+  noteForeign({ before, after }: ObjectChange<Service>): readonly ServiceKey[] {
+    this.forgetChoices();
+    return this.#ports.users([...foreignPortIds(before), ...foreignPortIds(after)]);
   }
 
   noteSlice(change: ObjectChange<EndpointSlice>): void {

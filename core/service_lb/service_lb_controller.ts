@@ -13,13 +13,13 @@ import type { ObserveQueue } from "../runtime/queue_metrics.ts";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage, isAbort } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
-import { nodeChangeScope, portSharers } from "./affected_services.ts";
+import { nodeChangeScope, type ObjectChange } from "./affected_services.ts";
 import { AgentSilence, repeat } from "./agent_silence.ts";
-import { ClusterView, type ObjectChange } from "./cluster_view.ts";
+import { ClusterView } from "./cluster_view.ts";
 import { DeadNodes } from "./dead_nodes.ts";
 import { SERVICE_NAME_LABEL } from "../service/labels.ts";
 import { keepLastGood } from "../service/last_good.ts";
-import { concernedBy, watchForeignServices } from "./foreign_services.ts";
+import { watchForeignServices } from "./foreign_services.ts";
 import { deleteStrayDaemonSets, findFormerServices } from "./left_behind.ts";
 import { LocalSlices } from "./local_slices.ts";
 import { servedServiceKey, type ServiceKey, sliceServiceKey, splitKey } from "../service/keys.ts";
@@ -96,7 +96,11 @@ class ServiceLbController implements ServiceLb {
   constructor(start: StartServiceLbOptions) {
     this.#start = start;
     const { client, clock, signal, events, logger } = start;
-    this.#queue = createWorkQueue({ clock, observer: start.observeQueue?.("services") });
+    this.#queue = createWorkQueue({
+      clock,
+      groupOf: (key) => splitKey(key).namespace,
+      observer: start.observeQueue?.("services"),
+    });
     const watching = { client, clock, signal, logger };
     const namespace = start.options.servicelbNamespace;
     const ours = { namespace, labelSelector: SERVICE_NAME_LABEL };
@@ -116,8 +120,7 @@ class ServiceLbController implements ServiceLb {
     this.#foreign = watchForeignServices({
       ...watching,
       onChange: (change) => {
-        this.#view.forgetChoices();
-        for (const key of concernedBy(change, this.#services.objects)) this.#add(key);
+        for (const key of this.#view.noteForeign(change)) this.#add(key);
       },
     });
     this.#nodes = startReflector({
@@ -261,7 +264,7 @@ class ServiceLbController implements ServiceLb {
       if (hasFinalizer(before) || servedCondition(before) !== undefined) this.#left.add(key);
     }
     if (before === undefined || after === undefined) this.#askNodes();
-    const sharers = portSharers(change, this.#services.objects.values());
+    const sharers = this.#view.noteService(change);
     if (
       before === undefined || after === undefined || !sameContent(before.spec, after.spec) ||
       !sameContent(before.metadata, after.metadata)

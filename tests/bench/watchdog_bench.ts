@@ -5,7 +5,7 @@ import type { HelmChart } from "../../core/helm/helm_chart.ts";
 import { prepareValues } from "../../core/helm/values/prepare_values.ts";
 import { readParts, takePart } from "../../core/manifests/read_objects.ts";
 import type { EndpointSlice, Node, Service } from "../../core/kube/types.ts";
-import { portSharers } from "../../core/service_lb/affected_services.ts";
+import { PortIndex } from "../../core/service_lb/affected_services.ts";
 import { ClusterView } from "../../core/service_lb/cluster_view.ts";
 import { desiredService } from "../../core/service_lb/desired_service.ts";
 import type { ServiceLbOptions } from "../../core/service_lb/service_lb_options.ts";
@@ -104,7 +104,7 @@ function serviceSteps(): readonly Step[] {
       { what: `${what}: beside another's change`, run: () => decide(HONEST, [kept]) },
       {
         what: `${what}: who shares its ports`,
-        run: () => portSharers({ before: undefined, after: kept }, [kept, HONEST]),
+        run: () => indexed([HONEST, kept]),
       },
       { what: `${what}, of type ClusterIP: kept`, run: () => trimForeign(ofClusterIp(service)) },
       {
@@ -140,6 +140,12 @@ function sliceSteps(): readonly Step[] {
     },
     { what: "one port and 9,000 endpoints, served: the agent's plan", run: () => planAgent(one, manySlices(9)) },
   ];
+}
+
+function indexed(services: readonly Service[]): PortIndex {
+  const index = new PortIndex();
+  for (const after of services) index.note({ before: undefined, after });
+  return index;
 }
 
 function manySlices(count: number): readonly EndpointSlice[] {

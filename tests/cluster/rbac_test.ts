@@ -4,7 +4,7 @@ import { deepEqual, ok } from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DAEMON_SETS, SERVICES } from "../../core/kube/resources.ts";
 import type { ResourceType } from "../../core/kube/contract.ts";
-import type { DaemonSet, KubeObject } from "../../core/kube/types.ts";
+import type { DaemonSet } from "../../core/kube/types.ts";
 import {
   DATAPLANE_LABEL,
   ENDPOINT_READER_ROLE,
@@ -13,6 +13,7 @@ import {
 } from "../../core/service/labels.ts";
 import { parseYamlDocuments } from "../../core/shared/yaml.ts";
 import type { ApiRequest } from "../support/control_plane_audit.ts";
+import { type Grant, grantsOf, type RbacObject, unusedGrants } from "../support/rbac_grants.ts";
 import { enterWorld } from "../support/netns.ts";
 import type { Program } from "../support/programs.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -28,28 +29,6 @@ const RBAC_TYPES: Readonly<Record<string, ResourceType<RbacObject>>> = {
   ClusterRoleBinding: CLUSTER_ROLE_BINDINGS as ResourceType<RbacObject>,
 };
 
-interface RbacObject extends KubeObject {
-  readonly rules?: readonly Rule[];
-  readonly subjects?: readonly object[];
-}
-
-interface Rule {
-  readonly apiGroups: readonly string[];
-  readonly resources: readonly string[];
-  readonly verbs: readonly string[];
-  readonly resourceNames?: readonly string[];
-}
-
-/** One verb on one resource (on one name, if the rule has names). */
-interface Grant {
-  /** Empty: everywhere. */
-  readonly namespace: string;
-  readonly group: string;
-  readonly resource: string;
-  readonly verb: string;
-  readonly name: string | undefined;
-}
-
 function shippedObjects(): readonly RbacObject[] {
   const text = readFileSync(new URL("../../deploy/rbac.yaml", import.meta.url), "utf8");
   return parseYamlDocuments(text).map(({ value }) => value as RbacObject).filter(({ kind = "" }) => kind in RBAC_TYPES);
@@ -63,33 +42,6 @@ async function grantShippedRoles(world: World): Promise<void> {
     const subjects = [{ apiGroup: RBAC.group, kind: "User", name: SERVER_USER }];
     await world.admin.apply(type, object.subjects === undefined ? object : { ...object, subjects });
   }
-}
-
-function grantsOf({ kind, metadata, rules = [] }: RbacObject): readonly Grant[] {
-  const namespace = kind === "Role" ? metadata?.namespace ?? "" : "";
-  return rules.flatMap(({ apiGroups, resources, verbs, resourceNames }) =>
-    apiGroups.flatMap((group) =>
-      resources.flatMap((resource) =>
-        verbs.flatMap((verb) =>
-          (resourceNames ?? [undefined]).map((name): Grant => ({ namespace, group, resource, verb, name }))
-        )
-      )
-    )
-  );
-}
-
-/** The verbs that a request needed: one that applies what was not there creates it too. */
-function verbsOf({ verb, code }: ApiRequest): readonly string[] {
-  if (verb === "patch" && code === 201) return ["patch", "create"];
-  // Watches begin with the objects that are there; servers without that are asked for a list first.
-  return verb === "watch" ? ["watch", "list"] : [verb];
-}
-
-function isUseOf(request: ApiRequest, grant: Grant): boolean {
-  const resource = request.subresource === "" ? request.resource : `${request.resource}/${request.subresource}`;
-  return request.code !== 403 && verbsOf(request).includes(grant.verb) && request.group === grant.group &&
-    resource === grant.resource && (grant.name ?? request.name) === request.name &&
-    (grant.namespace === "" || grant.namespace === request.namespace);
 }
 
 /** Read only where a DaemonSet's pods can't be made, which is tried elsewhere. */
@@ -185,9 +137,8 @@ if (await enterWorld(import.meta.url)) {
     // Without Helm it asks once for charts to hand back; who may not ask has made none.
     const refused = ofServer.filter(({ code, resource }) => code === 403 && resource !== "helmcharts");
     deepEqual(refused.map(({ verb, uri }) => `${verb} ${uri}`), []);
-    const unused = (grants: readonly Grant[], used: readonly ApiRequest[]): readonly Grant[] =>
-      grants.filter((grant) => !isForTrouble(grant) && !used.some((request) => isUseOf(request, grant)));
-    deepEqual(unused(shippedObjects().flatMap(grantsOf), ofServer), []);
-    deepEqual(unused(grantsOf({ ...reader, kind: "ClusterRole" }), ofAgents), []);
+    const granted = shippedObjects().flatMap(grantsOf).filter((grant) => !isForTrouble(grant));
+    deepEqual(unusedGrants(granted, ofServer), []);
+    deepEqual(unusedGrants(grantsOf({ ...reader, kind: "ClusterRole" }), ofAgents), []);
   });
 }

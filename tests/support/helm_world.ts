@@ -40,7 +40,7 @@ async function hostAddress(): Promise<string> {
   return API_IP;
 }
 
-async function startHelmWorld(image: string): Promise<HelmWorld> {
+async function startHelmWorld(image: string, clusterRole: string | undefined): Promise<HelmWorld> {
   const dir = mkdtempSync(join(tmpdir(), "helm-world-"));
   const [planeDir, nodeDir, dataDir] = ["plane", "node", "data"].map((name) => join(dir, name)) as [
     string,
@@ -74,7 +74,12 @@ async function startHelmWorld(image: string): Promise<HelmWorld> {
     events,
     signal: ending.signal,
     env: {},
-    options: { dataDir, helmJobImage: image, resyncIntervalMs: 500 },
+    options: {
+      dataDir,
+      helmJobImage: image,
+      resyncIntervalMs: 500,
+      ...(clusterRole === undefined ? {} : { clusterRole }),
+    },
   });
   return {
     plane,
@@ -102,11 +107,12 @@ export class HelmSuite {
   #started: HelmWorld | undefined;
   #broken: unknown;
 
-  constructor(image: string) {
+  /** @param options.clusterRole The role of Jobs. @default {"cluster-admin"} */
+  constructor(image: string, options: { readonly clusterRole?: string } = {}) {
     Deno.test.beforeAll(async () => {
       if (Deno.env.get("K3SLB_WORLD") !== "real") return;
       try {
-        this.#started = await startHelmWorld(image);
+        this.#started = await startHelmWorld(image, options.clusterRole);
         const { client } = this.#started;
         await waitUntil("the CRDs", () => client.list(HELM_CHARTS).then(() => true), { deadlineMs: DEADLINE_MS });
         await waitUntil("the other CRD", () => client.list(HELM_CHART_CONFIGS).then(() => true));

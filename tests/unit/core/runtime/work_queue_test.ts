@@ -203,6 +203,63 @@ Deno.test("queue.run: however many hang at a time, no more are under way than co
   assert.ok(most <= 4 + 4 + 16, String(most));
 });
 
+Deno.test("queue.run: two hundred new keys of one namespace that hang delay another namespace's by the patience at most", async () => {
+  const clock = createFakeClock(0, 1);
+  const queue = createWorkQueue({ clock, groupOf: (key) => key.split("/", 1)[0] ?? "" });
+  const stop = new AbortController();
+  const addedMs = new Map<string, number>();
+  const took: number[] = [];
+  const done = queue.run({
+    signal: stop.signal,
+    workers: 4,
+    patienceMs: 2_000,
+    reconcile: async (key) => {
+      if (key.startsWith("evil/")) {
+        await clock.sleep(30_000);
+        throw new Error("timeout");
+      }
+      await clock.sleep(50);
+      took.push(clock.monotonicMs() - (addedMs.get(key) ?? 0));
+    },
+  });
+  for (let i = 0; i < 200; i++) queue.add(`evil/hung-${i}`);
+  for (let second = 0; second < 60; second++) {
+    // Each is new: nothing is known of it.
+    for (const key of [`honest/${second}`, `evil/more-${second}`]) {
+      addedMs.set(key, clock.monotonicMs());
+      queue.add(key);
+    }
+    await clock.advance(1_000);
+  }
+  stop.abort();
+  await clock.advance(60_000);
+  await done;
+  assert.equal(took.length, 60);
+  assert.ok(Math.max(...took.slice(0, 2)) <= 2_000 + 100, String(took));
+  assert.ok(Math.max(...took.slice(2)) <= 100, String(took));
+});
+
+Deno.test("queue.run: groups take turns, keys of one stay in order", async () => {
+  const clock = createFakeClock();
+  const queue = createWorkQueue({ clock, groupOf: (key) => key.slice(0, 1) });
+  const stop = new AbortController();
+  const handled: string[] = [];
+  for (const key of ["a1", "a2", "a3", "b1", "c1", "b2"]) queue.add(key);
+  assert.equal(queue.length, 6);
+  const done = queue.run({
+    signal: stop.signal,
+    reconcile: async (key) => {
+      handled.push(key);
+      await clock.sleep(10);
+    },
+  });
+  await clock.advance(100);
+  assert.deepEqual(handled, ["a1", "b1", "c1", "a2", "b2", "a3"]);
+  assert.equal(queue.length, 0);
+  stop.abort();
+  await done;
+});
+
 Deno.test("queue.run: a key that was slow once is like the others after it was quick", async () => {
   const clock = createFakeClock();
   const queue = createWorkQueue({ clock });

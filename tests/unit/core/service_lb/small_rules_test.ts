@@ -1,7 +1,8 @@
 // Smaller rules of the load balancer: settings, timing, reach of changes, silence of agents, trimming, names.
 import assert from "node:assert/strict";
-import type { Node } from "../../../../core/kube/types.ts";
-import { nodeChangeScope, portSharers } from "../../../../core/service_lb/affected_services.ts";
+import fc from "fast-check";
+import type { Node, Service } from "../../../../core/kube/types.ts";
+import { nodeChangeScope, PortIndex } from "../../../../core/service_lb/affected_services.ts";
 import { AgentSilence } from "../../../../core/service_lb/agent_silence.ts";
 import { daemonSetName } from "../../../../core/service_lb/names.ts";
 import { sameContent } from "../../../../core/kube/trim.ts";
@@ -174,7 +175,14 @@ for (const { name, before, after, want } of SCOPES) {
   Deno.test(`nodeChangeScope() of ${name} is ${want}`, () => assert.equal(nodeChangeScope(before, after), want));
 }
 
-Deno.test("portSharers() finds who shares a port before or after the change, and no one for a status", () => {
+/** An index of `services`. */
+function indexOf(services: readonly Service[]): PortIndex {
+  const index = new PortIndex();
+  for (const after of services) index.note({ before: undefined, after });
+  return index;
+}
+
+Deno.test("PortIndex finds who shares a port before or after the change, and no one for a status", () => {
   const before = service({ name: "a" });
   const after = service({ name: "a", spec: { ports: [{ port: 81 }] } });
   const all = [
@@ -183,11 +191,16 @@ Deno.test("portSharers() finds who shares a port before or after the change, and
     service({ name: "c", spec: { ports: [{ port: 81 }] } }),
     service({ name: "d", spec: { ports: [{ port: 82 }] } }),
   ];
-  assert.deepEqual(portSharers({ before, after }, all), ["default/b", "default/c"]);
-  assert.deepEqual(portSharers({ before, after: { ...before, status: {} } }, all), []);
+  const index = indexOf(all);
+  assert.deepEqual(index.note({ before, after: { ...before, status: {} } }), []);
+  assert.deepEqual(index.note({ before, after }), ["default/b", "default/c"]);
+  assert.deepEqual(index.sharers("default/b"), []);
+  assert.deepEqual(index.sharers("default/c"), ["default/a"]);
+  assert.deepEqual(index.note({ before: after, after: undefined }), ["default/c"]);
+  assert.deepEqual(index.sharers("default/c"), []);
 });
 
-Deno.test("portSharers() finds who shares a port with a sharer, in any order", () => {
+Deno.test("PortIndex finds who shares a port with a sharer, in any order", () => {
   const given = service({ name: "a" });
   const all = [
     service({ name: "d", spec: { ports: [{ port: 82 }, { port: 83 }] } }),
@@ -196,8 +209,38 @@ Deno.test("portSharers() finds who shares a port with a sharer, in any order", (
     service({ name: "e", spec: { ports: [{ port: 84 }] } }),
     given,
   ];
-  const sharers = portSharers({ before: given, after: undefined }, all);
+  const sharers = indexOf(all).note({ before: given, after: undefined });
   assert.deepEqual(sharers.toSorted(), ["default/b", "default/c", "default/d"]);
+});
+
+Deno.test("PortIndex says after any changes what looking through all Services would", () => {
+  const wish = fc.record({
+    name: fc.constantFrom(..."abcdefgh"),
+    ports: fc.option(fc.uniqueArray(fc.integer({ min: 1, max: 8 }), { maxLength: 3 })),
+  });
+  fc.assert(fc.property(fc.array(wish, { maxLength: 20 }), (changes) => {
+    const index = new PortIndex();
+    const present = new Map<string, readonly number[]>();
+    for (const { name, ports } of changes) {
+      const of = (one: readonly number[] | null | undefined): Service | undefined =>
+        one ? service({ name, spec: { ports: one.map((port) => ({ port })) } }) : undefined;
+      index.note({ before: of(present.get(name)), after: of(ports) });
+      if (ports === null) present.delete(name);
+      else present.set(name, ports);
+    }
+    for (const [name, ports] of present) {
+      const sharers = new Set<string>();
+      for (const reached = new Set(ports), known = [-1]; known[0] !== sharers.size;) {
+        known[0] = sharers.size;
+        for (const [other, own] of present) {
+          if (other === name || !own.some((port) => reached.has(port))) continue;
+          sharers.add(`default/${other}`);
+          for (const port of own) reached.add(port);
+        }
+      }
+      assert.deepEqual(new Set(index.sharers(`default/${name}`)), sharers);
+    }
+  }));
 });
 
 Deno.test("AgentSilence counts from when the heartbeat last changed", () => {
