@@ -162,7 +162,7 @@ export { runServer, type ServerParts } from "./core/server.ts";
 export type { ComponentName, ServerOptions } from "./core/server_options.ts";
 export { type AgentParts, runAgent } from "./node_agent/loop/agent.ts";
 export type { AgentOptions } from "./node_agent/agent_options.ts";
-export { cleanUp, type CleanUpOptions, type CleanUpReport } from "./node_agent/rules/cleanup.ts";
+export { cleanUp, type CleanUpOptions, type CleanUpReport } from "./node_agent/loop/cleanup.ts";
 export { createDataplane, type DataplaneHost, type DataplaneOptions } from "./node_agent/rules/dataplane.ts";
 export type { Exec, ExecOptions, ExecResult } from "./node_agent/host/exec.ts";
 export {

@@ -2,7 +2,7 @@
 import type { KubeClient } from "../core/kube/contract.ts";
 import { SYSTEM_CLOCK } from "../core/runtime/clock.ts";
 import { errorMessage } from "../core/shared/errors.ts";
-import { cleanUp, type CleanUpOptions } from "../node_agent/rules/cleanup.ts";
+import { cleanUp, type CleanUpOptions } from "../node_agent/loop/cleanup.ts";
 import { createDataplane } from "../node_agent/rules/dataplane.ts";
 import { agentNodeName, connectAgent } from "./agent_process.ts";
 import { buildInfo } from "./build_info.ts";

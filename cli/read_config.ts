@@ -1,6 +1,7 @@
 // Reads the config file and the folder beside it. Keys are the names of flags of any command, so one file serves server and agent.
 // Order and `key+:` are K3s's (k3s docs "installation/configuration", "Multiple Config Files").
 import { errorMessage, isK3slbError, K3slbError } from "../core/shared/errors.ts";
+import { isMapping } from "../core/shared/values.ts";
 import { parseYamlDocuments } from "../core/shared/yaml.ts";
 import type { Flag } from "./flag.ts";
 import { didYouMean } from "../core/shared/nearest_name.ts";
@@ -64,7 +65,7 @@ export function parseConfig(
   const ignored: string[] = [];
   for (const document of parseDocuments(text, path)) {
     if (document.value === null) continue;
-    if (!isRecord(document.value)) {
+    if (!isMapping(document.value)) {
       throw invalid(
         `${path}:${document.line}`,
         "does not hold keys and values",
@@ -152,10 +153,6 @@ async function readFileOrFail(path: string, host: ProgramHost): Promise<string |
 
 function invalid(position: string, what: string, hint: string): K3slbError {
   return new K3slbError(`Config file ${position} ${what}`, { code: "config-invalid", hint });
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** Keys of K3s's own config files that mean nothing here (k3s `pkg/cli/cmds/server.go`, `agent.go`). */

@@ -21,6 +21,18 @@ const IMPURE_REGEXP =
 const SERVICE_FIELD_REGEXP =
   /\bservice\??\.spec\??\.\w+|\.(loadBalancer(SourceRanges|Class|IP)|(ex|in)ternalTrafficPolicy|ipFamilies|clusterIPs?|sessionAffinity\w*)\b|\b(SOURCE_RANGES|MATCH_ADDRESSES|MATCH_INTERFACES|TOLERATIONS|RESOURCES|PRIORITY_CLASS|IP_MODE|ENABLED)_ANNOTATION\b/g;
 
+/** Code that one file has for all. */
+const HOMES: readonly { readonly home: string; readonly copy: RegExp }[] = [
+  // abortError() and isNoSuchFile()
+  { home: "core/shared/errors.ts", copy: /new DOMException\([^)]*"AbortError"\)|\.code === "ENOENT" \|\|/g },
+  // isMapping()
+  { home: "core/shared/values.ts", copy: /=== "object" && (\w+) !== null && !Array\.isArray\(\1\)/g },
+  // findObject() and orAbsent()
+  { home: "core/kube/one_object.ts", copy: /if \(isNotFound\(error\)\) return undefined;/g },
+  // didYouMean()
+  { home: "core/shared/nearest_name.ts", copy: /=== undefined \? [^:]+ : `Did you mean "\$\{near\}"\?`/g },
+];
+
 interface Import {
   /** Path from the project's root, or the bare name of a library. */
   readonly target: string;
@@ -74,6 +86,27 @@ const RULES: readonly Rule[] = [
       const others = FEATURE_FOLDERS.filter((folder) => folder !== own);
       return file.imports.filter((i) => others.some((folder) => i.target.startsWith(`core/${folder}/`))).map(target);
     },
+  },
+  {
+    name: "feature folders of core get their settings handed over",
+    why: "a part that reads the program's own options can't be used, or tried, without the program",
+    breaches: (file) =>
+      FEATURE_FOLDERS.some((folder) => under(file, `core/${folder}/`))
+        ? file.imports.filter((i) => /^core\/[^/]+\.ts$/.test(i.target)).map(target)
+        : [],
+  },
+  {
+    name: "the agent's loop stands above rules and host",
+    why: "they meet at node_agent/dataplane_contract.ts, so that the rules can be tried without a cluster",
+    breaches: (file) =>
+      /^node_agent\/(rules|host)\//.test(file.path)
+        ? file.imports.filter((i) => i.target.startsWith("node_agent/loop/")).map(target)
+        : [],
+  },
+  {
+    name: "what has a home is not written again",
+    why: "copies drift apart",
+    breaches: (file) => HOMES.flatMap(({ home, copy }) => isCopy(file, home) ? matches(file, copy) : []),
   },
   {
     name: "nothing outside tests imports tests",
@@ -214,6 +247,10 @@ function isPureImport(one: Import): boolean {
   if (one.target.includes(".generated.")) return true;
   const file = sourceAt(one.target);
   return file !== undefined && isPure(file);
+}
+
+function isCopy(file: SourceFile, home: string): boolean {
+  return file.path !== home && SOURCE_FOLDERS.some((folder) => under(file, `${folder}/`));
 }
 
 const PURE_LIBRARIES = ["node:crypto", "node:net", "node:buffer", "node:path", "node:zlib", "node:util", "yaml"];

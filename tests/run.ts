@@ -38,7 +38,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
     needsBinary: true,
     tools: ["namespaces", "monitoring"],
     // They wait more than they work.
-    atOnce: 2,
+    atOnce: 4,
     env: { K3SLB_WORLD: "memory" },
   }),
   // The same suite on the sources: a fault of one runtime shows as a difference.

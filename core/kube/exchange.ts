@@ -3,7 +3,7 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import type { Clock } from "../runtime/clock.ts";
-import { isAbort, isK3slbError, type K3slbError } from "../shared/errors.ts";
+import { abortError, isAbort, isK3slbError, type K3slbError } from "../shared/errors.ts";
 import { answerError, connectionError, type ConnectionFailure, timeoutError } from "./connection_errors.ts";
 import { LineSplitter } from "./json_lines.ts";
 
@@ -35,7 +35,7 @@ export class Exchange {
   #cancelTimers: (() => void)[] = [];
   #reject: (error: unknown) => void = () => {};
   readonly #onAbort = (): void => {
-    this.#fail(new DOMException("The operation was aborted", "AbortError"));
+    this.#fail(abortError());
     this.#reject(this.#failure);
   };
 

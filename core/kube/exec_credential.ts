@@ -2,7 +2,8 @@
 // Facts: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins.
 import { execFile } from "node:child_process";
 import type { Clock } from "../runtime/clock.ts";
-import { errorMessage, K3slbError } from "../shared/errors.ts";
+import { abortError, errorMessage, K3slbError } from "../shared/errors.ts";
+import { isMapping } from "../shared/values.ts";
 import type { CredentialOptions } from "./cluster_access.ts";
 import type { ExecEntry } from "./kubeconfig_file.ts";
 
@@ -64,7 +65,7 @@ class PluginRun {
   /** @throws {DOMException} "AbortError" as soon as `signal` is aborted */
   async wait(signal: AbortSignal | undefined): Promise<ExecCredential> {
     const { promise: aborted, reject } = Promise.withResolvers<never>();
-    const stop = (): void => reject(new DOMException("The operation was aborted", "AbortError"));
+    const stop = (): void => reject(abortError());
     if (signal?.aborted) stop();
     signal?.addEventListener("abort", stop);
     this.#waiting++;
@@ -92,10 +93,10 @@ export function parseExecCredential(output: string, apiVersion: string): ExecCre
   } catch {
     throw new TypeError("its output is not JSON");
   }
-  const { kind, apiVersion: version, status } = fieldsOf(value);
+  const { kind, apiVersion: version, status } = isMapping(value) ? value : {};
   if (kind !== "ExecCredential") throw new TypeError("its output is not an ExecCredential");
   if (version !== apiVersion) throw new TypeError(`its output has another apiVersion than "${apiVersion}"`);
-  const fields = fieldsOf(status);
+  const fields = isMapping(status) ? status : {};
   const token = textOf(fields["token"]);
   const certificate = textOf(fields["clientCertificateData"]);
   const key = textOf(fields["clientKeyData"]);
@@ -176,10 +177,6 @@ function execute(
     child.stdin?.on("error", () => {});
     child.stdin?.end();
   });
-}
-
-function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null ? value as Readonly<Record<string, unknown>> : {};
 }
 
 function textOf(value: unknown): string | undefined {

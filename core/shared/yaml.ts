@@ -16,7 +16,14 @@ import {
   visit,
 } from "yaml";
 import { K3slbError } from "./errors.ts";
-import { floatKey, isRawNumber, type PlainKind, type PlainValue, resolvePlainScalar } from "./yaml_scalar.ts";
+import {
+  floatKey,
+  isPlainMapping,
+  isRawNumber,
+  type PlainKind,
+  type PlainValue,
+  resolvePlainScalar,
+} from "./yaml_scalar.ts";
 
 /** Where a value is inside a document: keys and list indexes from the top. */
 export type YamlPath = readonly (string | number)[];
@@ -283,10 +290,6 @@ const KIND_OF_TAG: Readonly<Record<string, PlainKind>> = { int: "int", float: "f
 
 function isMergeKey(node: unknown): boolean {
   return isScalar(node) && node.value === "<<" && node.type === Scalar.PLAIN && node.tag === undefined;
-}
-
-function isPlainMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && !isRawNumber(value);
 }
 
 /** Sets an own field whatever its name, `__proto__` included. */

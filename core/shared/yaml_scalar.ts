@@ -1,6 +1,7 @@
 // What an unquoted YAML word means to Kubernetes: YAML 1.1 as sigs.k8s.io/yaml and its go-yaml v2 read it (`y`, `yes` and
 // `on` are booleans, `0777` and `0o777` are octal, `1:30` and dates stay text). Pure; recorded against kubectl in
 // tests/corpus.
+import { isMapping } from "./values.ts";
 
 /** An integer that a JavaScript number can't hold; `JSON.stringify` writes its digits unchanged. */
 export interface RawNumber {
@@ -68,6 +69,11 @@ export function integerValue(value: bigint): number | RawNumber {
 export function isRawNumber(value: unknown): value is RawNumber {
   return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === null &&
     typeof (value as Partial<RawNumber>).rawJSON === "string";
+}
+
+/** Whether `value` is an object with named fields, and no integer kept as digits. */
+export function isPlainMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+  return isMapping(value) && !isRawNumber(value);
 }
 
 /** A float key as sigs.k8s.io/yaml writes it: the shortest text of the 32-bit float, in Go's `%g` form. */

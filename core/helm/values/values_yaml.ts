@@ -3,7 +3,7 @@
 // Facts: yaml.v2 `encode.go`, `sorter.go`, `emitterc.go`.
 import { Buffer } from "node:buffer";
 import { K3slbError } from "../../shared/errors.ts";
-import { isRawNumber, resolvePlainScalar } from "../../shared/yaml_scalar.ts";
+import { isPlainMapping, isRawNumber, resolvePlainScalar } from "../../shared/yaml_scalar.ts";
 
 /** Column after which a blank becomes a line break. */
 const BEST_WIDTH = 80;
@@ -91,10 +91,6 @@ function followsNumber(text: string, at: number): boolean {
   return false;
 }
 
-function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && !isRawNumber(value);
-}
-
 function isSimpleKey(key: string): boolean {
   return !BREAK_REGEXP.test(key) && Buffer.byteLength(key) <= MAX_SIMPLE_KEY_BYTES;
 }
@@ -108,7 +104,7 @@ class ValuesWriter {
   #depth = 0;
 
   write(value: unknown): string {
-    if (isMapping(value) && Object.keys(value).length > 0) this.#mapping(value, 0);
+    if (isPlainMapping(value) && Object.keys(value).length > 0) this.#mapping(value, 0);
     else if (Array.isArray(value) && value.length > 0) this.#sequence(value, 0);
     else this.#scalar(value, 0);
     return [...this.#lines, this.#line].join("\n");
@@ -145,7 +141,7 @@ class ValuesWriter {
       if (!isSimple) this.#newLine(indent);
       this.#put(":");
       const value = mapping[key];
-      if (isMapping(value) && Object.keys(value).length > 0) {
+      if (isPlainMapping(value) && Object.keys(value).length > 0) {
         if (isSimple) this.#newLine(indent + 2);
         else this.#put(" ");
         this.#mapping(value, indent + 2);
@@ -166,7 +162,7 @@ class ValuesWriter {
     for (const [index, item] of items.entries()) {
       if (index > 0) this.#newLine(indent);
       this.#put("- ");
-      if (isMapping(item) && Object.keys(item).length > 0) this.#mapping(item, indent + 2);
+      if (isPlainMapping(item) && Object.keys(item).length > 0) this.#mapping(item, indent + 2);
       else if (Array.isArray(item) && item.length > 0) this.#sequence(item, indent + 2);
       else this.#scalar(item, indent + 2);
     }
@@ -181,7 +177,7 @@ class ValuesWriter {
 
   #scalar(value: unknown, indent: number): void {
     if (typeof value === "string") return this.#text(value, { indent, isKey: false });
-    if (isMapping(value)) this.#put("{}");
+    if (isPlainMapping(value)) this.#put("{}");
     else if (Array.isArray(value)) this.#put("[]");
     else if (typeof value === "number") this.#put(formatNumber(value));
     else if (isRawNumber(value)) this.#put(formatInteger(BigInt(value.rawJSON)));

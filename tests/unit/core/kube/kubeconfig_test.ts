@@ -245,6 +245,12 @@ Deno.test("access.credentials takes key and certificate from one file, as kubele
     assert.deepEqual([certificate, key], [second.key + second.cert, second.key + second.cert]);
   }));
 
+/** As programs rotate credentials: written in place, a file of the same size may have the same time as before. */
+async function rotate(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, text);
+  await rename(`${path}.new`, path);
+}
+
 Deno.test("access.credentials names a client key that is none or another's, and reads a half rotated pair again", () =>
   inTempDir(async (dir) => {
     const authority = await createCertificateAuthority(dir);
@@ -269,10 +275,10 @@ Deno.test("access.credentials names a client key that is none or another's, and 
     await writeFile(path, config({ user: { "client-certificate": "me.crt", "client-key": "me.key" } }));
     const access = await load({ path, clock });
     assert.equal((await access.credentials()).key, first.key);
-    await writeFile(join(dir, "me.crt"), second.cert);
+    await rotate(join(dir, "me.crt"), second.cert);
     await clock.advance(10_000);
     await assert.rejects(access.credentials(), { code: "kubeconfig-invalid", retriable: true });
-    await writeFile(join(dir, "me.key"), second.key);
+    await rotate(join(dir, "me.key"), second.key);
     const { certificate, key } = await access.credentials();
     assert.deepEqual([certificate, key], [second.cert, second.key]);
   }));

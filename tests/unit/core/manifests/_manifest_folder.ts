@@ -1,7 +1,7 @@
 // What tests of the deployer share: a folder that goes with the test, an API server in memory, and small manifests.
-import { mkdir, mkdtemp, rm, unlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { ProblemsOf } from "../../../../core/manifests/deploy_errors.ts";
 import { startManifests } from "../../../../core/manifests/manifest_controller.ts";
 import type { ManifestSettings } from "../../../../core/manifests/manifests_options.ts";
@@ -55,8 +55,11 @@ export async function withFolder(test: (setup: Setup) => Promise<void>): Promise
       folder,
       dataDir,
       write: async (path, content) => {
-        await mkdir(dirname(join(folder, path)), { recursive: true });
-        await writeFile(join(folder, path), content);
+        const target = join(folder, path);
+        await mkdir(dirname(target), { recursive: true });
+        // At once, as editors save: written in place on a busy machine, it would be empty for long enough to be taken so.
+        await writeFile(join(dirname(target), `.${basename(target)}.saving`), content);
+        await rename(join(dirname(target), `.${basename(target)}.saving`), target);
       },
       remove: (path) => unlink(join(folder, path)),
       run: (options = {}, { packagedFiles = [], isPackagedText, problemsOf, clock = SYSTEM_CLOCK } = {}) => {

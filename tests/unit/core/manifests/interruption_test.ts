@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checksumOf } from "../../../../core/manifests/addon.ts";
 import { startManifests } from "../../../../core/manifests/manifest_controller.ts";
-import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
+import { type Clock, SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { waitUntil } from "../../../support/wait.ts";
 import { FakeEvents, ManifestCluster } from "./_manifest_cluster.ts";
@@ -55,6 +55,12 @@ async function put(dataDir: string, files: Files, gone: Files): Promise<void> {
   }
 }
 
+/** The server establishes a definition within a moment, so nobody need wait for it longer. */
+const QUICK_CLOCK: Clock = {
+  ...SYSTEM_CLOCK,
+  sleep: (delayMs, signal) => SYSTEM_CLOCK.sleep(Math.min(delayMs, 2), signal),
+};
+
 function start(
   dataDir: string,
   cluster: ManifestCluster,
@@ -62,7 +68,7 @@ function start(
   const ending = new AbortController();
   const { done } = startManifests({
     client: cluster.client,
-    clock: SYSTEM_CLOCK,
+    clock: QUICK_CLOCK,
     logger: SILENT_LOGGER,
     events: new FakeEvents(),
     signal: ending.signal,

@@ -7,9 +7,9 @@ import type { Clock } from "../../core/runtime/clock.ts";
 import { SERVICE_NAME_LABEL } from "../../core/service/labels.ts";
 import { errorMessage, isAbort } from "../../core/shared/errors.ts";
 import type { Dataplane } from "../dataplane_contract.ts";
-import { gateOf, gatePatch } from "../loop/desired_gate.ts";
-import { apiTime } from "../loop/gate_writer.ts";
-import { heartbeatOf, heartbeatRemovalPatch } from "../loop/heartbeat.ts";
+import { gateOf, gatePatch } from "./desired_gate.ts";
+import { apiTime } from "./gate_writer.ts";
+import { heartbeatOf, heartbeatRemovalPatch } from "./heartbeat.ts";
 
 /** What {@linkcode cleanUp} takes. */
 export interface CleanUpOptions {

@@ -1,7 +1,7 @@
 // `agent cleanup`: what is left in the kernel and in the cluster.
 import assert from "node:assert/strict";
 import { FORWARDING_CONDITION, PROGRAMMED_CONDITION } from "../../../../core/service/labels.ts";
-import { cleanUp } from "../../../../node_agent/rules/cleanup.ts";
+import { cleanUp } from "../../../../node_agent/loop/cleanup.ts";
 import { AgentBench, failed } from "../_agent_bench.ts";
 import { endpoint, NODE, pod, port, service, slice } from "../_objects.ts";
 
