@@ -38,7 +38,10 @@ export async function renderPlayground(
       kind: "table",
       columns: [{ title: "command" }, { title: "does", wraps: true }],
       rows: [
-        [`${kubectl} get services -A`, "kubectl as administrator"],
+        [
+          `${kubectl} get services -A`,
+          `kubectl as administrator${world.kind === "nodes" ? "" : "; all but logs and exec"}`,
+        ],
         [`${ask} ${first?.ip4} 80`, 'asks as the client; UDP with "53 udp"'],
         [`${client} [COMMAND]`, "a shell, or one command, on the client"],
         [`${nodes[0]} iptables-save -t nat`, `the same on ${first?.name}; there are ${world.nodes.length} nodes`],

@@ -27,15 +27,18 @@ export interface GoProgram {
 /** Version of Kubernetes that the modules pin. */
 export const KUBERNETES_VERSION = "v1.36.3";
 
-const [, MAJOR, MINOR] = /^v(\d+)\.(\d+)\./.exec(KUBERNETES_VERSION) ?? [];
 const VERSION_PACKAGE = "k8s.io/component-base/version";
 
 /** Flags that make Kubernetes' programs know their version. */
-export const KUBERNETES_BUILD_FLAGS: readonly string[] = [
-  "-trimpath",
-  "-ldflags",
-  `-s -w -X ${VERSION_PACKAGE}.gitVersion=${KUBERNETES_VERSION} -X ${VERSION_PACKAGE}.gitMajor=${MAJOR} -X ${VERSION_PACKAGE}.gitMinor=${MINOR}`,
-];
+export function kubernetesBuildFlags(version: string): readonly string[] {
+  const [, major, minor] = /^v(\d+)\.(\d+)\./.exec(version) ?? [];
+  const values = { gitVersion: version, gitMajor: major, gitMinor: minor };
+  const words = Object.entries(values).map(([name, value]) => `-X ${VERSION_PACKAGE}.${name}=${value}`);
+  return ["-trimpath", "-ldflags", ["-s -w", ...words].join(" ")];
+}
+
+/** Those of the pinned version. */
+export const KUBERNETES_BUILD_FLAGS = kubernetesBuildFlags(KUBERNETES_VERSION);
 
 /**
  * Path of the program; builds it unless an earlier call did.

@@ -1,14 +1,16 @@
 // Gets what the suites on the real control plane need and can't fetch inside a private world: the control plane's programs, built once,
-// and helm; for the suites on real nodes (their names are the arguments) also kubelet, kube-proxy and images.
+// kubectl in an older release, and helm; for the suites on real nodes (their names are the arguments) also kubelet, kube-proxy and images.
 import process from "node:process";
 import { ensureControlPlaneProgram } from "./control_plane_program.ts";
 import { ensureHelmProgram } from "./helm_program.ts";
 import { ensureUpstreamImages, ensureUpstreamTests } from "../upstream/images.ts";
+import { ensureOlderKubectl } from "./kubectl_programs.ts";
 import { ensureNodeImages } from "./node_images.ts";
 import { ensureNodePrograms } from "./node_machine.ts";
 
 if (import.meta.main) {
   await ensureControlPlaneProgram();
+  await ensureOlderKubectl();
   for (const major of [3, 4] as const) await ensureHelmProgram(major);
   if (Deno.args.length > 0) {
     await ensureNodePrograms();

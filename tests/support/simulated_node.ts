@@ -3,7 +3,7 @@ import type { Pod } from "../../core/kube/types.ts";
 import { type Kubelet, type KubeletOptions, type NodeAddress, type PodRunner, startKubelet } from "./kubelet.ts";
 import type { Host, TopologyNode } from "./net_topology.ts";
 import type { NodeBody } from "./node_body.ts";
-import { APP_IMAGE, MISSING_IMAGE, SERVE_ANNOTATION, STOP_AFTER_ANNOTATION } from "./world_app.ts";
+import { APP_IMAGE, MISSING_IMAGE, servedBy, STOP_AFTER_ANNOTATION } from "./world_app.ts";
 
 /** Says to what is not app that it runs, and runs apps. */
 export class SimulatedNode implements NodeBody {
@@ -66,7 +66,7 @@ export class SimulatedNode implements NodeBody {
   #runner(): PodRunner {
     return {
       start: async (pod) => {
-        const serve = pod.metadata?.annotations?.[SERVE_ANNOTATION];
+        const serve = servedBy(pod);
         if (serve === undefined) return pod.spec?.hostNetwork === true ? [] : this.#silentPodIps();
         const host = pod.spec?.hostNetwork === true ? this.#host : await this.#addPod();
         for (const listen of listens(pod, serve)) await host.ns.listen(listen);
@@ -74,7 +74,7 @@ export class SimulatedNode implements NodeBody {
         return [host.ip4, host.ip6].filter((ip) => ip !== "");
       },
       stop: async (pod) => {
-        const serve = pod.metadata?.annotations?.[SERVE_ANNOTATION];
+        const serve = servedBy(pod);
         if (serve === undefined) return;
         const stopAfterMs = Number(pod.metadata?.annotations?.[STOP_AFTER_ANNOTATION] ?? 0);
         if (stopAfterMs > 0) await new Promise((resolve) => setTimeout(resolve, stopAfterMs));
@@ -84,9 +84,7 @@ export class SimulatedNode implements NodeBody {
         else for (const listen of listens(pod, serve)) await this.#host.ns.unlisten(listen);
       },
       listens: (pod, port) =>
-        listens(pod, pod.metadata?.annotations?.[SERVE_ANNOTATION] ?? "").some((listen) =>
-          listen.protocol === "tcp" && listen.port === port
-        ),
+        listens(pod, servedBy(pod) ?? "").some((listen) => listen.protocol === "tcp" && listen.port === port),
     };
   }
 

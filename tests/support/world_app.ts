@@ -13,6 +13,13 @@ export const SERVE_ANNOTATION = "test.k3slb.io/serve";
 /** On app pods, for simulated kubelets: milliseconds for which a deleted pod goes on serving, as a preStop hook that sleeps lets it. */
 export const STOP_AFTER_ANNOTATION = "test.k3slb.io/stop-after-ms";
 
+/** What a simulated pod listens on, if on anything: what its annotation says, or port 80 where the image is nginx, as people type it. */
+export function servedBy(pod: Pod): string | undefined {
+  const image = pod.spec?.containers[0]?.image ?? "";
+  return pod.metadata?.annotations?.[SERVE_ANNOTATION] ??
+    (/^(docker\.io\/library\/)?nginx(:|@|$)/.test(image) ? "tcp/80" : undefined);
+}
+
 /** One pod of an app. */
 export interface AppPodWish {
   readonly namespace: string;

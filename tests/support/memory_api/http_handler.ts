@@ -1,22 +1,27 @@
-// HTTP in front of the API: who asks, for what, may they, and the answer's form. Bodies are JSON.
+// HTTP in front of the API: who asks, for what, may they, and the answer's form. Bodies are JSON, or protobuf that is read as such; answers are
+// JSON, objects or tables.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { randomUUID } from "node:crypto";
 import type { Api } from "./api.ts";
+import { checkFields, mediaType, parseJson, readBody } from "./body.ts";
 import { authenticate, type User } from "./authentication.ts";
 import { denial } from "./authorization.ts";
-import { discover } from "./discovery.ts";
 import type { FaultEffect, Faults } from "./faults.ts";
-import { asObject, asText, at, type Json, type JsonObject } from "./json.ts";
+import { asList, asObject, asText, at, type Json, type JsonObject } from "./json.ts";
 import { listPage } from "./list.ts";
+import { type Answer, answerPath } from "./paths.ts";
 import { parseResourceRequest, type ResourceRequest, segmentsOf } from "./request.ts";
 import type { RequestCounts } from "./request_counts.ts";
 import { storeKey, VIRTUAL_KINDS } from "./resources.ts";
 import { fieldMatcher, labelMatcher, type Matcher, parseFieldSelector } from "./selectors.ts";
-import { badRequest, expired, forbidden, invalid, StatusError, unknownPath } from "./status_error.ts";
+import type { ApiObject } from "./store.ts";
+import { expired, forbidden, invalid, StatusError } from "./status_error.ts";
 import { review } from "./reviews.ts";
+import { objectOfScale, scaleOf } from "./scale.ts";
+import { tableOf, wantsTable } from "./tables.ts";
 import type { Watch } from "./watch.ts";
 import { openWatch } from "./watch_endpoint.ts";
-import type { PatchKind, Target } from "./write_rules.ts";
+import { patched, type PatchKind, type Target } from "./write_rules.ts";
 
 /** What the handler works with. */
 export interface HandlerParts {
@@ -28,33 +33,16 @@ export interface HandlerParts {
   readonly bookmarkIntervalMs: number;
 }
 
-interface Answer {
-  readonly code: number;
-  readonly body: Json | string;
-}
-
 const PATCH_KINDS: Readonly<Record<string, PatchKind>> = {
   "application/json-patch+json": "json",
   "application/merge-patch+json": "merge",
   "application/strategic-merge-patch+json": "strategic",
   "application/apply-patch+yaml": "apply",
 };
-const HEALTH_PATHS: ReadonlySet<string> = new Set(["healthz", "readyz", "livez"]);
 const UNAUTHORIZED = new StatusError(401, "Unauthorized", { message: "Unauthorized" });
 
-async function readBody(request: IncomingMessage): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of request) chunks.push(chunk as Uint8Array);
-  return Buffer.concat(chunks).toString("utf8");
-}
-
-function parseJson(text: string): Json {
-  try {
-    return JSON.parse(text) as Json;
-  } catch (error) {
-    throw badRequest(`error decoding JSON: ${error instanceof Error ? error.message : String(error)}`);
-  }
-}
+/** What needs containers, which no node of this server has. */
+const NEEDS_CONTAINERS: ReadonlySet<string> = new Set(["log", "exec", "attach", "portforward"]);
 
 /** Answers one request. */
 export class HttpHandler {
@@ -113,15 +101,37 @@ export class HttpHandler {
     const effect = faults.take(info);
     if (effect !== undefined && await this.#fault(effect, { response, asked, user })) return;
 
-    if (asked === undefined) return this.#send(response, this.#answerPath(segments, user));
+    if (asked === undefined) return this.#send(response, answerPath(segments, user, api.resources));
     const access = { ...asked, user, fieldSelector: url.searchParams.get("fieldSelector") ?? "" };
     const denied = denial({ ...access, name: asked.name || nameSelected(access.fieldSelector) }, api.store);
     if (denied !== undefined) throw this.#worded(denied, asked);
+    if (NEEDS_CONTAINERS.has(asked.subresource)) {
+      throw new StatusError(501, "NotImplemented", {
+        message:
+          `pods/${asked.subresource}: pods have no containers here, only addresses that answer; real nodes have them`,
+      });
+    }
+    const table = wantsTable(request.headers.accept)
+      ? {
+        resource: asked.resource,
+        includeObject: url.searchParams.get("includeObject") ?? "Metadata",
+        now: new Date(),
+      }
+      : undefined;
     if (asked.verb === "watch") {
-      return openWatch(this.#parts, asked, { url, response, matches: this.#matcher(asked, url) });
+      return openWatch(this.#parts, asked, { url, response, matches: this.#matcher(asked, url), table });
     }
     const answer = this.#answer(asked, { url, user, text, request });
-    this.#send(response, answer, effect?.type === "half-answer");
+    const body = asObject(answer.body as Json);
+    const isShown = table !== undefined && (asked.verb === "list" || asked.verb === "get") && asked.subresource === "";
+    const items = asked.verb === "list" ? asList(body["items"]) : [body];
+    const shown = isShown
+      ? {
+        ...answer,
+        body: tableOf(items as ApiObject[], asked.verb === "list" ? asObject(body["metadata"]) : {}, table),
+      }
+      : answer;
+    this.#send(response, shown, effect?.type === "half-answer");
   }
 
   #worded(denied: StatusError, asked: ResourceRequest): StatusError {
@@ -162,25 +172,6 @@ export class HttpHandler {
     }
   }
 
-  #answerPath(segments: readonly string[], user: User): Answer {
-    const [first = ""] = segments;
-    if (HEALTH_PATHS.has(first)) return { code: 200, body: "ok" };
-    if (first !== "version" && user.name === "system:anonymous") {
-      throw new StatusError(403, "Forbidden", {
-        message: `forbidden: User "system:anonymous" cannot get path "/${segments.join("/")}"`,
-        details: {},
-      });
-    }
-    const found = discover(segments, this.#parts.api.resources);
-    if (found !== undefined) return { code: 200, body: found };
-    // Below a version that is served the answer is a Status; elsewhere nobody listens.
-    const served = segments[0] === "api" ? segments.slice(1, 2) : segments.slice(1, 3);
-    const isServed = (segments[0] === "api" || segments[0] === "apis") &&
-      this.#parts.api.resources.hasVersion(served.join("/"));
-    if (isServed) throw unknownPath();
-    return { code: 404, body: "404 page not found\n" };
-  }
-
   #matcher(asked: ResourceRequest, url: URL): Matcher {
     const labels = labelMatcher(url.searchParams.get("labelSelector") ?? "");
     const fields = fieldMatcher(url.searchParams.get("fieldSelector") ?? "", asked.resource);
@@ -215,8 +206,11 @@ export class HttpHandler {
       case "get":
         return { code: 200, body: asked.subresource === "scale" ? scaleOf(api.get(target)) : api.get(target) };
       case "create":
+        checkFields(parseJson(text), asked, query);
         return this.#create(asked, target, parseJson(text));
       case "update":
+        if (asked.subresource === "scale") return this.#scale(target, parseJson(text));
+        checkFields(parseJson(text), asked, query);
         return { code: 200, body: api.update(target, parseJson(text)) };
       case "patch":
         return this.#patch(target, text, request, query);
@@ -251,8 +245,7 @@ export class HttpHandler {
   }
 
   #patch(target: Target, text: string, request: IncomingMessage, query: URLSearchParams): Answer {
-    const type = (request.headers["content-type"] ?? "").split(";")[0]?.trim() ?? "";
-    const kind = PATCH_KINDS[type];
+    const kind = PATCH_KINDS[mediaType(request)];
     if (kind === undefined) {
       throw new StatusError(415, "UnsupportedMediaType", {
         message: "the body of the request was in an unknown format - accepted media types include: " +
@@ -267,8 +260,21 @@ export class HttpHandler {
       }]);
     }
     const force = query.get("force") === "true";
+    if (target.subresource === "scale") {
+      const scale = scaleOf(this.#parts.api.get(target));
+      return this.#scale(target, patched(scale as ApiObject, parseJson(text), { kind, resource: target.resource }));
+    }
+    if (kind !== "json") {
+      checkFields(parseJson(text), { ...target, subresource: target.subresource ?? "" }, query);
+    }
     const written = this.#parts.api.patch(target, parseJson(text), { kind, force });
     return { code: written.isNew ? 201 : 200, body: written.object };
+  }
+
+  #scale(target: Target, scale: Json): Answer {
+    const { api } = this.#parts;
+    const object = objectOfScale(api.get(target), scale);
+    return { code: 200, body: scaleOf(api.update({ ...target, subresource: "" }, object)) };
   }
 
   #delete(target: Target, text: string, query: URLSearchParams): Answer {
@@ -329,15 +335,4 @@ const RETURNS_DELETED: ReadonlySet<string> = new Set(["Pod", "Service", "Service
 function nameSelected(fieldSelector: string): string {
   if (fieldSelector === "") return "";
   return parseFieldSelector(fieldSelector).find((it) => it.field === "metadata.name" && !it.negated)?.value ?? "";
-}
-
-function scaleOf(object: JsonObject): JsonObject {
-  const metadata = asObject(object["metadata"]);
-  return {
-    kind: "Scale",
-    apiVersion: "autoscaling/v1",
-    metadata: { name: metadata["name"] ?? "", namespace: metadata["namespace"] ?? "" },
-    spec: { replicas: at(object, "spec", "replicas") ?? 0 },
-    status: { replicas: at(object, "status", "replicas") ?? 0 },
-  };
 }

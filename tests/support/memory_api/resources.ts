@@ -16,6 +16,8 @@ export interface Resource {
   readonly generation: boolean;
   /** `openAPIV3Schema` of a custom resource; absent for built-in kinds. */
   readonly schema?: JsonObject;
+  /** `additionalPrinterColumns` of a custom resource. */
+  readonly printerColumns?: Json;
   readonly custom: boolean;
 }
 
@@ -64,7 +66,7 @@ const BUILT_IN: readonly Resource[] = [
     Event: { short: "ev" },
     Namespace: { short: "ns", cluster: true, sub: "status,finalize" },
     Node: { short: "no", cluster: true, sub: "status" },
-    Pod: { short: "po", sub: "status,binding,eviction", all: true, generation: true },
+    Pod: { short: "po", sub: "status,binding,eviction,log,exec,attach,portforward", all: true, generation: true },
     Secret: {},
     Service: { short: "svc", sub: "status", all: true },
     ServiceAccount: { short: "sa", sub: "token" },
@@ -102,7 +104,10 @@ const BUILT_IN: readonly Resource[] = [
     SelfSubjectReview: { cluster: true },
     TokenReview: { cluster: true },
   }),
-  ...builtIn("authorization.k8s.io/v1", { SelfSubjectAccessReview: { cluster: true } }),
+  ...builtIn("authorization.k8s.io/v1", {
+    SelfSubjectAccessReview: { cluster: true },
+    SelfSubjectRulesReview: { cluster: true },
+  }),
 ];
 
 /** Kinds that are answered and not kept. */
@@ -110,6 +115,7 @@ export const VIRTUAL_KINDS: ReadonlySet<string> = new Set([
   "SelfSubjectReview",
   "TokenReview",
   "SelfSubjectAccessReview",
+  "SelfSubjectRulesReview",
 ]);
 
 /** The kinds served at this moment. */
@@ -174,6 +180,7 @@ function resourcesOf(crd: JsonObject): readonly Resource[] {
       subresources: Object.keys(asObject(version["subresources"])),
       generation: true,
       schema: asObject(at(version, "schema", "openAPIV3Schema")),
+      printerColumns: version["additionalPrinterColumns"] ?? [],
       custom: true,
     }));
 }

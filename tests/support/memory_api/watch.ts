@@ -17,6 +17,8 @@ export interface WatchRequest {
   readonly resourceVersion: string;
   readonly sendInitialEvents: boolean;
   readonly allowBookmarks: boolean;
+  /** The form in which an object is written. */
+  readonly show?: (object: ApiObject) => JsonObject;
 }
 
 /** Where a watch writes its lines. */
@@ -110,6 +112,7 @@ export class Watch {
   }
 
   #write(type: string, object: ApiObject): void {
-    this.#sink.write(line(type, inVersion(object, this.#request.resource)));
+    const { resource, show = (it: ApiObject): JsonObject => it } = this.#request;
+    this.#sink.write(line(type, show(inVersion(object, resource))));
   }
 }

@@ -5,6 +5,7 @@ import type { Api } from "./api.ts";
 import type { ResourceRequest } from "./request.ts";
 import type { Matcher } from "./selectors.ts";
 import { badRequest, invalid } from "./status_error.ts";
+import { tableOf, type TableWish } from "./tables.ts";
 import { Watch } from "./watch.ts";
 
 /** A watch without a wish ends after this time, as on a real server (30 to 60 minutes). */
@@ -22,12 +23,14 @@ export interface WatchContext {
   readonly url: URL;
   readonly response: ServerResponse;
   readonly matches: Matcher;
+  /** Show objects as rows of a table. */
+  readonly table?: TableWish | undefined;
 }
 
 /** Answers a watch request; the answer goes on until the watch ends. */
 export function openWatch(parts: WatchParts, asked: ResourceRequest, context: WatchContext): void {
   const { api, watches, bookmarkIntervalMs } = parts;
-  const { url, response, matches } = context;
+  const { url, response, matches, table } = context;
   const query = url.searchParams;
   const resourceVersion = query.get("resourceVersion") ?? "";
   const sendInitialEvents = query.get("sendInitialEvents") === "true";
@@ -53,6 +56,11 @@ export function openWatch(parts: WatchParts, asked: ResourceRequest, context: Wa
     resourceVersion,
     sendInitialEvents,
     allowBookmarks: query.get("allowWatchBookmarks") === "true",
+    show: (object) => {
+      if (table === undefined) return object;
+      const { resourceVersion = "" } = object.metadata;
+      return tableOf([object], { resourceVersion }, { ...table, now: new Date() });
+    },
   }, {
     write: (text) => void response.write(text),
     end: () => {

@@ -3,6 +3,7 @@ import type { Api } from "../api.ts";
 import type { RequestCounts } from "../request_counts.ts";
 import { startCustomResourceDefinitions } from "./custom_resource_definitions.ts";
 import { startDaemonSets } from "./daemon_sets.ts";
+import { startDeployments } from "./deployments.ts";
 import { startEndpointSlices } from "./endpoint_slices.ts";
 import { startGarbageCollector } from "./garbage_collector.ts";
 import { startJobs } from "./jobs.ts";
@@ -14,6 +15,7 @@ export type ControllerName =
   | "customResourceDefinitions"
   | "garbageCollector"
   | "daemonSets"
+  | "deployments"
   | "scheduler"
   | "endpointSlices"
   | "jobs"
@@ -33,6 +35,7 @@ export function startControllers(api: Api, options: ControllersOptions): () => v
     customResourceDefinitions: () => startCustomResourceDefinitions(api),
     garbageCollector: () => startGarbageCollector(api, counts),
     daemonSets: () => startDaemonSets(api, counts),
+    deployments: () => startDeployments(api, counts),
     scheduler: () => startScheduler(api, counts),
     endpointSlices: () => startEndpointSlices(api, counts),
     jobs: () => startJobs(api, counts),
