@@ -5,6 +5,7 @@
 import { isAbort } from "../shared/errors.ts";
 import type { Clock } from "./clock.ts";
 import type { QueueObserver } from "./queue_metrics.ts";
+import { Turns } from "./turns.ts";
 import type { Reconcile } from "./reconcile.ts";
 
 /** What {@linkcode createWorkQueue} takes. */
@@ -71,9 +72,9 @@ class KeyQueue implements WorkQueue {
   readonly #maxBackoffMs: number;
   readonly #observer: QueueObserver | undefined;
   readonly #groupOf: (key: string) => string;
-  readonly #waiting: Line;
+  readonly #waiting: Turns;
   /** Waiting keys of groups that have slow ones. */
-  readonly #slowWaiting: Line;
+  readonly #slowWaiting: Turns;
   /** Keys that took longer than the patience when they were last handled, by group. */
   readonly #slow = new Map<string, Set<string>>();
   readonly #running = new Set<string>();
@@ -91,8 +92,8 @@ class KeyQueue implements WorkQueue {
     this.#maxBackoffMs = options.maxBackoffMs ?? 60_000;
     this.#observer = options.observer;
     this.#groupOf = options.groupOf ?? ((key) => key);
-    this.#waiting = new Line(this.#groupOf);
-    this.#slowWaiting = new Line(this.#groupOf);
+    this.#waiting = new Turns(this.#groupOf);
+    this.#slowWaiting = new Turns(this.#groupOf);
     this.#observer?.started(() => this.length);
   }
 
@@ -237,52 +238,6 @@ class KeyQueue implements WorkQueue {
   #dropTimer(key: string): void {
     this.#delayed.get(key)?.cancel();
     this.#delayed.delete(key);
-  }
-}
-
-/** Keys in the order in which they came within their group, groups by turns. */
-class Line {
-  readonly #groupOf: (key: string) => string;
-  /** The first group is next. */
-  readonly #groups = new Map<string, Set<string>>();
-  size = 0;
-
-  constructor(groupOf: (key: string) => string) {
-    this.#groupOf = groupOf;
-  }
-
-  add(key: string): void {
-    const group = this.#groupOf(key);
-    const keys = this.#groups.get(group) ?? new Set();
-    if (!keys.has(key)) this.size++;
-    this.#groups.set(group, keys.add(key));
-  }
-
-  /** The next key, which no longer waits. */
-  take(): string | undefined {
-    for (const [group, keys] of this.#groups) {
-      this.#groups.delete(group);
-      for (const key of keys) {
-        keys.delete(key);
-        this.size--;
-        if (keys.size > 0) this.#groups.set(group, keys);
-        return key;
-      }
-    }
-    return undefined;
-  }
-
-  /** All of a group, which no longer wait. */
-  takeGroup(group: string): Iterable<string> {
-    const keys = this.#groups.get(group) ?? new Set();
-    this.#groups.delete(group);
-    this.size -= keys.size;
-    return keys;
-  }
-
-  clear(): void {
-    this.#groups.clear();
-    this.size = 0;
   }
 }
 

@@ -96,5 +96,7 @@ export async function applyPrerequisites(context: WriteContext, objects: Prerequ
 }
 
 function sameMembers(a: readonly string[], b: readonly string[]): boolean {
-  return a.length === b.length && a.every((name) => b.includes(name));
+  // A Service may have a hundred thousand.
+  const members = new Set(b);
+  return a.length === b.length && a.every((name) => members.has(name));
 }

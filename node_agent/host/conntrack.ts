@@ -4,6 +4,7 @@ import { errorMessage, isAbort, isK3slbError } from "../../core/shared/errors.ts
 import type { IpFamily } from "../../core/shared/ip.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
+import { Turns } from "../../core/runtime/turns.ts";
 import { staleFlows } from "../rules/conntrack_plan.ts";
 import type { ConntrackCleanup, FlowCheck, FlowFilter } from "../rules/conntrack_plan.ts";
 import type { Exec } from "./exec.ts";
@@ -22,6 +23,8 @@ const DEBOUNCE_MS = 20;
 
 /** Most deletions that wait at once; more are dropped with a warning, since each costs a walk over all entries. */
 const MAX_WAITING = 512;
+/** Most of one port: a Service whose thousands of endpoints come and go leaves room for the others, and ports take turns. */
+const MAX_WAITING_OF_PORT = 64;
 
 const TIMEOUT_MS = 20_000;
 
@@ -29,6 +32,8 @@ const TIMEOUT_MS = 20_000;
 export class ConntrackCleaner {
   readonly #options: ConntrackCleanerOptions;
   readonly #waiting = new Map<string, FlowFilter>();
+  /** The keys of these, by port. */
+  readonly #turns = new Turns((key) => String(this.#waiting.get(key)?.port));
   #checks: FlowCheck[] = [];
   #running: Promise<void> | undefined;
   #missing = false;
@@ -52,17 +57,19 @@ export class ConntrackCleaner {
   schedule({ filters, checks }: ConntrackCleanup): void {
     if (this.#missing || this.#options.signal?.aborted) return;
     const room = Math.max(0, MAX_WAITING - this.#checks.length);
-    if (checks.length > room) this.#warnOfTooMany();
+    let isTooMany = checks.length > room;
     this.#checks.push(...checks.slice(0, room));
     for (const filter of filters) {
       const key = argumentsOf(filter).join(" ");
       if (this.#waiting.has(key)) continue;
-      if (this.#waiting.size >= MAX_WAITING) {
-        this.#warnOfTooMany();
-        break;
+      if (this.#waiting.size >= MAX_WAITING || this.#turns.waitingOf(String(filter.port)) >= MAX_WAITING_OF_PORT) {
+        isTooMany = true;
+        continue;
       }
       this.#waiting.set(key, filter);
+      this.#turns.add(key);
     }
+    if (isTooMany) this.#warnOfTooMany();
     if (this.#waiting.size + this.#checks.length > 0) this.#running ??= this.#run();
   }
 
@@ -75,11 +82,12 @@ export class ConntrackCleaner {
     try {
       await this.#options.clock.sleep(DEBOUNCE_MS, this.#options.signal);
       while (!this.#missing) {
-        const [next] = this.#waiting;
+        const key = this.#turns.take() ?? "";
+        const next = this.#waiting.get(key);
         const check = next ? undefined : this.#checks.shift();
         if (next) {
-          this.#waiting.delete(next[0]);
-          await this.#delete(next[1]);
+          this.#waiting.delete(key);
+          await this.#delete(next);
         } else if (check) this.schedule({ filters: await this.#listStale(check), checks: [] });
         else break;
       }
@@ -87,6 +95,7 @@ export class ConntrackCleaner {
       if (!isAbort(error)) this.#options.log.warn("Cannot delete stale flows", { error: errorMessage(error) });
     } finally {
       this.#waiting.clear();
+      this.#turns.clear();
       this.#checks = [];
       this.#running = undefined;
     }

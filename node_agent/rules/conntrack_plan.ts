@@ -61,14 +61,15 @@ export function planConntrackCleanup(change: RulesChange): ConntrackCleanup {
 /** The stale kinds of flow in `listing`, the output of `conntrack -L` for the port of `check`. */
 export function staleFlows(check: FlowCheck, listing: string): readonly FlowFilter[] {
   const stale = new Map<string, FlowFilter>();
+  const [localIps, endpoints] = [new Set(check.localIps), new Set(check.endpoints)];
   for (const line of listing.split("\n")) {
     // Original direction first, then the reply's: src=CLIENT dst=NODE ... src=ENDPOINT dst=CLIENT sport=ENDPOINT'S ...
     const ends = [...line.matchAll(/\bsrc=(\S+) dst=(\S+) sport=(\d+)/g)];
     const [to, from] = [canonicalIp(ends[0]?.[2] ?? ""), canonicalIp(ends[1]?.[1] ?? "")];
-    if (to === undefined || from === undefined || !check.localIps.includes(to)) continue;
+    if (to === undefined || from === undefined || !localIps.has(to)) continue;
     const endpoint = { ip: from, port: Number(ends[1]?.[3]) };
     const name = socketName(endpoint);
-    if (check.endpoints.includes(name)) continue;
+    if (endpoints.has(name)) continue;
     stale.set(name, {
       family: check.family,
       protocol: "udp",

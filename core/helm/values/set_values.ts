@@ -30,7 +30,7 @@ function isPlain(value: number | string): boolean {
  * stand before a comma are doubled, as no one ever had a use for losing them.
  */
 function escapeValue(value: string): string {
-  if (!value.includes("\\")) return value.replaceAll(",", "\\,");
+  if (!value.includes("\\")) return value.replaceAll(/,+/g, (commas) => "\\,".repeat(commas.length));
   let escaped = "";
   let from = 0;
   // Character by character, as a value may be a megabyte of commas.
