@@ -3,7 +3,7 @@
 import { pick, trimMetadata } from "../kube/trim.ts";
 import type { Node, Service } from "../kube/types.ts";
 import { canonicalIp } from "../shared/ip_ranges.ts";
-import { byAge, type ServiceKey } from "./keys.ts";
+import { byAge, objectKey, type ServiceKey } from "./keys.ts";
 import { type PortConflict, portId } from "./port_owners.ts";
 import { MAX_EXTERNAL_IPS, MAX_PORTS, readService } from "./reading.ts";
 
@@ -13,15 +13,13 @@ export interface NodePortRange {
   readonly to: number;
 }
 
-/** One port that a Service has on nodes. */
+/** What a Service has at one port on nodes. */
 interface ForeignPort {
   readonly service: Service;
-  /** The external IP; absent for a node port. */
-  readonly ip?: string;
+  readonly isNodePort: boolean;
+  /** At these external IPs. */
+  readonly ips: readonly string[];
 }
-
-/** Foreign ports by name, such as `80/TCP`. */
-export type ForeignPorts = ReadonlyMap<string, readonly ForeignPort[]>;
 
 /** A port that can't be had on some nodes, or on all. */
 export interface PortReservation extends PortConflict {
@@ -58,21 +56,41 @@ export function trimForeign(service: Service): Service | undefined {
 }
 
 /** The ports on nodes of `service`, named as load balancers' ports are. */
-export function foreignPortIds(service: Service | undefined): readonly string[] {
-  return service === undefined ? [] : portsOf(service).map(({ id }) => id);
+export function foreignPortIds(service: Service | undefined): Iterable<string> {
+  return service === undefined ? [] : portsOf(service).keys();
 }
 
 /** All foreign ports of `services`. */
 export function foreignPorts(services: Iterable<Service>): ForeignPorts {
-  const ports = new Map<string, ForeignPort[]>();
-  for (const service of services) {
-    for (const { id, ...port } of portsOf(service)) {
-      const known = ports.get(id);
-      if (known === undefined) ports.set(id, [port]);
-      else known.push(port);
-    }
-  }
+  const ports = new ForeignPorts();
+  for (const service of services) ports.note(undefined, service);
   return ports;
+}
+
+/** Foreign ports by name, such as `80/TCP`, kept change by change: a tenant may have hundreds of Services with a thousand ports at 32 IPs each. */
+export class ForeignPorts {
+  readonly #byId = new Map<string, Map<ServiceKey, ForeignPort>>();
+
+  /** Takes over that a Service came, changed or went. */
+  note(before: Service | undefined, after: Service | undefined): void {
+    for (const id of foreignPortIds(before)) {
+      const claims = this.#byId.get(id);
+      claims?.delete(objectKey(before ?? {}));
+      if (claims?.size === 0) this.#byId.delete(id);
+    }
+    if (after === undefined) return;
+    const key = objectKey(after);
+    for (const [id, port] of portsOf(after)) this.#byId.set(id, (this.#byId.get(id) ?? new Map()).set(key, port));
+  }
+
+  /** Who has the port `id`. */
+  of(id: string): Iterable<ForeignPort> {
+    return this.#byId.get(id)?.values() ?? [];
+  }
+
+  keys(): Iterable<string> {
+    return this.#byId.keys();
+  }
 }
 
 /** What is known beside the Service. */
@@ -85,8 +103,15 @@ export interface ForeignFacts {
 
 /** Ports of `service` that older Services have on nodes, and those kept for node ports. Its own node ports are its own. */
 export function reservedPorts(service: Service, facts: ForeignFacts): readonly PortReservation[] {
-  const older = claimsOn(service, facts).filter((claim) => byAge(claim.service, service) < 0);
-  const named = older.map(({ id, service: owner, ip }): PortReservation => {
+  // Of several at one address the oldest has it.
+  const oldest = new Map<string, Claim>();
+  for (const claim of claimsOn(service, facts)) {
+    if (byAge(claim.service, service) >= 0) continue;
+    const place = `${claim.id} ${claim.ip ?? ""}`;
+    const known = oldest.get(place);
+    if (known === undefined || byAge(claim.service, known.service) < 0) oldest.set(place, claim);
+  }
+  const named = [...oldest.values()].map(({ id, service: owner, ip }): PortReservation => {
     const { key } = readService(owner);
     const message = `port ${id} is ${describe({ service: owner, ip })}`;
     if (ip === undefined) return { port: id, owner: key, message };
@@ -108,21 +133,34 @@ export function reservedPorts(service: Service, facts: ForeignFacts): readonly P
   ];
 }
 
-/** Ports of `service` that younger Services have been given on nodes where it may be. */
+/** Ports of `service` that younger Services have been given on nodes where it may be; of many the first. */
 export function lateClaims(service: Service, facts: ForeignFacts): readonly LateClaim[] {
-  return claimsOn(service, facts)
-    .filter((claim) => byAge(claim.service, service) > 0)
-    .filter(({ ip }) => ip === undefined || [...facts.nodes.values()].some((node) => hasAddress(node, ip)))
-    .map(({ id, service: other, ip }) => ({ other, port: id, what: describe({ service: other, ip }) }));
+  const late: LateClaim[] = [];
+  for (const { id, service: other, ip } of claimsOn(service, facts)) {
+    if (byAge(other, service) > 0) late.push({ other, port: id, what: describe({ service: other, ip }) });
+    if (late.length === MAX_LATE) break;
+  }
+  return late;
 }
 
-function claimsOn(service: Service, { ports }: ForeignFacts): readonly { id: string; service: Service; ip?: string }[] {
+interface Claim {
+  readonly id: string;
+  readonly service: Service;
+  /** The external IP, which some node has; absent for a node port. */
+  readonly ip?: string;
+}
+
+function* claimsOn(service: Service, { ports, nodes }: ForeignFacts): Generator<Claim> {
   const { key, ports: own } = readService(service);
-  return own.flatMap((port) => {
-    const id = portId(port);
-    return (ports.get(id) ?? []).filter((claim) => readService(claim.service).key !== key)
-      .map((claim) => ({ id, ...claim }));
-  });
+  let here: ReadonlySet<string> | undefined;
+  for (const id of own.map(portId)) {
+    for (const { service: other, isNodePort, ips } of ports.of(id)) {
+      if (readService(other).key === key) continue;
+      if (isNodePort) yield { id, service: other };
+      if (ips.length > 0) here ??= new Set([...nodes.values()].flatMap((node) => [...addressesOf(node)]));
+      for (const ip of ips) if (here?.has(ip)) yield { id, service: other, ip };
+    }
+  }
 }
 
 function describe({ service, ip }: { readonly service: Service; readonly ip: string | undefined }): string {
@@ -130,15 +168,31 @@ function describe({ service, ip }: { readonly service: Service; readonly ip: str
   return ip === undefined ? `the node port of Service ${key}` : `at ${ip} an external IP's of Service ${key}`;
 }
 
-function portsOf(service: Service): readonly (ForeignPort & { readonly id: string })[] {
+function portsOf(service: Service): ReadonlyMap<string, ForeignPort> {
   const { ports } = readService(service);
-  const nodePorts = ports.flatMap(({ protocol, nodePort }) =>
-    nodePort === undefined ? [] : [{ id: portId({ protocol, port: nodePort }), service }]
-  );
-  const ips = (service.spec?.externalIPs ?? []).flatMap((ip) => canonicalIp(ip) ?? []);
-  return [...nodePorts, ...ports.flatMap((port) => ips.map((ip) => ({ id: portId(port), service, ip })))];
+  const ips = [...new Set((service.spec?.externalIPs ?? []).flatMap((ip) => canonicalIp(ip) ?? []))];
+  const found = new Map<string, ForeignPort>();
+  if (ips.length > 0) { for (const port of ports) found.set(portId(port), { service, isNodePort: false, ips }); }
+  for (const { protocol, nodePort } of ports) {
+    if (nodePort === undefined) continue;
+    const id = portId({ protocol, port: nodePort });
+    found.set(id, { service, isNodePort: true, ips: found.get(id)?.ips ?? [] });
+  }
+  return found;
 }
 
 function hasAddress(node: Node | undefined, ip: string): boolean {
-  return node?.status?.addresses?.some(({ address }) => canonicalIp(address) === ip) ?? false;
+  return node !== undefined && addressesOf(node).has(ip);
 }
+
+/** In canonical form; read once for each object. */
+function addressesOf(node: Node): ReadonlySet<string> {
+  const known = ADDRESSES.get(node) ??
+    new Set((node.status?.addresses ?? []).flatMap(({ address }) => canonicalIp(address) ?? []));
+  ADDRESSES.set(node, known);
+  return known;
+}
+
+const ADDRESSES = new WeakMap<Node, ReadonlySet<string>>();
+/** More of them tell nobody more. */
+const MAX_LATE = 32;

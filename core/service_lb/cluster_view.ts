@@ -7,8 +7,7 @@ import { candidateNodes, type ServiceFacts } from "./desired_service.ts";
 import {
   type ForeignFacts,
   foreignPortIds,
-  type ForeignPorts,
-  foreignPorts,
+  ForeignPorts,
   lateClaims,
   reservedPorts,
 } from "../service/foreign_ports.ts";
@@ -22,8 +21,6 @@ import type { ServiceLbOptions } from "./service_lb_options.ts";
 export interface ClusterObjects {
   readonly services: ReadonlyMap<string, Service>;
   readonly nodes: ReadonlyMap<string, Node>;
-  /** Services of other types that have ports on nodes. */
-  readonly foreign: ReadonlyMap<string, Service>;
 }
 
 /** The cluster as one Service sees it. */
@@ -34,10 +31,10 @@ export class ClusterView {
   readonly #daemonSets = new ServiceIndex<DaemonSet>(servedServiceKey);
   readonly #slices = new ServiceIndex<EndpointSlice>(sliceServiceKey);
   readonly #ports = new PortIndex();
+  readonly #foreignPorts = new ForeignPorts();
   /** Recomputed when first asked for after a change. */
   #conflicts: PortConflicts | undefined;
   #allowList: boolean | undefined;
-  #foreignPorts: ForeignPorts | undefined;
 
   constructor(objects: () => ClusterObjects, options: ServiceLbOptions) {
     this.#objects = objects;
@@ -60,12 +57,14 @@ export class ClusterView {
 
   /** Returns the Services that may win or lose a port by it. */
   noteService(change: ObjectChange<Service>): readonly ServiceKey[] {
+    this.#foreignPorts.note(change.before, change.after);
     return this.#ports.note(change);
   }
 
   /** A Service of another type changed. Returns the load balancers that may win or lose a port by it. */
   noteForeign({ before, after }: ObjectChange<Service>): readonly ServiceKey[] {
-    this.forgetChoices();
+    this.#conflicts = undefined;
+    this.#foreignPorts.note(before, after);
     return this.#ports.users([...foreignPortIds(before), ...foreignPortIds(after)]);
   }
 
@@ -77,7 +76,6 @@ export class ClusterView {
   forgetChoices(): void {
     this.#conflicts = undefined;
     this.#allowList = undefined;
-    this.#foreignPorts = undefined;
   }
 
   /** Services that have a DaemonSet, wanted or not. */
@@ -112,8 +110,7 @@ export class ClusterView {
   }
 
   #foreignFacts(): ForeignFacts {
-    const { services, foreign, nodes } = this.#objects();
-    this.#foreignPorts ??= foreignPorts([...services.values(), ...foreign.values()]);
+    const { nodes } = this.#objects();
     const { nodePortRange } = this.#options;
     return { ports: this.#foreignPorts, nodes, ...(nodePortRange === undefined ? {} : { nodePortRange }) };
   }

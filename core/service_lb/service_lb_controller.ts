@@ -105,7 +105,7 @@ class ServiceLbController implements ServiceLb {
     const namespace = start.options.servicelbNamespace;
     const ours = { namespace, labelSelector: SERVICE_NAME_LABEL };
     this.#view = new ClusterView(
-      () => ({ services: this.#services.objects, nodes: this.#nodes.objects, foreign: this.#foreign.objects }),
+      () => ({ services: this.#services.objects, nodes: this.#nodes.objects }),
       this.#start.options,
     );
     const { askNodes: isOn = true } = start.options;

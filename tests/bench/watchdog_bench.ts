@@ -255,10 +255,9 @@ function decide(
   const service = { ...given };
   const key = objectKey(service);
   const services = new Map([service, ...others.map((one) => ({ ...one }))].map((one) => [objectKey(one), one]));
-  const view = new ClusterView(
-    () => ({ services, nodes, foreign: new Map(foreign.map((one) => [objectKey(one), one])) }),
-    SETTINGS,
-  );
+  const view = new ClusterView(() => ({ services, nodes }), SETTINGS);
+  for (const after of services.values()) view.noteService({ before: undefined, after });
+  for (const after of foreign) view.noteForeign({ before: undefined, after });
   for (const slice of slices) view.noteSlice({ before: undefined, after: slice });
   return desiredService(service, { ...SETTINGS, facts: view.factsOf(key, new Set()) });
 }

@@ -110,5 +110,29 @@ Deno.test("lateClaims: a node port that is given out later is named, an external
 
 Deno.test("trimForeign keeps no Service without a port on nodes", () => {
   assert.equal(trimForeign(other(OLD, { type: "ClusterIP", ports: [{ port: 80 }] })), undefined);
-  assert.deepEqual(foreignPorts([trimForeign(other(OLD, NODE_PORT)) ?? {}]).size, 1);
+  assert.equal([...foreignPorts([trimForeign(other(OLD, NODE_PORT)) ?? {}]).keys()].length, 1);
+});
+
+/** Counted port by IP these are six million claims, with every change of any Service. */
+function manyOthers(created: string): readonly Service[] {
+  const ports = Array.from({ length: 1_000 }, (_, index) => ({ port: 30_500 + index, protocol: "TCP" }));
+  const externalIPs = ["10.0.0.1", "10.0.0.2", ...Array.from({ length: 30 }, (_, index) => `192.0.2.${index}`)];
+  return Array.from(
+    { length: 200 },
+    (_, index) =>
+      service({ name: `s${String(index).padStart(3, "0")}`, created, spec: { type: "ClusterIP", externalIPs, ports } }),
+  );
+}
+
+Deno.test("of two hundred Services with a thousand ports at 32 external IPs each the oldest are named, at addresses of nodes", () => {
+  const older = manyOthers(OLD);
+  const reserved = reservedPorts(WEB, facts(older));
+  assert.deepEqual(reserved.map(({ owner, message }) => `${owner}: ${message}`), [
+    "default/s000: port 31000/TCP is at 10.0.0.1 an external IP's of Service default/s000",
+    "default/s000: port 31000/TCP is at 10.0.0.2 an external IP's of Service default/s000",
+  ]);
+  assert.equal(lateClaims(WEB, facts(manyOthers(YOUNG))).length, 32);
+  const ports = foreignPorts(older);
+  for (const one of older) ports.note(one, undefined);
+  assert.deepEqual([...ports.keys()], []);
 });

@@ -272,8 +272,9 @@ Deno.test("nodeShare() says for every node what the server says, by the facts th
       const view = new ClusterView(() => ({
         services: new Map(services.map((one) => [readService(one).key, one])),
         nodes,
-        foreign: new Map(foreign.map((one) => [readService(one).key, one])),
       }), options);
+      for (const after of services) view.noteService({ before: undefined, after });
+      for (const after of foreign) view.noteForeign({ before: undefined, after });
       const allowList = isAllowListMode(nodes.values());
       const selection = { allowList, honorExcludeLabel: options.honorExcludeLabel };
       const contested = new Map<string, { service: string; without: ReadonlySet<string> }[]>();
