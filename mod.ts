@@ -116,6 +116,7 @@ export {
   type NotSelectedReason,
   type SelectionFacts,
 } from "./core/service/node_selection.ts";
+export type { ServiceShare } from "./core/service/node_share.ts";
 export * from "./core/service/address_match.ts";
 export type { AddressFacts } from "./core/service/address_rules.ts";
 export type { NodeAddressFacts } from "./core/service/node_addresses.ts";
@@ -149,7 +150,10 @@ export {
   forwardingDecision,
   type ForwardingFacts,
   type PodVerdict,
+  type ServiceDecision,
+  type ServiceVerdict,
 } from "./node_agent/loop/forwarding_plan.ts";
+export type { DepartedService } from "./node_agent/loop/departed_services.ts";
 export { parseReservedPorts, type ReservedRange } from "./node_agent/loop/reserved_ports.ts";
 export * from "./node_agent/rules/desired_ruleset.ts";
 export type { ServiceChains } from "./node_agent/rules/desired_service_chains.ts";
@@ -174,6 +178,8 @@ export {
 export type { ListeningSocket } from "./node_agent/host/listening_sockets.ts";
 export type { SeenListener } from "./node_agent/loop/listener_history.ts";
 export type { HostInterface } from "./core/node_identity/host_facts.ts";
+export type { AskEnd, BeginAsk } from "./core/runtime/ask_nodes.ts";
+export type { Ask } from "./core/runtime/node_life.ts";
 export { type Clock, SYSTEM_CLOCK } from "./core/runtime/clock.ts";
 export {
   type HealthCheck,

@@ -16,8 +16,11 @@ export interface AskedNode {
 
 /** One question: whether anything, even a refusal, comes back from there. */
 export interface Ask {
+  /** Name of the node. */
   readonly node: string;
+  /** Where it is asked. */
   readonly ip: string;
+  /** TCP port there. */
   readonly port: number;
   /** When it was asked. */
   readonly begunMs: number;

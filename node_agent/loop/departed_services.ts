@@ -6,6 +6,7 @@ import type { ServiceKey } from "../../core/service/keys.ts";
 
 /** A Service that was served here. */
 export interface DepartedService {
+  /** Which Service. */
   readonly service: ServiceKey;
   /** Its ports here, as `portId` writes them. */
   readonly ports: ReadonlySet<string>;

@@ -15,7 +15,7 @@ import { worldSuite } from "../support/world_suite.ts";
 import { ServerFolder } from "./server_folder.ts";
 
 /** Fewer where a start takes long: on the real control plane, and when the sources are run instead of the binary. */
-const KILLS = worldKind() === "real" || process.env["K3SLB_PROGRAM"]?.includes(" ") ? 40 : 200;
+const KILLS = worldKind() === "real" || process.env["K3SLB_PROGRAM"]?.includes(" ") ? 40 : 100;
 /** Every so many kills a start is left alone and what it ends with is compared. */
 const KILLS_A_LOOK = Math.ceil(KILLS / 4);
 /** How much longer than a whole start with all its applying a server may live before it is killed. */
