@@ -1,5 +1,5 @@
 // Runs suites one after the other and prints one closing line over all of them: `N passed, N failed`.
-// Usage: deno run -A tests/run.ts SUITE...   Suites: unit, cli, build, demo, netns, memory, source, real, nodes, upstream.
+// Usage: deno run -A tests/run.ts SUITE...   Suites: unit, cli, build, demo, netns, memory, source, real, nodes, nodes-ipv4, upstream.
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { readdirSync } from "node:fs";
@@ -60,6 +60,14 @@ const SUITES: Readonly<Record<string, Suite>> = {
     needsBinary: true,
     tools: ["namespaces", "nodes"],
     env: { K3SLB_WORLD: "nodes" },
+  }),
+  // The other kube-proxy, and nodes of one family.
+  "nodes-ipv4": suite(["tests/cluster/traffic_test.ts"], {
+    isolated: true,
+    realNodes: true,
+    needsBinary: true,
+    tools: ["namespaces", "nodes"],
+    env: { K3SLB_WORLD: "nodes", K3SLB_IP_FAMILIES: "IPv4", K3SLB_KUBE_PROXY: "nftables" },
   }),
   upstream: suite(["tests/upstream"], {
     isolated: true,

@@ -10,6 +10,9 @@ import { ensureControlPlaneProgram } from "../support/control_plane_program.ts";
 import { ensureTools } from "../support/prerequisites.ts";
 import { benchControlPlane } from "./control_plane_bench.ts";
 import { benchIdle } from "./idle_bench.ts";
+import { benchNodes } from "./nodes_bench.ts";
+import { ensureNodeImages } from "../support/node_images.ts";
+import { ensureNodePrograms } from "../support/node_machine.ts";
 import { benchLargeControlPlane } from "./control_plane_large_bench.ts";
 import { benchManifests } from "./manifests_bench.ts";
 import { benchPaths } from "./paths_bench.ts";
@@ -30,6 +33,8 @@ interface NamedBench {
   readonly onlyByName?: true;
 }
 
+const NODES_BENCH = "nodes";
+
 const BENCHES: readonly NamedBench[] = [
   { name: "program", what: "Size and start of the binary", run: benchProgram },
   { name: "paths", what: "Forwarding: direct, k3slb, kube-proxy's own rules, ServiceLB's path", run: benchPaths },
@@ -39,6 +44,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "manifests", what: "From a saved manifest to the cluster", run: benchManifests },
   { name: "watchdog", what: "The longest that one object blocks the loop", run: benchWatchdog },
   { name: "idle", what: "Processor time while nothing happens", run: benchIdle },
+  { name: NODES_BENCH, what: "Services on real nodes (as root)", run: benchNodes, onlyByName: true },
   {
     name: "control-plane-large",
     what: "300 Services on 20 nodes, and 300 with default limits",
@@ -58,12 +64,17 @@ async function main(args: readonly string[]): Promise<number> {
     return found;
   });
   if (!isInWorld()) {
-    ensureTools(["namespaces", "bench"], print);
+    const realNodes = chosen.some(({ name }) => name === NODES_BENCH);
+    ensureTools(["namespaces", "bench", ...(realNodes ? ["nodes"] as const : [])], print);
     // Building it needs the machine's own network.
-    if (chosen.some(({ name }) => name === "manifests" || name.startsWith("control-plane"))) {
+    if (realNodes || chosen.some(({ name }) => name === "manifests" || name.startsWith("control-plane"))) {
       await ensureControlPlaneProgram(print);
     }
-    return await enterPrepared(args);
+    if (realNodes) {
+      await ensureNodePrograms(print);
+      await ensureNodeImages(print);
+    }
+    return await enterPrepared(args, realNodes);
   }
   const program = process.env["K3SLB_PROGRAM"] ?? "";
   const written: string[] = [];
@@ -93,7 +104,7 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 /** Builds the binary, then runs this program once more inside a world. */
-async function enterPrepared(args: readonly string[]): Promise<number> {
+async function enterPrepared(args: readonly string[], realNodes: boolean): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), "k3slb-bench-"));
   try {
     let program = process.env["K3SLB_PROGRAM"] ?? "";
@@ -107,7 +118,8 @@ async function enterPrepared(args: readonly string[]): Promise<number> {
       copyFileSync(program, join(folder, "k3slb"));
       program = join(folder, "k3slb");
     }
-    const [file = "", ...rest] = worldCommand([Deno.execPath(), "run", "-A", fileURLToPath(import.meta.url), ...args]);
+    const again = [Deno.execPath(), "run", "-A", fileURLToPath(import.meta.url), ...args];
+    const [file = "", ...rest] = worldCommand(again, { realNodes });
     const child = new Deno.Command(file, { args: rest, cwd: ROOT, env: { K3SLB_PROGRAM: program } }).spawn();
     return (await child.status).code;
   } finally {

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { RUNTIME_ENVIRONMENT } from "../../core/shared/systemd_unit.ts";
-import { startWorld } from "../support/world.ts";
+import { startWorld, type World } from "../support/world.ts";
 import type { BenchContext } from "./bench_context.ts";
 import { type Figure, judged } from "./report.ts";
 
@@ -21,35 +21,39 @@ export async function benchIdle(context: BenchContext): Promise<void> {
     await ns.createApp({ name: "web", nodes: ["node1"] });
     await ns.createService({ name: "web", ports: [world.port()] });
     await ns.waitForIngress("web", world.nodeIps);
-    const agent = world.node("node1").agent;
-    const [server] = world.servers;
-    if (agent === undefined || server === undefined) throw new TypeError("The world has no agent or no server");
-    await pause(context.quick ? SETTLE_MS / 3 : SETTLE_MS);
-    const measureMs = context.quick ? QUICK_MS : MEASURE_MS;
-    const before = [agent, server].map(({ pid }) => processorTime(pid));
-    const startMs = performance.now();
-    await pause(measureMs);
-    const seconds = (performance.now() - startMs) / 1000;
-    const figures = [{ what: "agent", pid: agent.pid, limit: 3 }, { what: "server", pid: server.pid, limit: 1 }]
-      .map(({ what, pid, limit }, i): Figure => {
-        const [from, to] = [before[i], processorTime(pid)];
-        const own = (to.ownMs - (from?.ownMs ?? 0)) / seconds;
-        const tools = (to.toolsMs - (from?.toolsMs ?? 0)) / seconds;
-        return judged(
-          {
-            what: `idle ${what} with one Service`,
-            value: `${(own + tools).toFixed(2)} ms/s`,
-            detail: `own ${own.toFixed(2)}, tools ${tools.toFixed(2)}; over ${seconds.toFixed(0)} s`,
-            count: 1,
-          },
-          own + tools,
-          { value: limit, direction: "at most", unit: "ms/s" },
-        );
-      });
-    context.figures(figures);
+    context.figures(await idleFigures(world, context.quick));
   } finally {
     await world.stop();
   }
+}
+
+/** What the first node's agent and the server take while nothing happens; they are given time to come to rest first. */
+export async function idleFigures(world: World, quick: boolean): Promise<readonly Figure[]> {
+  const agent = world.node("node1").agent;
+  const [server] = world.servers;
+  if (agent === undefined || server === undefined) throw new TypeError("The world has no agent or no server");
+  await pause(quick ? SETTLE_MS / 3 : SETTLE_MS);
+  const measureMs = quick ? QUICK_MS : MEASURE_MS;
+  const before = [agent, server].map(({ pid }) => processorTime(pid));
+  const startMs = performance.now();
+  await pause(measureMs);
+  const seconds = (performance.now() - startMs) / 1000;
+  return [{ what: "agent", pid: agent.pid, limit: 3 }, { what: "server", pid: server.pid, limit: 1 }]
+    .map(({ what, pid, limit }, i): Figure => {
+      const [from, to] = [before[i], processorTime(pid)];
+      const own = (to.ownMs - (from?.ownMs ?? 0)) / seconds;
+      const tools = (to.toolsMs - (from?.toolsMs ?? 0)) / seconds;
+      return judged(
+        {
+          what: `idle ${what} with one Service`,
+          value: `${(own + tools).toFixed(2)} ms/s`,
+          detail: `own ${own.toFixed(2)}, tools ${tools.toFixed(2)}; over ${seconds.toFixed(0)} s`,
+          count: 1,
+        },
+        own + tools,
+        { value: limit, direction: "at most", unit: "ms/s" },
+      );
+    });
 }
 
 /** Processor time of a process, and of the children that it has waited for (proc_pid_stat(5), in ticks of 10 ms). */

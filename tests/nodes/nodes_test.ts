@@ -2,7 +2,11 @@
 // Alone: `K3SLB_WORLD=nodes deno test -A tests/nodes/nodes_test.ts`, as root.
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { NODES } from "../../core/kube/resources.ts";
+import { PAUSE_IMAGE } from "../../core/packaged/versions.ts";
 import { enterWorld } from "../support/netns.ts";
+import { CONTAINERD_SOCKET } from "../support/node_machine_config.ts";
+import { runToEnd } from "../support/programs.ts";
+import { waitUntil } from "../support/wait.ts";
 import { worldSuite } from "../support/world_suite.ts";
 
 if (await enterWorld(import.meta.url)) {
@@ -44,4 +48,31 @@ if (await enterWorld(import.meta.url)) {
     ok(other);
     await world.waitForAnswer(other, { protocol: "tcp", ip: spec?.clusterIP ?? "", port });
   });
+
+  // The last one: the nodes are without the image from here on.
+  test("nodes: placeholders run a pause image that every kubelet lists, where the usual one can't be had", async ({ world, ns }) => {
+    const containerd = ["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io"];
+    for (const node of world.nodes) await runToEnd(node.command([...containerd, "images", "rm", PAUSE_IMAGE]));
+    const listed = async (): Promise<readonly (readonly string[])[]> =>
+      (await world.admin.list(NODES)).items.map(({ status }) =>
+        (status?.images ?? []).flatMap(({ names }) => names ?? [])
+      );
+    await waitUntil("kubelets to list it no more", async () => {
+      return (await listed()).every((names) => names.length > 0 && !names.includes(PAUSE_IMAGE));
+    }, { deadlineMs: 120_000, intervalMs: 1_000 });
+
+    await ns.createApp({ name: "web", nodes: ["node1"] });
+    await ns.createService({ name: "web", ports: [world.port()] });
+    await waitUntil("all placeholders to be ready", async () => {
+      const pods = await ns.lbPods("web");
+      return pods.length === world.nodes.length && pods.every(({ status }) => isReady(status?.conditions));
+    }, { deadlineMs: 30_000, explain: () => world.logs() });
+    const used = [...new Set((await ns.lbPods("web")).map(({ spec }) => spec?.containers?.[0]?.image ?? ""))];
+    deepEqual([used.length, used[0] === PAUSE_IMAGE], [1, false]);
+    for (const names of await listed()) ok(names.includes(used[0] ?? ""), names.join(" "));
+  });
+}
+
+function isReady(conditions: readonly { readonly type: string; readonly status: string }[] | undefined): boolean {
+  return conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false;
 }

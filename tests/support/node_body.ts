@@ -19,6 +19,8 @@ export interface NodeBody {
   command(command: readonly string[]): readonly string[];
   /** The network namespace of an app's pod; `undefined` if there is no such pod, or it has the node's network. */
   pod(namespace: string, name: string): Promise<Host | undefined>;
+  /** Process ids of all that runs on the node, containers included; none on a simulated one. */
+  processes(): readonly number[];
   /** Ends everything on the node. Safe to call twice. */
   stop(): Promise<void>;
   /** The last lines of its programs' logs; empty if it has none. */

@@ -15,6 +15,7 @@ import {
   renderContainerdConfig,
   renderKubeletConfig,
   renderKubeProxyConfig,
+  SERVICE_RANGES,
 } from "./node_machine_config.ts";
 import { type Program, runProgram, runToEnd, startProgram } from "./programs.ts";
 import { waitUntil } from "./wait.ts";
@@ -76,6 +77,7 @@ export class NodeMachine {
     }
     const cgroup = makeCgroups(host.name);
     await allowBridgeFilter(host);
+    await routeToServices(host);
     writeFileSync(join(dir, "containerd.toml"), renderContainerdConfig(dir));
     writeFileSync(join(dir, "cni", "10-pods.conflist"), renderCniConfig(host));
     writeFileSync(join(dir, "kubelet.json"), renderKubeletConfig({ ...options, cgroup }));
@@ -146,13 +148,13 @@ export class NodeMachine {
     await this.containerd.kill();
     // What is left are containers and their shims. They are known by the mount namespace, or by the cgroup if they have their own.
     await waitUntil(`no process on ${this.name}`, () => {
-      const left = this.#processes();
+      const left = this.processes();
       for (const pid of left) {
         thaw(pid);
         killIfThere(pid);
       }
       return left.length === 0;
-    }, { explain: () => `left: ${this.#processes().join(" ")}` });
+    }, { explain: () => `left: ${this.processes().join(" ")}` });
     await this.#holder.kill();
   }
 
@@ -165,7 +167,8 @@ export class NodeMachine {
     return runToEnd(this.command(["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", ...args]));
   }
 
-  #processes(): readonly number[] {
+  /** Process ids of all that runs on the machine, containers included. */
+  processes(): readonly number[] {
     const mounts = readlinkSync(`/proc/${this.#holder.pid}/ns/mnt`);
     const cgroup = cgroupName(this.name);
     return readdirSync("/proc").map(Number).filter((pid) => {
@@ -265,6 +268,12 @@ async function allowBridgeFilter(host: TopologyNode): Promise<void> {
   for (const name of ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"]) {
     await host.ns.setSysctl(`net.bridge.${name}`, 1);
   }
+}
+
+/** As a node's default route does: without any, its own programs can't begin to ask a Service, whatever kube-proxy would make of it. */
+async function routeToServices(host: TopologyNode): Promise<void> {
+  await host.ns.run("ip", ["route", "add", SERVICE_RANGES.IPv4, "dev", "eth0"]);
+  if (host.ip6 !== "") await host.ns.run("ip", ["-6", "route", "add", SERVICE_RANGES.IPv6, "dev", "eth0"]);
 }
 
 function kubeletArgs({ host, dir, kubeconfig }: NodeMachineOptions): readonly string[] {

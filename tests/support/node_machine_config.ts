@@ -7,6 +7,9 @@ export const CONTAINERD_SOCKET = "/run/containerd/containerd.sock";
 /** What containerd runs as the first container of each pod. */
 export const SANDBOX_IMAGE = "k3slb.test/pause:1";
 
+/** Of which Services have their cluster addresses. */
+export const SERVICE_RANGES = { IPv4: "10.43.0.0/16", IPv6: "fd43::/112" } as const;
+
 /** Address of the cluster's DNS, as K3s has it. */
 export const CLUSTER_DNS_IP = "10.43.0.10";
 

@@ -109,6 +109,10 @@ export class RealNode implements NodeBody {
     return host;
   }
 
+  processes(): readonly number[] {
+    return this.machine.processes();
+  }
+
   async stop(): Promise<void> {
     for (const { ns } of this.#pods.values()) await ns.remove();
     this.#pods.clear();

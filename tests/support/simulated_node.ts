@@ -55,6 +55,10 @@ export class SimulatedNode implements NodeBody {
     return Promise.resolve(this.#pods.get(`${namespace}/${name}`));
   }
 
+  processes(): readonly number[] {
+    return [];
+  }
+
   stop(): Promise<void> {
     return this.stopKubelet();
   }

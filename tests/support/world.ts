@@ -34,7 +34,7 @@ export interface WorldOptions {
   readonly nodes?: number;
   /** @default {1} */
   readonly clients?: number;
-  /** @default {true} */
+  /** @default {true, or what K3SLB_IP_FAMILIES says} */
   readonly dualStack?: boolean;
   /** @default {"agent"} */
   readonly dataplane?: DataplaneName;
@@ -107,10 +107,15 @@ export function worldKind(): WorldKind {
   return named === "real" || named === "nodes" ? named : "memory";
 }
 
+/** Whether nodes have addresses of both families, unless a world says otherwise: they have with K3SLB_IP_FAMILIES other than "IPv4". */
+export function isDualStack(): boolean {
+  return process.env["K3SLB_IP_FAMILIES"] !== "IPv4";
+}
+
 /** Starts a world; nodes are Ready and servers and agents are started when it resolves. */
 export async function startWorld(options: WorldOptions = {}): Promise<World> {
   const kind = options.server ?? worldKind();
-  const dualStack = options.dualStack ?? true;
+  const dualStack = options.dualStack ?? isDualStack();
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), "k3slb-world-"));
   const parts = new WorldParts();
   if (options.dir === undefined) parts.atEnd(() => Promise.resolve(rmSync(dir, { recursive: true, force: true })));

@@ -6,6 +6,7 @@ import { createCertificateAuthority, renderKubeconfig } from "./certificates.ts"
 import { startControlPlane } from "./control_plane.ts";
 import type { ApiRequest } from "./control_plane_audit.ts";
 import { type Fault, type FaultEffect } from "./memory_api/faults.ts";
+import { SERVICE_RANGES } from "./node_machine_config.ts";
 import { startMemoryApi } from "./memory_api/memory_api.ts";
 
 /** What a world is made of: an API server in memory, a real control plane, or that with real nodes too. */
@@ -67,7 +68,7 @@ async function startRealApi(options: WorldApiOptions): Promise<WorldApi> {
     dir: options.dir,
     host: options.host,
     port: 6443,
-    serviceCidrs: ["10.43.0.0/16", ...(options.dualStack ? ["fd43::/112"] : [])],
+    serviceCidrs: [SERVICE_RANGES.IPv4, ...(options.dualStack ? [SERVICE_RANGES.IPv6] : [])],
     liftClientLimits: options.liftClientLimits ?? true,
     ...(options.nodeGraceSeconds === undefined ? {} : { nodeMonitorGracePeriodSeconds: options.nodeGraceSeconds }),
   });

@@ -179,6 +179,11 @@ export class WorldNode {
     return this.#parts.body.pod(namespace, name);
   }
 
+  /** Process ids of all that runs on the node, agent and containers included; none on a simulated one. */
+  processes(): readonly number[] {
+    return this.#parts.body.processes();
+  }
+
   async stop(): Promise<void> {
     await this.stopAgent();
     await this.#parts.body.stop();

@@ -9,16 +9,14 @@ import { ensureImageArchive } from "../support/oci_archive.ts";
 /** As `k8s.io/kubernetes/test/utils/image` of the pinned version names them. */
 const AGNHOST_IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.63.0";
 const BUSYBOX_IMAGE = "registry.k8s.io/e2e-test-images/busybox:1.37.0-1";
+/** Sends packets that belong to no connection (kubernetes/kubernetes issue 74839). */
+const BAD_PACKETS_IMAGE = "registry.k8s.io/e2e-test-images/regression-issue-74839:1.4";
 const TOOLS = ["/usr/bin/bash", "/usr/bin/curl", "/usr/bin/nc.openbsd", "/usr/bin/wget", "/usr/sbin/ip"];
 
 /** Archives of the images. */
 export async function ensureUpstreamImages(report: (line: string) => void): Promise<readonly string[]> {
-  const agnhost = await ensureGoProgram({
-    name: "upstream",
-    title: "agnhost",
-    flags: KUBERNETES_BUILD_FLAGS,
-    target: ["build", "k8s.io/kubernetes/test/images/agnhost"],
-  }, report);
+  const agnhost = await ensureTestProgram("agnhost", report);
+  const badPackets = await ensureTestProgram("regression-issue-74839", report);
   const wgetrc = fileURLToPath(new URL("wgetrc", import.meta.url));
   const files: Record<string, string> = { "/agnhost": agnhost, "/etc/wgetrc": wgetrc, ...SHELL.files };
   for (const tool of TOOLS) Object.assign(files, await programFiles(tool));
@@ -26,7 +24,7 @@ export async function ensureUpstreamImages(report: (line: string) => void): Prom
   const { "/bin/ip": _ip, "/bin/nc": _nc, "/bin/sh": _sh, "/bin/wget": _wget, ...applets } = SHELL.links;
   return await Promise.all([
     ensureImageArchive({
-      names: [AGNHOST_IMAGE],
+      names: [AGNHOST_IMAGE, BUSYBOX_IMAGE],
       entrypoint: ["/agnhost"],
       // What a pod runs that names no command.
       args: ["pause"],
@@ -41,9 +39,23 @@ export async function ensureUpstreamImages(report: (line: string) => void): Prom
         "/bin/wget": "/usr/bin/wget",
       },
     }, cacheDir()),
-    ensureImageArchive({ names: [BUSYBOX_IMAGE], entrypoint: ["/bin/sh"], ...SHELL }, cacheDir()),
+    ensureImageArchive({
+      names: [BAD_PACKETS_IMAGE],
+      entrypoint: ["/program"],
+      files: { "/program": badPackets },
+    }, cacheDir()),
     ensureCorednsImage(report),
   ]);
+}
+
+/** A program that Kubernetes' tests run in pods. */
+function ensureTestProgram(name: string, report: (line: string) => void): Promise<string> {
+  return ensureGoProgram({
+    name: "upstream",
+    title: name,
+    flags: KUBERNETES_BUILD_FLAGS,
+    target: ["build", `k8s.io/kubernetes/test/images/${name}`],
+  }, report);
 }
 
 /** The program that runs Kubernetes' tests of Services. */
