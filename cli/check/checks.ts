@@ -1,6 +1,8 @@
 // What `k3slb check` looks at, what follows from the facts, and how it is printed. Pure.
 import { renderWrappedRows } from "../output/wrap_text.ts";
 import type { IpFamily } from "../../core/shared/ip.ts";
+import { clusterChecks, type ClusterFacts } from "./cluster_checks.ts";
+import { failed, type Finding, ok, skipped } from "./finding.ts";
 
 /** What was found on this host. A sysctl that is not there is `undefined`. */
 export interface HostFacts {
@@ -14,27 +16,12 @@ export interface HostFacts {
   readonly ipv6Forwarding: string | undefined;
   readonly conntrackCount: string | undefined;
   readonly conntrackMax: string | undefined;
+  /** Whether what passes a bridge passes iptables. */
+  readonly bridgeNetfilter: string | undefined;
+  /** As kube-proxy itself says it; absent: it does not answer here. */
+  readonly kubeProxyMode: string | undefined;
   /** Sentences of the look for firewalls of others. */
   readonly foreignDrops: readonly string[];
-}
-
-/** What was found in the cluster. */
-export interface ClusterFacts {
-  /** This host's node, or why it is not known. */
-  readonly node: { readonly name: string; readonly families: readonly IpFamily[] } | { readonly failure: string };
-  /** Whether Services without a class are taken. */
-  readonly takesAll: boolean;
-  /** `namespace/name` of DaemonSets and Deployments; absent: they may not be listed. */
-  readonly workloads: readonly Workload[] | undefined;
-}
-
-/** A DaemonSet or Deployment. */
-export interface Workload {
-  readonly name: string;
-  /** Made by a ServiceLB for one Service. */
-  readonly isServiceLb: boolean;
-  /** Made by this program. */
-  readonly isOurs: boolean;
 }
 
 /** Why nothing is known of the cluster. */
@@ -45,18 +32,11 @@ export interface NoCluster {
 }
 
 /** One check, as `-o json` prints it. */
-export interface CheckRow {
+export interface CheckRow extends Finding {
   readonly category: "host" | "cluster";
   /** Stable name. */
   readonly check: string;
-  readonly result: "ok" | "failed" | "skipped";
-  /** What was found, or why it was skipped. */
-  readonly message: string;
-  /** What to do about a failure. */
-  readonly remedy?: string;
 }
-
-type Finding = Omit<CheckRow, "category" | "check">;
 
 /** Every check, in the order in which they are printed. */
 export function checkRows(host: HostFacts, cluster: ClusterFacts | NoCluster): readonly CheckRow[] {
@@ -68,9 +48,10 @@ export function checkRows(host: HostFacts, cluster: ClusterFacts | NoCluster): r
     ["host", "ipv6-forwarding", ipv6Forwarding(host, about)],
     ["host", "conntrack-table", conntrack(host)],
     ["host", "foreign-firewall", foreignFirewall(host)],
+    ["host", "bridge-netfilter", bridgeNetfilter(host)],
+    ["host", "kube-proxy", kubeProxy(host)],
     ["cluster", "api-server", apiServer(cluster)],
-    ["cluster", "node-name", about === undefined ? NOT_REACHED : nodeName(about)],
-    ["cluster", "other-load-balancers", about === undefined ? NOT_REACHED : otherLoadBalancers(about)],
+    ...clusterChecks(about).map(([check, finding]) => ["cluster", check, finding] as const),
   ];
   return rows.map(([category, check, finding]) => ({ category, check, ...finding }));
 }
@@ -145,6 +126,18 @@ function foreignFirewall({ foreignDrops }: HostFacts): Finding {
   return failed(foreignDrops.map((text) => text.split("; let ")[0]).join("; "), 'let "ct status dnat" pass there');
 }
 
+function bridgeNetfilter({ bridgeNetfilter: value }: HostFacts): Finding {
+  if (value === "1") return ok("net.bridge.bridge-nf-call-iptables=1");
+  const what = value === undefined ? "br_netfilter is not loaded" : `net.bridge.bridge-nf-call-iptables=${value}`;
+  return skipped(`${what}: right without a bridge; with one, pods of this node see the node's address as each other's`);
+}
+
+function kubeProxy({ kubeProxyMode: mode }: HostFacts): Finding {
+  if (mode === undefined) return skipped("no kube-proxy answers on 127.0.0.1:10249");
+  if (KUBE_PROXY_MODES.has(mode)) return ok(`mode ${mode}`);
+  return failed(`mode "${mode}" is not known to k3slb`, "use iptables, nftables or ipvs");
+}
+
 function apiServer(cluster: ClusterFacts | NoCluster): Finding {
   if (!("reason" in cluster)) return ok("answers");
   return cluster.isFailure
@@ -152,49 +145,7 @@ function apiServer(cluster: ClusterFacts | NoCluster): Finding {
     : skipped(cluster.reason);
 }
 
-function nodeName({ node }: ClusterFacts): Finding {
-  return "failure" in node
-    ? failed(node.failure, "run this on a node, or name it with --node-name")
-    : ok(`this host is node ${node.name}`);
-}
-
-function otherLoadBalancers({ workloads, takesAll }: ClusterFacts): Finding {
-  if (workloads === undefined) return skipped("these credentials may not list DaemonSets and Deployments");
-  const found = new Set(workloads.flatMap((workload) => loadBalancerOf(workload) ?? []));
-  if (found.size === 0) return ok("none was found");
-  const names = [...found].sort().join(", ");
-  if (!takesAll) return ok(`${names}; k3slb takes only Services of its class`);
-  return failed(
-    `${names} may serve Services without a class, as k3slb does`,
-    "remove one of them (K3s: --disable servicelb), or run k3slb server with --lb-default=false",
-  );
-}
-
-function loadBalancerOf({ name, isServiceLb, isOurs }: Workload): string | undefined {
-  if (isServiceLb) return isOurs ? undefined : "K3s ServiceLB";
-  const last = name.slice(name.indexOf("/") + 1);
-  return KNOWN.find(([pattern]) => pattern.test(last))?.[1];
-}
-
-/** By the names that their own manifests and charts give; kube-vip without its provider serves the control plane alone. */
-const KNOWN: readonly (readonly [RegExp, string])[] = [
-  [/(^|-)metallb-(controller|speaker)$/, "MetalLB"],
-  [/^kube-vip-cloud-provider$/, "kube-vip"],
-];
-
-function ok(message: string): Finding {
-  return { result: "ok", message };
-}
-
-function skipped(message: string): Finding {
-  return { result: "skipped", message };
-}
-
-function failed(message: string, remedy: string): Finding {
-  return { result: "failed", message, remedy };
-}
-
-const NOT_REACHED = skipped("the cluster was not reached");
+const KUBE_PROXY_MODES: ReadonlySet<string> = new Set(["iptables", "nftables", "ipvs"]);
 const SIGNS: Readonly<Record<CheckRow["result"], string>> = { ok: "✓", failed: "✗", skipped: "-" };
 const FULL = 0.9;
 const MAX_EXIT_CODE = 99;

@@ -1,8 +1,12 @@
 // `k3slb check` on healthy and broken nodes. `k3slb probe`: what a Service's published addresses answer from a client's place.
 import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { CheckRow } from "../../cli/check/checks.ts";
 import type { ProbeAnswer } from "../../cli/probe/probe_result.ts";
-import { SERVICES } from "../../core/kube/resources.ts";
+import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, SERVICES } from "../../core/kube/resources.ts";
+import type { KubeObject } from "../../core/kube/types.ts";
 import { enterWorld } from "../support/netns.ts";
 import { runProgram, type RunResult } from "../support/programs.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -118,9 +122,84 @@ if (await enterWorld(import.meta.url)) {
       ]);
       deepEqual(await crossed(), ["foreign-firewall"]);
       await node.ns.run("nft", ["delete table inet fw"]);
+      await node.ns.run("iptables-legacy", ["-A", "INPUT", "-j", "ACCEPT"]);
+      deepEqual(await crossed(), ["iptables-backends"]);
+      await node.ns.run("iptables-legacy", ["-F", "INPUT"]);
       deepEqual(await crossed(), []);
     } finally {
       await node.startAgent();
     }
+  });
+
+  test("check: a full table of connections, no iptables, a port that a process has: each is crossed, and nothing else", async ({ world, ns }) => {
+    const node = world.node("node1");
+    const kubeconfig = await node.kubeconfig();
+    const words = [...programCommand(), "check", "-o", "json", "--kubeconfig", kubeconfig];
+    const crossedOn = async (before: readonly string[]): Promise<readonly string[]> => {
+      const command = node.ns.command([...before, ...words]);
+      const { code, stdout, stderr } = await runProgram(command, { env: plainEnvironment() });
+      const failed = (JSON.parse(stdout) as CheckRow[]).filter(({ result }) => result === "failed");
+      equal(code, failed.length, stderr);
+      return failed.map(({ check, message }) => check === "taken-ports" ? message : check);
+    };
+    deepEqual(await crossedOn([]), []);
+    // A value that a namespace can't set is one that is mounted over.
+    const script = 'printf 1 > "$0/max" && printf 1 > "$0/count" && P=/proc/sys/net/netfilter/nf_conntrack &&' +
+      ' mount --bind "$0/max" ${P}_max && mount --bind "$0/count" ${P}_count && exec "$@"';
+    const dir = mkdtempSync(join(tmpdir(), "k3slb-check-"));
+    try {
+      deepEqual(await crossedOn(["unshare", "--mount", "sh", "-c", script, dir]), ["conntrack-table"]);
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+    }
+    const hide = 'for dir in /usr/sbin /sbin; do mount -t tmpfs none "$dir"; done; exec "$@"';
+    deepEqual(await crossedOn(["unshare", "--mount", "sh", "-c", hide, "sh"]), ["iptables"]);
+    const port = world.port();
+    await node.ns.listen({ protocol: "tcp", port, name: "squatter" });
+    await ns.createService({ name: "web", ports: [port] });
+    const [said = "", ...others] = await waitUntil("the port to be named", async () => {
+      const found = await crossedOn([]);
+      return found.length > 0 && found;
+    });
+    deepEqual(others, []);
+    match(
+      said,
+      new RegExp(`^process ".+" \\(pid \\d+\\) on this node has ${port}/TCP of ${ns.name}/web: not served here$`),
+    );
+    await ns.deleteService("web");
+    await node.ns.unlisten({ protocol: "tcp", port, name: "squatter" });
+  });
+
+  test("check: what credentials may not do is named, for both programs, and nothing else is crossed", async ({ world }) => {
+    const missing = async (user: string, groups: readonly string[], program: string): Promise<readonly string[]> => {
+      const kubeconfig = await world.api.kubeconfig(user, groups);
+      const args = [
+        ...["check", "-o", "json", "--program", program, "--node-name", "node1"],
+        "--kubeconfig",
+        kubeconfig,
+      ];
+      const command = world.node("node1").ns.command([...programCommand(), ...args]);
+      const { code, stdout, stderr } = await runProgram(command, { env: plainEnvironment() });
+      const failed = (JSON.parse(stdout) as CheckRow[]).filter(({ result }) => result === "failed");
+      equal(code, failed.length, stderr);
+      return failed.map(({ check, message }) => `${check}: ${message}`);
+    };
+    deepEqual(await missing(SERVER_USER, ["system:masters"], "server"), []);
+    deepEqual(await missing("system:node:node1", ["system:nodes"], "agent"), []);
+    const rules = [
+      { apiGroups: [""], resources: ["services", "pods", "nodes"], verbs: ["get", "list", "watch"] },
+      { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"] },
+      { apiGroups: [""], resources: ["pods/status"], verbs: ["patch"] },
+    ];
+    const metadata = { name: "almost-an-agent" };
+    const subjects = [{ kind: "User", name: "almost", apiGroup: "rbac.authorization.k8s.io" }];
+    const roleRef = { kind: "ClusterRole", name: metadata.name, apiGroup: "rbac.authorization.k8s.io" };
+    await world.admin.apply(CLUSTER_ROLES, { metadata, rules } as KubeObject);
+    await world.admin.apply(CLUSTER_ROLE_BINDINGS, { metadata, subjects, roleRef } as KubeObject);
+    const said = await waitUntil("one right to be missing", async () => {
+      const found = await missing("almost", ["somebody"], "agent");
+      return found.length === 1 && found;
+    });
+    deepEqual(said, ["rights: these credentials may not: patch nodes --subresource=status"]);
   });
 }

@@ -12,7 +12,7 @@ import { forbidden, type StatusError } from "./status_error.ts";
 export interface Access {
   readonly user: User;
   readonly verb: string;
-  readonly resource: Resource;
+  readonly resource: Pick<Resource, "group" | "plural" | "kind">;
   readonly subresource: string;
   /** Empty for all namespaces and cluster-scoped kinds. */
   readonly namespace: string;

@@ -1,7 +1,7 @@
 // Reviews: objects that are answered and not kept (authentication.k8s.io, authorization.k8s.io).
 import type { Api } from "./api.ts";
 import { isAllowed } from "./authorization.ts";
-import { asObject, asText, at, type Json, type JsonObject } from "./json.ts";
+import { asList, asObject, asText, at, type Json, type JsonObject } from "./json.ts";
 import type { ResourceRequest } from "./request.ts";
 import type { Target } from "./write_rules.ts";
 
@@ -28,17 +28,17 @@ export function review(api: Api, asked: ResourceRequest, context: { target: Targ
     return { ...base, spec, status };
   }
   const wanted = asObject(spec["resourceAttributes"]);
-  const resource = api.resources.all().find((it) =>
-    it.group === asText(wanted["group"]) && it.plural === asText(wanted["resource"])
-  );
-  const allowed = isAdmin || resource !== undefined && isAllowed({
-        user,
-        resource,
-        verb: asText(wanted["verb"]),
-        subresource: asText(wanted["subresource"]),
-        namespace: asText(wanted["namespace"]),
-        name: asText(wanted["name"]),
-        fieldSelector: "",
-      }, api.store);
+  const allowed = isAllowed({
+    user,
+    // Authorizers know names alone, whether or not there is such a kind.
+    resource: { group: asText(wanted["group"]), plural: asText(wanted["resource"]), kind: "" },
+    verb: asText(wanted["verb"]),
+    subresource: asText(wanted["subresource"]),
+    namespace: asText(wanted["namespace"]),
+    name: asText(wanted["name"]),
+    fieldSelector: asList(at(wanted, "fieldSelector", "requirements")).map((each) =>
+      `${asText(asObject(each)["key"])}=${asText(asList(asObject(each)["values"])[0])}`
+    ).join(","),
+  }, api.store);
   return { ...base, spec, status: { allowed } };
 }

@@ -18,6 +18,7 @@ const NO_REASONS = new Set(
   RequireDualStack ResourceQuota RoleBinding RollingUpdate RunContainerError RuntimeClass RuntimeDefault SelfSubjectReview
   ServiceAccount SingleStack SplitImage StorageClass TargetNamespace UnknownRange ValidatingAdmissionPolicyBinding
   ValidatingWebhookConfiguration ValuesContent ValuesSecret Foreign Unmanaged
+  CiliumLoadBalancerIPPool OpenELB PureLB SelfSubjectAccessReview
   ClientIP CoreDNS False MetalLB Ready RepoCA ServiceCIDR`.split(/\s+/),
 );
 /** Expressions that hand on a code from elsewhere, and those that are put together, up to their first brace. */
