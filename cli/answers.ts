@@ -52,7 +52,7 @@ export async function withinPatience<T>(
 export async function readAnswers(
   client: KubeClient,
   { settings, context, signal, service }: {
-    readonly settings: AnswerSettings;
+    readonly settings: Pick<AnswerSettings, "servicelb-namespace">;
     readonly context: CommandContext;
     readonly signal: AbortSignal;
     readonly service?: Service;
@@ -124,7 +124,10 @@ export function lineWidth({ host }: CommandContext): number {
 }
 
 /** The server's settings, as environment and config file on this host say. */
-function lbOptions(settings: AnswerSettings, { resolveOther }: CommandContext): ServiceLbOptions {
+function lbOptions(
+  settings: Pick<AnswerSettings, "servicelb-namespace">,
+  { resolveOther }: CommandContext,
+): ServiceLbOptions {
   const options = serverOptions(resolveOther([...COMMON_FLAGS, DATA_DIR_FLAG, ...SERVER_FLAGS]));
   return { ...options, servicelbNamespace: settings["servicelb-namespace"], serviceRanges: [] };
 }

@@ -4,6 +4,7 @@ import { AGENT_COMMAND } from "./agent_command.ts";
 import type { Command } from "./command.ts";
 import { CHECK_COMMAND } from "./check_command.ts";
 import { completionCommand } from "./completion_command.ts";
+import { DUMP_COMMAND } from "./dump_command.ts";
 import { EXPLAIN_COMMAND } from "./explain_command.ts";
 import { IMAGES_COMMAND } from "./images_command.ts";
 import { installCommand, uninstallCommand } from "./install_command.ts";
@@ -20,6 +21,7 @@ export const COMMANDS: readonly Command[] = [
   AGENT_COMMAND,
   AGENT_CLEANUP_COMMAND,
   STATUS_COMMAND,
+  DUMP_COMMAND,
   EXPLAIN_COMMAND,
   PORTS_COMMAND,
   PROBE_COMMAND,

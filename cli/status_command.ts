@@ -65,10 +65,11 @@ export const STATUS_COMMAND = defineCommand({
   },
 });
 
-async function readStatus(
+/** The status at this moment. */
+export async function readStatus(
   client: KubeClient,
   options: {
-    readonly settings: Settings<typeof FLAGS>;
+    readonly settings: Pick<Settings<typeof FLAGS>, "servicelb-namespace">;
     readonly context: CommandContext;
     readonly signal: AbortSignal;
   },

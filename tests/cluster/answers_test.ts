@@ -1,7 +1,11 @@
 // `k3slb explain`, `ports` and `status`: for each reason the command, the condition and the JSON say the same thing, and what the command
 // says to do, when done, makes the Service served.
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { NODES, SERVICES } from "../../core/kube/resources.ts";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { NODES, SECRETS, SERVICES } from "../../core/kube/resources.ts";
+import type { KubeObject } from "../../core/kube/types.ts";
 import type { ServiceAnswer } from "../../core/service_lb/answers/explain_service.ts";
 import { enterWorld } from "../support/netns.ts";
 import { runProgram, type RunResult } from "../support/programs.ts";
@@ -192,6 +196,49 @@ if (await enterWorld(import.meta.url)) {
     const usage = await k3slb(world, "explain", "a/b/c");
     equal(usage.code, 2);
     match(usage.stderr, /names no Service/);
+  });
+
+  test("dump: status, answers, versions and this node's rules in one archive, and nothing of what was planted", async ({ world, ns }) => {
+    const planted = "s3cr3t-that-nobody-may-see";
+    await ns.createService({
+      name: "web",
+      ports: [world.port()],
+      annotations: { "k3slb.io/resources": `password=${planted}`, "example.com/token": planted },
+    });
+    await world.admin.create(
+      SECRETS,
+      { metadata: { namespace: ns.name, name: "s" }, stringData: { a: planted } } as KubeObject,
+    );
+    await ns.waitForCondition("web", ({ reason }) => reason === "InvalidAnnotation");
+    const dir = mkdtempSync(join(tmpdir(), "k3slb-dump-"));
+    try {
+      const kubeconfig = await world.api.kubeconfig(SERVER_USER, ["system:masters"]);
+      const file = join(dir, "x.tar.gz");
+      const words = ["dump", "--file", file, "--kubeconfig", kubeconfig];
+      const command = world.node("node1").ns.command([...programCommand(), ...words]);
+      const { code, stderr } = await runProgram(command, { env: plainEnvironment() });
+      equal(code, 0, stderr);
+      equal((await runProgram(["tar", "-xzf", file, "--strip-components=1", "-C", dir])).code, 0);
+      const read = (path: string): string => readFileSync(join(dir, path), "utf8");
+      match(read("versions.json"), /"version"/);
+      ok(JSON.parse(read("cluster/explain.json")).some(({ name }: { name: string }) => name === "web"));
+      equal(JSON.parse(read("cluster/status.json")).server.state, "Active");
+      match(read("host/iptables-nft.txt"), /K3SLB-SERVICES/);
+      match(read("metrics/agent.txt"), /^k3slb_agent_ports /m);
+      const { stdout } = await runProgram([
+        "grep",
+        "-rlE",
+        "--exclude=x.tar.gz",
+        `${planted}|PRIVATE KEY|client-key`,
+        dir,
+      ]);
+      equal(stdout, "");
+      const again = await runProgram(command, { env: plainEnvironment() });
+      equal(again.code, 1, "a file that is there is kept");
+      match(again.stderr, /code: dump-unwritable/);
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+    }
   });
 
   test("explain: without the right to look, one line says which one is missing", async ({ world, ns }) => {
