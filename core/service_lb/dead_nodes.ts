@@ -51,13 +51,14 @@ export class DeadNodes {
   }
 
   /**
-   * Something changed. Nodes with an agent are asked, but none for the sake of no Service, and not this host: it would hear itself however
-   * alone it is.
+   * Something changed. Nodes with an agent are asked, but none for the sake of no Service, not the only one, whose address stays whatever it
+   * answers, and not this host: it would hear itself however alone it is.
    */
   note({ services, nodes }: KnownObjects): void {
     if (!this.#options.isOn) return;
     const own = new Set((this.#options.ownIps ?? ownAddresses)());
-    const present = services.size === 0 ? [] : [...nodes.values()].filter(hasAgent).map(askedNode);
+    const withAgent = [...nodes.values()].filter(hasAgent);
+    const present = services.size === 0 || withAgent.length < 2 ? [] : withAgent.map(askedNode);
     this.#asker.replace(present.filter(({ ips }) => !ips.some((ip) => own.has(ip))));
     this.#say();
   }
