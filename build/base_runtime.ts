@@ -6,7 +6,7 @@ import { runTool } from "./run_tool.ts";
 import type { RuntimePackage } from "./targets.ts";
 
 /** Folder of things that builds may reuse. */
-export function cacheFolder(): string {
+function cacheFolder(): string {
   const root = Deno.env.get("XDG_CACHE_HOME") || `${Deno.env.get("HOME") ?? "."}/.cache`;
   return `${root}/k3slb/runtimes`;
 }

@@ -31,7 +31,7 @@ export async function buildLibrary({ root, out }: LibraryOptions): Promise<void>
 }
 
 /** Declarations of mod.ts and of all it exports, by path. Types are not checked: `deno check` does that. */
-export function declarations(root: string): ReadonlyMap<string, string> {
+function declarations(root: string): ReadonlyMap<string, string> {
   const folder = root.replace(/\/$/, "");
   const files = new Map<string, string>();
   const options: ts.CompilerOptions = {

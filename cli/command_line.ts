@@ -50,7 +50,7 @@ export function readCommandLine(words: readonly string[], commands: readonly Com
 }
 
 /** Rewrites what commander does not know: `-c=PATH`, `--switch=false`, `--version`, `help COMMAND`, older names of flags. */
-export function normalizeWords(words: readonly string[], commands: readonly Command[]): readonly string[] {
+function normalizeWords(words: readonly string[], commands: readonly Command[]): readonly string[] {
   const flags = commands.flatMap((command) => command.flags);
   const switches = new Set(flags.filter((flag) => flag.type === "switch").map((flag) => flag.name));
   const aliases = new Map(flags.flatMap((flag) => (flag.aliases ?? []).map((alias) => [alias, flag.name] as const)));

@@ -50,7 +50,7 @@ export const PORTS_COMMAND = defineCommand({
 });
 
 /** Rows sorted by node, then port; the one that serves first. Pure. */
-export function portRows(answers: readonly ServiceAnswer[]): readonly PortRow[] {
+function portRows(answers: readonly ServiceAnswer[]): readonly PortRow[] {
   const rows = answers.flatMap(({ namespace, name, ports, nodes }) =>
     nodes.filter(({ reason }) => reason === undefined || !NOT_CHOSEN.has(reason)).flatMap(
       ({ node, serves, reason = "", message = "" }) =>

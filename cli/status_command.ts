@@ -99,7 +99,7 @@ function readable<T>(answer: Promise<T>): Promise<T | undefined> {
 }
 
 /** The tables, `width` characters wide. Pure. */
-export function renderStatus({ server, nodes, services, charts, addOns }: ClusterStatus, width: number): string {
+function renderStatus({ server, nodes, services, charts, addOns }: ClusterStatus, width: number): string {
   const parts = [
     renderWrappedRows(["SERVER", "STATE", ""], [[server.name, server.state, server.message]], width),
     ...(nodes.length === 0 ? [] : [

@@ -115,7 +115,7 @@ export class ChartLeaving {
 }
 
 /** Removes what only an uninstall needs, and every right that was given for the chart. */
-export async function removeSet(client: KubeClient, chart: HelmChart, signal: AbortSignal): Promise<void> {
+async function removeSet(client: KubeClient, chart: HelmChart, signal: AbortSignal): Promise<void> {
   const { namespace, name } = chartKey(chart);
   await removeObject(client, JOBS, { key: { namespace, name: jobName(name, "delete") }, signal });
   await removeObject(client, CLUSTER_ROLE_BINDINGS, { key: { name: bindingName(namespace, name) }, signal });

@@ -5,7 +5,7 @@ import type { EventContent } from "../kube/events.ts";
 import type { Job, Pod } from "../kube/types.ts";
 import type { JobFacts, JobSettings } from "./jobs/desired_job.ts";
 import type { SetObject } from "./jobs/desired_objects.ts";
-import { type JobLook, jobObstacle, type Obstacle, podsLeft } from "./jobs/job_obstacle.ts";
+import { jobObstacle, type JobSight, type Obstacle, podsLeft } from "./jobs/job_obstacle.ts";
 import { chartKey } from "./helm_chart.ts";
 import { ATTEMPT_ANNOTATION, type JobAction, jobName } from "./names.ts";
 import type { ChartState } from "./releases/helm_status.ts";
@@ -53,7 +53,7 @@ export interface ChartPlan {
   readonly againMs?: number;
 }
 
-export const LOOK_AGAIN_MS = 5_000;
+export const REQUEUE_MS = 5_000;
 export const NOTHING: JobStep = { step: "none" };
 
 /** What is said while a Job and its pods are waited for to go, so that another can follow. */
@@ -88,7 +88,7 @@ export function waitForPods(obstacle: Obstacle | undefined, what: string): Omit<
   };
 }
 
-export function lookAt(job: Job, { chart, pods, nowMs }: ChartFacts, missing: readonly string[] = []): JobLook {
+export function obstacleOf(job: Job, { chart, pods, nowMs }: ChartFacts, missing: readonly string[] = []): JobSight {
   const said = chart.status?.conditions?.find(({ type }) => type === "Deployed");
   return jobObstacle(job, { pods, nowMs, missing, said });
 }

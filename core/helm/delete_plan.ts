@@ -6,10 +6,10 @@ import {
   type ChartPlan,
   isUnsupported,
   jobFailedEvent,
-  LOOK_AGAIN_MS,
-  lookAt,
   NOTHING,
+  obstacleOf,
   type PlanSettings,
+  REQUEUE_MS,
   resume,
   retrying,
   warningOf,
@@ -51,10 +51,10 @@ export function planDelete(facts: ChartFacts, settings: PlanSettings): ChartPlan
   if (installJob !== undefined && !isComplete(installJob) && !isFailed(installJob)) {
     const isLeaving = installJob.metadata?.deletionTimestamp !== undefined;
     if (isLeaving || isHelmRunning(installJob, facts.pods)) {
-      return wait("", LOOK_AGAIN_MS, podsLeft(installJob, facts).obstacle);
+      return wait("", REQUEUE_MS, podsLeft(installJob, facts).obstacle);
     }
     // Its next try would find no release any more, and install the chart again after it is gone.
-    return { ...wait("", LOOK_AGAIN_MS), outcome: "applied", job: { step: "remove", job: installJob } };
+    return { ...wait("", REQUEUE_MS), outcome: "applied", job: { step: "remove", job: installJob } };
   }
   const revision = release?.revision ?? 0;
   const wanted = desiredJob({ ...facts, config: undefined, revision }, { action: "delete", settings });
@@ -84,7 +84,7 @@ export function planDelete(facts: ChartFacts, settings: PlanSettings): ChartPlan
   }
   if (job.spec?.suspend === true) return resume(job, { objects, state: uninstalling });
   if (hashOf(job) !== wanted.hash && !isHelmRunning(job, facts.pods)) return apply(0);
-  const { obstacle } = lookAt(job, facts);
-  const waiting = wait(facts.failure, LOOK_AGAIN_MS, obstacle);
+  const { obstacle } = obstacleOf(job, facts);
+  const waiting = wait(facts.failure, REQUEUE_MS, obstacle);
   return obstacle === undefined ? { ...waiting, events: retrying(facts.failure) } : waiting;
 }

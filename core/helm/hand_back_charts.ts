@@ -9,7 +9,7 @@ import { handBack, uninstallCommand } from "./chart_leaving.ts";
 import { chartKey, HELM_CHARTS, type HelmChart } from "./helm_chart.ts";
 import { CHART_LABEL, CONTROLLER_NAME, jobName, MANAGED_BY_ANNOTATION } from "./names.ts";
 
-const LOOK_AGAIN_MS = 5_000;
+const REQUEUE_MS = 5_000;
 
 /** What {@linkcode handBackCharts} works with. */
 export interface HandBackParts {
@@ -36,7 +36,7 @@ export async function handBackCharts({ client, clock, logger, signal }: HandBack
       } else waiting++;
     }
     if (waiting === 0) return;
-    await pause(clock, LOOK_AGAIN_MS, signal);
+    await pause(clock, REQUEUE_MS, signal);
   }
 }
 

@@ -6,10 +6,10 @@ import {
   type ChartPlan,
   isUnsupported,
   jobFailedEvent,
-  LOOK_AGAIN_MS,
-  lookAt,
   NOTHING,
+  obstacleOf,
   type PlanSettings,
+  REQUEUE_MS,
   resume,
   retrying,
   waitForPods,
@@ -79,7 +79,7 @@ export function planInstall(facts: ChartFacts, settings: PlanSettings): ChartPla
       const message = `Waiting for the running Job ${namespace}/${
         jobName(name, "install")
       } before the change is applied`;
-      return { ...waitForPods(podsLeft(job, facts).obstacle, message), objects, againMs: LOOK_AGAIN_MS };
+      return { ...waitForPods(podsLeft(job, facts).obstacle, message), objects, againMs: REQUEUE_MS };
     }
     return apply(0);
   }
@@ -90,7 +90,7 @@ export function planInstall(facts: ChartFacts, settings: PlanSettings): ChartPla
       releasePolicy(chart, { action: "install", config }).failurePolicy === "abort";
     const failure = sentences([facts.failure, isAborted ? HOW_TO_LEAVE_ABORT : ""]);
     const problem = failure === "" ? {} : { problem: failure };
-    const { obstacle, againMs } = lookAt(job, facts, missingSecrets(facts));
+    const { obstacle, againMs } = obstacleOf(job, facts, missingSecrets(facts));
     return {
       outcome: "unchanged",
       objects,

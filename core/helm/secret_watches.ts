@@ -8,7 +8,7 @@ import type { Clock } from "../runtime/clock.ts";
 import { K3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 
-const LOOK_INTERVAL_MS = 100;
+const POLL_INTERVAL_MS = 100;
 const PATIENCE_MS = 5_000;
 
 interface SecretWatch {
@@ -81,7 +81,7 @@ export class SecretWatches {
           retriable: true,
         });
       }
-      await Promise.race([reflector.synced, clock.sleep(LOOK_INTERVAL_MS, signal)]);
+      await Promise.race([reflector.synced, clock.sleep(POLL_INTERVAL_MS, signal)]);
     }
   }
 

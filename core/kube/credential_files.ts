@@ -28,7 +28,7 @@ class RotatedFile implements CredentialText {
   readonly #what: string;
   readonly #clock: Clock;
   #known: { readonly text: string; readonly signature: string } | undefined;
-  #lookedAtMs = Number.NEGATIVE_INFINITY;
+  #checkedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(path: string, options: { readonly what: string; readonly clock: Clock }) {
     this.#path = path;
@@ -38,7 +38,7 @@ class RotatedFile implements CredentialText {
 
   async read(options: { readonly refresh?: boolean } = {}): Promise<string> {
     const nowMs = this.#clock.monotonicMs();
-    const isDue = options.refresh === true || nowMs - this.#lookedAtMs >= LOOK_INTERVAL_MS;
+    const isDue = options.refresh === true || nowMs - this.#checkedAtMs >= CHECK_INTERVAL_MS;
     if (this.#known !== undefined && !isDue) return this.#known.text;
     try {
       // stat follows links: kubelet and mounted tokens rotate by switching a link.
@@ -49,7 +49,7 @@ class RotatedFile implements CredentialText {
         if (text.trim() === "") throw new Error("the file is empty");
         this.#known = { text, signature };
       }
-      this.#lookedAtMs = nowMs;
+      this.#checkedAtMs = nowMs;
       return this.#known.text;
     } catch (error) {
       if (this.#known !== undefined) return this.#known.text;
@@ -64,4 +64,4 @@ class RotatedFile implements CredentialText {
   }
 }
 
-const LOOK_INTERVAL_MS = 10_000;
+const CHECK_INTERVAL_MS = 10_000;

@@ -86,7 +86,7 @@ class PluginRun {
  *
  * @throws {TypeError} what is wrong with it, never its content
  */
-export function parseExecCredential(output: string, apiVersion: string): ExecCredential {
+function parseExecCredential(output: string, apiVersion: string): ExecCredential {
   let value: unknown;
   try {
     value = JSON.parse(output);

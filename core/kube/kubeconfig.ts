@@ -63,7 +63,7 @@ export async function loadKubeconfig(options: LoadKubeconfigOptions): Promise<Cl
 }
 
 /** Access by the pod's service account; `undefined` outside of pods. */
-export function inClusterAccess(
+function inClusterAccess(
   options: Pick<LoadKubeconfigOptions, "env" | "clock" | "serviceAccountDir">,
 ): ClusterAccess | undefined {
   const { env, clock, serviceAccountDir = SERVICE_ACCOUNT_DIR } = options;

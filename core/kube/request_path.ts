@@ -23,7 +23,7 @@ export function objectPath(
 }
 
 /** The resource as RBAC and kubectl name it, such as `daemonsets.apps` or `services/status`. */
-export function resourceLabel(type: ResourceType<KubeObject>, subresource?: string): string {
+function resourceLabel(type: ResourceType<KubeObject>, subresource?: string): string {
   const resource = type.group === "" ? type.plural : `${type.plural}.${type.group}`;
   return subresource === undefined ? resource : `${resource}/${subresource}`;
 }

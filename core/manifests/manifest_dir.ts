@@ -7,7 +7,7 @@ import { errorMessage, isNoSuchFile, K3slbError } from "../shared/errors.ts";
 import type { SeenFile } from "./select_files.ts";
 
 /** Largest manifest that is read, in bytes. */
-export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
+const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
 
 /** What a scan found. */
 export interface FolderScan {

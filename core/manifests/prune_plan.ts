@@ -6,9 +6,9 @@ import { DEFAULT_NAMESPACE } from "./apply_plan.ts";
 import type { ManifestObject } from "./parse_manifests.ts";
 
 /** On objects: `"true"` lets a guarded kind go, `"false"` keeps any object. */
-export const PRUNE_ANNOTATION = "k3slb.io/prune";
+const PRUNE_ANNOTATION = "k3slb.io/prune";
 /** Kinds whose removal takes other people's objects or data along; they need {@linkcode PRUNE_ANNOTATION}. */
-export const GUARDED_KINDS: readonly string[] = ["Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"];
+const GUARDED_KINDS: readonly string[] = ["Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"];
 
 /** One object on the server. */
 export interface SeenObject {

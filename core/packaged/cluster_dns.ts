@@ -8,7 +8,7 @@ import { PACKAGED_NAMESPACE } from "../shared/k3s_names.ts";
 import { ownerOf } from "./ownership.ts";
 
 /** Name of the DNS Service. */
-export const DNS_SERVICE_NAME = "kube-dns";
+const DNS_SERVICE_NAME = "kube-dns";
 const DNS_LABEL = "k8s-app";
 /** Place of the DNS in the range of Services, and of the API server's Service. */
 const DNS_INDEX = 10n;

@@ -10,7 +10,7 @@ export const COREDNS_CONFIG_MAP = "coredns";
 /** Name of the ConfigMap for changes by users. */
 export const COREDNS_CUSTOM_CONFIG_MAP = "coredns-custom";
 /** Keys of {@linkcode COREDNS_CONFIG_MAP}. */
-export const COREFILE_KEY = "Corefile";
+const COREFILE_KEY = "Corefile";
 export const NODE_HOSTS_KEY = "NodeHosts";
 
 /** The image of CoreDNS for a cluster. */

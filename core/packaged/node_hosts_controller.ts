@@ -21,7 +21,7 @@ import { ownerOf } from "./ownership.ts";
 /** Owner of the key NodeHosts in server-side apply. */
 export const NODE_HOSTS_MANAGER = "k3slb-node-hosts";
 /** On the ConfigMap: names of the nodes in NodeHosts, comma-separated. */
-export const NODE_HOSTS_ANNOTATION = "k3slb.io/node-hosts";
+const NODE_HOSTS_ANNOTATION = "k3slb.io/node-hosts";
 
 /** What staging found out for the controller. */
 export interface NodeHostsPlan {

@@ -22,7 +22,7 @@ export function ownerOf(metadata: ObjectMeta | undefined, name: PackagedName, ve
 }
 
 /** Whether the object belongs to the AddOn `name`, whoever deployed it. */
-export function hasMarks(metadata: ObjectMeta | undefined, name: PackagedName): boolean {
+function hasMarks(metadata: ObjectMeta | undefined, name: PackagedName): boolean {
   const annotations = metadata?.annotations ?? {};
   return annotations[OWNER_KIND_ANNOTATION] === ownerKindOf(ADD_ON_TYPE) &&
     annotations[OWNER_NAME_ANNOTATION] === name;

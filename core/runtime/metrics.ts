@@ -62,7 +62,7 @@ export interface MetricRegistry {
 }
 
 /** Bounds in seconds for durations from 1 ms to 30 s. */
-export const DURATION_BUCKETS_SECONDS: readonly number[] = [
+const DURATION_BUCKETS_SECONDS: readonly number[] = [
   0.001,
   0.0025,
   0.005,

@@ -4,7 +4,7 @@
 /** Longest DNS label, and longest value of a Kubernetes label. */
 export const MAX_LABEL_LENGTH = 63;
 /** Longest DNS subdomain, the limit of most object names. */
-export const MAX_SUBDOMAIN_LENGTH = 253;
+const MAX_SUBDOMAIN_LENGTH = 253;
 
 const LABEL_REGEXP = /^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/;
 

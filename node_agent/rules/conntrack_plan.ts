@@ -82,7 +82,7 @@ export function staleFlows(check: FlowCheck, listing: string): readonly FlowFilt
 }
 
 /** One text for an address and a port, the same for every spelling of the address. */
-export function socketName({ ip, port }: Pick<ForwardEndpoint, "ip" | "port">): string {
+function socketName({ ip, port }: Pick<ForwardEndpoint, "ip" | "port">): string {
   return `${canonicalIp(ip) ?? ip} ${port}`;
 }
 

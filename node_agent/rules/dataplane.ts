@@ -64,7 +64,7 @@ export interface DataplaneHost {
 }
 
 /** This machine. */
-export function localHost(): DataplaneHost {
+function localHost(): DataplaneHost {
   return {
     exec: createExec(),
     readSysctl: async (path) => {

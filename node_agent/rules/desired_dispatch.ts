@@ -9,7 +9,7 @@ import { BUCKET_PREFIX, SERVICES_CHAIN } from "./desired_chain_names.ts";
 import type { Chain, Rule } from "./ruleset.ts";
 
 /** Ports up to which one chain is walked. */
-export const LINEAR_PORT_LIMIT = 256;
+const LINEAR_PORT_LIMIT = 256;
 
 /** Where packets for one port go. */
 export interface DispatchEntry {

@@ -14,7 +14,7 @@ export interface Obstacle {
 }
 
 /** What is seen, and when it may be something else without a change. */
-export interface JobLook {
+export interface JobSight {
   readonly obstacle?: Obstacle;
   readonly againMs?: number;
 }
@@ -41,10 +41,10 @@ const ORDINARY = new Set(["ContainerCreating", "PodInitializing", "CrashLoopBack
 const PULL_REASON = "ImagePullBackOff";
 
 /** What keeps `job`, which is not suspended and not at its end. */
-export function jobObstacle(job: Job, facts: ObstacleFacts): JobLook {
+export function jobObstacle(job: Job, facts: ObstacleFacts): JobSight {
   const pods = podsOf(job, facts.pods).toSorted((a, b) => bornMs(b) - bornMs(a));
   const [living] = pods.filter((pod) => !isEnded(pod) && !isLeaving(pod) && !isOutOfReach(pod, facts.nowMs));
-  if (living !== undefined) return podLook(living, facts);
+  if (living !== undefined) return podSight(living, facts);
   const [leaving] = pods.filter((pod) => !isEnded(pod));
   if (leaving !== undefined) return podsLeft(job, facts);
   const [last] = pods;
@@ -56,7 +56,7 @@ export function jobObstacle(job: Job, facts: ObstacleFacts): JobLook {
 }
 
 /** Which of the Job's pods counts as running, or is waited for, on a node that does not answer. */
-export function podsLeft(job: Job, { pods, nowMs }: Pick<ObstacleFacts, "pods" | "nowMs">): JobLook {
+export function podsLeft(job: Job, { pods, nowMs }: Pick<ObstacleFacts, "pods" | "nowMs">): JobSight {
   const open = podsOf(job, pods).filter((pod) => !isEnded(pod));
   const lost = open.find((pod) => isOutOfReach(pod, nowMs));
   if (lost !== undefined) {
@@ -71,7 +71,7 @@ export function podsLeft(job: Job, { pods, nowMs }: Pick<ObstacleFacts, "pods" |
   return waits.length === 0 ? {} : { againMs: Math.min(...waits) };
 }
 
-function podLook(pod: Pod, facts: ObstacleFacts): JobLook {
+function podSight(pod: Pod, facts: ObstacleFacts): JobSight {
   const helm = helmStatusIn(pod);
   if (helm?.state?.running !== undefined) return {};
   const ended = helm?.state?.terminated ?? helm?.lastState?.terminated;
@@ -91,7 +91,7 @@ function podLook(pod: Pod, facts: ObstacleFacts): JobLook {
     const why = message === "" ? "" : `: ${hideCredentials(message)}`;
     return { obstacle: { reason, message: `${nameOf(pod)} can't start: ${reason}${why}` } };
   }
-  return ended === undefined ? startingLook(pod, facts) : {};
+  return ended === undefined ? startingSight(pod, facts) : {};
 }
 
 /** kubelet goes from one reason to the other and back with every try, and older ones say why in the first alone. */
@@ -109,7 +109,7 @@ function pullObstacle(
   return { reason: PULL_REASON, message: isSaid ? said.message ?? subject : subject };
 }
 
-function startingLook(pod: Pod, { nowMs, missing = [] }: ObstacleFacts): JobLook {
+function startingSight(pod: Pod, { nowMs, missing = [] }: ObstacleFacts): JobSight {
   const scheduled = pod.status?.conditions?.find(({ type }) => type === "PodScheduled");
   if (scheduled?.status === "False") {
     const { reason = "Unschedulable", message = "" } = scheduled;
@@ -139,7 +139,7 @@ function startingLook(pod: Pod, { nowMs, missing = [] }: ObstacleFacts): JobLook
 }
 
 /** No pod, although there has been time for one. */
-function withoutPod(job: Job, nowMs: number): JobLook {
+function withoutPod(job: Job, nowMs: number): JobSight {
   const { active = 0, failed = 0, succeeded = 0, startTime, conditions = [] } = job.status ?? {};
   const suspended = conditions.find(({ type }) => type === "Suspended");
   // After a failed pod its controller takes its time; and it has not seen yet that the Job was resumed.
@@ -152,7 +152,7 @@ function withoutPod(job: Job, nowMs: number): JobLook {
   return after(Math.max(...times) + NO_POD_MS - nowMs, { reason: "FailedCreate", message });
 }
 
-function after(inMs: number, obstacle: Obstacle): JobLook {
+function after(inMs: number, obstacle: Obstacle): JobSight {
   return inMs > 0 ? { againMs: inMs } : { obstacle };
 }
 

@@ -6,7 +6,7 @@ import { planInstall } from "../../../../../core/helm/install_plan.ts";
 import { desiredJob } from "../../../../../core/helm/jobs/desired_job.ts";
 import type { HelmChart } from "../../../../../core/helm/helm_chart.ts";
 import { helmStatus, isSameStatus } from "../../../../../core/helm/releases/helm_status.ts";
-import { type JobLook, jobObstacle } from "../../../../../core/helm/jobs/job_obstacle.ts";
+import { jobObstacle, type JobSight } from "../../../../../core/helm/jobs/job_obstacle.ts";
 import type { Job, Pod } from "../../../../../core/kube/types.ts";
 import { chartWith, factsWith, jobAfter, NOW_MS, podIn, SETTINGS } from "../fixtures.ts";
 
@@ -76,7 +76,7 @@ function look(
   pods: readonly Pod[],
   more: Partial<Parameters<typeof jobObstacle>[1]> = {},
   job = jobFor("install"),
-): JobLook {
+): JobSight {
   return jobObstacle(job, { pods, nowMs: NOW_MS, ...more });
 }
 
@@ -174,7 +174,7 @@ Deno.test("jobObstacle: what keeps helm from running, in Kubernetes' words", () 
 
 Deno.test("jobObstacle: a pod that just starts, runs, or had its say in the log has none; it is looked at again in time", () => {
   const young = { missing: ["missing"] };
-  const cases: readonly { name: string; given: JobLook; want?: number }[] = [
+  const cases: readonly { name: string; given: JobSight; want?: number }[] = [
     { name: "ContainerCreating", given: look([waitingPod("ContainerCreating")]), want: 119_000 },
     { name: "PodInitializing", given: look([waitingPod("PodInitializing")]), want: 119_000 },
     { name: "ContainerCreating without a Secret", given: look([waitingPod("ContainerCreating")], young), want: 14_000 },
