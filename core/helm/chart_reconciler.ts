@@ -24,13 +24,12 @@ import {
   type JobAction,
   jobName,
   MANAGED_BY_ANNOTATION,
-  valuesSecretName,
 } from "./names.ts";
 import { readRelease } from "./releases/read_release.ts";
 import type { SecretWatches } from "./secret_watches.ts";
 import { SetWriter } from "./values/set_writer.ts";
 import { StaticCharts } from "./releases/static_charts.ts";
-import { mountedSecrets } from "./values/values_files.ts";
+import { MAX_SECRETS, watchedSecrets } from "./values/values_files.ts";
 import { prepareValues } from "./values/prepare_values.ts";
 
 /** What {@linkcode ChartReconciler} works with. */
@@ -241,13 +240,10 @@ export class ChartReconciler {
     key: string,
     { chart, config }: Pick<ChartFacts, "chart" | "config">,
   ): Promise<ChartFacts["secrets"]> {
-    const { namespace, name } = chartKey(chart);
-    const own = valuesSecretName(name);
-    const refs = [
-      ...mountedSecrets(chart.spec?.valuesSecrets, own),
-      ...mountedSecrets(config?.spec?.valuesSecrets, own),
-    ].filter(({ ignoreUpdates }) => !ignoreUpdates);
-    return await this.#parts.secrets.secretsFor(key, { namespace, names: [...new Set(refs.map((ref) => ref.name))] });
+    const { namespace } = chartKey(chart);
+    // Of more than these the plan refuses the chart.
+    const names = watchedSecrets({ chart, config }).slice(0, MAX_SECRETS);
+    return await this.#parts.secrets.secretsFor(key, { namespace, names });
   }
 
   async #sayRefused(chart: HelmChart, refusal: string, signal: AbortSignal): Promise<void> {

@@ -4,6 +4,7 @@ import type { DaemonSet, Node, Service } from "../kube/types.ts";
 import { type DaemonSetOptions, desiredDaemonSet } from "./desired_daemonset.ts";
 import { desiredStatus, type IngressAddress, type StatusOptions } from "./desired_status.ts";
 import type { LateClaim } from "../service/foreign_ports.ts";
+import { rangesAround } from "../service/address_rules.ts";
 import { chooseNode, type SelectionFacts } from "../service/node_selection.ts";
 import { readService, type SettingsProblem } from "../service/reading.ts";
 import { type NodeVerdict, nodeVerdicts, type VerdictFacts } from "./node_verdicts.ts";
@@ -72,7 +73,9 @@ export function desiredService(
       ? verdict
       : whileReplaced(verdict, node, { service, ...remembered });
   });
-  const status = desiredStatus(seen, { ...options, reading, nodes: facts.nodes });
+  // Where nobody may say which addresses are Services', those around this one's are known.
+  const serviceRanges = options.serviceRanges.length > 0 ? options.serviceRanges : rangesAround(service);
+  const status = desiredStatus(seen, { ...options, serviceRanges, reading, nodes: facts.nodes });
   const { ingress, verdicts } = status;
   const lost = verdicts.filter((verdict) => !verdict.serves && verdict.reason === "PortTaken").map(({ node }) => node);
   const built = desiredDaemonSet(service, { ...options, selection, without: lost });

@@ -8,7 +8,7 @@ import type { KubeObject } from "../../kube/types.ts";
 import { apiVersionOf, HELM_CHART_TYPE, UNMANAGED_ANNOTATION } from "../../shared/k3s_names.ts";
 import { MANAGED_BY_ANNOTATION, MAX_CHART_NAME_LENGTH } from "../names.ts";
 import { errorMessage, isK3slbError } from "../../shared/errors.ts";
-import { valuesData, type ValuesOwners } from "../values/values_files.ts";
+import { MAX_SECRETS, valuesData, type ValuesOwners, watchedSecrets } from "../values/values_files.ts";
 
 const MAX_INT32 = 2 ** 31 - 1;
 /** All data of one Secret or ConfigMap. */
@@ -42,6 +42,8 @@ export function chartProblems(chart: HelmChart, config: HelmChartConfig | undefi
     );
   }
   if (wrong.length > MAX_TOLD) problems.push(`${wrong.length - MAX_TOLD} more of spec.set are no strings either`);
+  const secrets = watchedSecrets({ chart, config }).length;
+  if (secrets > MAX_SECRETS) problems.push(`valuesSecrets name ${secrets} Secrets, at most ${MAX_SECRETS} are watched`);
   problems.push(...sizeProblems(chart, config));
   return problems;
 }

@@ -62,6 +62,15 @@ export function mountedSecrets(
   });
 }
 
+/** Names of the Secrets that are watched: those that are mounted and whose changes count; more than {@linkcode MAX_SECRETS} are too many. */
+export function watchedSecrets({ chart, config }: ValuesOwners): readonly string[] {
+  const refs = [...secretsOf({ chart, config }, "HelmChart"), ...secretsOf({ chart, config }, "HelmChartConfig")];
+  return [...new Set(refs.filter(({ ignoreUpdates }) => !ignoreUpdates).map(({ name }) => name))];
+}
+
+/** Each is a watch, which is a connection. */
+export const MAX_SECRETS = 50;
+
 /** Sentences about what the Job must mount and `secrets` lack; those that may be absent, or are not watched, are left out. */
 export function missingSecrets(
   owners: ValuesOwners & {
@@ -83,9 +92,10 @@ type Owner = "HelmChart" | "HelmChartConfig";
 
 function secretSources(owners: ValuesOwners, owner: Owner): readonly ValuesSource[] {
   let number = 2;
+  const digits = numberDigits(owners, owner);
   return secretsOf(owners, owner).map(({ name, keys, ignoreUpdates }) => ({
     name,
-    items: keys.map((key) => ({ key, path: filePath(owners, owner, { number: number++, what: "ValuesSecret" }) })),
+    items: keys.map((key) => ({ key, path: filePath(owner, { number: number++, digits, what: "ValuesSecret" }) })),
     optional: ignoreUpdates ?? false,
   }));
 }
@@ -95,20 +105,23 @@ function secretsOf({ chart, config }: ValuesOwners, owner: Owner): ReturnType<ty
   return mountedSecrets(refs, valuesSecretName(chartKey(chart).name));
 }
 
-/** With as many digits as the last number of its owner needs, or `0-1000` would stand before `0-999`. */
-function filePath(
-  owners: ValuesOwners,
-  owner: Owner,
-  { number, what }: { readonly number: number; readonly what: string },
-): string {
+/** As many as the last number of its owner needs, or `0-1000` would stand before `0-999`. */
+function numberDigits(owners: ValuesOwners, owner: Owner): number {
   const last = 1 + secretsOf(owners, owner).reduce((sum, { keys }) => sum + keys.length, 0);
-  const digits = Math.max(NUMBER_DIGITS, String(last).length);
+  return Math.max(NUMBER_DIGITS, String(last).length);
+}
+
+function filePath(
+  owner: Owner,
+  { number, digits, what }: { readonly number: number; readonly digits: number; readonly what: string },
+): string {
   return `values-${owner === "HelmChart" ? 0 : 1}-${String(number).padStart(digits, "0")}-${owner}-${what}.yaml`;
 }
 
 function ownFiles(owners: ValuesOwners): readonly OwnFile[] {
   const { chart, config } = owners;
-  const values = (owner: Owner, number: number, what: string): string => filePath(owners, owner, { number, what });
+  const values = (owner: Owner, number: number, what: string): string =>
+    filePath(owner, { number, digits: numberDigits(owners, owner), what });
   const files = [
     file("HelmChartValuesContent", values("HelmChart", 0, "ValuesContent"), chart.spec?.valuesContent),
     file("HelmChartValues", values("HelmChart", 1, "Values"), yamlOf(chart.spec?.values)),

@@ -69,6 +69,16 @@ Deno.test("planInstall() names some of the values of set that are none, and of a
   assert.match(event?.message ?? "", /spec\.timeout "1{100}…" is no duration.*39995 more of spec\.set/);
 });
 
+Deno.test("planInstall() refuses more Secrets than can be watched, and mounts a Secret of a hundred thousand keys in time", () => {
+  const named = (count: number) => Array.from({ length: count }, (_, index) => ({ name: `s${index}`, keys: ["a"] }));
+  const messageOf = (valuesSecrets: HelmChartSpec["valuesSecrets"] & object): string =>
+    planInstall(factsWith({ chart: chartWith({ valuesSecrets }) }), SETTINGS).events[0]?.message ?? "";
+  assert.match(messageOf(named(51)), /^valuesSecrets name 51 Secrets, at most 50 are watched$/);
+  assert.match(messageOf(named(50)), /^Applying HelmChart/);
+  const keys = Array.from({ length: 100_000 }, (_, index) => `k${index}`);
+  assert.match(messageOf([{ name: "large", keys, ignoreUpdates: true }]), /^Applying HelmChart/);
+});
+
 /** A million characters each: work that grows with their square would not end. */
 const LARGE = ["a", "1", ":", "://", "://a:", "@", "\\", "\\,", ",", " ", "\n", "'", "image:\n", "[],"].map((part) =>
   part.repeat(1_000_000 / part.length)

@@ -156,6 +156,17 @@ const ADDRESS_CASES: readonly { readonly name: string; readonly given: World; re
     want: ["10.0.0.1"],
   },
   {
+    name: "knows Services' addresses by its own where no one says the cluster's",
+    given: {
+      nodes: [
+        node("a", { internal: ["10.0.0.1"], annotations: { "k3slb.io/published-addresses": "10.43.0.9,10.43.0.1" } }),
+        B,
+      ],
+      pods: [pod(WEB, "a"), pod(WEB, "b")],
+    },
+    want: ["10.0.0.2"],
+  },
+  {
     name: "lets a published address hide no other node's own",
     given: {
       nodes: [
