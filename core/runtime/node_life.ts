@@ -69,8 +69,8 @@ const FATAL_TRIES = 7;
 const SUSPICIOUS_TRIES = 6;
 /** Others must have been heard this long after a node fell silent. */
 const WITNESS_MS = 500;
-/** A timer that is this late says that this very program, or its machine, stood still. */
-const LATE_MS = 500;
+/** A timer that is this late says that this very program, or its machine, stood still; on a busy one timers are late by less. */
+const LATE_MS = 3000;
 /** A refusal that takes longer may be the kernel's, which looked for the neighbour in vain. */
 const QUICK_MS = 1000;
 /** Asks without an answer after which a node that never answered is told to be deaf. */
@@ -147,7 +147,7 @@ export class NodeLife {
 
   /** Judges, and returns whom to ask now. */
   due(nowMs: number): readonly Ask[] {
-    // Answers may wait unread behind the timer: nothing that was asked before counts as silence.
+    // What was asked before may have been answered while nobody was there to hear it.
     if (this.#expectedMs !== undefined && nowMs - this.#expectedMs > LATE_MS) this.#restartSilences(nowMs);
     const asks: Ask[] = [];
     const due = [...this.#lives.values()].filter((life) => life.nextMs <= nowMs).sort((a, b) => a.nextMs - b.nextMs);

@@ -80,3 +80,33 @@ Deno.test("asks nobody before it is told whom, tells what changed, gives up what
   asker.replace([{ name: "c", ips: ["10.0.0.3"] }]);
   equal(clock.timers, 0);
 });
+
+Deno.test("on a busy machine answers that wait are read before a node is found dead", async () => {
+  const clock = createFakeClock();
+  const ending = new AbortController();
+  const told: string[] = [];
+  const unread: (() => void)[] = [];
+  let isBusy = false;
+  const beginAsk: BeginAsk = (_, onEnd) => {
+    if (isBusy) unread.push(() => onEnd("answered"));
+    else queueMicrotask(() => onEnd("answered"));
+    return () => {};
+  };
+  // A timer that comes late, and what waits in sockets behind it.
+  const busy: typeof clock = {
+    ...clock,
+    setTimer: (callback, delayMs) =>
+      clock.setTimer(() => {
+        callback();
+        for (const read of unread.splice(0)) clock.setTimer(read, 0);
+      }, isBusy ? Math.max(delayMs, 900) : delayMs),
+  };
+  const onChange = (changes: readonly LifeChange[]): void => void told.push(...changes.map(({ what }) => what));
+  const asker = askNodes({ clock: busy, logger: SILENT_LOGGER, signal: ending.signal, onChange, beginAsk });
+  asker.replace([{ name: "a", ips: ["10.0.0.1"] }]);
+  await clock.advance(5000);
+  isBusy = true;
+  await clock.advance(60_000);
+  deepEqual(told, []);
+  ending.abort();
+});

@@ -44,12 +44,14 @@ class Simulation {
     for (;;) {
       const timerMs = Math.max(this.life.nextMs() ?? Infinity, this.stalledUntilMs);
       const arrivalMs = Math.max(this.#arrivals[0]?.atMs ?? Infinity, this.stalledUntilMs);
-      // As in Node and Bun: timers that are due come before what waits in sockets.
+      // As with ask_nodes.ts: what waits in sockets is read before a late timer is heeded.
       const nextMs = Math.min(timerMs, arrivalMs);
       if (nextMs > endMs) break;
       this.nowMs = Math.max(this.nowMs, nextMs);
-      if (timerMs <= arrivalMs) { for (const ask of this.life.due(this.nowMs)) this.#send(ask); }
-      else this.#arrive();
+      const isLate = this.stalledUntilMs > (this.life.nextMs() ?? Infinity);
+      if (isLate ? timerMs < arrivalMs : timerMs <= arrivalMs) {
+        for (const ask of this.life.due(this.nowMs)) this.#send(ask);
+      } else this.#arrive();
       for (const change of this.life.takeChanges()) this.changes.push({ ...change, atMs: this.nowMs });
     }
     this.nowMs = endMs;
