@@ -265,7 +265,7 @@ function decidePort(port: ForwardedPort, context: ServiceContext): ServiceDecisi
       ports: [port],
       refusals: [],
       notes: [`${label} is also asked for by pod ${holder}, ${UNHEARD}`, ...silence],
-      latePods: [{ pod: holder, port: label }],
+      ...(facts.allowPortOverride ? {} : { latePods: [{ pod: holder, port: label }] }),
     };
   }
   if (!listener) return { ports: [port], refusals: [], notes: silence };

@@ -22,6 +22,60 @@ interface PlanCase {
   readonly want: readonly { readonly [K in keyof ForwardedPort]?: ForwardedPort[K] | undefined }[];
 }
 
+const SERVE: ForwardingFacts["share"] = new Map([["default/web", { part: "serve" }]]);
+const HOLDER: ForwardingFacts["hostPods"] = new Map([["shop/x", ["TCP port 80"]]]);
+const HAS_WEB: ForwardingFacts["programmed"] = new Set(["default/web/TCP/80"]);
+
+/** The agent decides: a Service without a pod here, and a pod of somebody that asks for the port. */
+const SHARE_CASES: readonly {
+  readonly name: string;
+  readonly given: Partial<ForwardingFacts>;
+  readonly want: readonly [ports: number, reason: string, note: RegExp, latePods: number];
+}[] = [
+  { name: "nobody asks for the port", given: {}, want: [1, "", /^$/, 0] },
+  { name: "a pod was first", given: { hostPods: HOLDER }, want: [0, "PortInUse", /^$/, 0] },
+  {
+    name: "the Service was first",
+    given: { hostPods: HOLDER, programmed: HAS_WEB },
+    want: [1, "", /also asked for by pod shop\/x/, 1],
+  },
+  {
+    name: "a pod was first, and the operator has the Service override it",
+    given: { hostPods: HOLDER, allowPortOverride: true },
+    want: [1, "", /also asked for by pod shop\/x/, 0],
+  },
+  {
+    name: "the pod listens on the host, and came later",
+    given: {
+      hostPods: HOLDER,
+      programmed: HAS_WEB,
+      listeners: [{ protocol: "TCP", ip: "0.0.0.0", port: 80, settled: true }],
+    },
+    want: [1, "", /also asked for by pod shop\/x/, 1],
+  },
+  {
+    name: "a process listens, and stays",
+    given: { programmed: HAS_WEB, listeners: [{ protocol: "TCP", ip: "0.0.0.0", port: 80, settled: true }] },
+    want: [0, "PortInUse", /^$/, 0],
+  },
+  {
+    name: "another Service has the port",
+    given: { share: new Map([["default/web", { part: "lost", problem: { reason: "PortTaken", message: "taken" } }]]) },
+    want: [0, "PortTaken", /^$/, 0],
+  },
+];
+
+for (const { name, given, want: [ports, reason, note, latePods] } of SHARE_CASES) {
+  Deno.test(`forwardingDecision() by the agent's own share: ${name}`, () => {
+    const facts = frozen({ ...EMPTY, ...web(), pods: [], share: SERVE, ...given });
+    const { services = [] } = forwardingDecision(facts);
+    const [verdict] = services;
+    assert.deepEqual([services.length, verdict?.ports.length, verdict?.refusals[0]?.reason ?? ""], [1, ports, reason]);
+    assert.match(verdict?.notes.join() ?? "", note);
+    assert.equal(verdict?.latePods?.length ?? 0, latePods);
+  });
+}
+
 const PLAN_CASES: readonly PlanCase[] = [
   { name: "no pods, no ports", given: { services: [service("web")] }, want: [] },
   {
