@@ -56,6 +56,11 @@ export interface ChartPlan {
 export const REQUEUE_MS = 5_000;
 export const NOTHING: JobStep = { step: "none" };
 
+/** Nothing is done now but what `more` says. */
+export function unchanged(more: Partial<ChartPlan>): ChartPlan {
+  return { outcome: "unchanged", objects: [], job: NOTHING, events: [], state: undefined, ...more };
+}
+
 /** What is said while a Job and its pods are waited for to go, so that another can follow. */
 export function planLeaving(
   { chart, job, pods, nowMs }: Pick<ChartFacts, "chart" | "pods" | "nowMs"> & { readonly job: Job },
@@ -63,31 +68,21 @@ export function planLeaving(
 ): ChartPlan {
   const { obstacle, againMs } = podsLeft(job, { pods, nowMs });
   const again = againMs === undefined ? {} : { againMs };
-  const nothing: ChartPlan = {
-    outcome: "unchanged",
-    objects: [],
-    job: NOTHING,
-    events: [],
-    state: undefined,
-    ...again,
-  };
-  if (obstacle === undefined) return nothing;
-  if (action === "install") return { ...nothing, ...waitForPods(obstacle, "Waiting for the last Job's pods to go") };
+  if (obstacle === undefined) return unchanged(again);
+  if (action === "install") return { ...waitForPods(obstacle, "Waiting for the last Job's pods to go"), ...again };
   const state: ChartState = { phase: "uninstalling", job: jobName(chartKey(chart).name, action), obstacle };
-  return { ...nothing, events: [warningOf(obstacle)], state };
+  return unchanged({ ...again, events: [warningOf(obstacle)], state });
 }
 
-export function waitForPods(obstacle: Obstacle | undefined, what: string): Omit<ChartPlan, "objects"> {
+/** A change has to wait for what runs. */
+export function waitForPods(obstacle: Obstacle | undefined, what: string): ChartPlan {
   const { reason, message } = obstacle ?? { reason: "WaitingForJob", message: "" };
   const said = { reason, message: obstacle === undefined ? what : `${what}: ${message}` };
-  return {
-    outcome: "unchanged",
-    job: NOTHING,
-    events: obstacle === undefined ? [] : [warningOf(said)],
-    state: { phase: "waiting", ...said },
-  };
+  const events = obstacle === undefined ? [] : [warningOf(said)];
+  return unchanged({ events, state: { phase: "waiting", ...said } });
 }
 
+/** What keeps the Job, seen beside what the chart says already. */
 export function obstacleOf(job: Job, { chart, pods, nowMs }: ChartFacts, missing: readonly string[] = []): JobSight {
   const said = chart.status?.conditions?.find(({ type }) => type === "Deployed");
   return jobObstacle(job, { pods, nowMs, missing, said });
@@ -112,7 +107,7 @@ export function resume(
   { objects, state }: { readonly objects: readonly SetObject[]; readonly state: ChartState },
 ): ChartPlan {
   const isSeen = job.status?.conditions?.some(({ type, status }) => type === "Suspended" && status === "True") ?? false;
-  if (!isSeen) return { outcome: "unchanged", objects, job: NOTHING, events: [], state };
+  if (!isSeen) return unchanged({ objects, state });
   const { namespace = "", name = "" } = job.metadata ?? {};
   const message = `Resumed synced Job ${namespace}/${name}`;
   return {

@@ -12,6 +12,7 @@ import {
   REQUEUE_MS,
   resume,
   retrying,
+  unchanged,
   warningOf,
   withAttempt,
 } from "./chart_plan.ts";
@@ -40,14 +41,17 @@ export function planDelete(facts: ChartFacts, settings: PlanSettings): ChartPlan
   }
   const objects = desiredObjects({ chart }, { action: "delete", clusterRole: settings.clusterRole });
   const uninstalling = { phase: "uninstalling", job: jobName(name, "delete") } as const;
-  const wait = (problem: string, againMs: number, obstacle?: Obstacle): ChartPlan => ({
-    outcome: "unchanged",
-    objects,
-    job: NOTHING,
-    events: obstacle === undefined ? [] : [warningOf(obstacle)],
-    state: { ...uninstalling, ...(problem === "" ? {} : { problem }), ...(obstacle === undefined ? {} : { obstacle }) },
-    againMs,
-  });
+  const wait = (problem: string, againMs: number, obstacle?: Obstacle): ChartPlan =>
+    unchanged({
+      objects,
+      events: obstacle === undefined ? [] : [warningOf(obstacle)],
+      state: {
+        ...uninstalling,
+        ...(problem === "" ? {} : { problem }),
+        ...(obstacle === undefined ? {} : { obstacle }),
+      },
+      againMs,
+    });
   if (installJob !== undefined && !isComplete(installJob) && !isFailed(installJob)) {
     const isLeaving = installJob.metadata?.deletionTimestamp !== undefined;
     if (isLeaving || isHelmRunning(installJob, facts.pods)) {

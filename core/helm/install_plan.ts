@@ -12,6 +12,7 @@ import {
   REQUEUE_MS,
   resume,
   retrying,
+  unchanged,
   waitForPods,
   warningOf,
   withAttempt,
@@ -20,7 +21,7 @@ import { desiredJob } from "./jobs/desired_job.ts";
 import { desiredObjects, type SetObject } from "./jobs/desired_objects.ts";
 import { chartKey, type HelmChart } from "./helm_chart.ts";
 import type { Job } from "../kube/types.ts";
-import type { ChartState } from "./releases/helm_status.ts";
+import { type ChartState, JOB_FAILED_MESSAGE } from "./releases/helm_status.ts";
 import { podsLeft } from "./jobs/job_obstacle.ts";
 import { attemptOf, hashOf, isComplete, isFailed, isHelmRunning, retryDelayMs } from "./jobs/job_state.ts";
 import { releasePolicy } from "./values/merge_config.ts";
@@ -41,11 +42,6 @@ export function planInstall(facts: ChartFacts, settings: PlanSettings): ChartPla
   const wanted = desiredJob({ ...facts, revision: release?.revision ?? 0 }, { action: "install", settings });
   const configHash = releaseHash(wanted.hash);
   const isSameJob = job !== undefined && hashOf(job) === wanted.hash;
-  const state = (more: ChartState): Pick<ChartPlan, "objects" | "events" | "state"> => ({
-    objects,
-    events: [],
-    state: more,
-  });
   // Another try of what failed before is said to be one, from its beginning.
   const applying: ChartState = {
     phase: "applying",
@@ -70,7 +66,7 @@ export function planInstall(facts: ChartFacts, settings: PlanSettings): ChartPla
   // The release says it, not the Job: a finished Job that someone cleaned up is no reason to upgrade.
   const isAtRest = job === undefined || isComplete(job);
   if (release !== undefined && isAtRest && isDeployedFrom(configHash, release, chart)) {
-    return { outcome: "unchanged", job: NOTHING, ...state({ phase: "deployed", revision: release.revision }) };
+    return unchanged({ objects, state: { phase: "deployed", revision: release.revision } });
   }
   if (job === undefined) return apply(0);
   if (!isSameJob) {
@@ -83,7 +79,14 @@ export function planInstall(facts: ChartFacts, settings: PlanSettings): ChartPla
     }
     return apply(0);
   }
-  if (isFailed(job)) return { ...jobFailed(facts.failure), objects };
+  if (isFailed(job)) {
+    const said = sentences([JOB_FAILED_MESSAGE, facts.failure], ": ");
+    return unchanged({
+      objects,
+      events: [jobFailedEvent(said)],
+      state: { phase: "job-failed", message: facts.failure },
+    });
+  }
   if (job.spec?.suspend === true && !isComplete(job)) return resume(job, { objects, state: applying });
   if (!isComplete(job)) {
     const isAborted = release?.status === "failed" &&
@@ -91,14 +94,12 @@ export function planInstall(facts: ChartFacts, settings: PlanSettings): ChartPla
     const failure = sentences([facts.failure, isAborted ? HOW_TO_LEAVE_ABORT : ""]);
     const problem = failure === "" ? {} : { problem: failure };
     const { obstacle, againMs } = obstacleOf(job, facts, missingSecrets(facts));
-    return {
-      outcome: "unchanged",
+    return unchanged({
       objects,
-      job: NOTHING,
       events: obstacle === undefined ? retrying(failure) : [warningOf(obstacle)],
       state: { ...applying, ...problem, ...(obstacle === undefined ? {} : { obstacle }) },
       ...(againMs === undefined ? {} : { againMs }),
-    };
+    });
   }
   return afterComplete({ facts, job, objects, apply });
 }
@@ -110,7 +111,7 @@ function refuse({ chart, config }: ChartFacts): ChartPlan | undefined {
     const message = `Unsupported Helm version ${helmVersion}: only v3 charts are supported`;
     return {
       ...refused,
-      events: [{ type: "Warning", reason: "UnsupportedVersion", message }],
+      events: [warningOf({ reason: "UnsupportedVersion", message })],
       state: { phase: "unsupported" },
     };
   }
@@ -119,7 +120,7 @@ function refuse({ chart, config }: ChartFacts): ChartPlan | undefined {
   const message = problems.join("; ");
   return {
     ...refused,
-    events: [{ type: "Warning", reason: "InvalidChart", message }],
+    events: [warningOf({ reason: "InvalidChart", message })],
     state: { phase: "refused", message },
   };
 }
@@ -140,14 +141,12 @@ function afterComplete({ facts, job, objects, apply }: Completed): ChartPlan {
   if (isOwn && release.status === "deployed") {
     const message = `Image "${imageOf(job)}" puts no hash of the configuration on releases, it is too old. Release ` +
       `"${name}" revision ${release.revision} counts as deployed by its Job; use ${LABELLING_IMAGE}`;
-    return {
-      outcome: "unchanged",
+    return unchanged({
       objects,
-      job: NOTHING,
-      events: [{ type: "Warning", reason: "ImageTooOld", message }],
+      events: [warningOf({ reason: "ImageTooOld", message })],
       state: { phase: "deployed", revision: release.revision },
       note: deployedNote(release, configHash),
-    };
+    });
   }
   const what = release === undefined
     ? `The Job ended without an error, but there is no release "${name}"`
@@ -161,34 +160,20 @@ function afterComplete({ facts, job, objects, apply }: Completed): ChartPlan {
     : sentences([`${what}${facts.failure === "" ? "" : `: ${facts.failure}`}`, isFinal ? HOW_TO_LEAVE_ABORT : ""]);
   const delayMs = isFinal ? 0 : retryDelayMs(job, facts.nowMs);
   if (!isFinal && delayMs <= 0) return apply(attemptOf(job) + 1);
-  return {
-    outcome: "unchanged",
+  return unchanged({
     objects,
-    job: NOTHING,
     events: [jobFailedEvent(message)],
     state: { phase: "not-deployed", message, isFinal },
     ...(isFinal ? {} : { againMs: delayMs }),
-  };
+  });
 }
 
-function sentences(parts: readonly string[]): string {
-  return parts.filter((part) => part !== "").join("; ");
+function sentences(parts: readonly string[], between = "; "): string {
+  return parts.filter((part) => part !== "").join(between);
 }
 
 function imageOf(job: Job): string {
   return job.spec?.template.spec?.containers[0]?.image ?? "";
-}
-
-function jobFailed(failure: string): Omit<ChartPlan, "objects"> {
-  const message = `Job has reached configured number of retries without succeeding${
-    failure === "" ? "" : `: ${failure}`
-  }`;
-  return {
-    outcome: "unchanged",
-    job: NOTHING,
-    events: [jobFailedEvent(message)],
-    state: { phase: "job-failed", message: failure },
-  };
 }
 
 /** Events are read by more people than charts. */

@@ -26,7 +26,8 @@ export type ChartState =
     readonly obstacle?: Obstacle | undefined;
   };
 
-const JOB_FAILED_MESSAGE = "Job has reached configured number of retries without succeeding";
+/** As helm-controller says it. */
+export const JOB_FAILED_MESSAGE = "Job has reached configured number of retries without succeeding";
 
 /** The status to write for `state`; what a state does not speak of stays as it is. */
 export function helmStatus(chart: HelmChart, state: ChartState): HelmChartStatus {
