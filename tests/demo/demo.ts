@@ -9,6 +9,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { ensureControlPlaneProgram } from "../support/control_plane_program.ts";
 import { ensureCorednsImage } from "../packaged/coredns_image.ts";
+import { findTraefikImage } from "../packaged/traefik_image.ts";
 import { ensureNodeImages } from "../support/node_images.ts";
 import { ensureNodePrograms } from "../support/node_machine.ts";
 import { worldCommand, worldObstacle } from "../support/netns.ts";
@@ -46,20 +47,24 @@ async function main(words: readonly string[]): Promise<number> {
   const ending = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => ending.abort());
   print(renderToned("k3slb: LoadBalancer Services on the nodes' own addresses", "strong", page));
-  const images = await Promise.race([prepare(flags, page), aborted(ending.signal)]);
-  if (ending.signal.aborted || images === undefined) {
+  const prepared = await Promise.race([prepare(flags, page), aborted(ending.signal)]);
+  if (ending.signal.aborted || prepared === undefined) {
     print(renderToned("Interrupted before anything was started.", "bad", page));
     // At once: a tool that prepares something may still run, and has nothing to undo.
     process.exit(EXIT_INTERRUPTED);
   }
-  return await playInWorld(flags, { page, images, startMs, signal: ending.signal });
+  return await playInWorld(flags, { page, prepared, startMs, signal: ending.signal });
 }
 
-/**
- * What needs the machine's network or files: all of it before the world is entered.
- * Returns the archives of images that real nodes take besides their own.
- */
-async function prepare(flags: DemoFlags, page: Page): Promise<readonly string[]> {
+/** What real nodes have besides their own. */
+interface Prepared {
+  /** Archives of images. */
+  readonly images: readonly string[];
+  readonly hasTraefik: boolean;
+}
+
+/** What needs the machine's network or files: all of it before the world is entered. */
+async function prepare(flags: DemoFlags, page: Page): Promise<Prepared> {
   const note = (line: string): void => print(renderToned(`   ${line}`, "faint", page));
   if (flags.nodes && Deno.uid() !== 0) {
     throw new Error("Real nodes need root\n  hint: Run it with sudo, or without --nodes");
@@ -77,26 +82,33 @@ async function prepare(flags: DemoFlags, page: Page): Promise<readonly string[]>
   if (build.code !== 0) throw new Error(`Cannot build the binary:\n${build.stderr}${build.stdout}`);
   note(`binary built in ${((performance.now() - startMs) / 1000).toFixed(1)} s: ${join(ROOT, "dist", "k3slb")}`);
   if (flags.real || flags.nodes) await ensureControlPlaneProgram(note);
-  if (!flags.nodes) return [];
+  if (!flags.nodes) return { images: [], hasTraefik: false };
   await ensureNodePrograms(note);
   await ensureNodeImages(note);
-  return [await ensureCorednsImage(note)];
+  const traefik = await findTraefikImage();
+  if (traefik === undefined) {
+    note('no Ingress is shown, as Traefik is not built; "deno task test:packaged" builds it, in some minutes');
+  }
+  return {
+    images: [await ensureCorednsImage(note), ...(traefik === undefined ? [] : [traefik])],
+    hasTraefik: traefik !== undefined,
+  };
 }
 
 async function playInWorld(flags: DemoFlags, show: {
   readonly page: Page;
-  readonly images: readonly string[];
+  readonly prepared: Prepared;
   readonly startMs: number;
   /** Ends the world. */
   readonly signal: AbortSignal;
 }): Promise<number> {
-  const { page, images, startMs, signal } = show;
+  const { page, prepared, startMs, signal } = show;
   const dir = mkdtempSync(join(tmpdir(), "k3slb-demo-"));
   const order: StageOrder = {
     dir,
     page,
     kind: flags.nodes ? "nodes" : flags.real ? "real" : "memory",
-    images,
+    ...prepared,
     keep: flags.keep,
     isRoot: Deno.uid() === 0,
   };

@@ -20,8 +20,8 @@ usage: deno task demo [--real | --nodes] [--keep] [--no-colour]
 
   --real       a real control plane (etcd, kube-apiserver, controller-manager, scheduler; built once, which takes
                some minutes) instead of the in-memory API server
-  --nodes      real nodes as well, each with containerd, kubelet and kube-proxy: real pods, CoreDNS answers them
-               (as root; builds take some minutes more, once)
+  --nodes      real nodes as well, each with containerd, kubelet and kube-proxy: real pods, CoreDNS answers them,
+               Traefik routes an Ingress if it is built (as root; builds take some minutes more, once)
   --keep       leave everything running after the last scene and say how to play with it
   --no-colour  no colours, as with the variable NO_COLOR
 `;

@@ -12,6 +12,7 @@ import { TestNamespace } from "../support/world_objects.ts";
 import { renderPlayground } from "./playground.ts";
 import { type Page, renderBlocks, renderToned, wrapWords } from "./render_text.ts";
 import { SCENES } from "./scenes.ts";
+import { INGRESS_SCENE } from "./scenes/ingress.ts";
 import { REAL_PODS_SCENE } from "./scenes/real_pods.ts";
 import type { Stage } from "./stage.ts";
 
@@ -23,6 +24,8 @@ export interface StageOrder {
   readonly kind: WorldKind;
   /** Archives of images for real nodes. */
   readonly images: readonly string[];
+  /** Whether they have Traefik among them. */
+  readonly hasTraefik: boolean;
   readonly keep: boolean;
   readonly isRoot: boolean;
 }
@@ -63,7 +66,8 @@ async function play(order: StageOrder): Promise<void> {
   );
   const manifestsDir = join(dir, server.name, "server", "manifests");
   const stage: Stage = { world, ns, manifestsDir, serviceNames: [], counts: { answers: 0 } };
-  const scenes = order.kind === "nodes" ? [...SCENES, REAL_PODS_SCENE] : SCENES;
+  const onRealNodes = order.hasTraefik ? [REAL_PODS_SCENE, INGRESS_SCENE] : [REAL_PODS_SCENE];
+  const scenes = order.kind === "nodes" ? [...SCENES, ...onRealNodes] : SCENES;
   for (const [index, { title, play }] of scenes.entries()) {
     const heading = wrapWords(`${index + 1}. ${title}`, page.width).map((line) => renderToned(line, "strong", page));
     print(`\n${heading.join("\n")}\n`);

@@ -1,21 +1,26 @@
 // The demo on real nodes, as a user starts it: its story to the end, and nothing left.
 // Alone: `K3SLB_WORLD=nodes deno test -A tests/nodes/demo_test.ts`, as root.
 import { deepEqual, equal, match } from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { goProgramFile, TRAEFIK } from "../packaged/go_programs.ts";
 import { enterWorld } from "../support/netns.ts";
 import { runProgram } from "../support/programs.ts";
 
 const DEMO = fileURLToPath(new URL("../demo/demo.ts", import.meta.url));
 
 if (await enterWorld(import.meta.url)) {
-  Deno.test("demo on real nodes: pages of real pods, CoreDNS answers one, and nothing is left", async () => {
+  Deno.test("demo on real nodes: pages of real pods, CoreDNS answers one, Traefik routes an Ingress if it is there, and nothing is left", async () => {
     const tmp = await Deno.makeTempDir();
     const env = { TMPDIR: tmp, K3SLB_WORLD: "" };
     const { code, stdout, stderr } = await runProgram([Deno.execPath(), "run", "-A", DEMO, "--nodes"], { env });
     equal(code, 0, stdout + stderr);
     match(stdout, /^ {3}http:\/\/172\.30\.0\.13\/ +\{.*"server":"web-node[12]"/m);
     match(stdout, /^ {3}web-node1 +web\.demo\.svc\.cluster\.local +10\.43\.\d+\.\d+$/m);
+    const ingress = existsSync(await goProgramFile(TRAEFIK))
+      ? /^ {3}http:\/\/172\.30\.0\.13:8088\/ +www\.example\.com +\{/m
+      : /no Ingress is shown, as Traefik is not built/;
+    match(stdout, ingress);
     match(stdout, /no process, namespace or file is left\.$/m);
     deepEqual(readdirSync(tmp), []);
     await Deno.remove(tmp);

@@ -83,10 +83,7 @@ func (*DigestAuth) RequireAuthStale(w http.ResponseWriter, _ *http.Request) { re
  * @throws {Error} if there is no Go, or no way to the module proxy
  */
 export async function ensureGoProgram(program: GoProgram, report: (line: string) => void): Promise<string> {
-  const go = await runProgram(["go", "env", "GOVERSION", "GOARCH"]);
-  if (go.code !== 0) throw new Error(`There is no Go to build ${program.name} with: apt-get install golang-go`);
-  const hash = createHash("sha256").update(go.stdout).update(JSON.stringify(program)).digest("hex").slice(0, 16);
-  const file = join(cacheDir(), `${program.name}-${program.version}-${hash}`);
+  const file = await goProgramFile(program);
   if (existsSync(file)) return file;
   mkdirSync(dirname(file), { recursive: true });
   report(`building ${program.name} ${program.version} into ${file}; some minutes, once`);
@@ -98,6 +95,18 @@ export async function ensureGoProgram(program: GoProgram, report: (line: string)
     rmSync(work, { recursive: true });
   }
   return file;
+}
+
+/**
+ * Where the program is once it is built.
+ *
+ * @throws {Error} if there is no Go
+ */
+export async function goProgramFile(program: GoProgram): Promise<string> {
+  const go = await runProgram(["go", "env", "GOVERSION", "GOARCH"]);
+  if (go.code !== 0) throw new Error(`There is no Go to build ${program.name} with: apt-get install golang-go`);
+  const hash = createHash("sha256").update(go.stdout).update(JSON.stringify(program)).digest("hex").slice(0, 16);
+  return join(cacheDir(), `${program.name}-${program.version}-${hash}`);
 }
 
 async function build(program: GoProgram, work: string): Promise<void> {
