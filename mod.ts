@@ -203,11 +203,11 @@ export {
 
 // The Kubernetes client.
 export { createKubeClient, type KubeClientOptions } from "./core/kube/client.ts";
-export type { ClusterAccess, CredentialOptions, Credentials } from "./core/kube/cluster_access.ts";
-export type { RequestObservation } from "./core/kube/transport.ts";
+export type { ClusterAccess, CredentialOptions, Credentials } from "./core/kube/access/cluster_access.ts";
+export type { RequestObservation } from "./core/kube/transport/transport.ts";
 export * from "./core/kube/contract.ts";
 export { isConflict, isForbidden, isNotFound } from "./core/kube/errors.ts";
-export { loadKubeconfig, type LoadKubeconfigOptions } from "./core/kube/kubeconfig.ts";
+export { loadKubeconfig, type LoadKubeconfigOptions } from "./core/kube/access/kubeconfig.ts";
 export type * from "./core/kube/types.ts";
 
 // Addresses, errors, log lines.

@@ -2,8 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { createKubeClient, type KubeClientOptions } from "../core/kube/client.ts";
 import type { KubeClient } from "../core/kube/contract.ts";
-import { loadKubeconfig } from "../core/kube/kubeconfig.ts";
-import { AGENT_KUBECONFIG_PATHS } from "../core/kube/kubeconfig_paths.ts";
+import { loadKubeconfig } from "../core/kube/access/kubeconfig.ts";
+import { AGENT_KUBECONFIG_PATHS } from "../core/kube/access/kubeconfig_paths.ts";
 import { createRequestMetrics } from "../core/kube/request_metrics.ts";
 import { findNodeName } from "../core/node_identity/find_node_name.ts";
 import { readHostFacts } from "../core/node_identity/host_facts.ts";

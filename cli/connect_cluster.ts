@@ -1,8 +1,8 @@
 // One way to a cluster for every command that asks a question: the server's kubeconfig in the server's order, short patience.
 import { createKubeClient } from "../core/kube/client.ts";
 import type { KubeClient } from "../core/kube/contract.ts";
-import { loadKubeconfig } from "../core/kube/kubeconfig.ts";
-import { SERVER_KUBECONFIG_PATHS } from "../core/kube/kubeconfig_paths.ts";
+import { loadKubeconfig } from "../core/kube/access/kubeconfig.ts";
+import { SERVER_KUBECONFIG_PATHS } from "../core/kube/access/kubeconfig_paths.ts";
 import { SYSTEM_CLOCK } from "../core/runtime/clock.ts";
 import { buildInfo } from "./build_info.ts";
 import type { CommandContext } from "./command.ts";

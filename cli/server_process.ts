@@ -1,7 +1,7 @@
 // The server's wiring: kubeconfig, client, metrics and health for `runServer`. Nothing is decided here.
 import { createKubeClient } from "../core/kube/client.ts";
-import { loadKubeconfig } from "../core/kube/kubeconfig.ts";
-import { SERVER_KUBECONFIG_PATHS } from "../core/kube/kubeconfig_paths.ts";
+import { loadKubeconfig } from "../core/kube/access/kubeconfig.ts";
+import { SERVER_KUBECONFIG_PATHS } from "../core/kube/access/kubeconfig_paths.ts";
 import { createRequestMetrics } from "../core/kube/request_metrics.ts";
 import { startHealthServer } from "../core/runtime/health.ts";
 import { createMetricRegistry } from "../core/runtime/metrics.ts";

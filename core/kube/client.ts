@@ -3,8 +3,8 @@
 import type { Clock } from "../runtime/clock.ts";
 import { isAbort, isK3slbError } from "../shared/errors.ts";
 import { BookmarkPace } from "./bookmark_pace.ts";
-import type { ClusterAccess } from "./cluster_access.ts";
-import { answerError } from "./connection_errors.ts";
+import type { ClusterAccess } from "./access/cluster_access.ts";
+import { answerError } from "./transport/connection_errors.ts";
 import {
   type ApplyOptions,
   type CallOptions,
@@ -27,7 +27,7 @@ import { parseJson } from "./json.ts";
 import { type ListPage, listPages } from "./list_pages.ts";
 import { action, objectPath, type PathQuery } from "./request_path.ts";
 import { apiVersionOf } from "./resources.ts";
-import { createTransport, type RequestObservation, type Transport } from "./transport.ts";
+import { createTransport, type RequestObservation, type Transport } from "./transport/transport.ts";
 import type { KubeObject } from "./types.ts";
 
 /** What {@linkcode createKubeClient} takes. */

@@ -6,7 +6,7 @@ import process from "node:process";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { createKubeClient } from "../../core/kube/client.ts";
 import type { KubeClient } from "../../core/kube/contract.ts";
-import { loadKubeconfig } from "../../core/kube/kubeconfig.ts";
+import { loadKubeconfig } from "../../core/kube/access/kubeconfig.ts";
 import { SECRETS } from "../../core/kube/resources.ts";
 import { SYSTEM_CLOCK } from "../../core/runtime/clock.ts";
 

@@ -4,7 +4,7 @@ import * as http from "node:http";
 import * as https from "node:https";
 import type { AddressInfo } from "node:net";
 import { createKubeClient, type KubeClientOptions } from "../../../../core/kube/client.ts";
-import type { ClusterAccess, Credentials } from "../../../../core/kube/cluster_access.ts";
+import type { ClusterAccess, Credentials } from "../../../../core/kube/access/cluster_access.ts";
 import type { KubeClient } from "../../../../core/kube/contract.ts";
 import { type Clock, SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import { K3slbError } from "../../../../core/shared/errors.ts";

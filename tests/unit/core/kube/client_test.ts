@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { CredentialOptions, Credentials } from "../../../../core/kube/cluster_access.ts";
+import type { CredentialOptions, Credentials } from "../../../../core/kube/access/cluster_access.ts";
 import { CONFIG_MAPS, NODES, PODS, SERVICES } from "../../../../core/kube/resources.ts";
 import {
   isAlreadyExists,

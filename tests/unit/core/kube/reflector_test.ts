@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { KubeList, WatchEvent, WatchOptions } from "../../../../core/kube/contract.ts";
-import { answerError, connectionError } from "../../../../core/kube/connection_errors.ts";
+import { answerError, connectionError } from "../../../../core/kube/transport/connection_errors.ts";
 import { statusError } from "../../../../core/kube/errors.ts";
 import { compareResourceVersions, ObjectStore } from "../../../../core/kube/object_store.ts";
 import { type Reflector, type ReflectorOptions, startReflector } from "../../../../core/kube/reflector.ts";

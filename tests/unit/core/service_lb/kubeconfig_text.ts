@@ -2,8 +2,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ClusterAccess } from "../../../../core/kube/cluster_access.ts";
-import { loadKubeconfig } from "../../../../core/kube/kubeconfig.ts";
+import type { ClusterAccess } from "../../../../core/kube/access/cluster_access.ts";
+import { loadKubeconfig } from "../../../../core/kube/access/kubeconfig.ts";
 import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 
 /** The access that `text` describes. Its credentials must be inside it. */

@@ -1,9 +1,9 @@
 // Exec credential plugins: a program that prints credentials, run when they are needed and no longer valid.
 // Facts: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins.
 import { execFile } from "node:child_process";
-import type { Clock } from "../runtime/clock.ts";
-import { abortError, errorMessage, K3slbError } from "../shared/errors.ts";
-import { isMapping } from "../shared/values.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { abortError, errorMessage, K3slbError } from "../../shared/errors.ts";
+import { isMapping } from "../../shared/values.ts";
 import type { CredentialOptions } from "./cluster_access.ts";
 import type { ExecEntry } from "./kubeconfig_file.ts";
 

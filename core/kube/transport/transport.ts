@@ -2,10 +2,10 @@
 // What the answers mean is client.ts's business; what failed connections mean is in connection_errors.ts.
 import * as http from "node:http";
 import * as https from "node:https";
-import type { Clock } from "../runtime/clock.ts";
-import { isAbort, isK3slbError } from "../shared/errors.ts";
-import type { ClusterAccess, Credentials } from "./cluster_access.ts";
-import type { RequestAction } from "./errors.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { isAbort, isK3slbError } from "../../shared/errors.ts";
+import type { ClusterAccess, Credentials } from "../access/cluster_access.ts";
+import type { RequestAction } from "../errors.ts";
 import { Exchange } from "./exchange.ts";
 
 /** One request. */

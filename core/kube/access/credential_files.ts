@@ -1,7 +1,7 @@
 // Files of credentials, read again when they were rotated. Contents never enter messages.
 import { readFile, stat } from "node:fs/promises";
-import type { Clock } from "../runtime/clock.ts";
-import { errorMessage, K3slbError } from "../shared/errors.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { errorMessage, K3slbError } from "../../shared/errors.ts";
 import type { FileOrData } from "./kubeconfig_file.ts";
 
 /** The content of one credential, now. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { LineSplitter } from "../../../../core/kube/json_lines.ts";
+import { LineSplitter } from "../../../../../core/kube/transport/json_lines.ts";
 
 Deno.test("LineSplitter gives the same lines, however the bytes are torn", () => {
   const line = fc.string({ unit: "binary" }).map((text) => text.replaceAll("\n", " "));

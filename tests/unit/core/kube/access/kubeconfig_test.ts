@@ -4,13 +4,13 @@ import { chmod, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import type { ClusterAccess } from "../../../../core/kube/cluster_access.ts";
-import { loadKubeconfig, type LoadKubeconfigOptions } from "../../../../core/kube/kubeconfig.ts";
-import { parseKubeconfig } from "../../../../core/kube/kubeconfig_file.ts";
-import { K3slbError } from "../../../../core/shared/errors.ts";
-import { createCertificateAuthority } from "../../../support/certificates.ts";
-import { createFakeClock } from "../../../support/fake_clock.ts";
-import { waitUntil } from "../../../support/wait.ts";
+import type { ClusterAccess } from "../../../../../core/kube/access/cluster_access.ts";
+import { loadKubeconfig, type LoadKubeconfigOptions } from "../../../../../core/kube/access/kubeconfig.ts";
+import { parseKubeconfig } from "../../../../../core/kube/access/kubeconfig_file.ts";
+import { K3slbError } from "../../../../../core/shared/errors.ts";
+import { createCertificateAuthority } from "../../../../support/certificates.ts";
+import { createFakeClock } from "../../../../support/fake_clock.ts";
+import { waitUntil } from "../../../../support/wait.ts";
 
 const CLOCK = createFakeClock();
 

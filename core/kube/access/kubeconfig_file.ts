@@ -1,8 +1,8 @@
 // The text of a kubeconfig as typed values, and several of them as one, the way kubectl merges them. Pure.
 // Facts: https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/ and client-go's api/v1 types.
 import { dirname, isAbsolute, join } from "node:path";
-import { errorMessage, K3slbError } from "../shared/errors.ts";
-import { parseYaml } from "../shared/yaml.ts";
+import { errorMessage, K3slbError } from "../../shared/errors.ts";
+import { parseYaml } from "../../shared/yaml.ts";
 
 /** A file of a credential, or its content. Content wins, as in kubectl. */
 export interface FileOrData {

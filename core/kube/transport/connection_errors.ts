@@ -1,7 +1,7 @@
 // Failures of the connection to the API server as K3slbErrors: one code and one hint per cause.
 // Codes of the runtimes underneath: errno names and OpenSSL's names on Node, texts of rustls on Deno, BoringSSL's on Bun.
-import { errorMessage, K3slbError } from "../shared/errors.ts";
-import { describeAction, type RequestAction } from "./errors.ts";
+import { errorMessage, K3slbError } from "../../shared/errors.ts";
+import { describeAction, type RequestAction } from "../errors.ts";
 
 /** Where a failed request went and what it wanted. */
 export interface ConnectionFailure {

@@ -2,8 +2,8 @@
 // Which requests are made, with whose credentials and how often, is transport.ts's business.
 import * as http from "node:http";
 import * as https from "node:https";
-import type { Clock } from "../runtime/clock.ts";
-import { abortError, isAbort, isK3slbError, type K3slbError } from "../shared/errors.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { abortError, isAbort, isK3slbError, type K3slbError } from "../../shared/errors.ts";
 import { answerError, connectionError, type ConnectionFailure, timeoutError } from "./connection_errors.ts";
 import { LineSplitter } from "./json_lines.ts";
 

@@ -2,8 +2,8 @@
 // Facts: https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/ and client-go's clientcmd and rest.
 import { readFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
-import type { Clock } from "../runtime/clock.ts";
-import { errorMessage, isNoSuchFile, K3slbError } from "../shared/errors.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { errorMessage, isNoSuchFile, K3slbError } from "../../shared/errors.ts";
 import type { ClusterAccess } from "./cluster_access.ts";
 import { credentialText } from "./credential_files.ts";
 import { credentialsOf } from "./credentials.ts";

@@ -1,8 +1,8 @@
 // The credentials of one kubeconfig user, as they are now: certificate, token, exec plugin, password.
 // Facts: client-go's clientcmd and rest: which of several credentials wins.
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
-import type { Clock } from "../runtime/clock.ts";
-import { K3slbError } from "../shared/errors.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { K3slbError } from "../../shared/errors.ts";
 import type { CredentialOptions, Credentials } from "./cluster_access.ts";
 import { credentialText } from "./credential_files.ts";
 import { createExecCredentials, type ExecCredential } from "./exec_credential.ts";
