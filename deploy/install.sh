@@ -26,7 +26,8 @@ main() {
     *) fail "There is no release for processor $(uname -m)" "k3slb is made for x86_64 and aarch64" ;;
   esac
   [ "$(uname -s)" = Linux ] || fail "There is no release for $(uname -s)" "k3slb runs on Linux nodes"
-  for loader in /lib/ld-musl-*; do [ -e "$loader" ] && arch=$arch-musl; done
+  # What programs are linked with; Debian has musl's loader too, as a package.
+  case $(ldd --version 2>&1) in *musl*) arch=$arch-musl ;; esac
   command -v xz >/dev/null || fail "xz is not installed" "Install the package xz-utils (xz on Alpine, Fedora)"
 
   work=$(mktemp -d)

@@ -1,4 +1,5 @@
 // What a release puts on a host, file by file: one list for the archive, the Debian package and the RPM.
+import { readdirSync } from "node:fs";
 import { renderCompletion } from "../../cli/output/render_completion.ts";
 import { manPages } from "../../cli/output/render_man.ts";
 import { COMMANDS } from "../../cli/commands.ts";
@@ -59,7 +60,7 @@ export function releaseFiles(options: ReleaseFilesOptions): readonly ReleaseFile
       mode: 0o644,
       content: { text },
     })),
-    ...[["README.md", `${root}/README.md`], ["LICENSE", `${root}/LICENSE`], ["THIRD_PARTY_NOTICES.txt", notices]].map(
+    ...[...pages(root).map((name) => [name, `${root}/${name}`]), ["THIRD_PARTY_NOTICES.txt", notices]].map(
       ([name = "", file = ""]): ReleaseFile => ({
         path: `${doc}/${name}`,
         inArchive: name,
@@ -68,6 +69,17 @@ export function releaseFiles(options: ReleaseFilesOptions): readonly ReleaseFile
       }),
     ),
   ];
+}
+
+/** Pages for users at the top of the sources. */
+const TOP_PAGES = ["README.md", "LICENSE", "CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"];
+
+/** README, all that it leads to, and what that leads to: every link of a shipped page has its target beside it. */
+function pages(root: string): readonly string[] {
+  const docs = readdirSync(`${root}/docs`, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => `${parentPath.slice(root.length + 1)}/${name}`).sort();
+  return [...TOP_PAGES, ...docs, "deploy/rbac.yaml", "deploy/chart/values.yaml"];
 }
 
 /** Where packages put the program. */

@@ -13,6 +13,9 @@ interface Ended {
   readonly stderr: string;
 }
 
+/** Variables of the script's process. */
+let environment: Readonly<Record<string, string>> = {};
+
 /** Runs the script, from a pipe as people do, against `files`. */
 async function install(
   files: Readonly<Record<string, Uint8Array | string>>,
@@ -25,7 +28,9 @@ async function install(
   try {
     const url = `http://127.0.0.1:${server.addr.port}`;
     return await new Promise((resolve) => {
-      const child = spawn("sh", ["-s", "-", ...words], { env: { ...process.env, K3SLB_RELEASE_URL: url } });
+      const child = spawn("sh", ["-s", "-", ...words], {
+        env: { ...process.env, ...environment, K3SLB_RELEASE_URL: url },
+      });
       let [stdout, stderr] = ["", ""];
       child.stdout.on("data", (text) => stdout += text);
       child.stderr.on("data", (text) => stderr += text);
@@ -62,6 +67,20 @@ function sumsOf(bytes: Uint8Array): string {
 Deno.test("install.sh: fetches this machine's archive, checks it, and calls the program's own installation", async () => {
   const ended = await install({ SHA256SUMS: sumsOf(ARCHIVE), [NAME]: ARCHIVE }, "agent", "--no-start");
   assert.deepEqual(ended, { code: 0, stdout: "called: install agent --no-start\n", stderr: "" });
+});
+
+Deno.test("install.sh: takes the archive for musl where programs are linked with it, whatever loaders are installed", async () => {
+  const folder = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${folder}/ldd`, "#!/bin/sh\necho 'musl libc' >&2; exit 1\n", { mode: 0o755 });
+  environment = { PATH: `${folder}:${process.env["PATH"] ?? ""}` };
+  try {
+    const { code, stderr } = await install({ SHA256SUMS: sumsOf(ARCHIVE) }, "agent");
+    assert.equal(code, 1);
+    assert.ok(stderr.includes(`no archive for linux-${ARCH}-musl`), stderr);
+  } finally {
+    environment = {};
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 const REFUSALS = [

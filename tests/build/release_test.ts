@@ -2,6 +2,7 @@
 // whole takes minutes; `deno task release` is the same code.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { COMMANDS } from "../../cli/commands.ts";
 import { manPages } from "../../cli/output/render_man.ts";
@@ -27,6 +28,23 @@ Deno.test("manPages: one for the program and each command, every flag named, no 
     const unknown = text.split("\n").filter((line) => /^[.']/.test(line) && !/^\.(TH|SH|TP|B|BR|I|IP|PP) ?/.test(line));
     assert.deepEqual(unknown, []);
   }
+});
+
+Deno.test("releaseFiles: README and docs are shipped, and no link in them leads out of the archive", () => {
+  const files = releaseFiles({ version: "1.2.3", epochSeconds: EPOCH_SECONDS, root: ROOT, binary: "b", notices: "n" });
+  const shipped = new Set(files.flatMap(({ inArchive }) => inArchive ?? []));
+  assert.ok(shipped.has("docs/install.md") && shipped.has("docs/decisions/0001-one-binary-on-bun.md"));
+  const broken = files.filter(({ inArchive }) => inArchive?.endsWith(".md")).flatMap(({ inArchive = "", content }) => {
+    assert.ok("file" in content);
+    const text = Deno.readTextFileSync(content.file).replaceAll(/^ *```[^]*?^ *```$/gm, "");
+    const links = [...text.matchAll(/\]\(([^)\s#]+)/g)].map(([, link = ""]) => link).filter((link) =>
+      !/^[a-z]+:/.test(link)
+    );
+    return links.map((link) => join(dirname(inArchive), link).replace(/\/$/, ""))
+      .filter((link) => !shipped.has(link) && ![...shipped].some((file) => file.startsWith(`${link}/`)))
+      .map((link) => `${inArchive}: ${link}`);
+  });
+  assert.deepEqual(broken, []);
 });
 
 Deno.test("writeDebianPackage: the same bytes twice, files of root, settings kept, nothing enabled", async () => {
