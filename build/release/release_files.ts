@@ -76,10 +76,11 @@ const TOP_PAGES = ["README.md", "LICENSE", "CHANGELOG.md", "ARCHITECTURE.md", "C
 
 /** README, all that it leads to, and what that leads to: every link of a shipped page has its target beside it. */
 function pages(root: string): readonly string[] {
-  const docs = readdirSync(`${root}/docs`, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map(({ parentPath, name }) => `${parentPath.slice(root.length + 1)}/${name}`).sort();
-  return [...TOP_PAGES, ...docs, "deploy/rbac.yaml", "deploy/chart/values.yaml"];
+  const below = ["docs", "deploy"].flatMap((folder) =>
+    readdirSync(`${root}/${folder}`, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+      .map(({ parentPath, name }) => `${parentPath.slice(root.length + 1)}/${name}`)
+  );
+  return [...TOP_PAGES, ...below.sort()];
 }
 
 /** Where packages put the program. */
