@@ -50,16 +50,16 @@ function standIn(): string {
     deployment: {
       apiVersion: "apps/v1",
       kind: "Deployment",
-      metadata: { ...meta, annotations: { colour: "{{ .Values.colour }}" } },
+      metadata: { ...meta, annotations: { a: "{{ .Values.deployment.annotations.a }}" } },
       spec: {
         selector: { matchLabels: labels },
-        template: { metadata: { labels }, spec: { containers: [{ name: "a", image: "{{ .Values.colour }}" }] } },
+        template: { metadata: { labels }, spec: { containers: [{ name: "a", image: "red" }] } },
       },
     },
     service: {
       apiVersion: "v1",
       kind: "Service",
-      metadata: { ...meta, annotations: { colour: "{{ .Values.colour }}" } },
+      metadata: { ...meta, annotations: { a: "{{ .Values.service.annotations.a }}" } },
       spec: { selector: labels, ports: [{ port: 80 }] },
     },
     class: {
@@ -69,9 +69,21 @@ function standIn(): string {
       spec: { controller: "example.com/none" },
     },
   };
+  const definition = {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: "things.example.com" },
+    spec: {
+      group: "example.com",
+      scope: "Namespaced",
+      names: { plural: "things", singular: "thing", kind: "Thing", listKind: "ThingList" },
+      versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object" } } }],
+    },
+  };
   return packChart(NAME, {
+    "crds/things.yaml": stringifyYaml(definition),
     "Chart.yaml": `apiVersion: v2\nname: ${NAME}\nversion: 1.0.0\n`,
-    "values.yaml": "colour: red\n",
+    "values.yaml": "deployment: {annotations: {a: red}}\nservice: {annotations: {a: red}}\n",
     ...Object.fromEntries(
       Object.entries(objects).map(([name, object]) => [`templates/${name}.yaml`, stringifyYaml(object)]),
     ),
@@ -98,7 +110,7 @@ suite.test(`install, upgrade and uninstall need the documented role, and all of 
     apiVersion: "helm.cattle.io/v1",
     kind: "HelmChartConfig",
     metadata: config,
-    spec: { valuesContent: "colour: green\ndeployment: {annotations: {a: b}}\nservice: {annotations: {a: b}}\n" },
+    spec: { valuesContent: "deployment: {annotations: {a: b}}\nservice: {annotations: {a: b}}\n" },
   });
   await suite.waitForCondition(NAME, "Deployed", "True", /revision 2$/);
   await client.delete(HELM_CHARTS, config);

@@ -145,12 +145,16 @@ async function attack({ world, evil, sshPort, externalPort, honestPort }: Attack
   ]);
 }
 
+/** Between writes of the attack: the control plane and this process share few processors with what is measured. */
+const PACE_MS = 100;
+
 /** Goes on: each change is seen by the server, the agents, or both, and texts are new each time. */
 async function goOn({ world, evil }: Attack, signal: AbortSignal): Promise<void> {
   for (let round = 0; !signal.aborted; round++) {
     for (const [name, annotations] of Object.entries(hostileAnnotations())) {
       if (signal.aborted) return;
       await evil.patchService(name, { metadata: { annotations } });
+      await new Promise((resolve) => setTimeout(resolve, PACE_MS));
     }
     const name = `come-${round}`;
     await evil.createService({ name, app: "evil", ports: [world.port()] });
