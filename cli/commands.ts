@@ -9,6 +9,7 @@ import { EXPLAIN_COMMAND } from "./explain_command.ts";
 import { IMAGES_COMMAND } from "./images_command.ts";
 import { installCommand, uninstallCommand } from "./install_command.ts";
 import { MANIFESTS_DIFF_COMMAND, MANIFESTS_LIST_COMMAND, MANIFESTS_VALIDATE_COMMAND } from "./manifests_command.ts";
+import { NAMES_COMMAND } from "./names_command.ts";
 import { PORTS_COMMAND } from "./ports_command.ts";
 import { PROBE_COMMAND } from "./probe_command.ts";
 import { SERVER_COMMAND } from "./server_command.ts";
@@ -33,5 +34,6 @@ export const COMMANDS: readonly Command[] = [
   installCommand(() => COMMANDS),
   uninstallCommand(() => COMMANDS),
   VERSION_COMMAND,
+  NAMES_COMMAND,
   completionCommand(() => COMMANDS),
 ];

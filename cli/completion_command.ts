@@ -10,7 +10,8 @@ export function completionCommand(commands: () => readonly Command[]): Command {
   return defineCommand({
     path: ["completion"],
     summary: "Print the completion script of a shell: bash, zsh, fish",
-    description: "Prints a script that completes commands, flags and their values in a shell.",
+    description:
+      "Prints a script that completes commands, flags and their values in a shell, and from the cluster names of Services and nodes.",
     operands: { usage: SHELLS.join("|"), min: 1, max: 1 },
     flags: [],
     examples: [

@@ -1,5 +1,5 @@
-// Completion scripts of shells, made from the commands and their flags. Pure. The scripts are complete in themselves: they never start
-// the program, so a key press costs nothing.
+// Completion scripts of shells, made from the commands and their flags. Pure. The scripts are complete in themselves, but for names of the
+// cluster's objects: for those they start the program, when one is asked for.
 import type { Command } from "../command.ts";
 import type { Flag } from "../flag.ts";
 
@@ -8,6 +8,21 @@ export type Shell = "bash" | "zsh" | "fish";
 
 /** Every shell. */
 export const SHELLS: readonly Shell[] = ["bash", "zsh", "fish"];
+
+/** Objects of the cluster whose names can be completed. */
+export const NAME_KINDS = ["services", "namespaces", "nodes"] as const;
+
+/** Flags whose value is such a name. */
+const NAMED_FLAGS: Readonly<Record<string, typeof NAME_KINDS[number]>> = {
+  "namespace": "namespaces",
+  "servicelb-namespace": "namespaces",
+  "node-name": "nodes",
+};
+
+/** A shell's word for the names; a cluster that does not answer has none. */
+function askNames(kind: typeof NAME_KINDS[number]): string {
+  return `k3slb names ${kind} 2>/dev/null`;
+}
 
 /** The script for `shell`. */
 export function renderCompletion(shell: Shell, commands: readonly Command[]): string {
@@ -19,16 +34,21 @@ export function renderCompletion(shell: Shell, commands: readonly Command[]): st
 
 function renderBash(commands: readonly Command[]): string {
   const places = placesOf(commands);
-  const cases = places.map(({ path, words, flags, takesPath }) => {
+  const cases = places.map(({ path, words, flags, takesPath, takesService }) => {
     const rest = [...flags.flatMap(flagWords), ...(path.length === 0 ? ["--help", "--version"] : ["--help"])];
     // A place for a path is left to the shell unless a flag has been begun.
     const begun = takesPath ? "[[ $current != -* ]] || " : "";
-    return `    ${quote(path.join(" "))}) ${begun}words=${quote([...words, ...rest].join(" "))} ;;`;
+    const names = takesService ? `; [[ $current == -* ]] || words="$words $(${askNames("services")})"` : "";
+    return `    ${quote(path.join(" "))}) ${begun}words=${quote([...words, ...rest].join(" "))}${names} ;;`;
   });
   const valued = distinctFlags(commands).filter((flag) => flag.type !== "switch");
   const values = valued.map((flag) => {
     const names = [`--${flag.name}`, ...(flag.short === undefined ? [] : [`-${flag.short}`])];
-    return `    ${names.join("|")}) words=${quote(flag.type === "choice" ? flag.values.join(" ") : "")} ;;`;
+    const kind = NAMED_FLAGS[flag.name];
+    const words = kind === undefined
+      ? quote(flag.type === "choice" ? flag.values.join(" ") : "")
+      : `"$(${askNames(kind)})"`;
+    return `    ${names.join("|")}) words=${words} ;;`;
   });
   return `_k3slb() {
   local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} path= word words= before=
@@ -66,16 +86,20 @@ function renderFish(commands: readonly Command[]): string {
     "end",
     "complete -c k3slb -f",
   ];
-  for (const { path, words, flags, takesPath } of places) {
+  for (const { path, words, flags, takesPath, takesService } of places) {
     const start = `complete -c k3slb -n ${quote(`__k3slb_at "${path.map((word) => ` ${word}`).join("")}"`)}`;
     for (const word of words) {
       const summary = commands.find((command) => command.path.join(" ") === [...path, word].join(" "))?.summary;
       lines.push(`${start} -a ${word}${summary === undefined ? "" : ` -d ${quote(summary)}`}`);
     }
     if (takesPath) lines.push(`${start} -F`);
+    if (takesService) lines.push(`${start} -a ${quote(`(${askNames("services")})`)}`);
     lines.push(`${start} -l help -s h -d ${quote("Show help")}`);
     for (const flag of flags) {
-      const value = flag.type === "choice"
+      const kind = NAMED_FLAGS[flag.name];
+      const value = kind !== undefined
+        ? ` -x -a ${quote(`(${askNames(kind)})`)}`
+        : flag.type === "choice"
         ? ` -x -a ${quote(flag.values.join(" "))}`
         : flag.placeholder === "PATH"
         ? " -r -F"
@@ -99,6 +123,8 @@ interface Place {
   readonly words: readonly string[];
   readonly flags: readonly Flag[];
   readonly takesPath: boolean;
+  /** Whether a Service of the cluster is named here. */
+  readonly takesService: boolean;
 }
 
 function placesOf(commands: readonly Command[]): readonly Place[] {
@@ -109,7 +135,13 @@ function placesOf(commands: readonly Command[]): readonly Place[] {
     const usage = command?.operands?.usage ?? "";
     const operands = /^[a-z]+(?:\|[a-z]+)+$/.test(usage) ? usage.split("|") : [];
     const words = [...childWords(path, commands), ...operands];
-    return { path, words, flags: command?.flags ?? [], takesPath: usage === "[PATH]" };
+    return {
+      path,
+      words,
+      flags: command?.flags ?? [],
+      takesPath: usage === "[PATH]",
+      takesService: usage === SERVICE_USAGE,
+    };
   });
 }
 
@@ -134,6 +166,8 @@ function flagWords(flag: Flag): readonly string[] {
 function distinctFlags(commands: readonly Command[]): readonly Flag[] {
   return [...new Map(commands.flatMap((command) => command.flags).map((flag) => [flag.name, flag])).values()];
 }
+
+const SERVICE_USAGE = "[NAMESPACE/]NAME";
 
 function quote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;

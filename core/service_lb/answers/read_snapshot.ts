@@ -4,7 +4,7 @@ import { DAEMON_SETS, ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../kube/
 import type { EndpointSlice, KubeObject, Service } from "../../kube/types.ts";
 import { trimForeign } from "../../service/foreign_ports.ts";
 import { objectKey, type ServiceKey, sliceServiceKey } from "../../service/keys.ts";
-import { SERVICE_NAME_LABEL } from "../../service/labels.ts";
+import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../service/labels.ts";
 import type { ClusterSnapshot } from "./explain_service.ts";
 
 /** What {@linkcode readSnapshot} takes. */
@@ -12,7 +12,7 @@ export interface ReadSnapshotOptions {
   readonly client: KubeClient;
   /** Namespace of the load balancer's pods. */
   readonly namespace: string;
-  /** A Service that is wanted whatever its type; its slices alone are read then. */
+  /** A Service that is wanted whatever its type; its slices and pods alone are read then. */
   readonly service?: Service;
   readonly nowMs: number;
   readonly signal: AbortSignal;
@@ -29,7 +29,7 @@ export async function readSnapshot(options: ReadSnapshotOptions): Promise<Cluste
   const [services, nodes, pods, daemonSets] = await Promise.all([
     client.list(SERVICES, { fieldSelector: "spec.type=LoadBalancer", signal }),
     client.list(NODES, { signal }),
-    client.list(PODS, ours),
+    client.list(PODS, { ...ours, labelSelector: podSelector(service) }),
     client.list(DAEMON_SETS, ours),
     client.list(SERVICES, {
       fieldSelector: "spec.type!=LoadBalancer",
@@ -45,6 +45,14 @@ export async function readSnapshot(options: ReadSnapshotOptions): Promise<Cluste
   const all = service === undefined ? others : [...others, service];
   const slices = await readSlices(options, new Set(service === undefined ? all.map(objectKey) : [objectKey(service)]));
   return { services: all, foreign, nodes: nodes.items, pods: pods.items, daemonSets: daemonSets.items, slices, nowMs };
+}
+
+/** Pods say nothing of any other Service, and are many. */
+function podSelector(service: Service | undefined): string {
+  const { namespace, name } = service?.metadata ?? {};
+  return service === undefined
+    ? SERVICE_NAME_LABEL
+    : `${SERVICE_NAME_LABEL}=${name},${SERVICE_NAMESPACE_LABEL}=${namespace}`;
 }
 
 async function readSlices(

@@ -33,9 +33,31 @@ const CASES: readonly { readonly name: string; readonly given: readonly string[]
     { name: "nothing for paths, so that the shell does it", given: ["k3slb", "agent", "--config", ""], want: [] },
   ];
 
-for (const { name, given, want } of CASES) {
+/** Names that only the cluster knows. */
+const CLUSTER_CASES: typeof CASES = [
+  { name: "Services", given: ["k3slb", "explain", "shop/"], want: ["shop/late", "shop/web"] },
+  { name: "flags where a Service may stand", given: ["k3slb", "probe", "--name"], want: ["--namespace"] },
+  { name: "namespaces", given: ["k3slb", "explain", "web", "-n", ""], want: ["default", "shop"] },
+  {
+    name: "the namespace of the load balancer",
+    given: ["k3slb", "server", "--servicelb-namespace", "s"],
+    want: ["shop"],
+  },
+  { name: "nodes", given: ["k3slb", "agent", "--node-name", ""], want: ["node1"] },
+];
+const CLUSTER = `k3slb() {
+  case "$*" in
+    "names services") echo shop/web; echo shop/late ;;
+    "names namespaces") echo default; echo shop ;;
+    "names nodes") echo node1 ;;
+    *) echo "$*: not asked for" >&2 ;;
+  esac
+}`;
+
+for (const { name, given, want } of [...CASES, ...CLUSTER_CASES]) {
   Deno.test(`renderCompletion: bash completes ${name}`, () => {
     const script = [
+      CLUSTER,
       renderCompletion("bash", COMMANDS),
       `COMP_WORDS=(${given.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${given.length - 1}`,
       '_k3slb; printf "%s\\n" "${COMPREPLY[@]}"',
