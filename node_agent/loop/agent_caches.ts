@@ -14,6 +14,7 @@ import { lastReport, type NodeReport } from "../../core/service/node_report.ts";
 import { trimEndpointSlice, trimService } from "../../core/service/trim.ts";
 import { errorMessage, isAbort } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
+import { FirstSlices } from "./first_slices.ts";
 import type { DepartedService } from "./departed_services.ts";
 import { startFactsWatch } from "./facts_watch.ts";
 import { podHolds, servesPort } from "./forwarding_plan.ts";
@@ -89,11 +90,13 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     node: () => nodes.objects.get(nodeName),
     facts: () => facts.current(),
     serves: (service, port) => servesPort(options.programmed() ?? before)(service, port),
+    onChosen: (service) => firstSlices.noteService(service),
     onChange: () => {
       wanted.replace(own.keys());
       onChange();
     },
   });
+  const firstSlices = new FirstSlices({ clock, signal, onExpire: onChange });
   const facts = startFactsWatch({
     ...common,
     servicelbNamespace,
@@ -165,7 +168,10 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     ...common,
     type: ENDPOINT_SLICES,
     keep: (slice) => wanted.keeps(sliceServiceKey(slice) ?? "") ? trimEndpointSlice(slice, nodeName) : undefined,
-    onChange,
+    onChange: (change) => {
+      firstSlices.noteSlice(change);
+      onChange();
+    },
   });
   const listing = wanted.run();
   await Promise.all([slices.synced, hostPods.synced]);
@@ -176,7 +182,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     slices,
     facts: () => facts.current(),
     servedBefore: before,
-    isKnown: (service) => wanted.isComplete(service),
+    isKnown: (service) => wanted.isComplete(service) && !firstSlices.isAwaited(service),
     departed: () => own.departed(),
     hostPods: () => new Map([...hostPods.objects].map(([name, pod]) => [name, hostPortsOf(pod)])),
     hostPodUid: (name) => hostPods.objects.get(name)?.metadata?.uid,

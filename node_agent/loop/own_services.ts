@@ -25,6 +25,8 @@ export interface OwnServicesOptions {
   readonly facts: () => ClusterFacts | undefined;
   /** Whether the kernel has a port of a Service. */
   readonly serves: (service: Service, port: string) => boolean;
+  /** Told of a Service that this node is chosen for from now on and does not forward yet. */
+  readonly onChosen: (service: Service) => void;
   /** Told that other Services concern this node. */
   readonly onChange: () => void;
 }
@@ -72,7 +74,7 @@ export class OwnServices {
   /** All objects are known: from now on each change is looked at. */
   fill(): void {
     this.#isFilled = true;
-    this.refresh();
+    for (const key of this.#options.services().keys()) this.#judge(key);
   }
 
   /** Any of the Services may concern this node now or no longer: the node or the facts are others. */
@@ -80,12 +82,18 @@ export class OwnServices {
     if (!this.#isFilled) return;
     const { services } = this.#options;
     let isOther = false;
-    for (const key of new Set([...this.#chosen, ...services().keys()])) isOther = this.#judge(key) || isOther;
+    for (const key of new Set([...this.#chosen, ...services().keys()])) {
+      if (!this.#judge(key)) continue;
+      this.#tellChosen(services().get(key));
+      isOther = true;
+    }
     if (isOther) this.#options.onChange();
   }
 
   noteService({ before, after }: Change<Service>): void {
-    if (this.#isFilled && this.#judge(objectKey(after ?? before ?? {}))) this.#options.onChange();
+    if (!this.#isFilled || !this.#judge(objectKey(after ?? before ?? {}))) return;
+    this.#tellChosen(after);
+    this.#options.onChange();
   }
 
   notePod({ before, after }: Change<Pod>): void {
@@ -124,6 +132,12 @@ export class OwnServices {
     if (part === "none") this.#departed.remove(key, { hadPod: false });
     else if (was && service !== undefined) this.#serviceLeft(service);
     return was;
+  }
+
+  #tellChosen(service: Service | undefined): void {
+    const { serves, onChosen } = this.#options;
+    if (service === undefined || !this.#chosen.has(objectKey(service))) return;
+    if (!portIds(service).some((port) => serves(service, port))) onChosen(service);
   }
 
   /** Once the pods decide again, those without a pod here leave as if it had gone. */

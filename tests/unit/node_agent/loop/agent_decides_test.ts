@@ -91,6 +91,48 @@ const CASES: readonly LoopCase[] = [
     },
   },
   {
+    name: "a new Service waits for its first slice, so that its address answers from the beginning, but not for ever",
+    test: async (bench) => {
+      bench.publish();
+      bench.start();
+      await bench.clock.advance(1000);
+      bench.cluster.put("services", service("web", { spec: { selector: { app: "web" } } }));
+      await bench.clock.advance(1000);
+      assert.deepEqual([served(bench), bench.reported("web")], [[], undefined]);
+      bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.5")]));
+      await bench.clock.advance(200);
+      assert.deepEqual(served(bench), ["web 80"]);
+      bench.cluster.put("services", service("none", { spec: { selector: { app: "none" }, ports: [port(81)] } }));
+      await bench.clock.advance(2500);
+      assert.equal(bench.reported("none"), undefined);
+      await bench.clock.advance(2000);
+      assert.deepEqual(served(bench), ["web 80", "none 81"]);
+      assert.match(JSON.stringify(bench.reported("none")), /no endpoints/);
+      // Whose slices go is served on, and refuses.
+      bench.cluster.remove("endpointslices", "default/web-abc");
+      await bench.clock.advance(500);
+      assert.deepEqual(served(bench), ["web 80", "none 81"]);
+    },
+  },
+  {
+    name: "Services that were there before the agent, or that pods served, wait for no slice",
+    test: async (bench) => {
+      bench.publish({ dataplane: "pods" });
+      bench.cluster.put("services", service("web", { spec: { selector: { app: "web" } } }));
+      bench.cluster.put("pods", pod("web"));
+      bench.start();
+      await bench.clock.advance(1000);
+      assert.deepEqual(served(bench), ["web 80"]);
+      const plans = onPlans(bench, hasWeb);
+      bench.publish();
+      await bench.clock.advance(5000);
+      await bench.stop();
+      bench.start({}, "two");
+      await bench.clock.advance(5000);
+      assert.ok(plans.length > 0 && !plans.includes(false));
+    },
+  },
+  {
     name: "many Services at once are told in one write a second",
     test: async (bench) => {
       bench.publish();
