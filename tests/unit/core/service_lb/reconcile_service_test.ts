@@ -69,6 +69,33 @@ Deno.test("reconcileService() serves a Service with three writes and one Event, 
   assert.equal(world.events.length, 1);
 });
 
+Deno.test("reconcileService() logs one line when a Service becomes served, changes, stops being served or to be ours", async () => {
+  const world = worldWith(WEB);
+  const memory = {};
+  const next = (): string => {
+    assert.ok(world.log.length <= 1, world.log.join("\n"));
+    return world.log.pop() ?? "";
+  };
+  await reconcile(world, memory);
+  assert.equal(next(), "");
+  await reconcile(world, memory, { pods: BOTH });
+  assert.match(
+    next(),
+    /^INFO +Service is served service=default\/web addresses=10\.0\.0\.1,10\.0\.0\.2 reason=Served message="Served by 2 nodes: a, b"/,
+  );
+  await reconcile(world, memory, { pods: BOTH });
+  assert.equal(next(), "");
+  const nodes = NODES.slice(0, 1);
+  await reconcile(world, memory, { nodes, pods: [pod(WEB, "a")] });
+  assert.match(next(), /^INFO +Service changed service=default\/web addresses=10\.0\.0\.1 reason=Served /);
+  await reconcile(world, memory, { nodes: [] });
+  assert.match(next(), /^INFO +Service is not served service=default\/web addresses="" reason=\w+ message=/);
+  const { spec, ...rest } = world.services.get("web") ?? {};
+  world.services.put({ ...rest, spec: { ...spec, type: "ClusterIP" } });
+  await reconcile(world, memory);
+  assert.match(next(), /^INFO +Service is not served any more service=default\/web reason=\w+ message=/);
+});
+
 Deno.test("reconcileService() waits a moment for the second node before the first write", async () => {
   const world = worldWith(WEB);
   const memory = {};

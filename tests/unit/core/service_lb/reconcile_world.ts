@@ -3,7 +3,7 @@ import { DAEMON_SETS, SERVICES } from "../../../../core/kube/resources.ts";
 import type { DaemonSet, Service } from "../../../../core/kube/types.ts";
 import type { ReconcileContext } from "../../../../core/service_lb/reconcile_context.ts";
 import type { ServiceEvent } from "../../../../core/service_lb/status_step.ts";
-import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
+import { createLogger } from "../../../../core/shared/log.ts";
 import { createInProcess, type Objects } from "../../../support/memory_api/in_process.ts";
 import { SERVICE_OPTIONS } from "./fixtures.ts";
 
@@ -15,6 +15,8 @@ export interface ReconcileWorld {
   /** Requests in order, such as `apply services/status`. */
   readonly writes: string[];
   readonly events: ServiceEvent[];
+  /** Lines of the log, without time. */
+  readonly log: string[];
   clockMs: number;
   /** Thrown in the place of each apply of a DaemonSet. */
   refusal: Error | undefined;
@@ -24,6 +26,7 @@ export interface ReconcileWorld {
 export function reconcileWorld(overrides: Partial<ReconcileContext["options"]> = {}): ReconcileWorld {
   const writes: string[] = [];
   const events: ServiceEvent[] = [];
+  const log: string[] = [];
   const { client, objects } = createInProcess({
     onRequest: ({ verb, resource }) => {
       if (verb === "get" || verb === "list") return;
@@ -36,10 +39,16 @@ export function reconcileWorld(overrides: Partial<ReconcileContext["options"]> =
     daemonSets: objects(DAEMON_SETS),
     writes,
     events,
+    log,
     clockMs: 1_000_000,
     refusal: undefined,
     context: {
-      logger: SILENT_LOGGER,
+      logger: createLogger({
+        level: "info",
+        format: "text",
+        write: (line) => void log.push(line.slice(line.indexOf(" ") + 1)),
+        now: () => 0,
+      }),
       inquiry: { ask: () => Promise.resolve({}), forget: () => {} },
       client,
       clock: {
