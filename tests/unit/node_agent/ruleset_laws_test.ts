@@ -82,6 +82,8 @@ Deno.test("RuleSetWriter: one kernel through many plans, then removal, is as at 
   });
   const empty: ForwardingPlan = { podCidrs: [], ports: [] };
   const fixed = [empty, EVERY_KIND, many(3), many(257), many(600), many(258), EVERY_KIND, empty, many(300)];
+  // The same plan gives the same however often it is asked: that is what the law says, and it takes long.
+  const known = { IPv4: new Map<ForwardingPlan, string>(), IPv6: new Map<ForwardingPlan, string>() };
   await fc.assert(
     fc.asyncProperty(
       fc.array(arbitraryPlan(), { maxLength: 6 }),
@@ -102,7 +104,9 @@ Deno.test("RuleSetWriter: one kernel through many plans, then removal, is as at 
           assert.equal(await writer.write(ruleSetOf(plan, of)), 0);
           assert.deepEqual(await writer.repair(), []);
           assert.equal(kernel.restores, restores, "nothing is written when nothing changed");
-          assert.equal(kernel.save(), await savedAnew(plan, of, first));
+          const wanted = known[of].get(plan) ?? await savedAnew(plan, of, first);
+          known[of].set(plan, wanted);
+          assert.equal(kernel.save(), wanted);
         }
         assert.notDeepEqual(await writer.remove(), []);
         assert.equal(kernel.save(), first);
@@ -143,7 +147,7 @@ Deno.test("RuleSetWriter writes large changes in parts where the kernel takes on
   small.maxLength = 60_000;
   const first = small.save();
   const [inParts, atOnce] = [new RuleSetWriter(small, SILENT_LOGGER), new RuleSetWriter(large, SILENT_LOGGER)];
-  for (const count of [600, 20, 601, 602, 0]) {
+  for (const count of [600, 20, 601, 0]) {
     for (const writer of [inParts, atOnce]) await writer.write(ruleSetOf(plan(count), "IPv4"));
     assert.equal(small.save(), large.save());
   }
