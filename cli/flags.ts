@@ -166,6 +166,14 @@ export const SERVER_FLAGS = [
     help: "Registry put before the names of all packaged images",
   },
   {
+    name: "reserve-ports",
+    type: "choice",
+    values: ["daemonset", "none"],
+    default: "daemonset",
+    placeholder: "HOW",
+    help: "Who keeps ports free for agents: daemonset (pods of each Service) or none (no pods)",
+  },
+  {
     name: "helm-namespaces",
     type: "list",
     default: [],

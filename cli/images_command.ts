@@ -8,8 +8,15 @@ import { CONFIG_FLAG, LOG_FLAGS, OUTPUT_FLAG, SERVER_FLAGS } from "./flags.ts";
 import { renderForm } from "./output/render_form.ts";
 import { renderRows } from "./output/render_rows.ts";
 
-const [DISABLE_FLAG, DATAPLANE_FLAG, LB_IMAGE_FLAG, PAUSE_IMAGE_FLAG, HELM_JOB_IMAGE_FLAG, REGISTRY_FLAG] =
-  SERVER_FLAGS;
+const [
+  DISABLE_FLAG,
+  DATAPLANE_FLAG,
+  LB_IMAGE_FLAG,
+  PAUSE_IMAGE_FLAG,
+  HELM_JOB_IMAGE_FLAG,
+  REGISTRY_FLAG,
+  RESERVE_PORTS_FLAG,
+] = SERVER_FLAGS;
 
 /** Newer than every rule about versions. */
 const NEWEST: ClusterVersion = { major: 1, minor: 99, text: "newest", isK3s: false };
@@ -40,6 +47,7 @@ export const IMAGES_COMMAND = defineCommand({
     PAUSE_IMAGE_FLAG,
     HELM_JOB_IMAGE_FLAG,
     REGISTRY_FLAG,
+    RESERVE_PORTS_FLAG,
     KUBERNETES_VERSION_FLAG,
     OUTPUT_FLAG,
     CONFIG_FLAG,
@@ -60,6 +68,7 @@ export const IMAGES_COMMAND = defineCommand({
       disable: settings.disable,
       systemDefaultRegistry: settings["system-default-registry"],
       dataplane: settings.dataplane,
+      reservePorts: settings["reserve-ports"],
       lbImage: settings["lb-image"],
       pauseImage: settings["pause-image"],
       helmJobImage: settings["helm-job-image"],

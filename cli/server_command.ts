@@ -77,6 +77,7 @@ export function serverOptions(settings: Settings<typeof FLAGS>): ServerProcessOp
     disable: settings.disable,
     enable: settings.enable,
     dataplane: settings.dataplane,
+    reservePorts: settings["reserve-ports"],
     servicelbNamespace: settings["servicelb-namespace"],
     lbImage: settings["lb-image"],
     pauseImage: settings["pause-image"],

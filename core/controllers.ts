@@ -34,6 +34,8 @@ export interface ControllerParts {
   readonly observeQueue?: ObserveQueue;
   /** Name of this server's host. */
   readonly server: string;
+  /** Version of the program. */
+  readonly version: string;
 }
 
 /** What one controller works with. */
@@ -77,7 +79,12 @@ function serviceLb(options: ServerOptions, parts: ControllerParts): Controller {
     const serviceRanges = await findServiceRanges(own);
     // Who names an image, or a registry, wants it.
     const adoptPauseImage = options.pauseImage === PAUSE_IMAGE && options.systemDefaultRegistry === "";
-    const found = { serviceRanges, adoptPauseImage, ...(ipMode === undefined ? {} : { ipMode }) };
+    const found = {
+      serviceRanges,
+      adoptPauseImage,
+      version: parts.version,
+      ...(ipMode === undefined ? {} : { ipMode }),
+    };
     running = startServiceLb({ ...own, options: { ...options, ...found } });
     // Rejects only when it is stopped before.
     running.synced.then(own.onStarted, () => {});

@@ -1,4 +1,5 @@
 // What `k3slb server` can be told. Names and defaults of flags are in the flag table of the command line.
+import type { PortReservationMode } from "./service/cluster_facts.ts";
 import type { DataplaneName } from "./service/labels.ts";
 
 /** Packaged parts that can be left out. */
@@ -16,6 +17,8 @@ export interface ServerOptions {
   readonly enable: readonly string[];
   /** Who forwards: the agent, or pods as K3s makes them. */
   readonly dataplane: DataplaneName;
+  /** Who keeps the nodes' ports from other pods where agents forward: a DaemonSet of each Service, or nobody. */
+  readonly reservePorts: PortReservationMode;
   /** Namespace of DaemonSets, pods and the election. */
   readonly servicelbNamespace: string;
   /** Image of the pods of data plane `pods`. */

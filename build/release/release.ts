@@ -100,7 +100,7 @@ async function writeImageList(file: string): Promise<string> {
   const settings = { disable: [], systemDefaultRegistry: "", lbImage: KLIPPER_LB_IMAGE, pauseImage: PAUSE_IMAGE };
   const version = { major: 1, minor: 99, text: "newest", isK3s: false };
   const names = (["agent", "pods"] as const).flatMap((dataplane) =>
-    artifactsOf({ ...settings, version, dataplane, helmJobImage: KLIPPER_HELM_IMAGE })
+    artifactsOf({ ...settings, version, dataplane, reservePorts: "daemonset", helmJobImage: KLIPPER_HELM_IMAGE })
       .flatMap(({ kind, name }) => (kind === "image" ? [name] : []))
   );
   await Deno.writeTextFile(file, `${[...new Set(names)].join("\n")}\n`);

@@ -32,6 +32,13 @@ export const ENDPOINT_SLICES = define<t.EndpointSlice>(
 /** Kubernetes 1.33 and later. */
 export const SERVICE_CIDRS = define<t.ServiceCidr>("networking.k8s.io/v1", "ServiceCIDR", "servicecidrs", "cluster");
 export const LEASES = define<t.Lease>("coordination.k8s.io/v1", "Lease", "leases", "namespaced");
+export const ROLES = define<t.Role>("rbac.authorization.k8s.io/v1", "Role", "roles", "namespaced");
+export const ROLE_BINDINGS = define<t.RoleBinding>(
+  "rbac.authorization.k8s.io/v1",
+  "RoleBinding",
+  "rolebindings",
+  "namespaced",
+);
 export const CLUSTER_ROLES = define<t.ClusterRole>(
   "rbac.authorization.k8s.io/v1",
   "ClusterRole",

@@ -35,6 +35,10 @@ export type ServiceAccount = Model<"ServiceAccount">;
 export type ClusterRole = Model<"ClusterRole">;
 /** A `rbac.authorization.k8s.io/v1` ClusterRoleBinding. */
 export type ClusterRoleBinding = Model<"ClusterRoleBinding">;
+/** A `rbac.authorization.k8s.io/v1` Role. */
+export type Role = Model<"Role">;
+/** A `rbac.authorization.k8s.io/v1` RoleBinding. */
+export type RoleBinding = Model<"RoleBinding">;
 /** A `v1` Namespace. */
 export type Namespace = Model<"Namespace">;
 /** An `apiextensions.k8s.io/v1` CustomResourceDefinition. */

@@ -11,6 +11,8 @@ export interface ArtifactSettings {
   readonly disable: readonly string[];
   readonly systemDefaultRegistry: string;
   readonly dataplane: "agent" | "pods";
+  /** With `none` agents need no pods. */
+  readonly reservePorts: "daemonset" | "none";
   readonly lbImage: string;
   readonly pauseImage: string;
   readonly helmJobImage: string;
@@ -45,12 +47,15 @@ export function artifactsOf(settings: ArtifactSettings): readonly Artifact[] {
     repository: repo,
   });
   return [
-    ...(isOn("servicelb")
-      ? [image("servicelb", settings.dataplane === "agent" ? settings.pauseImage : settings.lbImage)]
-      : []),
+    ...(isOn("servicelb") ? loadBalancerImages(settings).map((name) => image("servicelb", name)) : []),
     ...(isOn("coredns") ? [image("coredns", corednsImage(version))] : []),
     ...(isOn("traefik") ? [image("traefik", `${traefik.image.repository}:${traefik.image.tag}`)] : []),
     ...(isOn("helm") ? [image("helm", settings.helmJobImage)] : []),
     ...(isOn("traefik") ? [chart(traefik.chart)] : []),
   ];
+}
+
+function loadBalancerImages(settings: ArtifactSettings): readonly string[] {
+  if (settings.dataplane === "pods") return [settings.lbImage];
+  return settings.reservePorts === "none" ? [] : [settings.pauseImage];
 }

@@ -70,6 +70,8 @@ export const DEFAULT_SERVICELB_NAMESPACE = "kube-system";
 export const POD_SERVICE_ACCOUNT = "svclb";
 /** ClusterRole and its binding that let nodes read EndpointSlices. */
 export const ENDPOINT_READER_ROLE = "k3slb-endpoint-reader";
+/** Role and its binding that let nodes read what the server publishes for their agents. */
+export const FACTS_READER_ROLE = "k3slb-agent-facts";
 /** Name of the election Lease. */
 export const ELECTION_LEASE_NAME = "k3slb-server";
 

@@ -3,7 +3,7 @@
 import { sameContent } from "../kube/trim.ts";
 import type { Node, Service } from "../kube/types.ts";
 import { portIds } from "../service/port_owners.ts";
-import { FORWARDING_CONDITION } from "../service/labels.ts";
+import { FORWARDING_CONDITION, NODE_REPORT_ANNOTATION } from "../service/labels.ts";
 import { objectKey, type ServiceKey } from "../service/keys.ts";
 
 /** One change of a stored object, as the reflector tells it. */
@@ -89,5 +89,7 @@ function claimOn(service: Service): object {
 
 function withoutHeartbeat(node: Node): object {
   const conditions = node.status?.conditions?.map(({ type, status }) => ({ type, status }));
-  return { annotations: node.metadata?.annotations, addresses: node.status?.addresses, conditions };
+  // What the agent says is looked at Service by Service.
+  const { [NODE_REPORT_ANNOTATION]: _, ...annotations } = node.metadata?.annotations ?? {};
+  return { annotations, addresses: node.status?.addresses, conditions };
 }

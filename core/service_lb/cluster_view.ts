@@ -12,15 +12,20 @@ import {
   reservedPorts,
 } from "../service/foreign_ports.ts";
 import { objectKey, servedServiceKey, type ServiceKey, sliceServiceKey } from "../service/keys.ts";
+import type { ClusterFacts } from "../service/cluster_facts.ts";
 import { isAllowListMode } from "../service/node_selection.ts";
 import { type PortConflict, type PortConflicts, portConflicts } from "../service/port_owners.ts";
 import { serviceClaim } from "../service/claim.ts";
+import { desiredFacts } from "./desired_facts.ts";
+import { NodeReports, type Reported, reported } from "./node_reports.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
 
 /** What the view reads; the maps are the reflectors' own and change under it. */
 export interface ClusterObjects {
   readonly services: ReadonlyMap<string, Service>;
   readonly nodes: ReadonlyMap<string, Node>;
+  /** Services of other types that have ports on nodes. */
+  readonly foreign: ReadonlyMap<string, Service>;
 }
 
 /** The cluster as one Service sees it. */
@@ -32,8 +37,10 @@ export class ClusterView {
   readonly #slices = new ServiceIndex<EndpointSlice>(sliceServiceKey);
   readonly #ports = new PortIndex();
   readonly #foreignPorts = new ForeignPorts();
+  readonly #reports = new NodeReports();
   /** Recomputed when first asked for after a change. */
   #conflicts: PortConflicts | undefined;
+  #held = new Map<ServiceKey, HeldPorts | undefined>();
   #allowList: boolean | undefined;
 
   constructor(objects: () => ClusterObjects, options: ServiceLbOptions) {
@@ -50,9 +57,11 @@ export class ClusterView {
     this.#daemonSets.note(change);
     const { before, after } = change;
     if (before !== undefined && after !== undefined && sameContent(before.spec, after.spec)) return [];
-    this.#conflicts = undefined;
     const key = servedServiceKey(after ?? before ?? {});
-    return key === undefined ? [] : this.#ports.sharers(key);
+    this.#conflicts = undefined;
+    if (key === undefined) return [];
+    this.#held.delete(key);
+    return this.#ports.sharers(key);
   }
 
   /** Returns the Services that may win or lose a port by it. */
@@ -66,6 +75,15 @@ export class ClusterView {
     this.#conflicts = undefined;
     this.#foreignPorts.note(before, after);
     return this.#ports.users([...foreignPortIds(before), ...foreignPortIds(after)]);
+  }
+
+  /** Reads what the agent of a node says now; returns the Services of which it says something else than before. */
+  readReport(name: string): readonly ServiceKey[] {
+    const { nodes, services } = this.#objects();
+    if (this.#options.dataplane !== "agent") return [];
+    const concerned = this.#reports.read(name, nodes.get(name), services.values());
+    if (concerned.length > 0) this.#conflicts = undefined;
+    return concerned;
   }
 
   noteSlice(change: ObjectChange<EndpointSlice>): void {
@@ -87,11 +105,25 @@ export class ClusterView {
     return [...this.#daemonSets.of(key)];
   }
 
-  /** Services with a pod on `node`. */
+  /** Services that `node` may serve at present: with a pod there, or all if its agent decides by itself. */
   servicesOnNode(node: string): readonly ServiceKey[] {
+    if (this.#reports.of(node) !== undefined) return [...this.#objects().services.keys()];
     return [...this.#pods.keys()].filter((key) => {
       for (const pod of this.#pods.of(key)) if (pod.spec?.nodeName === node) return true;
       return false;
+    });
+  }
+
+  /** What agents are told. */
+  clusterFacts(): ClusterFacts {
+    const { nodes, foreign } = this.#objects();
+    return desiredFacts({
+      options: this.#options,
+      nodes,
+      allowList: this.#isAllowList(),
+      foreign: foreign.values(),
+      services: this.#ours(),
+      hasPort: (service, port, node) => this.#hasPort(service, port, node),
     });
   }
 
@@ -106,6 +138,7 @@ export class ClusterView {
       slices: this.#slices.of(key),
       conflicts: this.#portConflicts().get(key) ?? NO_CONFLICTS,
       silentNodes,
+      reported: (node) => service === undefined ? undefined : this.#reported(service, node),
     };
   }
 
@@ -119,22 +152,35 @@ export class ClusterView {
     return this.#allowList ??= isAllowListMode(this.#objects().nodes.values());
   }
 
+  #ours(): readonly Service[] {
+    return [...this.#objects().services.values()].filter((service) => serviceClaim(service, this.#options).ours);
+  }
+
+  #reported(service: Service, node: string): Reported | undefined {
+    const report = this.#reports.of(node);
+    return report === undefined ? undefined : reported(report, service);
+  }
+
+  /** Whether the port is the Service's by what the node's agent says, or, where that is silent, by the DaemonSet. */
+  #hasPort(service: Service, port: string, node: string): boolean {
+    const said = this.#reported(service, node);
+    if (said?.says === "serves") return true;
+    if (said?.says === "refuses" && said.reason === "PortTaken") return false;
+    const key = objectKey(service);
+    if (!this.#held.has(key)) this.#held.set(key, heldPorts(this.#daemonSets.of(key)));
+    const has = this.#held.get(key);
+    return has !== undefined && has.ports.has(port) && !has.without.has(node);
+  }
+
   #portConflicts(): PortConflicts {
     if (this.#conflicts !== undefined) return this.#conflicts;
-    const { services, nodes } = this.#objects();
-    const ours = [...services.values()].filter((service) => serviceClaim(service, this.#options).ours);
+    const { nodes } = this.#objects();
     const allowList = this.#isAllowList();
-    const held = new Map<ServiceKey, HeldPorts | undefined>();
     this.#conflicts = portConflicts(
-      ours,
+      this.#ours(),
       (service) => candidateNodes(service, { ...this.#options, nodes: nodes.values(), allowList }),
       (service) => reservedPorts(service, this.#foreignFacts()),
-      (service, port, node) => {
-        const key = objectKey(service);
-        if (!held.has(key)) held.set(key, heldPorts(this.#daemonSets.of(key)));
-        const has = held.get(key);
-        return has !== undefined && has.ports.has(port) && !has.without.has(node);
-      },
+      (service, port, node) => this.#hasPort(service, port, node),
     );
     return this.#conflicts;
   }

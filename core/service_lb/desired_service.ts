@@ -8,7 +8,8 @@ import { rangesAround } from "../service/address_rules.ts";
 import { chooseNode, type SelectionFacts } from "../service/node_selection.ts";
 import { readService, type SettingsProblem } from "../service/reading.ts";
 import { type NodeVerdict, nodeVerdicts, type VerdictFacts } from "./node_verdicts.ts";
-import { type ReplacementFacts, whileReplaced } from "./replaced_pods.ts";
+import { type ReplacementFacts, whileReplaced, withReservation } from "./replaced_pods.ts";
+import type { PortReservationMode } from "../service/cluster_facts.ts";
 import { type ServedSummary, servedSummary } from "./served_condition.ts";
 import type { WaitsFor } from "./status_timing.ts";
 
@@ -16,11 +17,16 @@ import type { WaitsFor } from "./status_timing.ts";
 export interface DesiredServiceOptions extends DaemonSetOptions, StatusOptions {
   /** Leave out nodes labelled `node.kubernetes.io/exclude-from-external-load-balancers`. */
   readonly honorExcludeLabel: boolean;
+  /**
+   * Who keeps the nodes' ports from other pods where agents forward.
+   * @default {"daemonset"}
+   */
+  readonly reservePorts?: PortReservationMode;
 }
 
 /** What is known that concerns one Service. */
 export type ServiceFacts =
-  & Pick<VerdictFacts, "pods" | "slices" | "conflicts" | "silentNodes" | "deadNodes" | "obstacles">
+  & Pick<VerdictFacts, "pods" | "slices" | "conflicts" | "silentNodes" | "deadNodes" | "reported" | "obstacles">
   & {
     readonly nodes: ReadonlyMap<string, Node>;
     readonly allowList: boolean;
@@ -33,7 +39,9 @@ export type ServiceFacts =
 /** What to do about the DaemonSet. */
 export type DaemonSetAction =
   | { readonly action: "apply"; readonly daemonSet: DaemonSet }
-  /** An older Service has the ports on every node. */
+  /** Kept as it should be where it is, and not made: pods are not wanted, and some node's agent still goes by them. */
+  | { readonly action: "retain"; readonly daemonSet: DaemonSet }
+  /** An older Service has the ports on every node, or pods are not wanted. */
   | { readonly action: "remove" }
   /** The Service's wishes can't be met; what serves goes on serving. */
   | { readonly action: "keep" };
@@ -64,20 +72,26 @@ export function desiredService(
   const { facts } = options;
   const reading = readService(service);
   const selection = { allowList: facts.allowList, honorExcludeLabel: options.honorExcludeLabel };
-  const seen = nodeVerdicts(service, { ...facts, nodes: facts.nodes.values(), selection }).map((verdict) => {
+  const withoutPods = options.dataplane === "agent" && options.reservePorts === "none";
+  const judged = nodeVerdicts(service, { ...facts, nodes: facts.nodes.values(), selection, withoutPods });
+  const seen = judged.map((verdict) => {
     const node = facts.nodes.get(verdict.node);
     const { remembered } = facts;
     // Nobody forwards without the pod where the agent is silent.
     const isSilent = facts.silentNodes.has(verdict.node) || facts.deadNodes?.has(verdict.node) === true;
-    return node === undefined || remembered === undefined || isSilent
+    const kept = node === undefined || remembered === undefined || isSilent
       ? verdict
       : whileReplaced(verdict, node, { service, ...remembered });
+    return withReservation(kept, remembered);
   });
   // Where nobody may say which addresses are Services', those around this one's are known.
   const serviceRanges = options.serviceRanges.length > 0 ? options.serviceRanges : rangesAround(service);
   const status = desiredStatus(seen, { ...options, serviceRanges, reading, nodes: facts.nodes });
   const { ingress, verdicts } = status;
-  const lost = verdicts.filter((verdict) => !verdict.serves && verdict.reason === "PortTaken").map(({ node }) => node);
+  // Not those that lost it by their agents' words alone: what one node says moves no pod of others.
+  const lost = verdicts.filter((verdict) =>
+    !verdict.serves && verdict.reason === "PortTaken" && facts.conflicts.has(verdict.node)
+  ).map(({ node }) => node);
   const built = desiredDaemonSet(service, { ...options, selection, without: lost });
   const fault = "error" in built ? built.error : undefined;
   const [error, ...others] = fault === undefined
@@ -94,6 +108,10 @@ export function desiredService(
       ? { action: "keep" }
       : lostEverywhere(verdicts, lost)
       ? { action: "remove" }
+      : withoutPods
+      ? judged.some(({ node, serves }) => serves && facts.reported?.(node) === undefined)
+        ? { action: "retain", daemonSet: built.daemonSet }
+        : { action: "remove" }
       : { action: "apply", daemonSet: built.daemonSet },
     ingress,
     verdicts,

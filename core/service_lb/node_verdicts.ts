@@ -10,6 +10,7 @@ import { readService, type ServiceReading } from "../service/reading.ts";
 import { isPlaceholder, nodeOfPod, type PodReason, podState } from "./pod_state.ts";
 import type { PortConflict } from "../service/port_owners.ts";
 import type { PodObstacles, PortHolder } from "./port_holder.ts";
+import type { Reported } from "./node_reports.ts";
 
 /** Why a node does not serve. */
 export type VerdictReason =
@@ -36,8 +37,9 @@ export type NodeVerdict =
     readonly isMissing?: true;
     /** What is wrong although it serves. */
     readonly degraded?: string;
-    /** How it serves, where that is not by its pod, or not at all for want of endpoints. */
+    /** How it serves, where that is not as usual, or what its connections come to for want of endpoints. */
     readonly note?: string;
+    readonly unreserved?: Unreserved;
   }
   | {
     readonly node: string;
@@ -48,7 +50,14 @@ export type NodeVerdict =
     readonly waiting: boolean;
     /** Its pod was to be replaced, and no other has come for too long. */
     readonly isMissing?: true;
+    readonly unreserved?: Unreserved;
   };
+
+/** Why the scheduler does not keep the Service's ports for it on a node whose agent decides by itself: the state of its pod there. */
+export interface Unreserved {
+  readonly reason: "NoPod" | "FailedCreate" | "PodFailed" | "NotScheduled" | "WaitingForScheduler";
+  readonly message: string;
+}
 
 /** What the verdicts of one Service are made from. */
 export interface VerdictFacts {
@@ -66,6 +75,10 @@ export interface VerdictFacts {
   readonly silentNodes: ReadonlySet<string>;
   /** Nodes that have stopped to answer, with what is said of each. */
   readonly deadNodes?: ReadonlyMap<string, string>;
+  /** What the agent of a node that decides by itself says of the Service; `undefined` for nodes whose pods decide. */
+  readonly reported?: (node: string) => Reported | undefined;
+  /** No pods are wanted. */
+  readonly withoutPods?: boolean;
   /** What is known of pods that are missing or can't be scheduled. */
   readonly obstacles?: PodObstacles;
 }
@@ -76,12 +89,16 @@ export function nodeVerdicts(service: Service, facts: VerdictFacts): readonly No
   const reading = readService(service);
   const localNodes = reading.trafficPolicy === "Local" ? nodesWithEndpoints(facts.slices) : undefined;
   const nodes = [...facts.nodes].toSorted((a, b) => nameOf(a) < nameOf(b) ? -1 : 1);
-  const judged = nodes.map((node) => ({
-    node,
-    verdict: judge(node, { ...facts, reading, localNodes, pod: podOf.get(nameOf(node)) }),
-    weakness: deadness(facts.deadNodes?.get(nameOf(node))) ??
-      weaknessOf(node, { pod: podOf.get(nameOf(node)), silentNodes: facts.silentNodes }),
-  }));
+  const judged = nodes.map((node) => {
+    const pod = podOf.get(nameOf(node));
+    const said = facts.reported?.(nameOf(node));
+    const isAgents = said !== undefined || (pod !== undefined && isPlaceholder(pod));
+    return {
+      verdict: judge(node, { ...facts, reading, localNodes, pod, said }),
+      weakness: deadness(facts.deadNodes?.get(nameOf(node))) ??
+        weaknessOf(node, isAgents && facts.silentNodes.has(nameOf(node))),
+    };
+  });
   // Readiness, or silence, alone never empties a status: the weak ones stay while no better one serves.
   const best = Math.min(...judged.map(({ verdict, weakness }) => verdict.serves ? weakness?.rank ?? 0 : Infinity));
   return judged.map(({ verdict, weakness }) => {
@@ -97,17 +114,19 @@ interface JudgeFacts extends Omit<VerdictFacts, "nodes" | "pods" | "slices"> {
   readonly reading: ServiceReading;
   readonly localNodes: ReadonlySet<string> | undefined;
   readonly pod: Pod | undefined;
+  readonly said: Reported | undefined;
 }
 
 function judge(node: Node, facts: JudgeFacts): NodeVerdict {
   const name = nameOf(node);
-  const { pod, localNodes } = facts;
+  const { pod, localNodes, said } = facts;
   const choice = chooseNode(node, facts.reading, facts.selection);
   // A taint keeps new pods away; the one that is there goes on (NoSchedule), or goes away by itself (NoExecute).
-  if (!choice.selected && !(choice.reason === "Tainted" && pod?.spec?.nodeName)) {
+  const stays = said === undefined ? Boolean(pod?.spec?.nodeName) : said.says === "serves";
+  if (!choice.selected && !(choice.reason === "Tainted" && stays)) {
     return refuse(name, choice.reason, { message: choice.message, waiting: false });
   }
-  const conflict = facts.conflicts.get(name);
+  const conflict = said === undefined || said.says === "nothing" ? facts.conflicts.get(name) : undefined;
   if (conflict !== undefined) {
     const message = conflict.message ?? `port ${conflict.port} is taken by Service ${conflict.owner}`;
     return refuse(name, "PortTaken", { message, waiting: false });
@@ -116,6 +135,10 @@ function judge(node: Node, facts: JudgeFacts): NodeVerdict {
     const message = "it has no ready endpoint and externalTrafficPolicy is Local";
     return refuse(name, "NoLocalEndpoint", { message, waiting: false });
   }
+  // Of Services for which a report had no room their pods tell.
+  const isLeftOut = said?.says === "nothing" && said.isCut && !facts.withoutPods;
+  if (said !== undefined && !isLeftOut) return bySaying(name, { ...facts, said });
+  if (pod === undefined && facts.withoutPods) return withoutReport(node);
   if (pod === undefined) return withoutPod(name, facts.obstacles);
   const state = podState(pod);
   if (state.forwards) {
@@ -136,6 +159,63 @@ function judge(node: Node, facts: JudgeFacts): NodeVerdict {
   return refuse(name, state.reason, { message: state.message, waiting: MAY_PASS.has(state.reason) });
 }
 
+/** The agent decides by itself. Its pod there only keeps the ports, which is told and changes nothing else. */
+function bySaying(node: string, facts: JudgeFacts & { readonly said: Reported }): NodeVerdict {
+  const { said } = facts;
+  const holder = facts.obstacles?.holders.get(node);
+  const unreserved = facts.withoutPods ? undefined : unreservedBy(facts.pod, { holder, obstacles: facts.obstacles });
+  const reservation = unreserved === undefined ? {} : { unreserved };
+  if (said.says === "serves") {
+    return {
+      node,
+      serves: true,
+      ...(said.servedAddresses === undefined ? {} : { servedAddresses: said.servedAddresses }),
+      ...(said.note === undefined ? {} : { note: said.note }),
+      ...reservation,
+    };
+  }
+  if (said.says === "nothing") {
+    return refuse(node, "WaitingForAgent", { message: said.isCut ? NO_ROOM : NOT_SEEN, waiting: !said.isCut });
+  }
+  if (holder?.serves) return heldPort(node, holder);
+  return {
+    ...refuse(node, said.reason === "PortTaken" ? "PortTaken" : "NotProgrammed", {
+      message: said.reason === "PortTaken" ? said.message : `rules are not programmed: ${said.reason}: ${said.message}`,
+      waiting: false,
+    }),
+    ...reservation,
+  };
+}
+
+function unreservedBy(
+  pod: Pod | undefined,
+  { holder, obstacles }: { readonly holder: PortHolder | undefined; readonly obstacles: PodObstacles | undefined },
+): Unreserved | undefined {
+  if (pod === undefined) {
+    if (obstacles?.refusal === undefined) return { reason: "NoPod", message: "it has no pod of the DaemonSet" };
+    return { reason: "FailedCreate", message: `its pod can't be created: ${obstacles.refusal}` };
+  }
+  const state = podState(pod);
+  if (state.forwards) return undefined;
+  switch (state.reason) {
+    case "NotScheduled":
+      return { reason: state.reason, message: holder === undefined ? state.message : heldBy(holder) };
+    case "WaitingForScheduler":
+    case "PodFailed":
+      return { reason: state.reason, message: state.message };
+    default:
+      return undefined;
+  }
+}
+
+/** Without pods only agents that decide by themselves can say that they serve. */
+function withoutReport(node: Node): NodeVerdict {
+  const message = hasAgent(node)
+    ? "its agent has not said what it serves; with --reserve-ports none it must be as new as the server"
+    : "no k3slb agent has been heard of there";
+  return refuse(nameOf(node), hasAgent(node) ? "WaitingForAgent" : "AgentMissing", { message, waiting: true });
+}
+
 function withoutPod(node: string, obstacles: PodObstacles | undefined): NodeVerdict {
   const refusal = obstacles?.refusal;
   if (refusal === undefined) {
@@ -145,12 +225,13 @@ function withoutPod(node: string, obstacles: PodObstacles | undefined): NodeVerd
 }
 
 /** Not scheduled for want of a port. */
-function heldPort(node: string, { pod, port, serves }: PortHolder): NodeVerdict {
-  if (serves) return { node, serves: true, note: `the Service's pod ${pod} listens on the node itself` };
-  return refuse(node, "NotScheduled", {
-    message: `its pod is not scheduled: pod ${pod} has port ${port} of the node`,
-    waiting: false,
-  });
+function heldPort(node: string, holder: PortHolder): NodeVerdict {
+  if (holder.serves) return { node, serves: true, note: `the Service's pod ${holder.pod} listens on the node itself` };
+  return refuse(node, "NotScheduled", { message: heldBy(holder), waiting: false });
+}
+
+function heldBy({ pod, port }: PortHolder): string {
+  return `its pod is not scheduled: pod ${pod} has port ${port} of the node`;
 }
 
 interface Weakness {
@@ -165,13 +246,9 @@ function deadness(message: string | undefined): Weakness | undefined {
   return message === undefined ? undefined : { rank: 3, reason: "NodeSilent", message };
 }
 
-function weaknessOf(
-  node: Node,
-  facts: { readonly pod: Pod | undefined; readonly silentNodes: ReadonlySet<string> },
-): Weakness | undefined {
+function weaknessOf(node: Node, isSilent: boolean): Weakness | undefined {
   if (!isReady(node)) return { rank: 2, reason: "NodeNotReady", message: "the node is not Ready" };
-  const silent = facts.pod !== undefined && isPlaceholder(facts.pod) && facts.silentNodes.has(nameOf(node));
-  return silent ? { rank: 1, reason: "AgentSilent", message: "its agent has been silent for 3 minutes" } : undefined;
+  return isSilent ? { rank: 1, reason: "AgentSilent", message: "its agent has been silent for 3 minutes" } : undefined;
 }
 
 /** Whether kubelet reports the node Ready; a node without the condition counts as Ready. */
@@ -216,6 +293,8 @@ function nameOf(node: Node): string {
   return node.metadata?.name ?? "";
 }
 
+const NOT_SEEN = "its agent has not seen the Service as it is now yet";
+const NO_ROOM = "its agent serves more Services than it can report; with --reserve-ports daemonset their pods tell";
 const MAY_PASS: ReadonlySet<VerdictReason> = new Set([
   "PodEnding",
   "PodOutdated",

@@ -59,11 +59,10 @@ export class PodInquiry {
 
   /** Finds out what is in the way of pods; costs nothing while none is missing. What can't be read counts as not there. */
   async ask(question: PodQuestion): Promise<PodAnswer> {
-    const blocked = question.verdicts.flatMap((verdict) =>
-      !verdict.serves && verdict.reason === "NotScheduled" && NO_FREE_PORT_REGEXP.test(verdict.message)
-        ? [verdict.node]
-        : []
-    );
+    const blocked = question.verdicts.filter((verdict) => {
+      const { reason, message } = podProblem(verdict) ?? {};
+      return reason === "NotScheduled" && NO_FREE_PORT_REGEXP.test(message ?? "");
+    }).map(({ node }) => node);
     const holders = new Map<string, PortHolder>();
     for (const node of blocked) {
       const holder = portHolder(question.service, await this.#podsOn(node));
@@ -77,7 +76,7 @@ export class PodInquiry {
 
   async #refusalOf(question: PodQuestion): Promise<{ refusal?: string; againMs?: number }> {
     const { key, daemonSet, verdicts } = question;
-    const isMissing = verdicts.some((verdict) => !verdict.serves && verdict.reason === "NoPod");
+    const isMissing = verdicts.some((verdict) => podProblem(verdict)?.reason === "NoPod");
     if (!isMissing || daemonSet === undefined) {
       this.#missingSinceMs.delete(key);
       return {};
@@ -143,6 +142,11 @@ export class PodInquiry {
       return [];
     }
   }
+}
+
+/** What a node's pod lacks: it may be why the node does not serve, or change nothing but what is kept for it. */
+function podProblem(verdict: NodeVerdict): { readonly reason: string; readonly message: string } | undefined {
+  return verdict.unreserved ?? (verdict.serves ? undefined : verdict);
 }
 
 /** What the Event says of itself, and of the pod, whose name is another one each time. */

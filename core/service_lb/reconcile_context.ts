@@ -1,7 +1,9 @@
-// What reconciling a Service works with, remembers and tells. Types, and the two questions that all parts of it ask.
+// What reconciling a Service works with, remembers and tells. Types, and what all parts of it ask and tell.
 import type { KubeClient } from "../kube/contract.ts";
 import type { DaemonSet, Service } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
+import type { ServiceKey } from "../service/keys.ts";
+import { errorMessage } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Contest } from "./contest.ts";
 import type { ServiceEvent, StatusMemory } from "./status_step.ts";
@@ -54,6 +56,23 @@ export function servedCondition(service: Service): { status: string; reason: str
 /** Tells what happened to `service`. Only after it has. */
 export function recordEvent(context: ReconcileContext, service: Service, event: ServiceEvent): void {
   context.events.record(referenceTo({ ...service, ...SERVICE_KIND }), event);
+}
+
+/** Logs why a Service can't be brought up to date, and tells it on the Service: each reason once. */
+export function noteFailure(
+  context: ReconcileContext,
+  { key, error, service, memory }: {
+    readonly key: ServiceKey;
+    readonly error: unknown;
+    readonly service: Service | undefined;
+    readonly memory: ServiceMemory | undefined;
+  },
+): void {
+  const message = errorMessage(error);
+  context.logger.warn("Cannot bring a Service up to date", { service: key, error: message });
+  if (service === undefined || memory === undefined || memory.toldFailure === message) return;
+  memory.toldFailure = message;
+  recordEvent(context, service, { type: "Warning", reason: "SyncLoadBalancerFailed", message });
 }
 
 const SERVICE_KIND = { apiVersion: "v1", kind: "Service" };

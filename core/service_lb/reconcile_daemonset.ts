@@ -39,9 +39,10 @@ export async function reconcileDaemonSet(context: ReconcileContext, input: Daemo
   const name = daemonSetName(service);
   const observed = input.daemonSets.find((each) => each.metadata?.name === name);
   let outcome: DaemonSetOutcome = { refused: undefined, contested: undefined, delayMs: undefined };
-  if (desired.daemonSet.action === "apply") {
+  const { action } = desired.daemonSet;
+  if (action === "apply" || (action === "retain" && observed !== undefined)) {
     outcome = await bringAbout(context, { ...input, observed, wanted: desired.daemonSet.daemonSet });
-  } else if (desired.daemonSet.action === "remove" && observed !== undefined) {
+  } else if (action === "remove" && observed !== undefined) {
     await removeDaemonSet(context, { service, daemonSet: observed });
   }
   // Left over by an older naming or by a Service of the same name: they hold the ports.

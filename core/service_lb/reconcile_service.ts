@@ -31,7 +31,7 @@ export async function reconcileService(context: ReconcileContext, input: Reconci
     return undefined;
   }
   const service = await ensureRecord(context, {
-    service: await ensureFinalizer(context, input.service),
+    service: await ensureFinalizer(context, input),
     memory: input.memory,
   });
   const remembered = { remembered: input.memory.status?.nodes ?? new Map(), nowMs: context.clock.monotonicMs() };
@@ -111,7 +111,13 @@ export function isOwn(daemonSet: DaemonSet): boolean {
   return daemonSet.metadata?.labels?.[DATAPLANE_LABEL] !== undefined;
 }
 
-async function ensureFinalizer(context: ReconcileContext, service: Service): Promise<Service> {
+/** It holds a Service until its DaemonSet is gone; a Service without one needs no holding. */
+async function ensureFinalizer(
+  context: ReconcileContext,
+  { service, daemonSets }: Pick<ReconcileInput, "service" | "daemonSets">,
+): Promise<Service> {
+  const { dataplane, reservePorts } = context.options;
+  if (dataplane === "agent" && reservePorts === "none" && !daemonSets.some(isOwn)) return service;
   const finalizers = finalizersFor(service, true);
   if (finalizers === undefined) return service;
   const written = await writeFinalizers(context, { service, finalizers });

@@ -10,6 +10,8 @@ export interface RememberedNode {
   readonly servedAddresses?: readonly string[];
   /** Since when its pod is missing. */
   readonly missingSinceMs?: number;
+  /** Since when the scheduler has not kept its ports. */
+  readonly unreservedSinceMs?: number;
 }
 
 /** By node name. */
@@ -39,6 +41,25 @@ export function whileReplaced(verdict: NodeVerdict, node: Node, facts: Replaceme
   };
 }
 
+/**
+ * The verdict with what it says of ports that no pod keeps, once that has lasted: pods take their time, and nobody waits for them.
+ *
+ * @param facts Absent: nothing is known of before, and it is told at once.
+ */
+export function withReservation(
+  verdict: NodeVerdict,
+  facts: Pick<ReplacementFacts, "remembered" | "nowMs"> | undefined,
+): NodeVerdict {
+  const { unreserved } = verdict;
+  if (unreserved === undefined || !verdict.serves) return verdict;
+  if (facts !== undefined) {
+    const { unreservedSinceMs = facts.nowMs } = facts.remembered.get(verdict.node) ?? {};
+    if (facts.nowMs - unreservedSinceMs < RESERVATION_MS) return verdict;
+  }
+  const note = `its ports are not kept from other pods: ${unreserved.message}`;
+  return { ...verdict, note: verdict.note === undefined ? note : `${verdict.note}; ${note}` };
+}
+
 /** What to remember of the nodes after `verdicts`. */
 export function nodesAfter(
   before: RememberedNodes = new Map(),
@@ -49,20 +70,23 @@ export function nodesAfter(
   for (const verdict of verdicts) {
     const served = verdict.serves ? verdict.servedAddresses : before.get(verdict.node)?.servedAddresses;
     const missingSinceMs = verdict.isMissing ? before.get(verdict.node)?.missingSinceMs ?? nowMs : undefined;
-    if (served === undefined && missingSinceMs === undefined) continue;
+    const unreservedSinceMs = verdict.unreserved ? before.get(verdict.node)?.unreservedSinceMs ?? nowMs : undefined;
+    if (served === undefined && missingSinceMs === undefined && unreservedSinceMs === undefined) continue;
     after.set(verdict.node, {
       ...(served === undefined ? {} : { servedAddresses: served }),
       ...(missingSinceMs === undefined ? {} : { missingSinceMs }),
+      ...(unreservedSinceMs === undefined ? {} : { unreservedSinceMs }),
     });
   }
   return after;
 }
 
-/** Milliseconds until the first of the nodes has waited long enough; `undefined` if none waits. */
+/** Milliseconds until the first of the nodes has waited long enough for its pod; `undefined` if none waits. */
 export function replacementEndMs(nodes: RememberedNodes = new Map(), nowMs: number): number | undefined {
-  const left = [...nodes.values()].flatMap(({ missingSinceMs }) =>
-    missingSinceMs === undefined ? [] : [missingSinceMs + REPLACEMENT_MS - nowMs]
-  ).filter((delayMs) => delayMs > 0);
+  const left = [...nodes.values()].flatMap(({ missingSinceMs, unreservedSinceMs }) => [
+    ...(missingSinceMs === undefined ? [] : [missingSinceMs + REPLACEMENT_MS - nowMs]),
+    ...(unreservedSinceMs === undefined ? [] : [unreservedSinceMs + RESERVATION_MS - nowMs]),
+  ]).filter((delayMs) => delayMs > 0);
   return left.length === 0 ? undefined : Math.min(...left);
 }
 
@@ -79,3 +103,5 @@ const REPLACED: ReadonlySet<VerdictReason> = new Set([
 
 /** In a burst a pod takes half of this. */
 const REPLACEMENT_MS = 60_000;
+/** Longer than pods of a burst take on a busy machine. */
+const RESERVATION_MS = 60_000;

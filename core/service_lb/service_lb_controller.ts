@@ -11,7 +11,7 @@ import type { BeginAsk } from "../runtime/ask_nodes.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { ObserveQueue } from "../runtime/queue_metrics.ts";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
-import { errorMessage, isAbort } from "../shared/errors.ts";
+import { isAbort } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { nodeChangeScope, type ObjectChange } from "./affected_services.ts";
 import { AgentSilence, repeat } from "./agent_silence.ts";
@@ -20,16 +20,17 @@ import { DeadNodes } from "./dead_nodes.ts";
 import { SERVICE_NAME_LABEL } from "../service/labels.ts";
 import { keepLastGood } from "../service/last_good.ts";
 import { watchForeignServices } from "./foreign_services.ts";
-import { deleteStrayDaemonSets, findFormerServices } from "./left_behind.ts";
 import { LocalSlices } from "./local_slices.ts";
 import { servedServiceKey, type ServiceKey, sliceServiceKey, splitKey } from "../service/keys.ts";
 import { readService } from "../service/reading.ts";
 import { PodInquiry } from "./pod_inquiry.ts";
-import { ensurePrerequisites, untilDone } from "./groundwork.ts";
+import { collectLeftBehind, ensurePrerequisites } from "./groundwork.ts";
 import { serviceClaim } from "../service/claim.ts";
 import { countServices, type ServiceCount } from "./service_counts.ts";
+import { FactsPublisher } from "./publish_facts.ts";
 import type { ReconcileContext, ServiceEvents, ServiceMemory } from "./reconcile_context.ts";
-import { recordEvent, servedCondition } from "./reconcile_context.ts";
+import { noteFailure, servedCondition } from "./reconcile_context.ts";
+import { ReportReader } from "./report_reader.ts";
 import { isOwn, reconcileService, releaseService } from "./reconcile_service.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
 import { deleteDaemonSet, hasFinalizer } from "./service_writes.ts";
@@ -76,6 +77,7 @@ class ServiceLbController implements ServiceLb {
   readonly done: Promise<void>;
   readonly #start: StartServiceLbOptions;
   readonly #queue: WorkQueue;
+  readonly #reports: ReportReader;
   readonly #view: ClusterView;
   readonly #silence = new AgentSilence();
   readonly #dead: DeadNodes;
@@ -85,6 +87,8 @@ class ServiceLbController implements ServiceLb {
   readonly #pods: Reflector<Pod>;
   readonly #daemonSets: Reflector<DaemonSet>;
   readonly #slices: LocalSlices;
+  /** Absent where pods forward. */
+  readonly #facts: FactsPublisher | undefined;
   readonly #context: ReconcileContext;
   readonly #memories = new Map<ServiceKey, ServiceMemory>();
   /** Services that left the watch without having been deleted before our eyes: their type may have changed. */
@@ -96,6 +100,12 @@ class ServiceLbController implements ServiceLb {
   constructor(start: StartServiceLbOptions) {
     this.#start = start;
     const { client, clock, signal, events, logger } = start;
+    this.#reports = new ReportReader({
+      clock,
+      read: (node) => {
+        for (const key of this.#view.readReport(node)) this.#add(key);
+      },
+    });
     this.#queue = createWorkQueue({
       clock,
       groupOf: (key) => splitKey(key).namespace,
@@ -105,7 +115,7 @@ class ServiceLbController implements ServiceLb {
     const namespace = start.options.servicelbNamespace;
     const ours = { namespace, labelSelector: SERVICE_NAME_LABEL };
     this.#view = new ClusterView(
-      () => ({ services: this.#services.objects, nodes: this.#nodes.objects }),
+      () => ({ services: this.#services.objects, nodes: this.#nodes.objects, foreign: this.#foreign.objects }),
       this.#start.options,
     );
     const { askNodes: isOn = true } = start.options;
@@ -120,6 +130,7 @@ class ServiceLbController implements ServiceLb {
     this.#foreign = watchForeignServices({
       ...watching,
       onChange: (change) => {
+        this.#facts?.note();
         for (const key of this.#view.noteForeign(change)) this.#add(key);
       },
     });
@@ -146,6 +157,7 @@ class ServiceLbController implements ServiceLb {
       keep: trimDaemonSet,
       onChange: (change) => {
         for (const key of this.#view.noteDaemonSet(change)) this.#add(key);
+        this.#facts?.note();
         this.#addServed(change);
       },
     });
@@ -158,6 +170,13 @@ class ServiceLbController implements ServiceLb {
       },
       onReady: (key) => this.#add(key),
     });
+    this.#facts = start.options.dataplane === "agent"
+      ? new FactsPublisher({
+        ...watching,
+        namespace,
+        facts: () => this.#isReady ? this.#view.clusterFacts() : undefined,
+      })
+      : undefined;
     this.#context = {
       client,
       clock,
@@ -187,8 +206,10 @@ class ServiceLbController implements ServiceLb {
 
   async #waitForObjects(): Promise<void> {
     await Promise.all(this.#watches.map(({ synced }) => synced));
+    for (const name of this.#nodes.objects.keys()) this.#reports.read(name);
     this.#isReady = true;
     this.#askNodes();
+    this.#facts?.note();
     this.#addAll();
     for (const key of this.#view.servicesWithDaemonSets()) this.#queue.add(key);
   }
@@ -200,7 +221,14 @@ class ServiceLbController implements ServiceLb {
     if (signal.aborted) stopSilenceChecks();
     await Promise.all([
       ensurePrerequisites(this.#start),
-      this.#collectLeftBehind(),
+      collectLeftBehind(this.#start, {
+        synced: this.synced,
+        onFormer: (key) => {
+          this.#left.add(key);
+          this.#add(key);
+        },
+      }),
+      this.#reports.run(signal),
       this.#queue.run({
         reconcile: (key) => this.#reconcile(key),
         signal,
@@ -209,19 +237,7 @@ class ServiceLbController implements ServiceLb {
         onFailure: (key, error) => this.#noteFailure(key, error),
       }),
     ]);
-    await Promise.all([...this.#watches, this.#slices].map(({ done }) => done));
-  }
-
-  async #collectLeftBehind(): Promise<void> {
-    const { options, logger } = this.#start;
-    await untilDone(this.#start, "Cannot look for what earlier servers left behind", async () => {
-      await this.synced;
-      for (const key of await findFormerServices(this.#start)) {
-        this.#left.add(key);
-        this.#add(key);
-      }
-      await deleteStrayDaemonSets(this.#start, { namespace: options.servicelbNamespace, logger });
-    });
+    await Promise.all([...this.#watches, this.#slices, this.#facts].map((each) => each?.done));
   }
 
   async #reconcile(key: ServiceKey): Promise<number | undefined> {
@@ -270,6 +286,7 @@ class ServiceLbController implements ServiceLb {
       !sameContent(before.metadata, after.metadata)
     ) {
       this.#view.forgetChoices();
+      this.#facts?.note();
     }
     this.#add(key);
     for (const sharer of sharers) this.#add(sharer);
@@ -278,7 +295,9 @@ class ServiceLbController implements ServiceLb {
   #noteNode(name: string, change: ObjectChange<Node>): void {
     const isBack = this.#silence.note(name, change, this.#times());
     this.#askNodes();
+    this.#reports.note(name);
     const scope = nodeChangeScope(change.before, change.after);
+    if (scope !== "none") this.#facts?.note();
     if (scope === "all") {
       this.#view.forgetChoices();
       this.#addAll();
@@ -324,12 +343,12 @@ class ServiceLbController implements ServiceLb {
     const { logger } = this.#start;
     // Someone else was faster; the next time sees what they wrote.
     if (isConflict(error)) return logger.debug("A Service changed while it was reconciled", { service: key });
-    const message = errorMessage(error);
-    logger.warn("Cannot bring a Service up to date", { service: key, error: message });
-    const [service, memory] = [this.#services.objects.get(key), this.#memories.get(key)];
-    if (service === undefined || memory === undefined || memory.toldFailure === message) return;
-    memory.toldFailure = message;
-    recordEvent(this.#context, service, { type: "Warning", reason: "SyncLoadBalancerFailed", message });
+    noteFailure(this.#context, {
+      key,
+      error,
+      service: this.#services.objects.get(key),
+      memory: this.#memories.get(key),
+    });
   }
 }
 

@@ -12,4 +12,6 @@ export interface ServiceLbOptions extends DesiredServiceOptions, ClaimOptions {
    * @default {true}
    */
   readonly askNodes?: boolean;
+  /** Version of the program, which is told to agents. */
+  readonly version?: string;
 }

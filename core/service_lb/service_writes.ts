@@ -2,7 +2,15 @@
 // The status is written by server-side apply, so that taking it back removes exactly what was written here.
 import type { KubeClient } from "../kube/contract.ts";
 import { identityOf, removeObject } from "../kube/one_object.ts";
-import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DAEMON_SETS, SERVICE_ACCOUNTS, SERVICES } from "../kube/resources.ts";
+import {
+  CLUSTER_ROLE_BINDINGS,
+  CLUSTER_ROLES,
+  DAEMON_SETS,
+  ROLE_BINDINGS,
+  ROLES,
+  SERVICE_ACCOUNTS,
+  SERVICES,
+} from "../kube/resources.ts";
 import type { Condition, DaemonSet, Service } from "../kube/types.ts";
 import type { IngressAddress } from "./desired_status.ts";
 import { LAST_GOOD_ANNOTATION, OLD_SERVICE_FINALIZER, SERVICE_FINALIZER } from "../service/labels.ts";
@@ -90,9 +98,12 @@ export async function writeStatus(
 export async function applyPrerequisites(context: WriteContext, objects: Prerequisites): Promise<void> {
   const { client, signal } = context;
   await client.apply(SERVICE_ACCOUNTS, objects.serviceAccount, { signal });
-  if (objects.endpointReader === undefined) return;
-  await client.apply(CLUSTER_ROLES, objects.endpointReader.role, { signal });
-  await client.apply(CLUSTER_ROLE_BINDINGS, objects.endpointReader.binding, { signal });
+  if (objects.nodeRights === undefined) return;
+  const { endpointReader, factsReader } = objects.nodeRights;
+  await client.apply(CLUSTER_ROLES, endpointReader.role, { signal });
+  await client.apply(CLUSTER_ROLE_BINDINGS, endpointReader.binding, { signal });
+  await client.apply(ROLES, factsReader.role, { signal });
+  await client.apply(ROLE_BINDINGS, factsReader.binding, { signal });
 }
 
 function sameMembers(a: readonly string[], b: readonly string[]): boolean {

@@ -5,6 +5,7 @@ import {
   APPLIED_HASH_ANNOTATION,
   DATAPLANE_LABEL,
   FORWARDING_CONDITION,
+  NODE_REPORT_ANNOTATION,
   PROGRAMMED_CONDITION,
   PUBLISHED_ADDRESSES_ANNOTATION,
   SERVED_ADDRESSES_ANNOTATION,
@@ -12,6 +13,7 @@ import {
   SERVICE_NAME_LABEL,
   SERVICE_NAMESPACE_LABEL,
 } from "../service/labels.ts";
+import { heartbeatWriter } from "../service/node_report.ts";
 import { isSelectionLabel } from "../service/node_selection.ts";
 import { trimService as trimForReading } from "../service/trim.ts";
 import { pauseImagesOf } from "./pause_image.ts";
@@ -30,7 +32,7 @@ export function trimService(service: Service): Service {
   };
 }
 
-/** A Node with the labels, taints, addresses and conditions that decide. */
+/** A Node with the labels, taints, addresses and conditions that decide, and what its agent says. */
 export function trimNode(node: Node): Node {
   const taints = node.spec?.taints;
   const addresses = (node.status?.addresses ?? []).filter(({ type, address }) =>
@@ -51,9 +53,12 @@ export function trimNode(node: Node): Node {
       ...(hasImages ? { images: [{ names: [...pauseImages] }] } : {}),
       conditions: (node.status?.conditions ?? []).flatMap((condition) => {
         if (condition.type === "Ready") return [pick(condition, ["type", "status"]) as typeof condition];
-        return condition.type === FORWARDING_CONDITION
-          ? [pick(condition, ["type", "status", "lastHeartbeatTime"]) as typeof condition]
-          : [];
+        if (condition.type !== FORWARDING_CONDITION) return [];
+        const writer = heartbeatWriter(node);
+        return [{
+          ...pick(condition, ["type", "status", "lastHeartbeatTime"]) as typeof condition,
+          ...(writer === undefined ? {} : { message: `instance ${writer.slice(0, MAX_WRITER_LENGTH)}` }),
+        }];
       }),
     },
   };
@@ -98,7 +103,8 @@ export function trimDaemonSet(daemonSet: DaemonSet): DaemonSet {
 /** More than any node has; whoever has its credentials may list as many as fit. */
 const MAX_ADDRESSES = 64;
 const MAX_ADDRESS_LENGTH = 64;
-const NODE_ANNOTATIONS: ReadonlySet<string> = new Set([PUBLISHED_ADDRESSES_ANNOTATION]);
+const MAX_WRITER_LENGTH = 64;
+const NODE_ANNOTATIONS: ReadonlySet<string> = new Set([PUBLISHED_ADDRESSES_ANNOTATION, NODE_REPORT_ANNOTATION]);
 const POD_LABELS: ReadonlySet<string> = new Set(["app", SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL, DATAPLANE_LABEL]);
 const POD_ANNOTATIONS: ReadonlySet<string> = new Set([SERVED_ADDRESSES_ANNOTATION]);
 const POD_CONDITIONS: ReadonlySet<string> = new Set(["PodScheduled", "Ready", PROGRAMMED_CONDITION]);

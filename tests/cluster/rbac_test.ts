@@ -2,12 +2,13 @@
 // nothing, and by the audit log of the real API server each verb that a role grants was used. So it is for the agents' own role.
 import { deepEqual, ok } from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DAEMON_SETS, SERVICES } from "../../core/kube/resources.ts";
+import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DAEMON_SETS, ROLES, SERVICES } from "../../core/kube/resources.ts";
 import type { ResourceType } from "../../core/kube/contract.ts";
 import type { DaemonSet } from "../../core/kube/types.ts";
 import {
   DATAPLANE_LABEL,
   ENDPOINT_READER_ROLE,
+  FACTS_READER_ROLE,
   SERVICE_NAME_LABEL,
   SERVICE_NAMESPACE_LABEL,
 } from "../../core/service/labels.ts";
@@ -125,6 +126,8 @@ if (await enterWorld(import.meta.url)) {
     const [server] = await Promise.all([liveThrough(world, ns), ...world.nodes.map((node) => node.startAgent())]);
     await server.stop();
     const reader = await world.admin.get(CLUSTER_ROLES, { name: ENDPOINT_READER_ROLE }) as RbacObject;
+    const factsKey = { namespace: "kube-system", name: FACTS_READER_ROLE };
+    const factsReader = await world.admin.get(ROLES, factsKey) as RbacObject;
     await takeBack(world, ns);
     const refusals = server.logTail(1_000_000).split("\n").filter((line) => /forbidden|not allowed/i.test(line));
     deepEqual(refusals, [], refusals.join("\n"));
@@ -140,5 +143,6 @@ if (await enterWorld(import.meta.url)) {
     const granted = shippedObjects().flatMap(grantsOf).filter((grant) => !isForTrouble(grant));
     deepEqual(unusedGrants(granted, ofServer), []);
     deepEqual(unusedGrants(grantsOf({ ...reader, kind: "ClusterRole" }), ofAgents), []);
+    deepEqual(unusedGrants(grantsOf({ ...factsReader, kind: "Role" }), ofAgents), []);
   });
 }

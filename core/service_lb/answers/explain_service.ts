@@ -37,7 +37,7 @@ export interface NodeAnswer {
   readonly serves: boolean;
   /** Stable CamelCase name; absent if it serves. */
   readonly reason?: string;
-  /** Why it does not serve, or what is wrong although it does. */
+  /** Why it does not serve, or what is to be said although it does. */
   readonly message?: string;
   /** What to do. */
   readonly remedy?: string;
@@ -90,9 +90,11 @@ export class Answers {
     this.#options = options;
     const services = new Map(snapshot.services.map((service) => [objectKey(service), service]));
     const nodes = new Map(snapshot.nodes.map((node) => [node.metadata?.name ?? "", node]));
-    this.#view = new ClusterView(() => ({ services, nodes }), options);
+    const foreign = new Map((snapshot.foreign ?? []).map((service) => [objectKey(service), service]));
+    this.#view = new ClusterView(() => ({ services, nodes, foreign }), options);
     for (const after of snapshot.services) this.#view.noteService({ before: undefined, after });
-    for (const after of snapshot.foreign ?? []) this.#view.noteForeign({ before: undefined, after });
+    for (const after of foreign.values()) this.#view.noteForeign({ before: undefined, after });
+    for (const name of nodes.keys()) this.#view.readReport(name);
     for (const after of snapshot.pods) this.#view.notePod({ before: undefined, after });
     for (const after of snapshot.daemonSets) this.#view.noteDaemonSet({ before: undefined, after });
     for (const after of snapshot.slices) this.#view.noteSlice({ before: undefined, after });
@@ -128,6 +130,7 @@ export class Answers {
     const { verdicts, summary, ingress } = desiredService(service, { ...this.#options, facts });
     const name = daemonSetName(service);
     const remedyFacts = { reading, servicelbNamespace: this.#options.servicelbNamespace, daemonSet: name };
+    const exists = this.#view.daemonSetsOf(reading.key).some(({ metadata }) => metadata?.name === name);
     const wanted = ingress.map(({ ip }) => ip);
     const { status, reason, message, problem } = summary;
     return {
@@ -135,12 +138,9 @@ export class Answers {
       served: { status, reason, message },
       problem,
       ...(wanted.join() === addressesOf(service).join() ? {} : { wantedAddresses: wanted }),
-      daemonSet: {
-        namespace: this.#options.servicelbNamespace,
-        name,
-        pods,
-        exists: this.#view.daemonSetsOf(reading.key).some(({ metadata }) => metadata?.name === name),
-      },
+      ...(this.#options.reservePorts === "none" && !exists
+        ? {}
+        : { daemonSet: { namespace: this.#options.servicelbNamespace, name, pods, exists } }),
       nodes: verdicts.map((verdict) => {
         const conflict = facts.conflicts.get(verdict.node);
         return nodeAnswer(verdict, { ...remedyFacts, ...(conflict === undefined ? {} : { conflict }) });
@@ -177,7 +177,8 @@ function nodeAnswer(
 ): NodeAnswer {
   const { node } = verdict;
   if (verdict.serves) {
-    return { node, serves: true, ...(verdict.degraded === undefined ? {} : { message: verdict.degraded }) };
+    const message = verdict.degraded ?? verdict.note;
+    return { node, serves: true, ...(message === undefined ? {} : { message }) };
   }
   const { reason, message } = verdict;
   return { node, serves: false, reason, message, remedy: nodeRemedy(reason, { ...facts, node }) };

@@ -38,6 +38,7 @@ Deno.test("startControllers() forgets what a part could not start of as soon as 
     env: {},
     signal: stop.signal,
     server: "here",
+    version: "0.0.0",
   });
   try {
     await waitUntil(

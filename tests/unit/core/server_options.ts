@@ -7,6 +7,7 @@ export const SERVER_OPTIONS: ServerOptions = {
   disable: [],
   enable: [],
   dataplane: "agent",
+  reservePorts: "daemonset",
   servicelbNamespace: "kube-system",
   lbImage: "lb",
   pauseImage: "pause",

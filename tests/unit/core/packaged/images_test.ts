@@ -7,6 +7,7 @@ const SETTINGS: ArtifactSettings = {
   disable: [],
   systemDefaultRegistry: "",
   dataplane: "agent",
+  reservePorts: "daemonset",
   lbImage: "lb:1",
   pauseImage: "pause:1",
   helmJobImage: "helm-job:1",
@@ -40,6 +41,8 @@ for (const part of ["servicelb", "coredns", "traefik", "helm"]) {
 Deno.test("artifactsOf: the data plane decides about the load balancer's image", () => {
   assert.equal(names({})[0], "pause:1");
   assert.equal(names({ dataplane: "pods" })[0], "lb:1");
+  assert.equal(names({ dataplane: "pods", reservePorts: "none" })[0], "lb:1");
+  assert.ok(!parts({ reservePorts: "none" }).includes("image servicelb"));
 });
 
 Deno.test("artifactsOf: a registry stands before every image and no chart", () => {

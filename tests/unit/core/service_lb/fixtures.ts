@@ -1,6 +1,9 @@
 // Objects and options for the load balancer's tests, deeply frozen: a pure function that changes its input throws.
 import type { EndpointSlice, Node, Pod, Service } from "../../../../core/kube/types.ts";
 import type { DesiredServiceOptions } from "../../../../core/service_lb/desired_service.ts";
+import { NODE_REPORT_ANNOTATION } from "../../../../core/service/labels.ts";
+import { renderReport, type ServiceReport } from "../../../../core/service/node_report.ts";
+import { portsText, serviceId } from "../../../../core/service/service_id.ts";
 import { daemonSetName } from "../../../../core/service_lb/names.ts";
 
 /** K3s's defaults, data plane `agent`. */
@@ -94,6 +97,51 @@ export function node(name: string, sketch: NodeSketch = {}): Node {
         ...(sketch.external ?? []).map((address) => ({ type: "ExternalIP", address })),
       ],
       conditions,
+    },
+  });
+}
+
+/** What a test lets an agent say of Services. */
+export interface ReportSketch {
+  readonly serves?: readonly Service[];
+  readonly at?: readonly string[];
+  readonly note?: string;
+  readonly refuses?: readonly { readonly service: Service; readonly reason: string; readonly message: string }[];
+  readonly cut?: number;
+  /** The run of the agent that wrote it, if that is not the one that signs the heartbeat. */
+  readonly instance?: string;
+}
+
+/** The text of a report. */
+export function reportText(sketch: ReportSketch): string {
+  const served = (sketch.serves ?? []).map((each): [string, ServiceReport] => [serviceId(each), {
+    ports: portsText(each),
+    serves: true,
+    ...(sketch.at === undefined ? {} : { servedAddresses: sketch.at }),
+    ...(sketch.note === undefined ? {} : { note: sketch.note }),
+  }]);
+  const refused = (sketch.refuses ?? []).map(({ service: each, reason, message }): [string, ServiceReport] => [
+    serviceId(each),
+    { ports: portsText(each), serves: false, reason, message },
+  ]);
+  const services = new Map([...served, ...refused]);
+  return renderReport({ instance: sketch.instance ?? "one", services, cut: sketch.cut ?? 0 });
+}
+
+/** `bare` with an agent that decides by itself and says this. */
+export function reporting(bare: Node, sketch: ReportSketch): Node {
+  const { conditions = [] } = bare.status ?? {};
+  return frozen({
+    ...bare,
+    metadata: {
+      ...bare.metadata,
+      annotations: { ...bare.metadata?.annotations, [NODE_REPORT_ANNOTATION]: reportText(sketch) },
+    },
+    status: {
+      ...bare.status,
+      conditions: conditions.map((each) =>
+        each.type === "k3slb.io/Forwarding" ? { ...each, message: "agent 1.2.3, nft, instance one" } : each
+      ),
     },
   });
 }

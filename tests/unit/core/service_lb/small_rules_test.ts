@@ -303,11 +303,16 @@ Deno.test("sameContent() looks over the version only", () => {
   assert.ok(!sameContent(one, { ...one, spec: {} }));
 });
 
-Deno.test("desiredPrerequisites() gives nodes the right to read endpoints only where agents need it", () => {
-  assert.equal(desiredPrerequisites("pods", "kube-system").endpointReader, undefined);
-  assert.deepEqual(desiredPrerequisites("agent", "kube-system").endpointReader?.role.rules, [
+Deno.test("desiredPrerequisites() gives nodes the rights to read endpoints and facts only where agents need them", () => {
+  assert.equal(desiredPrerequisites("pods", "kube-system").nodeRights, undefined);
+  const { endpointReader, factsReader } = desiredPrerequisites("agent", "lb").nodeRights ?? {};
+  assert.deepEqual(endpointReader?.role.rules, [
     { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"] },
   ]);
+  assert.deepEqual(factsReader?.role.rules, [
+    { apiGroups: [""], resources: ["configmaps"], resourceNames: ["k3slb-facts"], verbs: ["list", "watch"] },
+  ]);
+  for (const each of [factsReader?.role, factsReader?.binding]) assert.equal(each?.metadata?.namespace, "lb");
 });
 
 function withHeartbeat(lastHeartbeatTime: string): Node {
