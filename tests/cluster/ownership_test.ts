@@ -201,34 +201,6 @@ if (await enterWorld(import.meta.url)) {
     );
   });
 
-  test("pods of a stock K3s, without a gate, are forwarded by the agent too", async ({ world, ns }) => {
-    const port = world.port();
-    await ns.createApp({ name: "stock", nodes: ["node2"] });
-    await ns.createService({ name: "stock", ports: [port], spec: { loadBalancerClass: "example.com/stock" } });
-    const name = "svclb-stock-11111111";
-    const labels = { [SERVICE_NAME_LABEL]: "stock", [SERVICE_NAMESPACE_LABEL]: ns.name };
-    await world.admin.create(DAEMON_SETS, {
-      apiVersion: "apps/v1",
-      kind: "DaemonSet",
-      metadata: { name, namespace: "kube-system" },
-      spec: {
-        selector: { matchLabels: { app: name } },
-        template: {
-          metadata: { labels: { app: name, ...labels } },
-          spec: {
-            containers: [{
-              name: `lb-tcp-${port}`,
-              image: "klipper-lb",
-              ports: [{ containerPort: port, hostPort: port }],
-            }],
-          },
-        },
-      },
-    } as DaemonSet);
-    await world.waitForAnswer(world.client, { protocol: "tcp", ip: world.node("node1").ip4, port });
-    await world.admin.delete(DAEMON_SETS, { namespace: "kube-system", name });
-  });
-
   test("nothing is written while nothing changes, election and heartbeats apart", async (t) => {
     const { world } = t;
     await serveWitness(t);
