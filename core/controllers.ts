@@ -16,7 +16,8 @@ import { findServiceRanges } from "./service_lb/service_ranges.ts";
 import { detectIpMode } from "./service_lb/kube_proxy_mode.ts";
 import { removeServiceLb } from "./service_lb/remove_service_lb.ts";
 import type { ServiceCount } from "./service_lb/service_counts.ts";
-import { type ServiceLb, startServiceLb } from "./service_lb/service_lb_controller.ts";
+import type { ServiceLb } from "./service_lb/running_service_lb.ts";
+import { startServiceLb } from "./service_lb/service_lb_controller.ts";
 import { errorMessage, isK3slbError } from "./shared/errors.ts";
 import type { Logger } from "./shared/log.ts";
 

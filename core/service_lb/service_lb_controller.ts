@@ -1,18 +1,13 @@
 // The load balancer's control loop: watches, a queue of Services to reconcile. Decisions are in the pure files, writes in service_writes.ts.
 // Level-based: every reconcile starts from the whole present state, so a lost or repeated notice does no harm.
-import type { KubeClient } from "../kube/contract.ts";
 import { isConflict } from "../kube/errors.ts";
 import { findObject } from "../kube/one_object.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { DAEMON_SETS, NODES, PODS, SERVICES } from "../kube/resources.ts";
 import { sameContent } from "../kube/trim.ts";
 import type { DaemonSet, KubeObject, Node, Pod, Service } from "../kube/types.ts";
-import type { BeginAsk } from "../runtime/ask_nodes.ts";
-import type { Clock } from "../runtime/clock.ts";
-import type { ObserveQueue } from "../runtime/queue_metrics.ts";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
 import { isAbort } from "../shared/errors.ts";
-import type { Logger } from "../shared/log.ts";
 import { nodeChangeScope, type ObjectChange } from "./affected_services.ts";
 import { AgentSilence, repeat } from "./agent_silence.ts";
 import { ClusterView } from "./cluster_view.ts";
@@ -26,46 +21,15 @@ import { readService } from "../service/reading.ts";
 import { PodInquiry } from "./pod_inquiry.ts";
 import { collectLeftBehind, ensurePrerequisites } from "./groundwork.ts";
 import { serviceClaim } from "../service/claim.ts";
-import { countServices, type ServiceCount } from "./service_counts.ts";
+import { countServices } from "./service_counts.ts";
 import { FactsPublisher } from "./publish_facts.ts";
-import type { ReconcileContext, ServiceEvents, ServiceMemory } from "./reconcile_context.ts";
+import type { ReconcileContext, ServiceMemory } from "./reconcile_context.ts";
 import { noteFailure, servedCondition } from "./reconcile_context.ts";
 import { ReportReader } from "./report_reader.ts";
 import { isOwn, reconcileService, releaseService } from "./reconcile_service.ts";
-import type { ServiceLbOptions } from "./service_lb_options.ts";
+import type { ServiceLb, StartServiceLbOptions } from "./running_service_lb.ts";
 import { deleteDaemonSet, hasFinalizer } from "./service_writes.ts";
 import { trimDaemonSet, trimNode, trimPod, trimService } from "./trim_objects.ts";
-
-/** What {@linkcode startServiceLb} takes. */
-export interface StartServiceLbOptions {
-  readonly client: KubeClient;
-  readonly options: ServiceLbOptions;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly events: ServiceEvents;
-  /** Observes its queue, for metrics. */
-  readonly observeQueue?: ObserveQueue;
-  readonly signal: AbortSignal;
-  /**
-   * How a node is asked whether it is there.
-   * @default {askByTcp}
-   */
-  readonly beginAsk?: BeginAsk;
-}
-
-/** A running load balancer. */
-export interface ServiceLb {
-  /** Resolves when all objects are known and reconciling has begun; rejects with an `AbortError` if stopped before. */
-  readonly synced: Promise<void>;
-  /** Whether every watch is open. */
-  readonly isConnected: boolean;
-  /** Services of this load balancer by what their conditions say. */
-  readonly serviceCounts: () => readonly ServiceCount[];
-  /** Nodes that have stopped to answer. */
-  readonly silentNodes: () => number;
-  /** Resolves when the signal has been aborted and nothing runs any more. Never rejects. */
-  readonly done: Promise<void>;
-}
 
 /** Serves LoadBalancer Services until `options.signal` is aborted. What was made stays. */
 export function startServiceLb(options: StartServiceLbOptions): ServiceLb {

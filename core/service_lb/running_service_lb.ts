@@ -1,0 +1,40 @@
+// What starting the load balancer takes and gives. Types only.
+import type { KubeClient } from "../kube/contract.ts";
+import type { BeginAsk } from "../runtime/ask_nodes.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { ObserveQueue } from "../runtime/queue_metrics.ts";
+import type { Logger } from "../shared/log.ts";
+import type { ServiceEvents } from "./reconcile_context.ts";
+import type { ServiceCount } from "./service_counts.ts";
+import type { ServiceLbOptions } from "./service_lb_options.ts";
+
+/** What {@linkcode startServiceLb} takes. */
+export interface StartServiceLbOptions {
+  readonly client: KubeClient;
+  readonly options: ServiceLbOptions;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly events: ServiceEvents;
+  /** Observes its queue, for metrics. */
+  readonly observeQueue?: ObserveQueue;
+  readonly signal: AbortSignal;
+  /**
+   * How a node is asked whether it is there.
+   * @default {askByTcp}
+   */
+  readonly beginAsk?: BeginAsk;
+}
+
+/** A running load balancer. */
+export interface ServiceLb {
+  /** Resolves when all objects are known and reconciling has begun; rejects with an `AbortError` if stopped before. */
+  readonly synced: Promise<void>;
+  /** Whether every watch is open. */
+  readonly isConnected: boolean;
+  /** Services of this load balancer by what their conditions say. */
+  readonly serviceCounts: () => readonly ServiceCount[];
+  /** Nodes that have stopped to answer. */
+  readonly silentNodes: () => number;
+  /** Resolves when the signal has been aborted and nothing runs any more. Never rejects. */
+  readonly done: Promise<void>;
+}
