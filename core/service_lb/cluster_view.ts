@@ -161,7 +161,10 @@ export class ClusterView {
     return report === undefined ? undefined : reported(report, service);
   }
 
-  /** Whether the port is the Service's by what the node's agent says, or, where that is silent, by the DaemonSet. */
+  /**
+   * Whether the port is the Service's: by what the node's agent says, or, where that is silent, by the DaemonSet, or by what other nodes'
+   * agents say where there are none: a Service that has a port has it on every node that nobody else has it on.
+   */
   #hasPort(service: Service, port: string, node: string): boolean {
     const said = this.#reported(service, node);
     if (said?.says === "serves") return true;
@@ -169,7 +172,8 @@ export class ClusterView {
     const key = objectKey(service);
     if (!this.#held.has(key)) this.#held.set(key, heldPorts(this.#daemonSets.of(key)));
     const has = this.#held.get(key);
-    return has !== undefined && has.ports.has(port) && !has.without.has(node);
+    if (has !== undefined) return has.ports.has(port) && !has.without.has(node);
+    return this.#options.reservePorts === "none" && this.#reports.anyServes(service);
   }
 
   #portConflicts(): PortConflicts {

@@ -46,6 +46,14 @@ export class NodeReports {
     return this.#kept.get(node)?.report;
   }
 
+  /** Whether any node says that it serves `service` as it is now. */
+  anyServes(service: Service): boolean {
+    for (const { report } of this.#kept.values()) {
+      if (report !== undefined && serviceReport(report, service)?.serves) return true;
+    }
+    return false;
+  }
+
   /** Reads what stands on `node`; returns those of `services` of which it says something else than before. */
   read(name: string, node: Node | undefined, services: Iterable<Service>): readonly ServiceKey[] {
     const before = this.#kept.get(name);

@@ -131,6 +131,8 @@ function judge(node: Node, facts: JudgeFacts): NodeVerdict {
     const message = conflict.message ?? `port ${conflict.port} is taken by Service ${conflict.owner}`;
     return refuse(name, "PortTaken", { message, waiting: false });
   }
+  // A port that another one has is the first thing to be mended.
+  if (said?.says === "refuses" && said.reason === "PortTaken") return bySaying(name, { ...facts, said });
   if (localNodes !== undefined && !localNodes.has(name)) {
     const message = "it has no ready endpoint and externalTrafficPolicy is Local";
     return refuse(name, "NoLocalEndpoint", { message, waiting: false });
@@ -163,12 +165,16 @@ function judge(node: Node, facts: JudgeFacts): NodeVerdict {
 function bySaying(node: string, facts: JudgeFacts & { readonly said: Reported }): NodeVerdict {
   const { said } = facts;
   const holder = facts.obstacles?.holders.get(node);
-  const unreserved = facts.withoutPods ? undefined : unreservedBy(facts.pod, { holder, obstacles: facts.obstacles });
+  const listens = holder?.serves ? heldPort(node, holder) : undefined;
+  const unreserved = facts.withoutPods || listens
+    ? undefined
+    : unreservedBy(facts.pod, { holder, obstacles: facts.obstacles });
   const reservation = unreserved === undefined ? {} : { unreserved };
   if (said.says === "serves") {
     return {
       node,
       serves: true,
+      ...listens,
       ...(said.servedAddresses === undefined ? {} : { servedAddresses: said.servedAddresses }),
       ...(said.note === undefined ? {} : { note: said.note }),
       ...reservation,
@@ -177,7 +183,7 @@ function bySaying(node: string, facts: JudgeFacts & { readonly said: Reported })
   if (said.says === "nothing") {
     return refuse(node, "WaitingForAgent", { message: said.isCut ? NO_ROOM : NOT_SEEN, waiting: !said.isCut });
   }
-  if (holder?.serves) return heldPort(node, holder);
+  if (listens !== undefined) return listens;
   return {
     ...refuse(node, said.reason === "PortTaken" ? "PortTaken" : "NotProgrammed", {
       message: said.reason === "PortTaken" ? said.message : `rules are not programmed: ${said.reason}: ${said.message}`,

@@ -215,6 +215,21 @@ for (const [name, given, want] of UNPLACED) {
   });
 }
 
+Deno.test("desiredService(): a placeholder whose port the Service's own pod has on the node is no trouble", () => {
+  const holder = { pod: "default/edge", port: "80/TCP", serves: true };
+  const unscheduled = "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports";
+  for (const sketch of [{ serves: [WEB] }, { refuses: [{ service: WEB, ...SHUT }] }]) {
+    const { summary } = desiredIn({
+      nodes: [a(sketch)],
+      pods: [pod(WEB, "a", { scheduled: false, unschedulable: unscheduled })],
+      obstacles: { holders: new Map([["a", holder]]) },
+      remembered: new Map([["a", { unreservedSinceMs: 0 }]]),
+      nowMs: 60_000,
+    });
+    assert.equal(summary.message, "Served by 1 node: a. a: the Service's pod default/edge listens on the node itself");
+  }
+});
+
 Deno.test("desiredService(): an address stays while the agent takes over other ports, and no longer than a pod's replacement", () => {
   const status = { loadBalancer: { ingress: [{ ip: "10.0.0.1" }] } };
   const edited = { ...service({ spec: { ports: [{ port: 81, protocol: "TCP" }] } }), status };
@@ -266,8 +281,9 @@ Deno.test("ClusterView.clusterFacts() says what nodes can't see, and of ports on
     [facts.server, facts.reservePorts, facts.allowList, [...facts.nodes]],
     ["1.2.3", "none", true, [["a", { ips: ["10.0.0.1"], kubeletPort: 10250 }]]],
   );
+  // Of b nobody has said anything: a Service that has a port elsewhere has it there too.
   assert.deepEqual([...facts.contested], [["80/TCP", [{
     service: WEB.metadata?.uid?.slice(0, 13),
-    without: new Set(["b"]),
+    without: new Set(),
   }]]]);
 });

@@ -1,0 +1,155 @@
+// Random histories of a cluster (labels, taints, pools, Services, ports, servers and agents that die and come back) end in the same rules and
+// the same statuses whoever decides what a node serves: its pods, its agent beside them, or its agent alone.
+// K3SLB_HISTORIES says how many; each is told by its number, which is its seed.
+import assert from "node:assert/strict";
+import process from "node:process";
+import { HistoryWorld, type NodeSketch, type WorldKind } from "./_history_world.ts";
+
+/** One change, the same in every world. */
+type Step = (world: HistoryWorld) => Promise<void> | void;
+
+interface NamedStep {
+  readonly what: string;
+  readonly run: Step;
+}
+
+const KINDS: readonly WorldKind[] = ["pods decide", "agents decide, with pods", "agents decide, no pods"];
+const NODES = ["n1", "n2", "n3"];
+const NAMES = ["a", "b", "c", "d"];
+const PORTS = [80, 80, 443, 8080];
+const STEPS = 14;
+/** Longer than anything that is waited for between two changes. */
+const STEP_MS = 8_000;
+/** Longer than an agent's silence and a pod's replacement. */
+const END_MS = 260_000;
+
+function historyOf(seed: number): readonly NamedStep[] {
+  const random = generator(seed);
+  const pick = <T>(values: readonly T[]): T => values[Math.floor(random() * values.length)] as T;
+  const nodes = new Map<string, NodeSketch>(NODES.map((name) => [name, { labels: {}, taints: [] }]));
+  const services = new Set<string>();
+  const agents = new Set(NODES);
+  let isServerUp = true;
+  const isEverybodyUp = (): boolean => isServerUp && agents.size === NODES.length;
+  const steps: NamedStep[] = [];
+  const add = (what: string, run: Step): void => void steps.push({ what, run });
+  const relabel = (key: string, values: readonly (string | undefined)[]): void => {
+    const name = pick(NODES);
+    const before = nodes.get(name) ?? { labels: {}, taints: [] };
+    const { [key]: _, ...others } = before.labels;
+    const value = pick(values);
+    const next = { ...before, labels: value === undefined ? others : { ...others, [key]: value } };
+    nodes.set(name, next);
+    add(`${name} ${key}=${value}`, (world) => world.putNode(name, next));
+  };
+  const ports = (): { ports: { name: string; port: number; targetPort: number; protocol: string }[] } => {
+    const chosen = [...new Set(random() < 0.3 ? [pick(PORTS), pick(PORTS)] : [pick(PORTS)])];
+    return { ports: chosen.map((port) => ({ name: `p${port}`, port, targetPort: 8080, protocol: "TCP" })) };
+  };
+  const changes: readonly (() => void)[] = [
+    () => relabel("svccontroller.k3s.cattle.io/enablelb", ["true", "true", "false", undefined, undefined]),
+    () => relabel("svccontroller.k3s.cattle.io/lbpool", ["blue", undefined]),
+    () => {
+      // NoSchedule lets go on what is there, which with pods is over at the next change of the DaemonSet: a difference that is wanted.
+      if (!isEverybodyUp()) return;
+      const name = pick(NODES);
+      const before = nodes.get(name) ?? { labels: {}, taints: [] };
+      const taints = pick([[], [{ key: "k", effect: "NoExecute" }]]);
+      nodes.set(name, { ...before, taints });
+      add(`${name} taints ${JSON.stringify(taints)}`, (world) => world.putNode(name, { ...before, taints }));
+    },
+    () => {
+      const name = NAMES.find((each) => !services.has(each));
+      if (name === undefined) return;
+      services.add(name);
+      const spec = { ...ports(), externalTrafficPolicy: pick(["Cluster", "Cluster", "Local"]) };
+      add(`create ${name} ${JSON.stringify(spec)}`, (world) => world.createService(name, spec));
+    },
+    () => {
+      // Who is first at a free port is decided by who looks: that may differ while not everybody does.
+      if (services.size === 0 || !isEverybodyUp()) return;
+      const name = pick([...services]);
+      const spec = ports();
+      add(`${name} ${JSON.stringify(spec)}`, (world) => world.patchService(name, { spec }));
+    },
+    () => {
+      if (services.size === 0) return;
+      const name = pick([...services]);
+      const pool = pick(["blue", null]);
+      const labels = { "svccontroller.k3s.cattle.io/lbpool": pool };
+      add(`${name} pool ${pool}`, (world) => world.patchService(name, { metadata: { labels } }));
+    },
+    () => {
+      if (services.size === 0 || !isServerUp) return;
+      const name = pick([...services]);
+      services.delete(name);
+      add(`delete ${name}`, (world) => world.deleteService(name));
+    },
+    () => {
+      // Several changes that a server finds at once are one change of the DaemonSet, whose new pods keep off a tainted node.
+      if (isServerUp && [...nodes.values()].some(({ taints }) => taints.length > 0)) return;
+      isServerUp = !isServerUp;
+      add(
+        `server ${isServerUp ? "up" : "down"}`,
+        isServerUp ? (world) => world.startServer() : (world) => world.stopServer(),
+      );
+    },
+    () => {
+      const name = pick(NODES);
+      const isUp = agents.has(name);
+      if (isUp && (nodes.get(name)?.taints ?? []).length > 0) return;
+      if (isUp) agents.delete(name);
+      else agents.add(name);
+      add(
+        `agent ${name} ${isUp ? "down" : "up"}`,
+        isUp ? (world) => world.stopAgent(name) : (world) => world.startAgent(name),
+      );
+    },
+  ];
+  const weights = [0, 0, 1, 2, 3, 3, 3, 4, 4, 5, 6, 7, 8];
+  while (steps.length < STEPS) changes[pick(weights)]?.();
+  return steps;
+}
+
+async function live(kind: WorldKind, history: readonly NamedStep[]): Promise<ReturnType<HistoryWorld["outcome"]>> {
+  const world = new HistoryWorld(kind);
+  try {
+    for (const name of NODES) world.putNode(name, { labels: {}, taints: [] });
+    world.startServer();
+    for (const name of NODES) world.startAgent(name);
+    await world.clock.advance(STEP_MS);
+    for (const { run } of history) {
+      await run(world);
+      await world.clock.advance(STEP_MS);
+    }
+    world.startServer();
+    for (const name of NODES) world.startAgent(name);
+    await world.clock.advance(END_MS);
+    return world.outcome();
+  } finally {
+    await world.stop();
+  }
+}
+
+/** Numbers between 0 and 1 that follow from `seed` (mulberry32). */
+function generator(seed: number): () => number {
+  let state = Math.imul(seed, 0x9e3779b1) >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let value = Math.imul(state ^ (state >>> 15), state | 1);
+    value ^= value + Math.imul(value ^ (value >>> 7), value | 61);
+    return ((value ^ (value >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+const COUNT = Number(process.env["K3SLB_HISTORIES"] ?? 8);
+const FIRST = Number(process.env["K3SLB_FIRST_HISTORY"] ?? 1);
+
+for (let seed = FIRST; seed < FIRST + COUNT; seed++) {
+  Deno.test(`history ${seed} ends the same whoever decides`, async () => {
+    const history = historyOf(seed);
+    const [pods, ...others] = await Promise.all(KINDS.map((kind) => live(kind, history)));
+    const told = history.map(({ what }) => what).join("\n");
+    for (const [at, outcome] of others.entries()) assert.deepEqual(outcome, pods, `${KINDS[at + 1]}\n${told}`);
+  });
+}
