@@ -1,6 +1,6 @@
 // What each program must be allowed to do, as RBAC's own rules say it: one table, to which deploy/ is held by a test. Pure.
 import { FACTS_CONFIG_MAP } from "../../core/service/cluster_facts.ts";
-import { ELECTION_LEASE_NAME, ENDPOINT_READER_ROLE } from "../../core/service/labels.ts";
+import { ELECTION_LEASE_NAME, ENDPOINT_READER_ROLE, FACTS_READER_ROLE } from "../../core/service/labels.ts";
 
 /** The two programs. */
 export type ProgramName = "server" | "agent";
@@ -33,6 +33,20 @@ export const SERVER_RULES: readonly RightsRule[] = [
   { in: "servicelb", group: "", resources: ["pods"], verbs: ["list", "watch"] },
   { in: "servicelb", group: "", resources: ["events"], verbs: ["list"] },
   { in: "servicelb", group: "", resources: ["serviceaccounts"], verbs: EVERYTHING, names: ["svclb"] },
+  {
+    in: "servicelb",
+    group: "",
+    resources: ["configmaps"],
+    verbs: ["get", "list", "watch", "create", "patch", "delete"],
+    names: [FACTS_CONFIG_MAP],
+  },
+  {
+    in: "servicelb",
+    group: "rbac.authorization.k8s.io",
+    resources: ["roles", "rolebindings"],
+    verbs: EVERYTHING,
+    names: [FACTS_READER_ROLE],
+  },
   { in: "servicelb", group: "coordination.k8s.io", resources: ["leases"], verbs: ["create"] },
   {
     in: "servicelb",
@@ -73,6 +87,7 @@ export const AGENT_RULES: readonly RightsRule[] = [
   { in: "cluster", group: "discovery.k8s.io", resources: ["endpointslices"], verbs: ["list", "watch"] },
   { in: "cluster", group: "", resources: ["nodes/status"], verbs: ["patch"] },
   { in: "servicelb", group: "", resources: ["pods/status"], verbs: ["patch"] },
+  { in: "servicelb", group: "", resources: ["configmaps"], verbs: ["list", "watch"], names: [FACTS_CONFIG_MAP] },
 ];
 
 /** Each right of `rules` by itself. */

@@ -24,8 +24,6 @@ import type { ServiceLbOptions } from "./service_lb_options.ts";
 export interface ClusterObjects {
   readonly services: ReadonlyMap<string, Service>;
   readonly nodes: ReadonlyMap<string, Node>;
-  /** Services of other types that have ports on nodes. */
-  readonly foreign: ReadonlyMap<string, Service>;
 }
 
 /** The cluster as one Service sees it. */
@@ -114,14 +112,14 @@ export class ClusterView {
     });
   }
 
-  /** What agents are told. */
-  clusterFacts(): ClusterFacts {
-    const { nodes, foreign } = this.#objects();
+  /** What agents are told, with the Services of other types that have ports on nodes. */
+  clusterFacts(foreign: Iterable<Service>): ClusterFacts {
+    const { nodes } = this.#objects();
     return desiredFacts({
       options: this.#options,
       nodes,
       allowList: this.#isAllowList(),
-      foreign: foreign.values(),
+      foreign,
       services: this.#ours(),
       hasPort: (service, port, node) => this.#hasPort(service, port, node),
     });

@@ -79,7 +79,7 @@ class ServiceLbController implements ServiceLb {
     const namespace = start.options.servicelbNamespace;
     const ours = { namespace, labelSelector: SERVICE_NAME_LABEL };
     this.#view = new ClusterView(
-      () => ({ services: this.#services.objects, nodes: this.#nodes.objects, foreign: this.#foreign.objects }),
+      () => ({ services: this.#services.objects, nodes: this.#nodes.objects }),
       this.#start.options,
     );
     const { askNodes: isOn = true } = start.options;
@@ -138,7 +138,7 @@ class ServiceLbController implements ServiceLb {
       ? new FactsPublisher({
         ...watching,
         namespace,
-        facts: () => this.#isReady ? this.#view.clusterFacts() : undefined,
+        facts: () => this.#isReady ? this.#view.clusterFacts(this.#foreign.objects.values()) : undefined,
       })
       : undefined;
     this.#context = {

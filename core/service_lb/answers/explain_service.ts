@@ -90,10 +90,9 @@ export class Answers {
     this.#options = options;
     const services = new Map(snapshot.services.map((service) => [objectKey(service), service]));
     const nodes = new Map(snapshot.nodes.map((node) => [node.metadata?.name ?? "", node]));
-    const foreign = new Map((snapshot.foreign ?? []).map((service) => [objectKey(service), service]));
-    this.#view = new ClusterView(() => ({ services, nodes, foreign }), options);
+    this.#view = new ClusterView(() => ({ services, nodes }), options);
     for (const after of snapshot.services) this.#view.noteService({ before: undefined, after });
-    for (const after of foreign.values()) this.#view.noteForeign({ before: undefined, after });
+    for (const after of snapshot.foreign ?? []) this.#view.noteForeign({ before: undefined, after });
     for (const name of nodes.keys()) this.#view.readReport(name);
     for (const after of snapshot.pods) this.#view.notePod({ before: undefined, after });
     for (const after of snapshot.daemonSets) this.#view.noteDaemonSet({ before: undefined, after });
