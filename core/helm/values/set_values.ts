@@ -4,9 +4,13 @@
 
 /** Flags and values for helm, by the bytes of their paths. */
 export function setArguments(set: Readonly<Record<string, number | string>> | undefined): readonly string[] {
-  return Object.entries(set ?? {}).toSorted(([a], [b]) => compareBytes(a, b)).flatMap(([path, value]) =>
-    isPlain(value) ? ["--set", `${path}=${value}`] : ["--set-string", `${path}=${escapeValue(String(value))}`]
-  );
+  const paths = Object.keys(set ?? {});
+  // The engine's own order is the same but for pairs and what comes after them.
+  const isOwnOrder = !paths.some((path) => /[\ud800-\uffff]/.test(path));
+  return (isOwnOrder ? paths.toSorted() : paths.toSorted(compareBytes)).flatMap((path) => {
+    const value = set?.[path] ?? "";
+    return isPlain(value) ? ["--set", `${path}=${value}`] : ["--set-string", `${path}=${escapeValue(String(value))}`];
+  });
 }
 
 /** Less than, equal to or greater than 0, as the UTF-8 of `a` sorts before, with or after that of `b`. */
