@@ -205,8 +205,10 @@ export class NodeLife {
   #ask(life: Life, nowMs: number): Ask {
     if (life.tries === 0) life.firstTryMs = nowMs;
     // The way that answered last and the others take turns: a firewall that closes one says nothing of the node.
-    const turn = life.tries % 2 === 0 ? 0 : 1 + (life.tries >> 1) % Math.max(1, life.ways.length - 1);
-    const way = life.ways[(life.way + turn) % life.ways.length] as Way;
+    // Another address may have no route from here, which Bun calls a refusal: it is tried only while none has answered.
+    const best = life.ways[life.way] as Way;
+    const others = life.ways.filter((way) => way !== best && (!isHeard(life) || way.ip === best.ip));
+    const way = life.tries % 2 === 0 ? best : others[(life.tries >> 1) % others.length] ?? best;
     life.tries++;
     if (life.state === "deaf") life.nextMs = nowMs + DEAF_INTERVAL_MS;
     else life.nextMs = isWatched(life) ? nowMs + SUSPECT_INTERVAL_MS : this.#nextTurn(nowMs);
@@ -272,6 +274,11 @@ function sameWays(a: readonly Way[], b: readonly Way[]): boolean {
 
 function silence(life: Life): Pick<SilentNode, "ip" | "sinceMs"> {
   return { ip: life.ways[life.way]?.ip ?? "", sinceMs: life.answeredMs };
+}
+
+/** Whether it has ever answered. */
+function isHeard({ state }: Life): boolean {
+  return state === "alive" || state === "dead";
 }
 
 /** Whether an answer to the last ask is waited for shortly: its silence will be fatal soon. */

@@ -266,3 +266,10 @@ Deno.test("other addresses of a node are tried while it never answered", () => {
   deepEqual(run.told, []);
   equal(run.asked.at(-1)?.ip, "10.0.0.4");
 });
+
+Deno.test("an address without a route, which Bun calls refused at once, keeps no dead node alive", () => {
+  const nodes = NODES.map((node, index) => ({ ...node, ips: [...node.ips, `fd00::${index}`] }));
+  const reply: Network["reply"] = ({ node, ip }, nowMs) =>
+    ip.includes(":") ? "refused" : node === "c" && nowMs > 60_000 ? "silent" : "answered";
+  deepEqual(new Simulation(nodes, { reply }).runUntil(5 * MINUTES).told, ["dead c"]);
+});
