@@ -186,6 +186,7 @@ export {
   type HealthEndpoint,
   type HealthServer,
   type HealthServerOptions,
+  type PageHandler,
   type ServeHealth,
   startHealthServer,
 } from "./core/runtime/health.ts";

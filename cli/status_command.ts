@@ -1,16 +1,12 @@
 // `k3slb status`: the cluster at a glance.
-import { HELM_CHARTS } from "../core/helm/helm_chart.ts";
 import type { KubeClient } from "../core/kube/contract.ts";
-import { isForbidden, isNotFound } from "../core/kube/errors.ts";
-import { orAbsent } from "../core/kube/one_object.ts";
-import { LEASES, NODES } from "../core/kube/resources.ts";
-import { ADD_ONS } from "../core/manifests/addon.ts";
+import { NODES } from "../core/kube/resources.ts";
 import { pause, SYSTEM_CLOCK } from "../core/runtime/clock.ts";
-import { ELECTION_LEASE_NAME } from "../core/service/labels.ts";
 import { ANSWER_FLAGS, lineWidth, readAnswers, withinPatience } from "./answers.ts";
 import { withCluster } from "./connect_cluster.ts";
 import { renderForm } from "./output/render_form.ts";
-import { type ClusterStatus, clusterStatus, hasProblem, onlyProblems } from "./cluster_status.ts";
+import { type ClusterStatus, clusterStatus, hasProblem, onlyProblems } from "../core/status/cluster_status.ts";
+import { readOthers } from "../core/status/read_status.ts";
 import { type CommandContext, defineCommand } from "./command.ts";
 import { EXIT_FAILURE, EXIT_OK } from "./exit_codes.ts";
 import type { Flag, Settings } from "./flag.ts";
@@ -75,27 +71,17 @@ export async function readStatus(
   },
 ): Promise<ClusterStatus> {
   const { settings, context, signal } = options;
-  const namespace = settings["servicelb-namespace"];
-  const [{ answers, services }, nodes, lease, charts, addOns] = await Promise.all([
+  const [{ answers, services }, nodes, others] = await Promise.all([
     readAnswers(client, options),
     client.list(NODES, { signal }),
-    readable(client.get(LEASES, { namespace, name: ELECTION_LEASE_NAME }, { signal })),
-    readable(client.list(HELM_CHARTS, { signal })),
-    readable(client.list(ADD_ONS, { signal })),
+    readOthers(client, { namespace: settings["servicelb-namespace"], signal }),
   ]);
   return clusterStatus({
-    lease,
+    ...others,
     nodes: nodes.items,
     services: services.map((service) => answers.about(service)),
-    charts: charts?.items ?? [],
-    addOns: addOns?.items ?? [],
     nowMs: context.host.now(),
   });
-}
-
-/** Kinds that this cluster may not have, or that may not be looked at. */
-function readable<T>(answer: Promise<T>): Promise<T | undefined> {
-  return orAbsent(answer, [isNotFound, isForbidden]);
 }
 
 /** The tables, `width` characters wide. Pure. */

@@ -1,5 +1,6 @@
 // The controllers of the active server and how each is started and watched over. This is where the feature folders meet.
 import type { KubeClient } from "./kube/contract.ts";
+import type { Node } from "./kube/types.ts";
 import type { EventRecorder } from "./kube/events.ts";
 import { startHelm } from "./helm/helm_chart_controller.ts";
 import { handBackCharts } from "./helm/hand_back_charts.ts";
@@ -12,10 +13,12 @@ import { PAUSE_IMAGE } from "./packaged/versions.ts";
 import { type Clock, pause } from "./runtime/clock.ts";
 import type { ObserveQueue } from "./runtime/queue_metrics.ts";
 import type { ServerOptions } from "./server_options.ts";
+import { Answers, type ServiceAnswer } from "./service_lb/answers/explain_service.ts";
+import type { ServiceLbOptions } from "./service_lb/service_lb_options.ts";
 import { findServiceRanges } from "./service_lb/service_ranges.ts";
 import { detectIpMode } from "./service_lb/kube_proxy_mode.ts";
 import { removeServiceLb } from "./service_lb/remove_service_lb.ts";
-import type { ServiceCount } from "./service_lb/service_counts.ts";
+import { countServices, type ServiceCount } from "./service_lb/service_counts.ts";
 import type { ServiceLb } from "./service_lb/running_service_lb.ts";
 import { startServiceLb } from "./service_lb/service_lb_controller.ts";
 import { errorMessage, isK3slbError } from "./shared/errors.ts";
@@ -54,8 +57,16 @@ export interface Controller {
   readonly serviceCounts?: () => readonly ServiceCount[];
   /** Nodes that have stopped to answer. */
   readonly silentNodes?: () => number;
+  /** What is known of Services and nodes; absent before it is. */
+  readonly answers?: () => ClusterAnswers | undefined;
   /** Resolves when the signal has ended it. Never rejects. */
   readonly done: Promise<void>;
+}
+
+/** Every node, and what is to be said of each Service. */
+export interface ClusterAnswers {
+  readonly nodes: readonly Node[];
+  readonly services: readonly ServiceAnswer[];
 }
 
 /** Starts every controller that `options` leaves on. One that can't start says so and is tried again; the others go on. */
@@ -75,6 +86,7 @@ export function startControllers(options: ServerOptions, parts: ControllerParts)
 
 function serviceLb(options: ServerOptions, parts: ControllerParts): Controller {
   let running: ServiceLb | undefined;
+  let settings: ServiceLbOptions | undefined;
   const controller = keepTrying("servicelb", parts, async (own) => {
     const ipMode = await detectIpMode(own);
     const serviceRanges = await findServiceRanges(own);
@@ -86,7 +98,8 @@ function serviceLb(options: ServerOptions, parts: ControllerParts): Controller {
       version: parts.version,
       ...(ipMode === undefined ? {} : { ipMode }),
     };
-    running = startServiceLb({ ...own, options: { ...options, ...found } });
+    settings = { ...options, ...found };
+    running = startServiceLb({ ...own, options: settings });
     // Rejects only when it is stopped before.
     running.synced.then(own.onStarted, () => {});
     await running.done;
@@ -95,8 +108,14 @@ function serviceLb(options: ServerOptions, parts: ControllerParts): Controller {
   return {
     ...controller,
     problem: () => controller.problem() ?? problem(),
-    serviceCounts: () => running?.serviceCounts() ?? [],
+    serviceCounts: () => countServices(running?.snapshot().services ?? [], options),
     silentNodes: () => running?.silentNodes() ?? 0,
+    answers: () => {
+      if (running === undefined || settings === undefined) return undefined;
+      const snapshot = running.snapshot();
+      const answers = new Answers(snapshot, settings);
+      return { nodes: snapshot.nodes, services: snapshot.services.map((service) => answers.about(service)) };
+    },
   };
 }
 

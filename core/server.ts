@@ -15,6 +15,10 @@ import { createQueueMetrics, type ObserveQueue } from "./runtime/queue_metrics.t
 import type { ServerOptions } from "./server_options.ts";
 import { ELECTION_LEASE_NAME } from "./service/labels.ts";
 import { errorMessage, isAbort, isK3slbError } from "./shared/errors.ts";
+import { clusterStatus } from "./status/cluster_status.ts";
+import { readOthers } from "./status/read_status.ts";
+import type { PageFacts } from "./status/render_page.ts";
+import { createStatusPage } from "./status/status_page.ts";
 import type { Logger } from "./shared/log.ts";
 
 /** The server's surroundings. Beside them it reads and watches its manifests folder, and reads what tells this host from others. */
@@ -192,7 +196,7 @@ class Server {
   }
 
   async #startHealth(): Promise<{ readonly done: Promise<void> }> {
-    const { metrics, serveHealth } = this.#parts;
+    const { metrics, serveHealth, clock, logger } = this.#parts;
     if (serveHealth === undefined) return { done: Promise.resolve() };
     return await serveHealth({
       checks: [
@@ -204,7 +208,24 @@ class Server {
         { name: "controllers", kind: "ready", problem: () => this.#problems() },
       ],
       renderMetrics: () => metrics.render(),
+      page: createStatusPage({
+        read: () => this.#readPage(),
+        clock,
+        onFailure: (error) => logger.debug("The page can't be brought up to date", { error: errorMessage(error) }),
+      }),
     });
+  }
+
+  async #readPage(): Promise<PageFacts> {
+    const { client, clock, signal, version } = this.#parts;
+    const found = this.#controllers.flatMap(({ answers }) => answers?.() ?? [])[0];
+    const { nodes, services } = found ?? { nodes: [], services: [] };
+    const isLeading = this.#isLeading;
+    const others = isLeading
+      ? await readOthers(client, { namespace: this.#options.servicelbNamespace, signal })
+      : { lease: undefined, charts: [], addOns: [] };
+    const status = clusterStatus({ ...others, nodes, services, nowMs: clock.now() });
+    return { version, isLeading, status, answers: services };
   }
 
   #problems(): string | undefined {

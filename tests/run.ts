@@ -1,5 +1,5 @@
 // Runs suites one after the other and prints one closing line over all of them: `N passed, N failed`.
-// Usage: deno run -A tests/run.ts SUITE...   Suites: unit, cli, build, demo, netns, memory, source, real, nodes, nodes-ipv4, upstream.
+// Usage: deno run -A tests/run.ts SUITE...   Suites: unit, cli, build, demo, netns, page, memory, source, real, nodes, nodes-ipv4, upstream.
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { readdirSync } from "node:fs";
@@ -32,6 +32,8 @@ const SUITES: Readonly<Record<string, Suite>> = {
   cli: suite(["tests/cli"], { needsBinary: true }),
   build: suite(["tests/build"], { tools: ["emulation", "release"] }),
   demo: suite(["tests/demo"], { tools: ["namespaces"], needsBinary: true }),
+  // The page in a browser.
+  page: suite(["tests/page"], { needsBinary: true, tools: ["browser"] }),
   netns: suite(["tests/netns"], { isolated: true, tools: ["namespaces"] }),
   memory: suite(["tests/cluster"], {
     isolated: true,

@@ -15,12 +15,17 @@ export interface HealthCheck {
   readonly problem: () => string | undefined;
 }
 
+/** Answers a path that is none of health and metrics; `false` if it has nothing there. */
+export type PageHandler = (path: string, request: IncomingMessage, response: ServerResponse) => boolean;
+
 /** What a program says of itself. */
 export interface HealthEndpoint {
   /** What can be well or not. */
   readonly checks: readonly HealthCheck[];
   /** Text of `/metrics`. */
   readonly renderMetrics: () => string | Promise<string>;
+  /** Answers other paths. */
+  readonly page?: PageHandler;
 }
 
 /** Lets others ask a program how it is. `done` resolves when nobody can ask any more. */
@@ -110,6 +115,7 @@ function answer(request: IncomingMessage, response: ServerResponse, options: Hea
     case "/metrics":
       return void sendMetrics(options, send);
     default:
+      if (options.page?.(path, request, response)) return;
       return send(404, "there are /livez, /readyz and /metrics\n");
   }
 }

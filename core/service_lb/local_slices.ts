@@ -44,6 +44,11 @@ export class LocalSlices {
     return Promise.all([this.#watch?.reflector.done, this.#watch?.listing]);
   }
 
+  /** Every slice that is known. */
+  get all(): readonly EndpointSlice[] {
+    return [...this.#watch?.reflector.objects.values() ?? []];
+  }
+
   /** The Service's slices are no longer needed. Safe to call twice. */
   drop(key: ServiceKey): void {
     if (this.#keys.delete(key)) this.#wanted.replace(new Set(this.#keys));

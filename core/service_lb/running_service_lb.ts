@@ -4,8 +4,8 @@ import type { BeginAsk } from "../runtime/ask_nodes.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { ObserveQueue } from "../runtime/queue_metrics.ts";
 import type { Logger } from "../shared/log.ts";
+import type { ClusterSnapshot } from "./answers/explain_service.ts";
 import type { ServiceEvents } from "./reconcile_context.ts";
-import type { ServiceCount } from "./service_counts.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
 
 /** What {@linkcode startServiceLb} takes. */
@@ -31,10 +31,10 @@ export interface ServiceLb {
   readonly synced: Promise<void>;
   /** Whether every watch is open. */
   readonly isConnected: boolean;
-  /** Services of this load balancer by what their conditions say. */
-  readonly serviceCounts: () => readonly ServiceCount[];
   /** Nodes that have stopped to answer. */
   readonly silentNodes: () => number;
+  /** The cluster as this load balancer knows it. */
+  readonly snapshot: () => ClusterSnapshot;
   /** Resolves when the signal has been aborted and nothing runs any more. Never rejects. */
   readonly done: Promise<void>;
 }

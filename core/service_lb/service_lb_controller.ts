@@ -9,6 +9,7 @@ import type { DaemonSet, KubeObject, Node, Pod, Service } from "../kube/types.ts
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
 import { isAbort } from "../shared/errors.ts";
 import { nodeChangeScope, type ObjectChange } from "./affected_services.ts";
+import type { ClusterSnapshot } from "./answers/explain_service.ts";
 import { AgentSilence, repeat } from "./agent_silence.ts";
 import { ClusterView } from "./cluster_view.ts";
 import { DeadNodes } from "./dead_nodes.ts";
@@ -21,7 +22,6 @@ import { readService } from "../service/reading.ts";
 import { PodInquiry } from "./pod_inquiry.ts";
 import { collectLeftBehind, ensurePrerequisites } from "./groundwork.ts";
 import { serviceClaim } from "../service/claim.ts";
-import { countServices } from "./service_counts.ts";
 import { FactsPublisher } from "./publish_facts.ts";
 import type { ReconcileContext, ServiceMemory } from "./reconcile_context.ts";
 import { noteFailure, servedCondition } from "./reconcile_context.ts";
@@ -57,7 +57,15 @@ class ServiceLbController implements ServiceLb {
   readonly #memories = new Map<ServiceKey, ServiceMemory>();
   /** Services that left the watch without having been deleted before our eyes: their type may have changed. */
   readonly #left = new Set<ServiceKey>();
-  readonly serviceCounts = () => countServices(this.#services.objects.values(), this.#start.options);
+  readonly snapshot = (): ClusterSnapshot => ({
+    services: [...this.#services.objects.values()],
+    foreign: [...this.#foreign.objects.values()],
+    nodes: [...this.#nodes.objects.values()],
+    pods: [...this.#pods.objects.values()],
+    daemonSets: [...this.#daemonSets.objects.values()],
+    slices: this.#slices.all,
+    nowMs: this.#start.clock.now(),
+  });
   readonly silentNodes = () => this.#dead.nodes.size;
   #isReady = false;
 

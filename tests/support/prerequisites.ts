@@ -58,6 +58,11 @@ const MONITORING_TOOLS: readonly Tool[] = [
   { program: "promtool", debianPackage: "prometheus", purpose: "checking rules and metrics" },
 ];
 
+const BROWSER_TOOLS: readonly Tool[] = [
+  { program: "/usr/bin/chromium", debianPackage: "chromium", purpose: "looking at the page" },
+  { program: "/usr/share/fonts/truetype/dejavu", debianPackage: "fonts-dejavu-core", purpose: "letters of the page" },
+];
+
 const NODE_TOOLS: readonly Tool[] = [
   { program: "containerd", debianPackage: "containerd", purpose: "containers of real nodes" },
   { program: "runc", debianPackage: "runc", purpose: "containers of real nodes" },
@@ -92,7 +97,8 @@ export type ToolPurpose =
   | "bench"
   | "emulation"
   | "nodes"
-  | "monitoring";
+  | "monitoring"
+  | "browser";
 
 const TOOLS: Readonly<Record<ToolPurpose, readonly Tool[]>> = {
   namespaces: NAMESPACE_TOOLS,
@@ -101,6 +107,7 @@ const TOOLS: Readonly<Record<ToolPurpose, readonly Tool[]>> = {
   release: RELEASE_TOOLS,
   nodes: NODE_TOOLS,
   monitoring: MONITORING_TOOLS,
+  browser: BROWSER_TOOLS,
   packaged: PACKAGED_TOOLS,
   upstream: UPSTREAM_TOOLS,
 };

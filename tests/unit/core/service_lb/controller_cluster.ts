@@ -19,6 +19,8 @@ import { parseKubeconfigText } from "./kubeconfig_text.ts";
 /** A cluster of simulated nodes whose agents set every gate at once. */
 export interface Cluster {
   readonly admin: KubeClient;
+  /** For a program of its own. */
+  kubeconfig(): Promise<string>;
   readonly events: ServiceEvent[];
   /** Starts the controller; the returned function stops it. */
   startController(overrides?: Partial<ServiceLbOptions>, beginAsk?: BeginAsk): () => Promise<void>;
@@ -75,6 +77,7 @@ async function startCluster(nodes: number): Promise<Cluster> {
   const service = (name: string): Promise<Service> => admin.get(SERVICES, { namespace: "default", name });
   return {
     admin,
+    kubeconfig: () => api.kubeconfig("admin"),
     events,
     startController: (overrides = {}, beginAsk = undefined) => {
       const stop = new AbortController();

@@ -1,10 +1,10 @@
-// The whole cluster at a glance: server, nodes, Services, charts and AddOns, as `k3slb status` prints them. Pure.
-import type { HelmChart } from "../core/helm/helm_chart.ts";
-import type { AddOn } from "../core/manifests/addon.ts";
-import type { Lease, Node } from "../core/kube/types.ts";
-import { FORWARDING_CONDITION } from "../core/service/labels.ts";
-import { isReady } from "../core/service_lb/node_verdicts.ts";
-import type { ServiceAnswer } from "../core/service_lb/answers/explain_service.ts";
+// The whole cluster at a glance: server, nodes, Services, charts and AddOns, as `k3slb status` and the page show them. Pure.
+import type { HelmChart } from "../helm/helm_chart.ts";
+import type { AddOn } from "../manifests/addon.ts";
+import type { Lease, Node } from "../kube/types.ts";
+import { FORWARDING_CONDITION } from "../service/labels.ts";
+import { isReady } from "../service_lb/node_verdicts.ts";
+import type { ServiceAnswer } from "../service_lb/answers/explain_service.ts";
 
 /** What a status is made of. */
 export interface StatusFacts {
