@@ -1,0 +1,150 @@
+// The agent serves by itself: no pod, no scheduler, no server is in the way of a client. A steady rate of new connections to every node while
+// what stands beside the Service comes and goes; none may fail.
+import { deepEqual, match, ok } from "node:assert/strict";
+import { DAEMON_SETS, PODS } from "../../core/kube/resources.ts";
+import type { Pod } from "../../core/kube/types.ts";
+import { enterWorld, type PeerRequest } from "../support/netns.ts";
+import { staysTrue, waitUntil } from "../support/wait.ts";
+import { worldSuite, type WorldTest } from "../support/world_suite.ts";
+
+const INTERVAL_MS = 20;
+const TIMEOUT_MS = 5_000;
+const ROUNDS = 4;
+const MIN_CONNECTIONS = 100;
+
+/** Service `web` with a pod on the first node; a request to each node. */
+async function serveWeb({ world, ns }: WorldTest): Promise<readonly PeerRequest[]> {
+  const port = world.port();
+  await ns.createApp({ name: "web", nodes: ["node1"] });
+  await ns.createService({ name: "web", ports: [port] });
+  await ns.waitForIngress("web", world.nodeIps);
+  const requests = world.nodeIps.map((ip) => ({ protocol: "tcp", ip, port, timeoutMs: TIMEOUT_MS }) as const);
+  for (const request of requests) await world.waitForAnswer(world.client, request);
+  return requests;
+}
+
+/** Every connection that is made to `requests` while `change` is under way, and some after it, is answered. */
+async function underTraffic(
+  { world }: WorldTest,
+  requests: readonly PeerRequest[],
+  change: () => Promise<void>,
+): Promise<void> {
+  const flow = await world.client.ns.startFlow(requests, INTERVAL_MS);
+  let after: number[] = [];
+  try {
+    await change();
+    after = (await flow.counts()).map((count) => count["answer"] ?? 0);
+    await waitUntil(
+      "more connections to every node",
+      async () =>
+        (await flow.counts()).every((count, i) => (count["answer"] ?? 0) >= (after[i] ?? 0) + MIN_CONNECTIONS),
+      { deadlineMs: 60_000, intervalMs: 250 },
+    );
+  } finally {
+    const counts = await flow.stop();
+    deepEqual(counts.map((count) => Object.keys(count)), requests.map(() => ["answer"]), world.logs());
+  }
+}
+
+async function deletePods({ world, ns }: WorldTest): Promise<void> {
+  for (const { metadata } of await ns.lbPods("web")) {
+    const key = { namespace: metadata?.namespace ?? "", name: metadata?.name ?? "" };
+    await world.admin.delete(PODS, key, { gracePeriodSeconds: 0 });
+  }
+}
+
+async function restartServer({ world }: WorldTest, args: readonly string[]): Promise<void> {
+  await world.servers.at(-1)?.stop();
+  await world.startServer(args);
+}
+
+function hostPod(namespace: string, port: number): Pod {
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "late-proxy", namespace },
+    spec: {
+      nodeName: "node1",
+      containers: [{ name: "c", image: "i", ports: [{ containerPort: 8080, hostPort: port, protocol: "TCP" }] }],
+    },
+  };
+}
+
+if (await enterWorld(import.meta.url)) {
+  const test = worldSuite({ nodes: 2 });
+
+  test("0 refused connections, and all addresses stay, while all placeholder pods are deleted again and again", async (t) => {
+    const requests = await serveWeb(t);
+    await underTraffic(t, requests, async () => {
+      for (let round = 0; round < ROUNDS; round++) {
+        await deletePods(t);
+        deepEqual([...await t.ns.ingress("web")].sort(), [...t.world.nodeIps].sort());
+        await waitUntil("other pods", async () => (await t.ns.lbPods("web")).length === t.world.nodes.length);
+      }
+    });
+  });
+
+  test("0 refused connections while the server, then every agent, is killed and started anew", async (t) => {
+    const requests = await serveWeb(t);
+    await underTraffic(t, requests, async () => {
+      await t.world.servers.at(-1)?.kill();
+      for (const node of t.world.nodes) {
+        await node.killAgent();
+        await deletePods(t);
+        await node.startAgent();
+      }
+      await t.world.startServer([]);
+      await staysTrue(
+        "all addresses stay",
+        async () => (await t.ns.ingress("web")).length === t.world.nodes.length,
+        3_000,
+      );
+    });
+  });
+
+  test("a Service that is made while no server runs is served, and has its addresses when one is back", async (t) => {
+    const { world, ns } = t;
+    await serveWeb(t);
+    await world.servers.at(-1)?.stop();
+    const port = world.port();
+    await ns.createService({ name: "fresh", app: "web", ports: [port] });
+    for (const ip of world.nodeIps) await world.waitForAnswer(world.client, { protocol: "tcp", ip, port });
+    deepEqual([...await ns.ingress("fresh")], []);
+    await world.startServer([]);
+    await ns.waitForIngress("fresh", world.nodeIps);
+  });
+
+  test("--reserve-ports none: DaemonSets and pods go, no connection is lost, Services are made and served without any", async (t) => {
+    const { world, ns } = t;
+    const requests = await serveWeb(t);
+    await underTraffic(t, requests, async () => {
+      await restartServer(t, ["--reserve-ports", "none"]);
+      await waitUntil("the DaemonSet to be gone", async () => (await ns.daemonSets("web")).length === 0);
+      await waitUntil("its pods to be gone", async () => (await ns.lbPods("web")).length === 0);
+      const port = world.port();
+      await ns.createService({ name: "second", app: "web", ports: [port] });
+      await ns.waitForIngress("second", world.nodeIps);
+      for (const ip of world.nodeIps) await world.waitForAnswer(world.client, { protocol: "tcp", ip, port });
+      deepEqual(await ns.daemonSets("second"), []);
+      deepEqual([...await ns.ingress("web")].sort(), [...world.nodeIps].sort());
+      await restartServer(t, []);
+      await waitUntil("the DaemonSet to be back", async () => (await ns.daemonSets("web")).length === 1);
+      await waitUntil("its pods to be back", async () => (await ns.lbPods("web")).length === world.nodes.length);
+    });
+    ok((await world.admin.list(DAEMON_SETS, { namespace: "kube-system" })).items.length >= 2);
+  });
+
+  test("--reserve-ports none: a pod that asks for a port that is served gets no connection, and the Service names it", async (t) => {
+    const { world, ns } = t;
+    await restartServer(t, ["--reserve-ports", "none"]);
+    const requests = await serveWeb(t);
+    await world.admin.create(PODS, hostPod(ns.name, requests[0]?.port ?? 0));
+    const said = await ns.waitForCondition("web", ({ message = "" }) => message.includes("late-proxy"));
+    match(said.message ?? "", new RegExp(`node1: .*pod ${ns.name}/late-proxy`));
+    await underTraffic(t, requests, async () => {
+      await world.node("node1").killAgent();
+      await world.node("node1").startAgent();
+    });
+    await restartServer(t, []);
+  });
+}
