@@ -136,7 +136,9 @@ export {
   type IngressAddress,
   type StatusOptions,
 } from "./core/service_lb/desired_status.ts";
-export type { NodeVerdict, VerdictFacts, VerdictReason } from "./core/service_lb/node_verdicts.ts";
+export type { NodeVerdict, Unreserved, VerdictFacts, VerdictReason } from "./core/service_lb/node_verdicts.ts";
+export type { Reported } from "./core/service_lb/node_reports.ts";
+export type { PortReservationMode } from "./core/service/cluster_facts.ts";
 export type { PodObstacles, PortHolder } from "./core/service_lb/port_holder.ts";
 export type { PodReason } from "./core/service_lb/pod_state.ts";
 export type { RememberedNode, RememberedNodes, ReplacementFacts } from "./core/service_lb/replaced_pods.ts";

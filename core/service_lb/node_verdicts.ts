@@ -55,7 +55,9 @@ export type NodeVerdict =
 
 /** Why the scheduler does not keep the Service's ports for it on a node whose agent decides by itself: the state of its pod there. */
 export interface Unreserved {
+  /** Stable CamelCase name. */
   readonly reason: "NoPod" | "FailedCreate" | "PodFailed" | "NotScheduled" | "WaitingForScheduler";
+  /** Why, for people. */
   readonly message: string;
 }
 
