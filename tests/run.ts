@@ -23,8 +23,8 @@ interface Suite {
 }
 
 const NODE_FILES = [
-  ...["iptables_faults", "kubelet_conformance", "networking_page", "node_name", "ownership", "packaged", "rbac"],
-  ...["servers", "systemd", "tenant", "traffic", "world"],
+  ...["iptables_faults", "kubelet_conformance", "networking_page", "node_name", "obstacles", "ownership", "packaged"],
+  ...["rbac", "servers", "systemd", "tenant", "traffic", "world"],
 ];
 
 const SUITES: Readonly<Record<string, Suite>> = {

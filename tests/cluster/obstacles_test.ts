@@ -5,7 +5,7 @@ import { DAEMON_SETS, PODS } from "../../core/kube/resources.ts";
 import type { KubeObject, Pod } from "../../core/kube/types.ts";
 import { enterWorld } from "../support/netns.ts";
 import { waitUntil } from "../support/wait.ts";
-import { SERVE_ANNOTATION } from "../support/world_app.ts";
+import { APP_IMAGE, SERVE_ANNOTATION } from "../support/world_app.ts";
 import { worldSuite } from "../support/world_suite.ts";
 
 const REAL_ONLY = { only: { kind: "real", reason: "admission policies need the real API server" } } as const;
@@ -121,7 +121,13 @@ if (await enterWorld(import.meta.url)) {
         nodeName: "node1",
         hostNetwork: true,
         priorityClassName: "system-node-critical",
-        containers: [{ name: "c", image: "i", ports: [{ containerPort: port, hostPort: port, protocol: "TCP" }] }],
+        containers: [{
+          name: "c",
+          image: APP_IMAGE,
+          args: [`tcp/${port}`],
+          env: [{ name: "NAME", value: "edge-node1" }],
+          ports: [{ containerPort: port, hostPort: port, protocol: "TCP" }],
+        }],
       },
     } as Pod);
     await ns.waitForPod("edge-node1");
