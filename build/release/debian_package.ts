@@ -18,7 +18,14 @@ export async function writeDebianPackage(options: PackageOptions): Promise<strin
     await Deno.chmod(`${tree}/DEBIAN/${name}`, name in SCRIPTS ? 0o755 : 0o644);
   }
   const file = `${out}/k3slb_${version}_${arch === "x64" ? "amd64" : "arm64"}.deb`;
-  await runTool(["dpkg-deb", "--root-owner-group", "-Zxz", "-z6", "--build", tree, file], {
+  await runTool([
+    "dpkg-deb",
+    "--root-owner-group",
+    ...(options.compress === false ? ["-Znone"] : ["-Zxz", "-z6"]),
+    "--build",
+    tree,
+    file,
+  ], {
     env: { SOURCE_DATE_EPOCH: String(epochSeconds), XZ_DEFAULTS: "-T1" },
     hint: 'Install dpkg-deb (package "dpkg")',
   });

@@ -12,4 +12,9 @@ export interface PackageOptions {
   readonly work: string;
   /** Time of the sources, seconds since 1970: the same inputs give the same bytes. */
   readonly epochSeconds: number;
+  /**
+   * Tests go without, as it takes a minute.
+   * @default {true}
+   */
+  readonly compress?: boolean;
 }

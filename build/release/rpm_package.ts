@@ -25,7 +25,7 @@ export async function writeRpmPackage(options: PackageOptions): Promise<string> 
     ["__os_install_post", "%{nil}"],
     ["debug_package", "%{nil}"],
     ["_build_id_links", "none"],
-    ["_binary_payload", "w6.xzdio"],
+    ["_binary_payload", options.compress === false ? "w1.gzdio" : "w6.xzdio"],
   ];
   const defines = macros.flatMap(([name, value]) => ["--define", `${name} ${value}`]);
   await runTool(["rpmbuild", "-bb", "--target", `${machine}-linux`, ...defines, `${work}/k3slb.spec`], {

@@ -53,6 +53,10 @@ const RELEASE_TOOLS: readonly Tool[] = [
   { program: "xz", debianPackage: "xz-utils", purpose: "compressed archives" },
 ];
 
+const FRESH_ROOT_TOOLS: readonly Tool[] = [
+  { program: "mmdebstrap", debianPackage: "mmdebstrap", purpose: "a fresh Debian for the packages" },
+];
+
 const MONITORING_TOOLS: readonly Tool[] = [
   { program: "prometheus", debianPackage: "prometheus", purpose: "reading the metrics" },
   { program: "promtool", debianPackage: "prometheus", purpose: "checking rules and metrics" },
@@ -96,6 +100,7 @@ export type ToolPurpose =
   | "namespaces"
   | "bench"
   | "emulation"
+  | "freshRoot"
   | "nodes"
   | "monitoring"
   | "browser";
@@ -104,6 +109,7 @@ const TOOLS: Readonly<Record<ToolPurpose, readonly Tool[]>> = {
   namespaces: NAMESPACE_TOOLS,
   bench: BENCH_TOOLS,
   emulation: EMULATION_TOOLS,
+  freshRoot: FRESH_ROOT_TOOLS,
   release: RELEASE_TOOLS,
   nodes: NODE_TOOLS,
   monitoring: MONITORING_TOOLS,

@@ -29,6 +29,11 @@ export interface SystemdMachineOptions {
   readonly files: Readonly<Record<string, string>>;
   /** Programs by path on the machine: files of this one. */
   readonly programs: Readonly<Record<string, string>>;
+  /**
+   * Folder with the files below the machine's own.
+   * @default {"/"}
+   */
+  readonly base?: string;
 }
 
 /** A running service manager. */
@@ -45,7 +50,7 @@ export class SystemdMachine {
 
   /** Starts systemd and resolves when it takes orders. */
   static async start(options: SystemdMachineOptions): Promise<SystemdMachine> {
-    const { ns, hostName, dir, files, programs } = options;
+    const { ns, hostName, dir, files, programs, base = "/" } = options;
     const staged = join(dir, "files");
     const write = (path: string): string => {
       mkdirSync(dirname(join(staged, path)), { recursive: true });
@@ -59,7 +64,7 @@ export class SystemdMachine {
     writeFileSync(script, ENTER_SCRIPT);
     const manager = startProgram({
       name: `systemd of ${hostName}`,
-      command: ns.command(["unshare", "-mpiuC", "--fork", "--kill-child", "--", "sh", script, dir, hostName]),
+      command: ns.command(["unshare", "-mpiuC", "--fork", "--kill-child", "--", "sh", script, dir, hostName, base]),
       logFile: join(dir, "systemd.log"),
     });
     const explain = (): string => manager.logTail();
@@ -148,7 +153,7 @@ mount --make-rprivate /
 mkdir -p $dir/root $dir/layers
 mount -t tmpfs tmpfs $dir/layers
 mkdir $dir/layers/upper $dir/layers/work
-mount -t overlay overlay -o lowerdir=/,upperdir=$dir/layers/upper,workdir=$dir/layers/work $dir/root
+mount -t overlay overlay -o lowerdir=$3,upperdir=$dir/layers/upper,workdir=$dir/layers/work $dir/root
 cd $dir/root
 mount -t proc proc proc
 mount --bind proc/sys proc/sys
