@@ -9,6 +9,7 @@ import { execHere, isInWorld, worldCommand } from "../support/netns.ts";
 import { ensureControlPlaneProgram } from "../support/control_plane_program.ts";
 import { ensureTools } from "../support/prerequisites.ts";
 import { benchControlPlane } from "./control_plane_bench.ts";
+import { benchDeadNode } from "./dead_node_bench.ts";
 import { benchIdle } from "./idle_bench.ts";
 import { benchNodes } from "./nodes_bench.ts";
 import { ensureNodeImages } from "../support/node_images.ts";
@@ -43,6 +44,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "control-plane", what: "Services on a real control plane", run: benchControlPlane },
   { name: "manifests", what: "From a saved manifest to the cluster", run: benchManifests },
   { name: "watchdog", what: "The longest that one object blocks the loop", run: benchWatchdog },
+  { name: "dead-node", what: "A node that loses its network", run: benchDeadNode },
   { name: "idle", what: "Processor time while nothing happens", run: benchIdle },
   { name: NODES_BENCH, what: "Services on real nodes (as root)", run: benchNodes, onlyByName: true },
   {

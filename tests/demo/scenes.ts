@@ -5,6 +5,7 @@ import { ANSWERS_SCENE } from "./scenes/answers.ts";
 import { CHAINS_SCENE } from "./scenes/chains.ts";
 import { LABEL_GOES_SCENE } from "./scenes/label_goes.ts";
 import { MANIFESTS_SCENE } from "./scenes/manifests.ts";
+import { NODE_DIES_SCENE } from "./scenes/node_dies.ts";
 import { NODES_SCENE } from "./scenes/nodes.ts";
 import { PACKAGED_SCENE } from "./scenes/packaged.ts";
 import { POD_MOVES_SCENE } from "./scenes/pod_moves.ts";
@@ -21,6 +22,7 @@ export const SCENES: readonly Scene[] = [
   PORT_FREED_SCENE,
   LABEL_GOES_SCENE,
   AGENT_KILLED_SCENE,
+  NODE_DIES_SCENE,
   CHAINS_SCENE,
   PACKAGED_SCENE,
   MANIFESTS_SCENE,
