@@ -165,7 +165,6 @@ class FakeKubelet implements Kubelet {
       addresses: [{ $patch: "replace" }, ...this.#addresses],
       capacity: resources,
       allocatable: resources,
-      // Nothing listens there: a connect is refused, which is an answer.
       daemonEndpoints: { kubeletEndpoint: { Port: 10_250 } },
       conditions: [
         condition("Ready", this.#ready, this.#ready ? "KubeletReady" : "KubeletNotReady"),
