@@ -24,6 +24,8 @@ export interface BenchWorldOptions {
    * @default {false}
    */
   readonly realNodes?: boolean;
+  /** Flags of the server beside those of every bench. */
+  readonly serverArgs?: readonly string[];
 }
 
 /** What a batch of Services took. */
@@ -36,6 +38,8 @@ export interface BatchResult {
   readonly failedAtOnce: number;
   /** Requests by the server, watches and its election apart. */
   readonly requests: readonly RequestCount[];
+  /** Requests by whoever is part of the cluster: server, agents, kubelets, control plane; watches, Leases and reviews of rights apart. */
+  readonly clusterRequests: number;
   readonly names: readonly string[];
 }
 
@@ -89,6 +93,7 @@ export class BenchWorld implements AsyncDisposable {
   /** Makes Services and waits for their status. */
   async createBatch({ count, atOnce, answers }: BatchOptions): Promise<BatchResult> {
     const finishCount = this.countRequests();
+    const countAll = this.world.api.countRequests();
     const wishes = Array.from({ length: count }, () => ({ name: `s${this.#nextName++}`, port: this.#nextPort++ }));
     const statusMs: number[] = [];
     const answerMs: number[] = [];
@@ -118,7 +123,15 @@ export class BenchWorld implements AsyncDisposable {
       }
     }
     const requests = await finishCount();
-    return { statusMs, answerMs, failedAtOnce, requests, names: wishes.map(({ name }) => name) };
+    const clusterRequests = sum(countAll().filter(isOfCluster));
+    return {
+      clusterRequests,
+      statusMs,
+      answerMs,
+      failedAtOnce,
+      requests,
+      names: wishes.map(({ name }) => name),
+    };
   }
 
   /** Starts to count the server's requests; the returned function waits until it makes no more. */
@@ -270,7 +283,7 @@ export async function startBenchWorld(options: BenchWorldOptions): Promise<Bench
     dualStack: false,
     agents: options.agents,
     liftClientLimits: options.profile === "limits lifted",
-    serverArgs: ["--log-level", "info"],
+    serverArgs: ["--log-level", "info", ...options.serverArgs ?? []],
   });
   const ns = await world.namespace("bench");
   const client = await startLoadClient(world.client.ns);
@@ -286,6 +299,11 @@ export async function startBenchWorld(options: BenchWorldOptions): Promise<Bench
   const { names } = await bench.createBatch({ count: 1, atOnce: false, answers: options.agents });
   await bench.deleteAll(names);
   return bench;
+}
+
+function isOfCluster({ user, verb, resource }: RequestCount): boolean {
+  const isPart = user === SERVER_USER || user.startsWith("system:");
+  return isPart && verb !== "watch" && resource !== "leases" && !resource.endsWith("reviews");
 }
 
 /** Sum of counts. */

@@ -24,6 +24,7 @@ const ENABLE_LABEL = "svccontroller.k3s.cattle.io/enablelb";
 
 /** Three nodes with both kinds of limits, twenty nodes with limits lifted. */
 export async function benchControlPlane(context: BenchContext): Promise<void> {
+  await benchWithoutPods(context);
   await benchThreeNodes(context);
   if (context.quick) return;
   await benchBatches(context, { profile: "default limits", nodes: 3, burst: 50 });
@@ -47,6 +48,34 @@ export async function benchBatches(
     serverMemory(bench, { services: burst + 10, nodes }),
   ]);
   printRequests(context, many.requests, burst);
+}
+
+/** The same without DaemonSets and pods. */
+async function benchWithoutPods(context: BenchContext): Promise<void> {
+  const nodes = 3;
+  const serverArgs = ["--reserve-ports", "none"];
+  await using bench = await startBenchWorld({ profile: "default limits", nodes, agents: true, serverArgs });
+  context.print(`\ndefault limits, ${nodes} nodes, --reserve-ports none: real agents and packets`);
+  for (const [count, atOnce] of [[10, false], [50, true], [300, true]] as const) {
+    const cpuMs = cpuOf(bench.world.servers.at(-1)?.pid ?? 0);
+    const batch = await bench.createBatch({ count, atOnce, answers: !atOnce });
+    const spentMs = cpuOf(bench.world.servers.at(-1)?.pid ?? 0) - cpuMs;
+    const what = `no pods, ${atOnce ? `${count} Services at once` : `1 Service (x ${count})`}`;
+    context.figures([
+      ...batchFigures(what, batch, { nodes, agents: true }),
+      judged(
+        {
+          what: `${what}: requests of the whole cluster per Service`,
+          value: (batch.clusterRequests / count).toFixed(2),
+          count,
+        },
+        batch.clusterRequests / count,
+        { value: 5, direction: "at most", unit: "" },
+      ),
+      { what: `${what}: processor time of the server per Service`, value: duration(spentMs / count), count },
+    ]);
+    printRequests(context, batch.requests, count);
+  }
 }
 
 async function benchThreeNodes(context: BenchContext): Promise<void> {
