@@ -189,6 +189,7 @@ if (await enterWorld(import.meta.url)) {
     const rules = [
       { apiGroups: [""], resources: ["services", "pods", "nodes"], verbs: ["get", "list", "watch"] },
       { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"] },
+      { apiGroups: [""], resources: ["configmaps"], verbs: ["get", "list", "watch"] },
       { apiGroups: [""], resources: ["pods/status"], verbs: ["patch"] },
     ];
     const metadata = { name: "almost-an-agent" };
