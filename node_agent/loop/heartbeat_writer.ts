@@ -1,5 +1,6 @@
 // Writes the heartbeat and the report of all Services to the agent's own Node, in one request: at once when its state or the report changes,
-// soon when its counts do, else every minute; a burst of changes costs one request a second. Also notices another live agent that signs the same Node's heartbeat.
+// soon when its counts do, else every minute. Changes one by one are told at once; while they go on, once a second. Also notices another
+// live agent that signs the same Node's heartbeat.
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { NODES } from "../../core/kube/resources.ts";
 import type { Node } from "../../core/kube/types.ts";
@@ -61,7 +62,8 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
   let lastNews = "";
   let report: ReportText = {};
   let written: ReportText = {};
-  let reportedMs = -Infinity;
+  /** When reports have all their credit again: each costs an interval of it. */
+  let creditMs = -Infinity;
   return {
     report: (next, services) => {
       const isNews = health === undefined || reasonOf(health) !== reasonOf(next);
@@ -72,8 +74,7 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
       }
       if (isNews) return queue.add("heartbeat");
       if (report.verdicts !== written.verdicts) {
-        // The first change is told at once.
-        queue.addAfter("heartbeat", REPORT_INTERVAL_MS - (clock.monotonicMs() - reportedMs));
+        queue.addAfter("heartbeat", creditMs - (REPORTS_AT_ONCE - 1) * REPORT_INTERVAL_MS - clock.monotonicMs());
       } else if (report.text !== written.text) queue.addAfter("heartbeat", NOTE_DELAY_MS);
       if (heartbeatNews(next) === lastNews) return;
       const sinceMs = clock.monotonicMs() - lastWrittenMs;
@@ -115,7 +116,7 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
           firstWrittenMs ??= nowMs;
           lastWrittenMs = clock.monotonicMs();
           lastNews = news;
-          if (told.verdicts !== written.verdicts) reportedMs = lastWrittenMs;
+          if (told.verdicts !== written.verdicts) creditMs = Math.max(creditMs, lastWrittenMs) + REPORT_INTERVAL_MS;
           written = told;
           return HEARTBEAT_INTERVAL_MS;
         },
@@ -134,8 +135,9 @@ interface ReportText {
   readonly verdicts?: string;
 }
 
-/** From one report to the next while changes go on. */
+/** From one report to the next while changes go on; after a calm time so many need not wait, so that Services made one by one don't. */
 const REPORT_INTERVAL_MS = 1000;
+const REPORTS_AT_ONCE = 6;
 /** For a change of words alone: whether there are endpoints, say, may change every second during a rollout. */
 const NOTE_DELAY_MS = 3000;
 /** Counts change often while many Services are made: they are told once things have calmed, and from thousands of nodes not at once for ever. */
