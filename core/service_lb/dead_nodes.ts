@@ -4,9 +4,10 @@ import { networkInterfaces } from "node:os";
 import type { Node, Service } from "../kube/types.ts";
 import { askNodes, type BeginAsk, type NodeAsker } from "../runtime/ask_nodes.ts";
 import type { Clock } from "../runtime/clock.ts";
-import type { AskedNode, LifeChange } from "../runtime/node_life.ts";
-import { canonicalIp } from "../shared/ip_ranges.ts";
+import type { LifeChange } from "../runtime/node_life.ts";
+import type { AddressFacts } from "../service/address_rules.ts";
 import type { Logger } from "../shared/log.ts";
+import { askedNode } from "./asked_node.ts";
 import { deadNodeWords } from "./dead_node_words.ts";
 import { hasAgent } from "./node_verdicts.ts";
 
@@ -17,6 +18,8 @@ export interface DeadNodesOptions {
   readonly signal: AbortSignal;
   /** Whether anybody is asked. */
   readonly isOn: boolean;
+  /** Ranges of the cluster's Services, in which nobody is asked. */
+  readonly serviceRanges: AddressFacts["serviceRanges"];
   /** Told which node's state has changed. */
   readonly onChange: (node: string) => void;
   /** @default {askByTcp} */
@@ -58,7 +61,9 @@ export class DeadNodes {
     if (!this.#options.isOn) return;
     const own = new Set((this.#options.ownIps ?? ownAddresses)());
     const withAgent = [...nodes.values()].filter(hasAgent);
-    const present = services.size === 0 || withAgent.length < 2 ? [] : withAgent.map(askedNode);
+    const present = services.size === 0 || withAgent.length < 2
+      ? []
+      : withAgent.map((node) => askedNode(node, this.#options));
     this.#asker.replace(present.filter(({ ips }) => !ips.some((ip) => own.has(ip))));
     this.#say();
   }
@@ -90,18 +95,3 @@ function ownAddresses(): readonly string[] {
     return [];
   }
 }
-
-/** A node as it can be asked: by its own addresses, and the port of its kubelet if it says one. */
-export function askedNode({ metadata, status }: Node): AskedNode {
-  const internal = (status?.addresses ?? []).filter(({ type }) => type === "InternalIP");
-  const port = status?.daemonEndpoints?.kubeletEndpoint?.Port ?? 0;
-  return {
-    name: metadata?.name ?? "",
-    ips: internal.flatMap(({ address }) => canonicalIp(address) ?? []).slice(0, MAX_ADDRESSES),
-    ...(port > 0 && port <= MAX_PORT ? { kubeletPort: port } : {}),
-  };
-}
-
-/** One of each family, and one to spare. */
-const MAX_ADDRESSES = 3;
-const MAX_PORT = 65_535;

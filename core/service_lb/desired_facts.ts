@@ -3,7 +3,7 @@ import type { Node, Service } from "../kube/types.ts";
 import type { ClusterFacts, ContestedPort, NodeToAsk } from "../service/cluster_facts.ts";
 import { portIds } from "../service/port_owners.ts";
 import { serviceId } from "../service/service_id.ts";
-import { canonicalIp } from "../shared/ip_ranges.ts";
+import { askedNode } from "./asked_node.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
 
 /** What is known. */
@@ -34,7 +34,7 @@ export function desiredFacts(source: FactsSource): ClusterFacts {
     foreign: [...source.foreign],
     contested: contestedPorts(source),
     nodes: new Map([...nodes].flatMap(([name, node]) => {
-      const asked = nodeToAsk(node);
+      const asked = nodeToAsk(node, options);
       return asked === undefined ? [] : [[name, asked] as const];
     })),
   };
@@ -58,15 +58,7 @@ function contestedPorts({ services, nodes, hasPort }: FactsSource): ClusterFacts
   return contested;
 }
 
-function nodeToAsk({ status }: Node): NodeToAsk | undefined {
-  const port = status?.daemonEndpoints?.kubeletEndpoint?.Port;
-  // A Node that no kubelet has written has port 0.
-  if (port === undefined || port < 1 || port > MAX_PORT) return undefined;
-  const internal = (status?.addresses ?? []).filter(({ type }) => type === "InternalIP");
-  const ips = internal.flatMap(({ address }) => canonicalIp(address) ?? []).slice(0, MAX_ADDRESSES);
-  return ips.length === 0 ? undefined : { ips, kubeletPort: port };
+function nodeToAsk(node: Node, options: ServiceLbOptions): NodeToAsk | undefined {
+  const { ips, kubeletPort } = askedNode(node, options);
+  return kubeletPort === undefined || ips.length === 0 ? undefined : { ips, kubeletPort };
 }
-
-const MAX_PORT = 65_535;
-/** One of each family, and one to spare. */
-const MAX_ADDRESSES = 3;

@@ -90,8 +90,8 @@ class ServiceLbController implements ServiceLb {
       () => ({ services: this.#services.objects, nodes: this.#nodes.objects }),
       this.#start.options,
     );
-    const { askNodes: isOn = true } = start.options;
-    this.#dead = new DeadNodes({ ...start, isOn, onChange: (node) => this.#addOnNode(node) });
+    const { askNodes: isOn = true, serviceRanges } = start.options;
+    this.#dead = new DeadNodes({ ...start, isOn, serviceRanges, onChange: (node) => this.#addOnNode(node) });
     this.#services = startReflector({
       ...watching,
       type: SERVICES,

@@ -1,11 +1,13 @@
 // Nodes that have stopped to answer: what their Services say and list, by the verdicts and by the whole controller.
-import { deepEqual, equal, match } from "node:assert/strict";
+import { deepEqual, equal, fail, match } from "node:assert/strict";
 import { SERVICES } from "../../../../core/kube/resources.ts";
 import type { Node } from "../../../../core/kube/types.ts";
 import type { BeginAsk } from "../../../../core/runtime/ask_nodes.ts";
 import { readDeadNodes } from "../../../../core/service_lb/dead_node_words.ts";
-import { askedNode, DeadNodes } from "../../../../core/service_lb/dead_nodes.ts";
+import { askedNode } from "../../../../core/service_lb/asked_node.ts";
+import { DeadNodes } from "../../../../core/service_lb/dead_nodes.ts";
 import { desiredService } from "../../../../core/service_lb/desired_service.ts";
+import { parseIpRange } from "../../../../core/shared/ip_ranges.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { createFakeClock } from "../../../support/fake_clock.ts";
 import { waitUntil } from "../../../support/wait.ts";
@@ -48,16 +50,23 @@ Deno.test("a node that answers and is not Ready is better than a dead one", () =
 });
 
 Deno.test("askedNode() takes the node's own addresses and its kubelet's port", () => {
+  const facts = { serviceRanges: [] };
   const status = {
     addresses: [{ type: "ExternalIP", address: "203.0.113.1" }, { type: "InternalIP", address: "10.0.0.9" }],
   };
-  deepEqual(askedNode({ metadata: { name: "x" }, status }), { name: "x", ips: ["10.0.0.9"] });
-  const daemonEndpoints = { kubeletEndpoint: { Port: 10_255 } };
-  equal(askedNode({ metadata: { name: "x" }, status: { ...status, daemonEndpoints } }).kubeletPort, 10_255);
-  equal(
-    askedNode({ metadata: { name: "x" }, status: { daemonEndpoints: { kubeletEndpoint: { Port: 0 } } } }).kubeletPort,
-    undefined,
-  );
+  deepEqual(askedNode({ metadata: { name: "x" }, status }, facts), { name: "x", ips: ["10.0.0.9"] });
+  const portOf = (Port: number): number | undefined =>
+    askedNode({ metadata: { name: "x" }, status: { ...status, daemonEndpoints: { kubeletEndpoint: { Port } } } }, facts)
+      .kubeletPort;
+  deepEqual([0, 10_255, 65_536].map(portOf), [undefined, 10_255, undefined]);
+});
+
+Deno.test("askedNode() passes over addresses that no node has", () => {
+  const serviceRanges = [parseIpRange("10.43.0.0/16") ?? fail()];
+  for (const address of ["127.0.0.1", "::1", "0.0.0.0", "224.0.0.1", "::ffff:10.0.0.1", "10.43.0.1", "no address"]) {
+    const status = { addresses: [{ type: "InternalIP", address }, { type: "InternalIP", address: "10.0.0.9" }] };
+    deepEqual(askedNode({ metadata: { name: "x" }, status }, { serviceRanges }).ips, ["10.0.0.9"], address);
+  }
 });
 
 Deno.test("DeadNodes asks nodes with an agent, not its own host, and its words stay while the state does", async () => {
@@ -78,6 +87,7 @@ Deno.test("DeadNodes asks nodes with an agent, not its own host, and its words s
     beginAsk,
     onChange: (name) => changed.push(name),
     isOn: true,
+    serviceRanges: [],
     ownIps: () => ["127.0.0.1", "10.0.0.1"],
   });
   const all = [...NODES, node("d", { internal: ["10.0.0.4"], agent: false })];
