@@ -27,6 +27,8 @@ export interface AskNodesOptions {
 export interface NodeAsker {
   /** Says which nodes are to be asked from now on. */
   replace(nodes: readonly AskedNode[]): void;
+  /** Says that a node is there, whether it answers or not. */
+  excuse(name: string): void;
   /** Nodes that are dead now, by name. */
   readonly dead: ReadonlyMap<string, SilentNode>;
 }
@@ -60,6 +62,11 @@ class Asking implements NodeAsker {
     if (text === this.#known || this.#options.signal.aborted) return;
     this.#known = text;
     this.#life.replace(nodes, this.#now());
+    this.#settle();
+  }
+
+  excuse(name: string): void {
+    this.#life.excuse(name, this.#now());
     this.#settle();
   }
 
@@ -130,7 +137,7 @@ function tell(logger: Logger, { what, node, ip, silentMs }: LifeChange): void {
   const facts = { node, ip, seconds: Math.round(silentMs / 100) / 10 };
   if (what === "dead") logger.warn("A node does not answer any more", facts);
   else if (what === "deaf") {
-    logger.info("A node has never answered: whether it is there can't be told by asking", facts);
+    logger.info("A node does not answer: whether it is there can't be told by asking", facts);
   } else logger.info("A node answers again", facts);
 }
 

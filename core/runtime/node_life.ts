@@ -40,7 +40,7 @@ export interface LifeChange {
   /**
    * - `dead`: it has stopped to answer;
    * - `back`: it answers again;
-   * - `deaf`: it has not answered since it is asked, so that its silence will mean nothing;
+   * - `deaf`: it has not answered since it is asked, or it is there without answering, so that its silence means nothing;
    * - `heard`: it answers now, after it was told to be deaf.
    */
   readonly what: "dead" | "back" | "deaf" | "heard";
@@ -192,6 +192,12 @@ export class NodeLife {
     if (nowMs - life.refusedMs < QUICK_MS) return;
     life.refusedMs = nowMs;
     life.nextMs = nowMs;
+  }
+
+  /** The node called `name` has shown otherwise that it is there: if it was dead, it can only not be heard from here any more. */
+  excuse(name: string, nowMs: number): void {
+    const life = this.#lives.get(name);
+    if (life?.state === "dead") this.#become(life, "deaf", nowMs);
   }
 
   /** `ask` could not be asked, for want of a route or a socket here: it says nothing of the node. */

@@ -16,7 +16,7 @@ import type { ClusterFacts } from "../service/cluster_facts.ts";
 import { isAllowListMode } from "../service/node_selection.ts";
 import { type PortConflict, type PortConflicts, portConflicts } from "../service/port_owners.ts";
 import { serviceClaim } from "../service/claim.ts";
-import { desiredFacts } from "./desired_facts.ts";
+import { desiredFacts, type FactsSource } from "./desired_facts.ts";
 import { NodeReports, type Reported, reported } from "./node_reports.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
 
@@ -112,14 +112,14 @@ export class ClusterView {
     });
   }
 
-  /** What agents are told, with the Services of other types that have ports on nodes. */
-  clusterFacts(foreign: Iterable<Service>): ClusterFacts {
+  /** What agents are told. */
+  clusterFacts(source: Pick<FactsSource, "foreign" | "unheard">): ClusterFacts {
     const { nodes } = this.#objects();
     return desiredFacts({
+      ...source,
       options: this.#options,
       nodes,
       allowList: this.#isAllowList(),
-      foreign,
       services: this.#ours(),
       hasPort: (service, port, node) => this.#hasPort(service, port, node),
     });

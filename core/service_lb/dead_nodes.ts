@@ -1,5 +1,6 @@
 // The server asks the nodes that may serve whether they are there, and says of each that has stopped to answer what is to be told. Nodes are told
-// dead by `core/runtime/node_life.ts`; what follows is a verdict of `node_verdicts.ts`.
+// dead by `core/runtime/node_life.ts`; what follows is a verdict of `node_verdicts.ts`. Whose agent still writes its heartbeat is not dead: a
+// firewall came between.
 import { networkInterfaces } from "node:os";
 import type { Node, Service } from "../kube/types.ts";
 import { askNodes, type BeginAsk, type NodeAsker } from "../runtime/ask_nodes.ts";
@@ -7,6 +8,7 @@ import type { Clock } from "../runtime/clock.ts";
 import type { LifeChange } from "../runtime/node_life.ts";
 import type { AddressFacts } from "../service/address_rules.ts";
 import type { Logger } from "../shared/log.ts";
+import { heartbeatOf } from "./affected_services.ts";
 import { askedNode } from "./asked_node.ts";
 import { deadNodeWords } from "./dead_node_words.ts";
 import { hasAgent } from "./node_verdicts.ts";
@@ -42,6 +44,10 @@ export class DeadNodes {
   readonly #options: DeadNodesOptions;
   readonly #asker: NodeAsker;
   #words: ReadonlyMap<string, string> = new Map();
+  #nodes: KnownObjects["nodes"] = new Map();
+  /** By dead node the heartbeat that it had written last when it was found dead. */
+  readonly #lastBeats = new Map<string, string | undefined>();
+  readonly #unheard = new Set<string>();
 
   constructor(options: DeadNodesOptions) {
     this.#options = options;
@@ -53,12 +59,22 @@ export class DeadNodes {
     return this.#words;
   }
 
+  /** Nodes that have stopped to answer and are there all the same: nobody should ask them. */
+  get unheard(): ReadonlySet<string> {
+    return this.#unheard;
+  }
+
   /**
    * Something changed. Nodes with an agent are asked, but none for the sake of no Service, not the only one, whose address stays whatever it
    * answers, and not this host: it would hear itself however alone it is.
    */
   note({ services, nodes }: KnownObjects): void {
     if (!this.#options.isOn) return;
+    this.#nodes = nodes;
+    for (const name of this.#unheard) if (!nodes.has(name)) this.#unheard.delete(name);
+    for (const name of this.#asker.dead.keys()) {
+      if (heartbeatOf(nodes.get(name)) !== this.#lastBeats.get(name)) this.#asker.excuse(name);
+    }
     const own = new Set((this.#options.ownIps ?? ownAddresses)());
     const withAgent = [...nodes.values()].filter(hasAgent);
     const present = services.size === 0 || withAgent.length < 2
@@ -70,8 +86,12 @@ export class DeadNodes {
 
   #note(changes: readonly LifeChange[]): void {
     this.#say();
-    for (const change of changes) {
-      if (change.what === "dead" || change.what === "back") this.#options.onChange(change.node);
+    for (const { what, node } of changes) {
+      if (what === "dead") this.#lastBeats.set(node, heartbeatOf(this.#nodes.get(node)));
+      else if (what === "deaf" && this.#lastBeats.has(node)) this.#unheard.add(node);
+      else this.#unheard.delete(node);
+      if (what !== "dead") this.#lastBeats.delete(node);
+      this.#options.onChange(node);
     }
   }
 

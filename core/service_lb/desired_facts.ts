@@ -13,6 +13,8 @@ export interface FactsSource {
   readonly allowList: boolean;
   /** Services of other types that have ports on nodes. */
   readonly foreign: Iterable<Service>;
+  /** Nodes that nobody should ask whether they are there. */
+  readonly unheard: ReadonlySet<string>;
   /** Load balancers that are served here. */
   readonly services: readonly Service[];
   /** Whether a Service has been given a port on a node already. */
@@ -34,7 +36,7 @@ export function desiredFacts(source: FactsSource): ClusterFacts {
     foreign: [...source.foreign],
     contested: contestedPorts(source),
     nodes: new Map([...nodes].flatMap(([name, node]) => {
-      const asked = nodeToAsk(node, options);
+      const asked = source.unheard.has(name) ? undefined : nodeToAsk(node, options);
       return asked === undefined ? [] : [[name, asked] as const];
     })),
   };

@@ -91,7 +91,15 @@ class ServiceLbController implements ServiceLb {
       this.#start.options,
     );
     const { askNodes: isOn = true, serviceRanges } = start.options;
-    this.#dead = new DeadNodes({ ...start, isOn, serviceRanges, onChange: (node) => this.#addOnNode(node) });
+    this.#dead = new DeadNodes({
+      ...start,
+      isOn,
+      serviceRanges,
+      onChange: (node) => {
+        this.#facts?.note();
+        this.#addOnNode(node);
+      },
+    });
     this.#services = startReflector({
       ...watching,
       type: SERVICES,
@@ -146,7 +154,10 @@ class ServiceLbController implements ServiceLb {
       ? new FactsPublisher({
         ...watching,
         namespace,
-        facts: () => this.#isReady ? this.#view.clusterFacts(this.#foreign.objects.values()) : undefined,
+        facts: () =>
+          this.#isReady
+            ? this.#view.clusterFacts({ foreign: this.#foreign.objects.values(), unheard: this.#dead.unheard })
+            : undefined,
       })
       : undefined;
     this.#context = {

@@ -116,6 +116,52 @@ Deno.test("DeadNodes asks nodes with an agent, not its own host, and its words s
   ending.abort();
 });
 
+Deno.test("DeadNodes believes no silence of a node whose agent still writes its heartbeat, until it answers again", async () => {
+  const clock = createFakeClock();
+  const ending = new AbortController();
+  let isCut = false;
+  const beginAsk: BeginAsk = (ask, onEnd) => {
+    if (!(isCut && ask.node === "c")) queueMicrotask(() => onEnd("answered"));
+    return () => {};
+  };
+  const dead = new DeadNodes({
+    clock,
+    logger: SILENT_LOGGER,
+    signal: ending.signal,
+    beginAsk,
+    onChange: () => {},
+    isOn: true,
+    serviceRanges: [],
+    ownIps: () => [],
+  });
+  const services = new Map([["default/web", WEB]]);
+  const noteBeat = (lastHeartbeatTime: string): void => {
+    const nodes = NODES.map((one): [string, Node] => {
+      const conditions = (one.status?.conditions ?? []).map((each) => ({ ...each, lastHeartbeatTime }));
+      return [one.metadata?.name ?? "", { ...one, status: { ...one.status, conditions } }];
+    });
+    dead.note({ services, nodes: new Map(nodes) });
+  };
+  const state = (): unknown => [[...dead.nodes.keys()], [...dead.unheard]];
+  noteBeat("2026-01-01T00:00:00Z");
+  await clock.advance(5000);
+  isCut = true;
+  await clock.advance(3000);
+  noteBeat("2026-01-01T00:00:00Z");
+  deepEqual(state(), [["c"], []], "what it wrote before says nothing");
+  noteBeat("2026-01-01T00:01:00Z");
+  deepEqual(state(), [[], ["c"]]);
+  await clock.advance(300_000);
+  deepEqual(state(), [[], ["c"]], "its silence means nothing from now on");
+  isCut = false;
+  await clock.advance(60_000);
+  deepEqual(state(), [[], []]);
+  isCut = true;
+  await clock.advance(3000);
+  deepEqual(state(), [["c"], []], "it answered, so that its silence means something again");
+  ending.abort();
+});
+
 Deno.test("startServiceLb() takes a dead node out within seconds, says so, and lists it again at its first answer", () =>
   withCluster(3, async ({ admin, events, startController, ips, service: find }) => {
     const silent = new Set<string>();

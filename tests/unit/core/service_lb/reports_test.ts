@@ -268,14 +268,16 @@ Deno.test("ClusterView: who serves a port by its agent's word has it there, befo
   assert.deepEqual(said(desiredIn(settled, OLD)), { a: "PortTaken", b: "NoPod" });
 });
 
-Deno.test("ClusterView.clusterFacts([]) says what nodes can't see, and of ports only who has those that several ask for", () => {
+Deno.test("ClusterView.clusterFacts() says what nodes can't see, and of ports only who has those that several ask for", () => {
   const kubelet = { kubeletEndpoint: { Port: 10250 } };
   const nodes = [
     { ...a({ serves: [WEB] }), status: { ...a({ serves: [WEB] }).status, daemonEndpoints: kubelet } },
     node("b", { labels: { "svccontroller.k3s.cattle.io/enablelb": "false" } }),
   ];
   const lone = service({ name: "lone", spec: { ports: [{ port: 443, protocol: "TCP" }] } });
-  const facts = viewOf({ services: [WEB, OLD, lone], nodes, options: { ...NONE, version: "1.2.3" } }).clusterFacts([]);
+  const view = viewOf({ services: [WEB, OLD, lone], nodes, options: { ...NONE, version: "1.2.3" } });
+  const facts = view.clusterFacts({ foreign: [], unheard: new Set() });
+  assert.deepEqual([...view.clusterFacts({ foreign: [], unheard: new Set(["a"]) }).nodes], []);
   assert.deepEqual(parseFacts(renderFacts(facts)), facts);
   assert.deepEqual(
     [facts.server, facts.reservePorts, facts.allowList, [...facts.nodes]],
