@@ -98,7 +98,7 @@ async function lookAtCluster(
         host: context.host,
         signal,
       });
-    if (program === "server") return await withCluster({ kubeconfig }, context, read);
+    if (program === "server") return await withCluster({ kubeconfig, asServer: true }, context, read);
     const client = await connectAgent(given, parts);
     try {
       return await read(client);

@@ -126,7 +126,7 @@ async function follow(steps: readonly Step[], { isDryRun, context, cluster }: Fo
 async function removeFromCluster(settings: Settings<typeof CLUSTER_FLAGS>, context: CommandContext): Promise<void> {
   const { log, signal } = context;
   const namespace = settings["servicelb-namespace"];
-  await withCluster(settings, context, async (client) => {
+  await withCluster({ kubeconfig: settings.kubeconfig, asServer: true }, context, async (client) => {
     await removeServiceLb({ client, namespace, logger: log, signal });
   });
 }

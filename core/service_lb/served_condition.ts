@@ -16,6 +16,8 @@ export interface ServedSummary {
   readonly message: string;
   /** Whether something is wrong that somebody should know of. */
   readonly problem: boolean;
+  /** Whether a node that serves has something to say that will pass, such as that there are no endpoints. */
+  readonly noted?: true;
 }
 
 /** What beside the verdicts is to be said. */
@@ -57,6 +59,7 @@ export function servedSummary(verdicts: readonly NodeVerdict[], facts: ServedFac
     ...(reason === "Served" && warning !== undefined ? { cause: warning.reason } : {}),
     message: bounded(sentences.join(". ")),
     problem,
+    ...(serving.some((verdict) => verdict.serves && verdict.note !== undefined) ? { noted: true } : {}),
   };
 }
 

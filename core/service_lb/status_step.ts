@@ -29,6 +29,8 @@ export interface StatusMemory {
   readonly toldAddresses?: string;
   /** The last Warning, empty if nothing is wrong. */
   readonly toldWarning?: string;
+  /** The last Event said something of the nodes that will pass: its end is told too. */
+  readonly toldNote?: boolean;
   /** A state was written that is only worth a Warning if it lasts. */
   readonly owesWarning?: boolean;
   readonly nodes?: RememberedNodes;
@@ -134,20 +136,23 @@ function tell(
   const isChangeTold = (settled || wanted.length < observed.length) && after !== before;
   const warning = summary.problem && settled ? `${summary.reason} ${summary.message}` : undefined;
   const isWarningTold = warning !== undefined && warning !== memory.toldWarning;
+  const isOver = memory.toldWarning || (memory.toldNote === true && summary.noted !== true);
   // `kubectl describe` shows Events and no conditions of Services: what the condition says is said here too.
   if (isChangeTold) {
     const message = `Addresses changed: [${before}] -> [${after}]`;
     const rest = summary.problem || !settled ? "" : `. ${summary.message}`;
     events.push({ type: "Normal", reason: "UpdatedLoadBalancer", message: `${message}${rest}` });
-  } else if (settled && warning === undefined && memory.toldWarning) {
+  } else if (settled && warning === undefined && isOver) {
     events.push({ type: "Normal", reason: summary.reason, message: summary.message });
   }
+  const [told] = events;
   if (isWarningTold) events.push({ type: "Warning", reason: eventReason(summary), message: summary.message });
   return {
     memory: {
       ...memory,
       toldAddresses: isChangeTold ? after : before,
       ...(settled ? { toldWarning: warning ?? "" } : {}),
+      ...(told?.message.endsWith(summary.message) ? { toldNote: summary.noted === true } : {}),
       owesWarning: summary.problem && !settled,
     },
     events,

@@ -234,7 +234,7 @@ function invalid(
 function notFound(tried: string): K3slbError {
   return new K3slbError(`Cannot find a kubeconfig: ${tried}`, {
     code: "kubeconfig-not-found",
-    hint: "Give its path with --kubeconfig or the variable KUBECONFIG",
+    hint: "Give its path with --kubeconfig or the variable KUBECONFIG, or run this where there is one",
     retriable: true,
   });
 }

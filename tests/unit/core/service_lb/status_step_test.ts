@@ -7,6 +7,7 @@ import { frozen } from "./fixtures.ts";
 
 const SERVED: ServedSummary = { status: "True", reason: "Served", message: "Served by 1 node: a", problem: false };
 const PARTLY: ServedSummary = { status: "True", reason: "PartlyServed", message: "b: no", problem: true };
+const NOTED: ServedSummary = { ...SERVED, message: "Served by 1 node: a. a: no endpoints", noted: true };
 const NOBODY: ServedSummary = { status: "False", reason: "NoPod", message: "Served by no node", problem: true };
 const A = { ip: "10.0.0.1" };
 const B = { ip: "10.0.0.2" };
@@ -107,6 +108,28 @@ const TRANSITIONS: readonly Transition[] = [
     writes: ["10.0.0.1"],
     tells: ["Served"],
     remembers: { toldWarning: "" },
+  },
+  {
+    name: "addresses told with a note, such as of no endpoints: the note is remembered",
+    facts: { observed: [], condition: undefined, summary: NOTED },
+    writes: ["10.0.0.1"],
+    tells: ["UpdatedLoadBalancer"],
+    remembers: { toldNote: true },
+  },
+  {
+    name: "the note is over: told, or the last Event would go on saying it",
+    memory: { toldNote: true, toldWarning: "", toldAddresses: "10.0.0.1" },
+    facts: { condition: NOTED },
+    writes: ["10.0.0.1"],
+    tells: ["Served"],
+    remembers: { toldNote: false },
+  },
+  {
+    name: "a note that comes later, or stays in other words: no Event",
+    memory: { toldNote: true, toldWarning: "", toldAddresses: "10.0.0.1" },
+    facts: { summary: NOTED, condition: SERVED },
+    writes: ["10.0.0.1"],
+    remembers: { toldNote: true },
   },
   {
     name: "the same Warning is told once",
