@@ -8,7 +8,7 @@ import { createRequestMetrics } from "../core/kube/request_metrics.ts";
 import { findNodeName } from "../core/node_identity/find_node_name.ts";
 import { readHostFacts } from "../core/node_identity/host_facts.ts";
 import type { Clock } from "../core/runtime/clock.ts";
-import { type HealthEndpoint, startHealthServer } from "../core/runtime/health.ts";
+import { startHealthEarly } from "../core/runtime/health.ts";
 import { createMetricRegistry } from "../core/runtime/metrics.ts";
 import { addProcessMetrics } from "../core/runtime/process_metrics.ts";
 import { isAbort } from "../core/shared/errors.ts";
@@ -54,6 +54,10 @@ export async function runAgentProcess(options: AgentProcessOptions, parts: Agent
   let client: KubeClient | undefined;
   const metrics = createMetricRegistry();
   addProcessMetrics(metrics, { program: "agent", version, nowMs: clock.now() });
+  // Before the tools and the API server are waited for.
+  const health = address === ""
+    ? {}
+    : { serveHealth: await startHealthEarly({ address, signal: running, renderMetrics: () => metrics.render() }) };
   try {
     const dataplane = await createDataplane({ iptablesMode, markBits, log: logger, clock, signal });
     client = await connectAgent(options, parts, createRequestMetrics(metrics));
@@ -69,9 +73,7 @@ export async function runAgentProcess(options: AgentProcessOptions, parts: Agent
       metrics,
       instanceId: randomBytes(INSTANCE_BYTES).toString("hex"),
       version,
-      ...(address === "" ? {} : {
-        serveHealth: (endpoint: HealthEndpoint) => startHealthServer({ address, signal: running, ...endpoint }),
-      }),
+      ...health,
       notifyReady: () => parts.notifyReady?.(`Forwarding on node ${nodeName}`),
     });
   } catch (error) {

@@ -67,6 +67,31 @@ export async function startHealthServer(options: HealthServerOptions): Promise<H
   return { port: bound !== null && typeof bound === "object" ? bound.port : port, done };
 }
 
+/**
+ * Listens as a program that is alive and not ready; what is returned takes over with what the program says of itself. A probe then
+ * doesn't end a program that still waits for others. That the address can't be used is said to who takes over.
+ */
+export async function startHealthEarly(
+  options: Pick<HealthServerOptions, "address" | "signal" | "renderMetrics">,
+): Promise<ServeHealth> {
+  const waiting: HealthCheck = { name: "start", kind: "ready", problem: () => "the start is not done yet" };
+  let endpoint: HealthEndpoint = { checks: [waiting], renderMetrics: options.renderMetrics };
+  const server = startHealthServer({
+    address: options.address,
+    signal: options.signal,
+    get checks() {
+      return endpoint.checks;
+    },
+    renderMetrics: () => endpoint.renderMetrics(),
+    page: (path, request, response) => endpoint.page?.(path, request, response) ?? false,
+  });
+  await server.catch(() => {});
+  return (own) => {
+    endpoint = own;
+    return server;
+  };
+}
+
 function listen(
   server: Server,
   place: { readonly host: string; readonly port: number; readonly address: string },

@@ -28,6 +28,44 @@ for (const kind of programKinds()) {
   }
 }
 
+for (const kind of programKinds()) {
+  Deno.test(`agent (${kind.name}): is alive and not ready while it still waits for the host's tools`, async () => {
+    const folder = await Deno.makeTempDir();
+    try {
+      for (const name of ["iptables", "ip6tables", "iptables-nft", "iptables-legacy"]) {
+        await Deno.writeTextFile(`${folder}/${name}`, "#!/bin/sh\nexec /bin/sleep 60\n", { mode: 0o755 });
+      }
+      const { server, port } = await listen();
+      server.close();
+      const args = ["agent", `--metrics-address=127.0.0.1:${port}`, "--log-format", "json"];
+      const child = spawnProgram(kind, { args, env: { PATH: `${folder}:${Deno.env.get("PATH")}` } });
+      const output = child.output();
+      assert.deepEqual(await firstAnswer(`http://127.0.0.1:${port}/livez`), [200, "ok"]);
+      const [status, text] = await firstAnswer(`http://127.0.0.1:${port}/readyz`);
+      assert.equal(status, 503);
+      assert.match(text, /\[-\]start failed: the start is not done yet/);
+      child.kill("SIGTERM");
+      const { code, stderr } = await output;
+      assert.equal(code, 0, new TextDecoder().decode(stderr));
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  });
+}
+
+/** The first answer of `url`, once something listens there. */
+async function firstAnswer(url: string): Promise<readonly [number, string]> {
+  for (const deadline = Date.now() + 20_000;;) {
+    try {
+      const answer = await fetch(url);
+      return [answer.status, await answer.text()];
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
 /** Reads `stream` until a line matches; `rest` reads to the end and returns everything. */
 async function untilLine(
   stream: ReadableStream<Uint8Array<ArrayBuffer>>,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type HealthCheck, startHealthServer } from "../../../../core/runtime/health.ts";
+import { type HealthCheck, startHealthEarly, startHealthServer } from "../../../../core/runtime/health.ts";
 
 async function inServer(
   checks: readonly HealthCheck[],
@@ -67,4 +67,44 @@ Deno.test("startHealthServer refuses bad and taken addresses", async () => {
   });
   stop.abort();
   await first.done;
+});
+
+Deno.test("startHealthEarly hands a taken address to who takes over", async () => {
+  const stop = new AbortController();
+  const options = { checks: [], renderMetrics: () => "", signal: stop.signal };
+  const first = await startHealthServer({ ...options, address: "127.0.0.1:0" });
+  const serve = await startHealthEarly({ ...options, address: `127.0.0.1:${first.port}` });
+  await assert.rejects(serve(options), { code: "metrics-address-unusable" });
+  stop.abort();
+  await first.done;
+});
+
+Deno.test("startHealthEarly is alive and not ready until the program speaks for itself", async () => {
+  const [stop, ended] = [new AbortController(), new AbortController()];
+  // Its port is free again, and no other's for now.
+  const probe = await startHealthServer({
+    address: "127.0.0.1:0",
+    checks: [],
+    renderMetrics: () => "",
+    signal: ended.signal,
+  });
+  ended.abort();
+  await probe.done;
+  const serve = await startHealthEarly({
+    address: `127.0.0.1:${probe.port}`,
+    renderMetrics: () => "early 1\n",
+    signal: stop.signal,
+  });
+  const get = async (path: string): Promise<readonly [number, string]> => {
+    const answer = await fetch(`http://127.0.0.1:${probe.port}${path}`);
+    return [answer.status, await answer.text()];
+  };
+  assert.deepEqual(await get("/livez"), [200, "ok"]);
+  assert.deepEqual(await get("/readyz"), [503, "[-]start failed: the start is not done yet\ncheck failed\n"]);
+  assert.deepEqual(await get("/metrics"), [200, "early 1\n"]);
+  const { done } = await serve({ checks: [], renderMetrics: () => "own 1\n" });
+  assert.deepEqual(await get("/readyz"), [200, "ok"]);
+  assert.deepEqual(await get("/metrics"), [200, "own 1\n"]);
+  stop.abort();
+  await done;
 });
