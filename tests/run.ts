@@ -23,7 +23,17 @@ interface Suite {
 }
 
 const NODE_FILES = [
-  ...["iptables_faults", "kubelet_conformance", "networking_page", "node_name", "obstacles", "ownership", "packaged"],
+  ...[
+    "agent_decides",
+    "dead_nodes",
+    "iptables_faults",
+    "kubelet_conformance",
+    "networking_page",
+    "node_name",
+    "obstacles",
+    "ownership",
+    "packaged",
+  ],
   ...["rbac", "servers", "systemd", "tenant", "traffic", "world"],
 ];
 

@@ -175,12 +175,19 @@ export class TestNamespace {
   }
 
   /** Waits until the condition says what `accept` wants. */
-  async waitForCondition(name: string, accept: (condition: Condition) => boolean): Promise<Condition> {
+  async waitForCondition(
+    name: string,
+    accept: (condition: Condition) => boolean,
+    deadlineMs?: number,
+  ): Promise<Condition> {
     let last: Condition | undefined;
     return await waitUntil(`the condition of service ${name}`, async () => {
       last = await this.condition(name);
       return last !== undefined && accept(last) && last;
-    }, { explain: async () => `it is ${JSON.stringify(last)}\n${await this.#explain()}` });
+    }, {
+      explain: async () => `it is ${JSON.stringify(last)}\n${await this.#explain()}`,
+      ...(deadlineMs === undefined ? {} : { deadlineMs }),
+    });
   }
 
   /** Events about a Service of this namespace. */
