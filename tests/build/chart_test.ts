@@ -5,6 +5,7 @@ import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { VERSION } from "../../build/build_target.ts";
 import { parseYamlDocuments } from "../../core/shared/yaml.ts";
+import { valueNames } from "../support/chart_values.ts";
 import { ensureHelmProgram } from "../support/helm_program.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/$/, "");
@@ -57,7 +58,7 @@ Deno.test("chart: each value that the schema names changes what is rendered", as
     "servicelbNamespace=lb",
   ];
   const schema = JSON.parse(await Deno.readTextFile(`${CHART}/values.schema.json`));
-  assert.deepEqual(namesOf(schema).filter((name) => !settings.some((one) => one.startsWith(name))), []);
+  assert.deepEqual(valueNames(schema).filter((name) => !settings.some((one) => one.startsWith(name))), []);
   for (const setting of settings) {
     const changed = run(helm, "template", "k3slb", CHART, "-n", "kube-system", "--set", setting);
     assert.equal(changed.status, 0, changed.stderr);
@@ -117,15 +118,6 @@ async function render(): Promise<string> {
   assert.equal(status, 0, stderr);
   // Nobody but helm is to say that helm manages it.
   return HEAD + stdout.replaceAll(/^ *app\.kubernetes\.io\/managed-by: Helm\n/gm, "");
-}
-
-/** Dotted names of the values at the ends of the schema. */
-function namesOf(schema: { readonly properties?: Record<string, object> }, path = ""): readonly string[] {
-  return Object.entries(schema.properties ?? {}).filter(([name]) => name !== "global").flatMap(([name, inner]) => {
-    const full = path === "" ? name : `${path}.${name}`;
-    const below = namesOf(inner, full);
-    return below.length === 0 ? [full] : below;
-  });
 }
 
 function run(program: string, ...args: readonly string[]): { status: number | null; stdout: string; stderr: string } {

@@ -8,6 +8,7 @@ import { ensureUpstreamImages, ensureUpstreamTests } from "../upstream/images.ts
 import { ensureOlderKubectl } from "./kubectl_programs.ts";
 import { ensureNodeImages } from "./node_images.ts";
 import { ensureProgramBefore } from "./program_before.ts";
+import { ensureProgramImages } from "./program_image.ts";
 import { ensureNodePrograms } from "./node_machine.ts";
 
 if (import.meta.main) {
@@ -20,6 +21,7 @@ if (import.meta.main) {
   if (Deno.args.length > 0) {
     await ensureNodePrograms();
     await ensureNodeImages();
+    await ensureProgramImages(report);
   }
   if (Deno.args.includes("upstream")) {
     await ensureUpstreamImages(report);
