@@ -133,6 +133,6 @@ const REASON_ORDER: readonly VerdictReason[] = [
 
 const MAX_NAMES = 6;
 /** Of one node's words, such as the scheduler's. */
-const MAX_WORDS = 200;
+const MAX_WORDS = 320;
 /** Of the whole message; an Event's note is refused above 1024. */
 const MAX_MESSAGE = 900;
