@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
 import { buildTarget } from "./build/build_target.ts";
 import { hostTarget, type Target, TARGETS } from "./build/targets.ts";
-import { renderError } from "./cli/print_error.ts";
+import { renderError } from "./cli/output/print_error.ts";
 import { errorMessage, K3slbError } from "./core/shared/errors.ts";
 import { renderSystemdUnit } from "./core/shared/systemd_unit.ts";
 

@@ -129,21 +129,21 @@ export {
   type DaemonSetWish,
   type DesiredDaemonSet,
   desiredDaemonSet,
-} from "./core/service_lb/desired_daemonset.ts";
+} from "./core/service_lb/daemonset/desired_daemonset.ts";
 export {
   type DesiredStatus,
   desiredStatus,
   type IngressAddress,
   type StatusOptions,
-} from "./core/service_lb/desired_status.ts";
-export type { NodeVerdict, Unreserved, VerdictFacts, VerdictReason } from "./core/service_lb/node_verdicts.ts";
-export type { Reported } from "./core/service_lb/node_reports.ts";
+} from "./core/service_lb/status/desired_status.ts";
+export type { NodeVerdict, Unreserved, VerdictFacts, VerdictReason } from "./core/service_lb/nodes/node_verdicts.ts";
+export type { Reported } from "./core/service_lb/nodes/node_reports.ts";
 export type { PortReservationMode } from "./core/service/cluster_facts.ts";
-export type { PodObstacles, PortHolder } from "./core/service_lb/port_holder.ts";
-export type { PodReason } from "./core/service_lb/pod_state.ts";
-export type { RememberedNode, RememberedNodes, ReplacementFacts } from "./core/service_lb/replaced_pods.ts";
-export type { WaitsFor } from "./core/service_lb/status_timing.ts";
-export type { ServedSummary } from "./core/service_lb/served_condition.ts";
+export type { PodObstacles, PortHolder } from "./core/service_lb/daemonset/port_holder.ts";
+export type { PodReason } from "./core/service_lb/daemonset/pod_state.ts";
+export type { RememberedNode, RememberedNodes, ReplacementFacts } from "./core/service_lb/nodes/replaced_pods.ts";
+export type { WaitsFor } from "./core/service_lb/status/status_timing.ts";
+export type { ServedSummary } from "./core/service_lb/status/served_condition.ts";
 
 // What a node forwards, and with which rules.
 export * from "./node_agent/dataplane_contract.ts";

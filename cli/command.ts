@@ -1,6 +1,6 @@
 // What a command of the program is. Each command is one file that exports one value of this kind; commands.ts lists them.
 import type { Logger } from "../core/shared/log.ts";
-import type { Flag, Settings } from "./flag.ts";
+import type { Flag, Settings } from "./settings/flag.ts";
 import type { ProgramHost } from "./program_host.ts";
 
 /** What a running command has beside its settings. */

@@ -3,7 +3,7 @@
 import { Command as CommanderCommand, CommanderError, Option } from "commander";
 import { K3slbError } from "../core/shared/errors.ts";
 import type { Command } from "./command.ts";
-import type { Flag } from "./flag.ts";
+import type { Flag } from "./settings/flag.ts";
 import { nearestName } from "../core/shared/nearest_name.ts";
 
 /** What the command line asks for. */

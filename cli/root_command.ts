@@ -4,14 +4,14 @@ import { createLogger, type LogFormat, type Logger, type LogLevel } from "../cor
 import type { Command } from "./command.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./exit_codes.ts";
 import { COMMANDS } from "./commands.ts";
-import { envNames, type Flag, ownEnvName, type Settings } from "./flag.ts";
+import { envNames, type Flag, ownEnvName, type Settings } from "./settings/flag.ts";
 import { type Invocation, readCommandLine } from "./command_line.ts";
 import { nearestName } from "../core/shared/nearest_name.ts";
-import { renderError } from "./print_error.ts";
+import { renderError } from "./output/print_error.ts";
 import type { ProgramHost } from "./program_host.ts";
-import { readConfig } from "./read_config.ts";
-import { renderCommandHelp, renderGroupHelp, renderProgramHelp } from "./render_help.ts";
-import { type ConfigEntry, resolveSettings } from "./resolve_settings.ts";
+import { readConfig } from "./settings/read_config.ts";
+import { renderCommandHelp, renderGroupHelp, renderProgramHelp } from "./output/render_help.ts";
+import { type ConfigEntry, resolveSettings } from "./settings/resolve_settings.ts";
 
 /** Runs the program with the words after its name and returns its exit code. Never throws. */
 export async function runProgram(words: readonly string[], host: ProgramHost): Promise<number> {

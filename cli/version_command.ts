@@ -2,7 +2,7 @@
 import { versionInfo } from "./build_info.ts";
 import { defineCommand } from "./command.ts";
 import { EXIT_OK } from "./exit_codes.ts";
-import { OUTPUT_FLAG } from "./flags.ts";
+import { OUTPUT_FLAG } from "./settings/flags.ts";
 import { renderForm } from "./output/render_form.ts";
 
 /** Prints what this build is. */

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { artifactsOf } from "../../core/packaged/images.ts";
 import { KLIPPER_HELM_IMAGE, KLIPPER_LB_IMAGE, PAUSE_IMAGE } from "../../core/packaged/versions.ts";
 import { errorMessage, K3slbError } from "../../core/shared/errors.ts";
-import { renderError } from "../../cli/print_error.ts";
+import { renderError } from "../../cli/output/print_error.ts";
 import { binaryName, buildTarget, VERSION } from "../build_target.ts";
 import { bundledPackages } from "../notices.ts";
 import { runTool } from "../run_tool.ts";

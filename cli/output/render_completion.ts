@@ -1,7 +1,7 @@
 // Completion scripts of shells, made from the commands and their flags. Pure. The scripts are complete in themselves, but for names of the
 // cluster's objects: for those they start the program, when one is asked for.
 import type { Command } from "../command.ts";
-import type { Flag } from "../flag.ts";
+import type { Flag } from "../settings/flag.ts";
 
 /** Shells that can be completed for. */
 export type Shell = "bash" | "zsh" | "fish";

@@ -1,6 +1,6 @@
 // A config file with every option of a program, commented out. Pure.
-import type { Flag } from "../flag.ts";
-import { defaultText } from "../render_help.ts";
+import type { Flag } from "../settings/flag.ts";
+import { defaultText } from "./render_help.ts";
 
 /** Text of `config.yaml` for `flags`: nothing in it has an effect until a `#` is taken away. */
 export function renderConfig(flags: readonly Flag[]): string {

@@ -1,7 +1,7 @@
 // Manual pages in roff (man(7)), made from the commands and their flags like the help texts. Pure.
 import type { Command } from "../command.ts";
-import { envNames, type Flag } from "../flag.ts";
-import { defaultText, flagUsage } from "../render_help.ts";
+import { envNames, type Flag } from "../settings/flag.ts";
+import { defaultText, flagUsage } from "./render_help.ts";
 
 /** One page: its file name in section 1, and its text. */
 export interface ManPage {

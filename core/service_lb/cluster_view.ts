@@ -2,7 +2,7 @@
 import type { DaemonSet, EndpointSlice, Node, Pod, Service } from "../kube/types.ts";
 import { sameContent } from "../kube/trim.ts";
 import { type ObjectChange, PortIndex } from "./affected_services.ts";
-import { type HeldPorts, heldPorts } from "./held_ports.ts";
+import { type HeldPorts, heldPorts } from "./daemonset/held_ports.ts";
 import { candidateNodes, type ServiceFacts } from "./desired_service.ts";
 import {
   type ForeignFacts,
@@ -16,8 +16,8 @@ import type { ClusterFacts } from "../service/cluster_facts.ts";
 import { isAllowListMode } from "../service/node_selection.ts";
 import { type PortConflict, type PortConflicts, portConflicts } from "../service/port_owners.ts";
 import { serviceClaim } from "../service/claim.ts";
-import { desiredFacts, type FactsSource } from "./desired_facts.ts";
-import { NodeReports, type Reported, reported } from "./node_reports.ts";
+import { desiredFacts, type FactsSource } from "./nodes/desired_facts.ts";
+import { NodeReports, type Reported, reported } from "./nodes/node_reports.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
 
 /** What the view reads; the maps are the reflectors' own and change under it. */

@@ -1,17 +1,17 @@
 // Everything that one Service should have, from the whole state: its DaemonSet, its addresses, its condition. Pure.
 // The controller writes what this says and `explain` prints it.
 import type { DaemonSet, Node, Service } from "../kube/types.ts";
-import { type DaemonSetOptions, desiredDaemonSet } from "./desired_daemonset.ts";
-import { desiredStatus, type IngressAddress, type StatusOptions } from "./desired_status.ts";
+import { type DaemonSetOptions, desiredDaemonSet } from "./daemonset/desired_daemonset.ts";
+import { desiredStatus, type IngressAddress, type StatusOptions } from "./status/desired_status.ts";
 import type { LateClaim } from "../service/foreign_ports.ts";
 import { rangesAround } from "../service/address_rules.ts";
 import { chooseNode, type SelectionFacts } from "../service/node_selection.ts";
 import { readService, type SettingsProblem } from "../service/reading.ts";
-import { type NodeVerdict, nodeVerdicts, type VerdictFacts } from "./node_verdicts.ts";
-import { type ReplacementFacts, whileReplaced, withReservation } from "./replaced_pods.ts";
+import { type NodeVerdict, nodeVerdicts, type VerdictFacts } from "./nodes/node_verdicts.ts";
+import { type ReplacementFacts, whileReplaced, withReservation } from "./nodes/replaced_pods.ts";
 import type { PortReservationMode } from "../service/cluster_facts.ts";
-import { type ServedSummary, servedSummary } from "./served_condition.ts";
-import type { WaitsFor } from "./status_timing.ts";
+import { type ServedSummary, servedSummary } from "./status/served_condition.ts";
+import type { WaitsFor } from "./status/status_timing.ts";
 
 /** What is the same for all Services. */
 export interface DesiredServiceOptions extends DaemonSetOptions, StatusOptions {

@@ -6,10 +6,10 @@ import type { ServiceKey } from "../service/keys.ts";
 import { errorMessage } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Contest } from "./contest.ts";
-import type { ServiceEvent, StatusMemory } from "./status_step.ts";
+import type { ServiceEvent, StatusMemory } from "./status/status_step.ts";
 import { SERVED_CONDITION } from "../service/labels.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
-import type { PodInquiry } from "./pod_inquiry.ts";
+import type { PodInquiry } from "./daemonset/pod_inquiry.ts";
 import { type ObjectReference, referenceTo } from "../kube/events.ts";
 
 /** Where Events go. Sending is the recorder's affair; it never throws. */

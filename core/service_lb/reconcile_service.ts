@@ -1,18 +1,18 @@
 // Reconciles one Service: what it should have against what it has, and the writes for the difference.
 // Nothing is remembered here but times and what was told last, so that it can be repeated at any moment.
 import type { DaemonSet, Node, Service } from "../kube/types.ts";
-import { reconcileDaemonSet, removeDaemonSet } from "./reconcile_daemonset.ts";
+import { reconcileDaemonSet, removeDaemonSet } from "./daemonset/reconcile_daemonset.ts";
 import { desiredService, type ServiceFacts } from "./desired_service.ts";
 import { DATAPLANE_LABEL } from "../service/labels.ts";
 import { hasLastGoodRecord, lastGoodRecord } from "../service/last_good.ts";
 import type { LateClaim } from "../service/foreign_ports.ts";
 import { readService } from "../service/reading.ts";
-import { daemonSetName } from "./names.ts";
+import { daemonSetName } from "./daemonset/names.ts";
 import { type ReconcileContext, recordEvent, servedCondition, type ServiceMemory } from "./reconcile_context.ts";
 import { type ServiceClaim, serviceClaim } from "../service/claim.ts";
 import { finalizersFor, writeFinalizers, writeRecord, writeStatus } from "./service_writes.ts";
-import { choosePauseImage } from "./pause_image.ts";
-import { reconcileStatus } from "./reconcile_status.ts";
+import { choosePauseImage } from "./daemonset/pause_image.ts";
+import { reconcileStatus } from "./status/reconcile_status.ts";
 
 /** What {@linkcode reconcileService} goes by. */
 export interface ReconcileInput {

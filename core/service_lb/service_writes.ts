@@ -12,9 +12,9 @@ import {
   SERVICES,
 } from "../kube/resources.ts";
 import type { Condition, DaemonSet, Service } from "../kube/types.ts";
-import type { IngressAddress } from "./desired_status.ts";
+import type { IngressAddress } from "./status/desired_status.ts";
 import { LAST_GOOD_ANNOTATION, OLD_SERVICE_FINALIZER, SERVICE_FINALIZER } from "../service/labels.ts";
-import type { Prerequisites } from "./prerequisites.ts";
+import type { Prerequisites } from "./groundwork/prerequisites.ts";
 
 /** What every write takes. */
 export interface WriteContext {

@@ -16,7 +16,7 @@ import {
 import { heartbeatWriter } from "../service/node_report.ts";
 import { isSelectionLabel } from "../service/node_selection.ts";
 import { trimService as trimForReading } from "../service/trim.ts";
-import { pauseImagesOf } from "./pause_image.ts";
+import { pauseImagesOf } from "./daemonset/pause_image.ts";
 
 /** A Service with its reading, its finalizers and the status that is written here. */
 export function trimService(service: Service): Service {

@@ -3,7 +3,7 @@ import type { HelmChart } from "../helm/helm_chart.ts";
 import type { AddOn } from "../manifests/addon.ts";
 import type { Lease, Node } from "../kube/types.ts";
 import { FORWARDING_CONDITION } from "../service/labels.ts";
-import { isReady } from "../service_lb/node_verdicts.ts";
+import { isReady } from "../service_lb/nodes/node_verdicts.ts";
 import type { ServiceAnswer } from "../service_lb/answers/explain_service.ts";
 
 /** What a status is made of. */

@@ -6,7 +6,7 @@ import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, CONFIG_MAPS, DAEMON_SETS, NODES }
 import type { DaemonSet } from "../../core/kube/types.ts";
 import { FACTS_CONFIG_MAP } from "../../core/service/cluster_facts.ts";
 import { NODE_REPORT_ANNOTATION, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/labels.ts";
-import { desiredPrerequisites } from "../../core/service_lb/prerequisites.ts";
+import { desiredPrerequisites } from "../../core/service_lb/groundwork/prerequisites.ts";
 import { enterWorld } from "../support/netns.ts";
 import { waitUntil } from "../support/wait.ts";
 import type { World } from "../support/world.ts";

@@ -1,10 +1,10 @@
 // The flag table as Markdown, for docs/flags.md. Pure.
 import type { Command } from "../../cli/command.ts";
-import { envNames, type Flag } from "../../cli/flag.ts";
-import { defaultText, flagUsage } from "../../cli/render_help.ts";
+import { envNames, type Flag } from "../../cli/settings/flag.ts";
+import { defaultText, flagUsage } from "../../cli/output/render_help.ts";
 
 /** Stands before the table in a document. */
-export const FLAGS_TABLE_START = "<!-- flags: made from cli/flags.ts by `deno task docs` -->";
+export const FLAGS_TABLE_START = "<!-- flags: made from cli/settings/flags.ts by `deno task docs` -->";
 /** Stands after it. */
 export const FLAGS_TABLE_END = "<!-- /flags -->";
 

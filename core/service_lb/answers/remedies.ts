@@ -5,7 +5,7 @@ import { OS_LABEL } from "../../service/node_selection.ts";
 import type { PortConflict } from "../../service/port_owners.ts";
 import type { ServiceReading } from "../../service/reading.ts";
 import { WISHES } from "../../service/wishes.ts";
-import type { VerdictReason } from "../node_verdicts.ts";
+import type { VerdictReason } from "../nodes/node_verdicts.ts";
 
 /** What a remedy may name. */
 export interface RemedyFacts {

@@ -1,6 +1,6 @@
 // The server's start as a whole, as far as no cluster is needed.
 import { equal, ok } from "node:assert/strict";
-import { runServerProcess } from "../../../cli/server_process.ts";
+import { runServerProcess } from "../../../cli/programs/server_process.ts";
 import { SYSTEM_CLOCK } from "../../../core/runtime/clock.ts";
 import { isK3slbError } from "../../../core/shared/errors.ts";
 import { SILENT_LOGGER } from "../../../core/shared/log.ts";

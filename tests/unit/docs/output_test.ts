@@ -7,7 +7,7 @@ import { type HostState, installPlan, type Step, uninstallPlan } from "../../../
 import { renderAnswer } from "../../../cli/output/render_answer.ts";
 import { runProgram } from "../../../cli/root_command.ts";
 import { Answers } from "../../../core/service_lb/answers/explain_service.ts";
-import { daemonSetName } from "../../../core/service_lb/names.ts";
+import { daemonSetName } from "../../../core/service_lb/daemonset/names.ts";
 import { node, pod, service, SERVICE_OPTIONS, slice } from "../core/service_lb/fixtures.ts";
 
 const DOCS = fileURLToPath(new URL("../../../docs/", import.meta.url));

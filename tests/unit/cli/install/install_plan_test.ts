@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { AGENT_FLAGS, COMMON_FLAGS, DEFAULT_CONFIG_PATH, SERVER_FLAGS } from "../../../../cli/flags.ts";
+import { AGENT_FLAGS, COMMON_FLAGS, DEFAULT_CONFIG_PATH, SERVER_FLAGS } from "../../../../cli/settings/flags.ts";
 import { describeStep } from "../../../../cli/install/install_host.ts";
 import {
   CONFIG_PATH,

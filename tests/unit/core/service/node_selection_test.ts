@@ -4,7 +4,7 @@ import fc from "fast-check";
 import type { Node } from "../../../../core/kube/types.ts";
 import { chooseNode, isAllowListMode } from "../../../../core/service/node_selection.ts";
 import { readService } from "../../../../core/service/reading.ts";
-import { type NodeRequirement, schedulingTerms } from "../../../../core/service_lb/scheduling_terms.ts";
+import { type NodeRequirement, schedulingTerms } from "../../../../core/service_lb/daemonset/scheduling_terms.ts";
 import { node, service } from "../service_lb/fixtures.ts";
 
 const ENABLE = "svccontroller.k3s.cattle.io/enablelb";

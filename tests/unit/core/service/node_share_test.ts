@@ -10,9 +10,9 @@ import { portIds } from "../../../../core/service/port_owners.ts";
 import { readService } from "../../../../core/service/reading.ts";
 import { serviceId } from "../../../../core/service/service_id.ts";
 import { ClusterView } from "../../../../core/service_lb/cluster_view.ts";
-import { desiredDaemonSet } from "../../../../core/service_lb/desired_daemonset.ts";
+import { desiredDaemonSet } from "../../../../core/service_lb/daemonset/desired_daemonset.ts";
 import { candidateNodes } from "../../../../core/service_lb/desired_service.ts";
-import { heldPorts } from "../../../../core/service_lb/held_ports.ts";
+import { heldPorts } from "../../../../core/service_lb/daemonset/held_ports.ts";
 import { node, service, SERVICE_OPTIONS } from "../service_lb/fixtures.ts";
 
 const ENABLE = "svccontroller.k3s.cattle.io/enablelb";

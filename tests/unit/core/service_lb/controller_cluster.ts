@@ -7,7 +7,7 @@ import { NODES, PODS, SERVICES } from "../../../../core/kube/resources.ts";
 import type { Node, Pod, Service } from "../../../../core/kube/types.ts";
 import type { BeginAsk } from "../../../../core/runtime/ask_nodes.ts";
 import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
-import type { ServiceEvent } from "../../../../core/service_lb/status_step.ts";
+import type { ServiceEvent } from "../../../../core/service_lb/status/status_step.ts";
 import { startServiceLb } from "../../../../core/service_lb/service_lb_controller.ts";
 import type { ServiceLbOptions } from "../../../../core/service_lb/service_lb_options.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";

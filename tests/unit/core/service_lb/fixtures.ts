@@ -4,7 +4,7 @@ import type { DesiredServiceOptions } from "../../../../core/service_lb/desired_
 import { NODE_REPORT_ANNOTATION } from "../../../../core/service/labels.ts";
 import { renderReport, type ServiceReport } from "../../../../core/service/node_report.ts";
 import { portsText, serviceId } from "../../../../core/service/service_id.ts";
-import { daemonSetName } from "../../../../core/service_lb/names.ts";
+import { daemonSetName } from "../../../../core/service_lb/daemonset/names.ts";
 
 /** K3s's defaults, data plane `agent`. */
 export const SERVICE_OPTIONS: DesiredServiceOptions = Object.freeze({

@@ -2,7 +2,7 @@
 import { DAEMON_SETS, SERVICES } from "../../../../core/kube/resources.ts";
 import type { DaemonSet, Service } from "../../../../core/kube/types.ts";
 import type { ReconcileContext } from "../../../../core/service_lb/reconcile_context.ts";
-import type { ServiceEvent } from "../../../../core/service_lb/status_step.ts";
+import type { ServiceEvent } from "../../../../core/service_lb/status/status_step.ts";
 import { createLogger } from "../../../../core/shared/log.ts";
 import { createInProcess, type Objects } from "../../../support/memory_api/in_process.ts";
 import { SERVICE_OPTIONS } from "./fixtures.ts";

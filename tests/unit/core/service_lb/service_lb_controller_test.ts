@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { DAEMON_SETS, ENDPOINT_SLICES, NODES, SERVICES } from "../../../../core/kube/resources.ts";
 import type { Node, Service } from "../../../../core/kube/types.ts";
-import { removeServiceLb } from "../../../../core/service_lb/remove_service_lb.ts";
+import { removeServiceLb } from "../../../../core/service_lb/groundwork/remove_service_lb.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { staysTrue, waitUntil } from "../../../support/wait.ts";
 import { loadBalancer, withCluster } from "./controller_cluster.ts";

@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Node, Service } from "../../../../core/kube/types.ts";
 import { nodeChangeScope, PortIndex } from "../../../../core/service_lb/affected_services.ts";
-import { AgentSilence } from "../../../../core/service_lb/agent_silence.ts";
-import { daemonSetName } from "../../../../core/service_lb/names.ts";
+import { AgentSilence } from "../../../../core/service_lb/nodes/agent_silence.ts";
+import { daemonSetName } from "../../../../core/service_lb/daemonset/names.ts";
 import { sameContent } from "../../../../core/kube/trim.ts";
 import { readService } from "../../../../core/service/reading.ts";
-import { desiredPrerequisites } from "../../../../core/service_lb/prerequisites.ts";
+import { desiredPrerequisites } from "../../../../core/service_lb/groundwork/prerequisites.ts";
 import { trimNode, trimPod, trimService } from "../../../../core/service_lb/trim_objects.ts";
-import { patienceEndMs, statusWriteDelayMs } from "../../../../core/service_lb/status_timing.ts";
+import { patienceEndMs, statusWriteDelayMs } from "../../../../core/service_lb/status/status_timing.ts";
 import { node, pod, service } from "./fixtures.ts";
 
 const TOLERATIONS = "svccontroller.k3s.cattle.io/tolerations";

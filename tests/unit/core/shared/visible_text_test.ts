@@ -1,10 +1,10 @@
 // Foreign words: nothing that steers a terminal, hides text or begins a line of its own reaches a log, an Event, a condition or a table.
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { renderError } from "../../../../cli/print_error.ts";
+import { renderError } from "../../../../cli/output/print_error.ts";
 import { renderRows } from "../../../../cli/output/render_rows.ts";
 import { failureLine } from "../../../../core/helm/jobs/job_failure.ts";
-import { servedSummary } from "../../../../core/service_lb/served_condition.ts";
+import { servedSummary } from "../../../../core/service_lb/status/served_condition.ts";
 import { K3slbError } from "../../../../core/shared/errors.ts";
 import { createLogger, type LogFormat } from "../../../../core/shared/log.ts";
 import { hasControls, visibleLine, visibleText } from "../../../../core/shared/visible_text.ts";

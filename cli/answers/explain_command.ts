@@ -1,0 +1,72 @@
+// `k3slb explain`: why a Service is served where it is, and not elsewhere.
+import { K3slbError } from "../../core/shared/errors.ts";
+import { ANSWER_FLAGS, findService, lineWidth, readAnswers, withinPatience } from "./answers.ts";
+import { withCluster } from "./connect_cluster.ts";
+import { renderForm } from "../output/render_form.ts";
+import { defineCommand } from "../command.ts";
+import { EXIT_OK } from "../exit_codes.ts";
+import type { Flag } from "../settings/flag.ts";
+import { renderAnswer } from "../output/render_answer.ts";
+
+/** Where a Service is whose name is written without its namespace. */
+export const NAMESPACE_FLAG = {
+  name: "namespace",
+  short: "n",
+  type: "text",
+  default: "default",
+  commandLineOnly: true,
+  placeholder: "NAME",
+  help: "Namespace of the Service, unless it is named as NAMESPACE/NAME",
+} as const satisfies Flag;
+
+/** Prints everything about one Service. */
+export const EXPLAIN_COMMAND = defineCommand({
+  path: ["explain"],
+  summary: "Say why a Service is served by a node, and why not by another, with what to do",
+  description: [
+    "Prints the Service, its addresses and endpoints, and for every node of the cluster whether it serves, why not, and what to",
+    "do about it. It decides from the cluster's present state as the server does; needs no server and no agent. Writes nothing.",
+  ].join("\n"),
+  operands: { usage: "[NAMESPACE/]NAME", min: 1, max: 1 },
+  flags: [NAMESPACE_FLAG, ...ANSWER_FLAGS],
+  examples: [
+    { command: "k3slb explain shop/web", note: "Service web in namespace shop" },
+    { command: "k3slb explain svc/web -n shop", note: "the same, as kubectl writes it" },
+    { command: "k3slb explain shop/web -o json", note: "for programs" },
+  ],
+  pitfalls: ["Run it with the server's settings: another --lb-class, or --lb-default=false, gives other answers."],
+  run: async (settings, context) => {
+    const key = parseServiceName(context.operands[0] ?? "", settings.namespace);
+    return await withCluster(settings, context, async (client) => {
+      const answer = await withinPatience(context, async (signal) => {
+        const service = await findService(client, key, signal);
+        const { answers } = await readAnswers(client, { settings, context, signal, service });
+        return answers.about(service);
+      });
+      context.host.stdout(renderForm(answer, settings.output, () => renderAnswer(answer, lineWidth(context))));
+      return EXIT_OK;
+    });
+  },
+});
+
+/**
+ * `NAME`, `NAMESPACE/NAME`, and kubectl's `svc/NAME`, `service/NAME`, `services/NAME`.
+ * @throws {K3slbError} code "usage" for anything else
+ */
+export function parseServiceName(
+  word: string,
+  namespace: string,
+): { readonly namespace: string; readonly name: string } {
+  const parts = word.split("/");
+  const [first = "", second = ""] = parts;
+  if (parts.length === 1 && first !== "") return { namespace, name: first };
+  if (parts.length === 2 && first !== "" && second !== "") {
+    return { namespace: KIND_WORDS.includes(first) ? namespace : first, name: second };
+  }
+  throw new K3slbError(`"${word}" names no Service`, {
+    code: "usage",
+    hint: "Write NAMESPACE/NAME, or svc/NAME with -n NAMESPACE",
+  });
+}
+
+const KIND_WORDS: readonly string[] = ["svc", "service", "services"];

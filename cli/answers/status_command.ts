@@ -1,0 +1,117 @@
+// `k3slb status`: the cluster at a glance.
+import type { KubeClient } from "../../core/kube/contract.ts";
+import { NODES } from "../../core/kube/resources.ts";
+import { pause, SYSTEM_CLOCK } from "../../core/runtime/clock.ts";
+import { ANSWER_FLAGS, lineWidth, readAnswers, withinPatience } from "./answers.ts";
+import { withCluster } from "./connect_cluster.ts";
+import { renderForm } from "../output/render_form.ts";
+import { type ClusterStatus, clusterStatus, hasProblem, onlyProblems } from "../../core/status/cluster_status.ts";
+import { readOthers } from "../../core/status/read_status.ts";
+import { type CommandContext, defineCommand } from "../command.ts";
+import { EXIT_FAILURE, EXIT_OK } from "../exit_codes.ts";
+import type { Flag, Settings } from "../settings/flag.ts";
+import { renderWrappedRows } from "../output/wrap_text.ts";
+
+const FLAGS = [
+  {
+    name: "problems",
+    type: "switch",
+    default: false,
+    commandLineOnly: true,
+    help: "Print only what is wrong; exit code 1 if there is something",
+  },
+  {
+    name: "watch",
+    short: "w",
+    type: "switch",
+    default: false,
+    commandLineOnly: true,
+    help: "Print it anew every two seconds until a signal",
+  },
+  ...ANSWER_FLAGS,
+] as const satisfies readonly Flag[];
+
+/** Prints all Services, nodes, charts and AddOns. */
+export const STATUS_COMMAND = defineCommand({
+  path: ["status"],
+  summary: "Show Services, nodes and their agents, charts and AddOns at a glance",
+  description: [
+    "Prints the active server, every node with what its agent says, every Service with its addresses and what is wrong, Helm",
+    "charts and AddOns. k3slb explain says more about one Service. Writes nothing.",
+  ].join("\n"),
+  flags: FLAGS,
+  examples: [
+    { command: "k3slb status", note: "everything" },
+    { command: "k3slb status --problems", note: "for a check: exit code 1 if something is wrong" },
+    { command: "k3slb status --watch", note: "live" },
+  ],
+  run: async (settings, context) => {
+    return await withCluster(settings, context, async (client) => {
+      while (true) {
+        const all = await withinPatience(context, (signal) => readStatus(client, { settings, context, signal }));
+        const status = settings.problems ? onlyProblems(all) : all;
+        const text = renderForm(status, settings.output, () => renderStatus(status, lineWidth(context)));
+        const isScreen = settings.watch && context.host.columns !== undefined && settings.output === "table";
+        context.host.stdout(isScreen ? `${CLEAR_SCREEN}${text}` : text);
+        if (!settings.watch) return settings.problems && hasProblem(all) ? EXIT_FAILURE : EXIT_OK;
+        await pause(SYSTEM_CLOCK, WATCH_PERIOD_MS, context.signal);
+        if (context.signal.aborted) return EXIT_OK;
+      }
+    });
+  },
+});
+
+/** The status at this moment. */
+export async function readStatus(
+  client: KubeClient,
+  options: {
+    readonly settings: Pick<Settings<typeof FLAGS>, "servicelb-namespace">;
+    readonly context: CommandContext;
+    readonly signal: AbortSignal;
+  },
+): Promise<ClusterStatus> {
+  const { settings, context, signal } = options;
+  const [{ answers, services }, nodes, others] = await Promise.all([
+    readAnswers(client, options),
+    client.list(NODES, { signal }),
+    readOthers(client, { namespace: settings["servicelb-namespace"], signal }),
+  ]);
+  return clusterStatus({
+    ...others,
+    nodes: nodes.items,
+    services: services.map((service) => answers.about(service)),
+    nowMs: context.host.now(),
+  });
+}
+
+/** The tables, `width` characters wide. Pure. */
+function renderStatus({ server, nodes, services, charts, addOns }: ClusterStatus, width: number): string {
+  const parts = [
+    renderWrappedRows(["SERVER", "STATE", ""], [[server.name, server.state, server.message]], width),
+    ...(nodes.length === 0 ? [] : [
+      renderWrappedRows(["NODE", "STATE", ""], nodes.map(({ name, state, message }) => [name, state, message]), width),
+    ]),
+    ...(services.length === 0 ? [] : [
+      renderWrappedRows(
+        ["SERVICE", "PORTS", "NODES", "STATE", "ADDRESSES, AND WHAT IS WRONG"],
+        services.map((row) => [
+          row.name,
+          row.ports.join(","),
+          String(row.serving),
+          row.state,
+          [row.addresses.join(" ") || "none", row.message].filter((part) => part !== "").join(". "),
+        ]),
+        width,
+      ),
+    ]),
+    ...([["CHART", charts], ["ADDON", addOns]] as const).flatMap(([header, rows]) =>
+      rows.length === 0 ? [] : [
+        renderWrappedRows([header, "STATE", ""], rows.map(({ name, state, message }) => [name, state, message]), width),
+      ]
+    ),
+  ];
+  return parts.join("\n");
+}
+
+const WATCH_PERIOD_MS = 2_000;
+const CLEAR_SCREEN = "\u001b[H\u001b[2J\u001b[3J";

@@ -1,0 +1,94 @@
+// Which pod of a node holds a host port that a Service wants. Pure.
+// Facts: the scheduler's NodePorts plugin (host ports of all containers, and of init containers that go on running); the API server
+// fills in `hostPort` for pods on the host's network.
+import type { Pod, Service } from "../../kube/types.ts";
+import { readService } from "../../service/reading.ts";
+
+/** A pod that keeps a Service's own pod from being scheduled. */
+export interface PortHolder {
+  /** `namespace/name`. */
+  readonly pod: string;
+  /** `80/TCP`. */
+  readonly port: string;
+  /** Whether it is a ready endpoint of the Service that listens on each of its ports: the node answers without our help. */
+  readonly serves: boolean;
+}
+
+/** What was found out about pods that are missing, or can't be scheduled. */
+export interface PodObstacles {
+  /** Why the API server takes no pod, in its own words. */
+  readonly refusal?: string;
+  /** By node: who holds a port of the Service. */
+  readonly holders: ReadonlyMap<string, PortHolder>;
+}
+
+/** The pod of `pods`, all of one node, that holds a port of `service`. */
+export function portHolder(service: Service, pods: Iterable<Pod>): PortHolder | undefined {
+  let found: PortHolder | undefined;
+  for (const pod of pods) {
+    const held = heldPorts(pod);
+    const port = wantedPorts(service).find((wanted) => held.has(wanted));
+    if (port === undefined) continue;
+    const { namespace = "", name = "" } = pod.metadata ?? {};
+    const holder = { pod: `${namespace}/${name}`, port, serves: isOwnEndpoint(service, pod) };
+    if (holder.serves) return holder;
+    found ??= holder;
+  }
+  return found;
+}
+
+/** A pod with what {@linkcode portHolder} reads; `undefined` if it holds no port. */
+export function trimPortHolder(pod: Pod): Pod | undefined {
+  if (heldPorts(pod).size === 0) return undefined;
+  const { metadata, spec, status } = pod;
+  const { namespace, name, labels } = metadata ?? {};
+  return {
+    metadata: {
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(name === undefined ? {} : { name }),
+      ...(labels === undefined ? {} : { labels }),
+    },
+    spec: {
+      ...(spec?.hostNetwork === undefined ? {} : { hostNetwork: spec.hostNetwork }),
+      containers: [...spec?.containers ?? [], ...spec?.initContainers ?? []].map((container) => ({
+        name: container.name,
+        ...(container.ports === undefined ? {} : { ports: container.ports }),
+      })),
+    },
+    status: { conditions: (status?.conditions ?? []).filter(({ type }) => type === "Ready") },
+  };
+}
+
+type ContainerPort = NonNullable<NonNullable<Pod["spec"]>["containers"][number]["ports"]>[number];
+
+function containerPorts(pod: Pod): readonly ContainerPort[] {
+  return [...pod.spec?.containers ?? [], ...pod.spec?.initContainers ?? []].flatMap(({ ports }) => ports ?? []);
+}
+
+function heldPorts(pod: Pod): ReadonlySet<string> {
+  const { phase } = pod.status ?? {};
+  if (phase === "Succeeded" || phase === "Failed") return NOTHING;
+  return new Set(
+    containerPorts(pod).flatMap(({ hostPort, protocol }) => hostPort ? [`${hostPort}/${protocol ?? "TCP"}`] : []),
+  );
+}
+
+function wantedPorts(service: Service): readonly string[] {
+  return readService(service).ports.map(({ port, protocol }) => `${port}/${protocol}`);
+}
+
+function isOwnEndpoint(service: Service, pod: Pod): boolean {
+  const { namespace, selector, ports } = readService(service);
+  if (selector === undefined || pod.metadata?.namespace !== namespace) return false;
+  if (!Object.entries(selector).every(([name, value]) => pod.metadata?.labels?.[name] === value)) return false;
+  const isReady = pod.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false;
+  return isReady && pod.spec?.hostNetwork === true &&
+    ports.every(({ port, targetPort = port, protocol }) =>
+      containerPorts(pod).some((each) =>
+        each.hostPort === port && (each.protocol ?? "TCP") === protocol &&
+        (targetPort === each.name || Number(targetPort) === port)
+      )
+    );
+}
+
+const NOTHING: ReadonlySet<string> = new Set();

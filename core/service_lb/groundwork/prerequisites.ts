@@ -1,0 +1,76 @@
+// What the cluster needs beside the Services' own objects: the pods' ServiceAccount, and the nodes' rights to read endpoints and what the server
+// publishes for agents. Pure.
+// The Node authorizer lets a node's identity read Services, but neither EndpointSlices nor ConfigMaps that no pod of it mounts (tried on
+// Kubernetes 1.36).
+import type { ClusterRole, ClusterRoleBinding, Role, RoleBinding, ServiceAccount } from "../../kube/types.ts";
+import { FACTS_CONFIG_MAP } from "../../service/cluster_facts.ts";
+import {
+  type DataplaneName,
+  ENDPOINT_READER_ROLE,
+  FACTS_READER_ROLE,
+  POD_SERVICE_ACCOUNT,
+} from "../../service/labels.ts";
+
+/** Objects that are made once per cluster. */
+export interface Prerequisites {
+  readonly serviceAccount: ServiceAccount;
+  /** Only where agents run with their nodes' identities. */
+  readonly nodeRights?: {
+    readonly endpointReader: { readonly role: ClusterRole; readonly binding: ClusterRoleBinding };
+    readonly factsReader: { readonly role: Role; readonly binding: RoleBinding };
+  };
+}
+
+/** The label by which removal tells what was made here from what has the same name. */
+export const MANAGED_BY_LABEL = "app.kubernetes.io/managed-by";
+
+/** What `dataplane` needs; the ServiceAccount goes to `namespace`. */
+export function desiredPrerequisites(dataplane: DataplaneName, namespace: string): Prerequisites {
+  const labels = { [MANAGED_BY_LABEL]: "k3slb" };
+  const serviceAccount = {
+    apiVersion: "v1",
+    kind: "ServiceAccount",
+    metadata: { name: POD_SERVICE_ACCOUNT, namespace, labels },
+    automountServiceAccountToken: false,
+  };
+  if (dataplane === "pods") return { serviceAccount };
+  const subjects = [{ apiGroup: RBAC, kind: "Group", name: "system:nodes" }];
+  const endpointReader = {
+    role: {
+      apiVersion: `${RBAC}/v1`,
+      kind: "ClusterRole",
+      metadata: { name: ENDPOINT_READER_ROLE, labels },
+      rules: [{ apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"] }],
+    },
+    binding: {
+      apiVersion: `${RBAC}/v1`,
+      kind: "ClusterRoleBinding",
+      metadata: { name: ENDPOINT_READER_ROLE, labels },
+      roleRef: { apiGroup: RBAC, kind: "ClusterRole", name: ENDPOINT_READER_ROLE },
+      subjects,
+    },
+  };
+  const factsReader = {
+    role: {
+      apiVersion: `${RBAC}/v1`,
+      kind: "Role",
+      metadata: { name: FACTS_READER_ROLE, namespace, labels },
+      rules: [{
+        apiGroups: [""],
+        resources: ["configmaps"],
+        resourceNames: [FACTS_CONFIG_MAP],
+        verbs: ["list", "watch"],
+      }],
+    },
+    binding: {
+      apiVersion: `${RBAC}/v1`,
+      kind: "RoleBinding",
+      metadata: { name: FACTS_READER_ROLE, namespace, labels },
+      roleRef: { apiGroup: RBAC, kind: "Role", name: FACTS_READER_ROLE },
+      subjects,
+    },
+  };
+  return { serviceAccount, nodeRights: { endpointReader, factsReader } };
+}
+
+const RBAC = "rbac.authorization.k8s.io";

@@ -1,0 +1,117 @@
+// The server asks the nodes that may serve whether they are there, and says of each that has stopped to answer what is to be told. Nodes are told
+// dead by `core/runtime/node_life.ts`; what follows is a verdict of `node_verdicts.ts`. Whose agent still writes its heartbeat is not dead: a
+// firewall came between.
+import { networkInterfaces } from "node:os";
+import type { Node, Service } from "../../kube/types.ts";
+import { askNodes, type BeginAsk, type NodeAsker } from "../../runtime/ask_nodes.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import type { LifeChange } from "../../runtime/node_life.ts";
+import type { AddressFacts } from "../../service/address_rules.ts";
+import type { Logger } from "../../shared/log.ts";
+import { heartbeatOf } from "../affected_services.ts";
+import { askedNode } from "./asked_node.ts";
+import { deadNodeWords } from "./dead_node_words.ts";
+import { hasAgent } from "./node_verdicts.ts";
+
+/** What {@linkcode DeadNodes} takes. */
+export interface DeadNodesOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** Whether anybody is asked. */
+  readonly isOn: boolean;
+  /** Ranges of the cluster's Services, in which nobody is asked. */
+  readonly serviceRanges: AddressFacts["serviceRanges"];
+  /** Told which node's state has changed. */
+  readonly onChange: (node: string) => void;
+  /** @default {askByTcp} */
+  readonly beginAsk?: BeginAsk;
+  /**
+   * Addresses of this host.
+   * @default {ownAddresses}
+   */
+  readonly ownIps?: () => readonly string[];
+}
+
+/** The reflectors' own maps. */
+export interface KnownObjects {
+  readonly services: ReadonlyMap<string, Service>;
+  readonly nodes: ReadonlyMap<string, Node>;
+}
+
+/** Asks nodes. */
+export class DeadNodes {
+  readonly #options: DeadNodesOptions;
+  readonly #asker: NodeAsker;
+  #words: ReadonlyMap<string, string> = new Map();
+  #nodes: KnownObjects["nodes"] = new Map();
+  /** By dead node the heartbeat that it had written last when it was found dead. */
+  readonly #lastBeats = new Map<string, string | undefined>();
+  readonly #unheard = new Set<string>();
+
+  constructor(options: DeadNodesOptions) {
+    this.#options = options;
+    this.#asker = askNodes({ ...options, onChange: (changes) => this.#note(changes) });
+  }
+
+  /** Nodes that do not answer any more, with what is said of each. */
+  get nodes(): ReadonlyMap<string, string> {
+    return this.#words;
+  }
+
+  /** Nodes that have stopped to answer and are there all the same: nobody should ask them. */
+  get unheard(): ReadonlySet<string> {
+    return this.#unheard;
+  }
+
+  /**
+   * Something changed. Nodes with an agent are asked, but none for the sake of no Service, not the only one, whose address stays whatever it
+   * answers, and not this host: it would hear itself however alone it is.
+   */
+  note({ services, nodes }: KnownObjects): void {
+    if (!this.#options.isOn) return;
+    this.#nodes = nodes;
+    for (const name of this.#unheard) if (!nodes.has(name)) this.#unheard.delete(name);
+    for (const name of this.#asker.dead.keys()) {
+      if (heartbeatOf(nodes.get(name)) !== this.#lastBeats.get(name)) this.#asker.excuse(name);
+    }
+    const own = new Set((this.#options.ownIps ?? ownAddresses)());
+    const withAgent = [...nodes.values()].filter(hasAgent);
+    const present = services.size === 0 || withAgent.length < 2
+      ? []
+      : withAgent.map((node) => askedNode(node, this.#options));
+    this.#asker.replace(present.filter(({ ips }) => !ips.some((ip) => own.has(ip))));
+    this.#say();
+  }
+
+  #note(changes: readonly LifeChange[]): void {
+    this.#say();
+    for (const { what, node } of changes) {
+      if (what === "dead") this.#lastBeats.set(node, heartbeatOf(this.#nodes.get(node)));
+      else if (what === "deaf" && this.#lastBeats.has(node)) this.#unheard.add(node);
+      else this.#unheard.delete(node);
+      if (what !== "dead") this.#lastBeats.delete(node);
+      this.#options.onChange(node);
+    }
+  }
+
+  #say(): void {
+    const { clock } = this.#options;
+    const startMs = clock.now() - clock.monotonicMs();
+    this.#words = new Map([...this.#asker.dead].map(([name, { ip, sinceMs }]) => {
+      const known = this.#words.get(name);
+      const since = new Date(startMs + sinceMs).toISOString().replace(/\.\d+Z$/, "Z");
+      // Words stay as they are while the state does, whatever is done to the clock.
+      return [name, known ?? deadNodeWords(ip, since)];
+    }));
+  }
+}
+
+/** A sandbox may keep the C library from listing interfaces: then this host is asked, too. */
+function ownAddresses(): readonly string[] {
+  try {
+    return Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
+  } catch {
+    return [];
+  }
+}

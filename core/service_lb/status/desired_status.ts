@@ -1,0 +1,120 @@
+// The addresses in a Service's status, from the nodes that serve it. Pure.
+// Facts: k3s `pkg/cloudprovider/servicelb.go` (external before internal, families in the Service's order, sorted as text inside a
+// family); decided otherwise: external before internal is settled per family.
+import type { Node, Service } from "../../kube/types.ts";
+import { type NodeAddresses, nodeAddresses, type NodeAddressFacts } from "../../service/node_addresses.ts";
+import type { ServiceReading, SettingsProblem } from "../../service/reading.ts";
+import type { IpMode } from "../../service/wishes.ts";
+import type { NodeVerdict } from "../nodes/node_verdicts.ts";
+
+/** One address of the status. */
+export interface IngressAddress {
+  /** The address, in canonical form. */
+  readonly ip: string;
+  /** How clients see the addresses. */
+  readonly ipMode?: IpMode;
+}
+
+/** What is the same for all Services. */
+export interface StatusOptions {
+  /** `cluster`: one external address hides the internal ones of every node; `per-node`: each node decides for itself. */
+  readonly statusAddresses: "cluster" | "per-node" | "k3s";
+  /** For Services that do not say; absent leaves it to the API server, which means `VIP`. */
+  readonly ipMode?: IpMode;
+  /** Ranges of the cluster's Services, in which no node has addresses. */
+  readonly serviceRanges: NodeAddressFacts["serviceRanges"];
+  /** What the operator lists, by node. */
+  readonly publishedAddresses?: NodeAddressFacts["publishedAddresses"];
+}
+
+/** The addresses, and the verdicts with nodes taken out that serve but have no address for the Service. */
+export interface DesiredStatus {
+  /** Addresses that nodes name and may not have. */
+  readonly warnings: readonly SettingsProblem[];
+  /** Addresses of the status, in order. */
+  readonly ingress: readonly IngressAddress[];
+  /** One for each node, sorted by name. */
+  readonly verdicts: readonly NodeVerdict[];
+}
+
+/** The status that follows from `verdicts`. */
+export function desiredStatus(
+  verdicts: readonly NodeVerdict[],
+  options: StatusOptions & { readonly reading: ServiceReading; readonly nodes: ReadonlyMap<string, Node> },
+): DesiredStatus {
+  const { reading, serviceRanges, publishedAddresses } = options;
+  const facts = {
+    nodes: options.nodes,
+    serviceRanges,
+    ...(publishedAddresses === undefined ? {} : { publishedAddresses }),
+  };
+  const serving = verdicts.flatMap((verdict) => {
+    if (!verdict.serves) return [];
+    const node = options.nodes.get(verdict.node);
+    const found: NodeAddresses = node === undefined
+      ? { addresses: [], refused: [] }
+      : nodeAddresses(node, { ...facts, reading, served: verdict.servedAddresses });
+    return [{ name: verdict.node, ...found }];
+  });
+  const everywhere = serving.flatMap(({ addresses }) => addresses.filter(({ published }) => published !== true));
+  const listed = new Set<string>();
+  const withAddress = new Set<string>();
+  const ips: string[] = [];
+  for (const family of reading.families) {
+    const inFamily: string[] = [];
+    for (const { name, addresses } of serving) {
+      const scope = options.statusAddresses === "per-node" ? addresses : [...everywhere, ...addresses];
+      const isOneRule = options.statusAddresses === "k3s";
+      const external = scope.some((address) => (isOneRule || address.family === family) && address.external);
+      for (const address of addresses) {
+        if (address.family !== family) continue;
+        withAddress.add(name);
+        if (address.external === external) inFamily.push(address.ip);
+      }
+    }
+    for (const ip of inFamily.toSorted()) {
+      if (!listed.has(ip)) ips.push(ip);
+      listed.add(ip);
+    }
+  }
+  const isHidden = withAddress.size > 0 && ips.length === 0;
+  const ipMode = reading.ipMode ?? options.ipMode;
+  return {
+    warnings: serving.flatMap(({ name, refused }) =>
+      refused.length === 0 ? [] : [{ reason: "AddressRefused", message: `Node ${name}: ${refused.join(", ")}` }]
+    ),
+    ingress: ips.map((ip) => ipMode === undefined ? { ip } : { ip, ipMode }),
+    verdicts: verdicts.map((verdict) => {
+      if (!verdict.serves || (withAddress.has(verdict.node) && !isHidden)) return verdict;
+      return {
+        node: verdict.node,
+        serves: false,
+        reason: "NoAddress",
+        message: isHidden ? HIDDEN : noAddress(reading),
+        waiting: false,
+      };
+    }),
+  };
+}
+
+/** Whether two lists of addresses are the same to a client: an absent `ipMode` means `VIP`. */
+export function sameIngress(a: readonly ObservedIngress[], b: readonly ObservedIngress[]): boolean {
+  return a.length === b.length && a.every((address, index) => {
+    const other = b[index];
+    return address.ip === other?.ip && (address.hostname ?? "") === (other?.hostname ?? "") &&
+      (address.ipMode ?? "VIP") === (other?.ipMode ?? "VIP");
+  });
+}
+
+/** The part of an address in a status that is compared. */
+export type ObservedIngress = Pick<
+  NonNullable<NonNullable<NonNullable<Service["status"]>["loadBalancer"]>["ingress"]>[number],
+  "ip" | "hostname" | "ipMode"
+>;
+
+function noAddress({ matchAddresses, families }: ServiceReading): string {
+  const wanted = matchAddresses === undefined ? "" : " that the match-addresses annotation names";
+  return `it has no ${families.join(" or ") || "usable"} address${wanted}`;
+}
+
+const HIDDEN = "an external address of another family hides its own (--status-addresses k3s)";

@@ -1,0 +1,88 @@
+// Brings the status of one Service to what it should be: the reducer's step (status_step.ts), its write, its Events.
+import type { Condition, Service } from "../../kube/types.ts";
+import { readService, type SettingsProblem } from "../../service/reading.ts";
+import type { DesiredService } from "../desired_service.ts";
+import { type ReconcileContext, recordEvent, servedCondition, type ServiceMemory } from "../reconcile_context.ts";
+import { type ServedSummary, servedSummary } from "./served_condition.ts";
+import { SERVED_CONDITION } from "../../service/labels.ts";
+import { writeStatus } from "../service_writes.ts";
+import { statusStep } from "./status_step.ts";
+
+/** A lasting refusal of the API server. */
+export interface Refusal extends SettingsProblem {
+  readonly cause: unknown;
+}
+
+/** Writes the status if it differs and its time has come. Returns after how many milliseconds to come again. */
+export async function reconcileStatus(
+  context: ReconcileContext,
+  input: {
+    readonly service: Service;
+    readonly memory: ServiceMemory;
+    readonly desired: DesiredService;
+    readonly refused: Refusal | undefined;
+    /** Another program writes the DaemonSet too. */
+    readonly contested: SettingsProblem | undefined;
+  },
+): Promise<number | undefined> {
+  const { service, desired, memory, refused, contested } = input;
+  const summary = refused === undefined && contested === undefined ? desired.summary : servedSummary(desired.verdicts, {
+    ...(refused === undefined ? {} : { error: refused }),
+    warnings: [...desired.warnings, ...(contested === undefined ? [] : [contested])],
+  });
+  const step = statusStep(memory.status ?? {}, {
+    verdicts: desired.verdicts,
+    summary,
+    wanted: desired.ingress,
+    waitsFor: refused === undefined ? desired.waitsFor : undefined,
+    observed: service.status?.loadBalancer?.ingress ?? [],
+    condition: servedCondition(service),
+  }, context.clock.monotonicMs());
+  if (step.write !== undefined) {
+    const condition = servedConditionOf(step.write.summary, { service, nowMs: context.clock.now() });
+    const status = { ingress: step.write.ingress, condition };
+    const written = await writeStatus(context, { service, status });
+    logChange(context, { before: service, after: written });
+    context.written.service(written);
+  }
+  memory.status = step.memory;
+  for (const event of step.events) recordEvent(context, service, event);
+  return step.againMs;
+}
+
+/** One line when a Service becomes served, changes or stops being served. */
+function logChange({ logger }: ReconcileContext, change: { readonly before: Service; readonly after: Service }): void {
+  const before = servedCondition(change.before);
+  const after = servedCondition(change.after);
+  const addresses = addressesOf(change.after);
+  const isServed = after?.status === "True";
+  const wasServed = before?.status === "True";
+  if (isServed === wasServed && before?.reason === after?.reason && addressesOf(change.before) === addresses) return;
+  const what = isServed === wasServed ? "Service changed" : isServed ? "Service is served" : "Service is not served";
+  logger.info(what, {
+    service: readService(change.after).key,
+    addresses,
+    reason: after?.reason ?? "",
+    message: after?.message ?? "",
+  });
+}
+
+function addressesOf({ status }: Service): string {
+  return (status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip ?? hostname ?? "").join(",");
+}
+
+function servedConditionOf(
+  summary: ServedSummary,
+  options: { readonly service: Service; readonly nowMs: number },
+): Condition {
+  const before = options.service.status?.conditions?.find(({ type }) => type === SERVED_CONDITION);
+  const transition = before?.status === summary.status ? before.lastTransitionTime : undefined;
+  return {
+    type: SERVED_CONDITION,
+    status: summary.status,
+    reason: summary.reason,
+    message: summary.message,
+    // The API keeps whole seconds.
+    lastTransitionTime: String(transition ?? new Date(options.nowMs).toISOString().replace(/\.\d+Z$/, "Z")),
+  };
+}
