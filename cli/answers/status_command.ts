@@ -51,8 +51,9 @@ export const STATUS_COMMAND = defineCommand({
         const all = await withinPatience(context, (signal) => readStatus(client, { settings, context, signal }));
         const status = settings.problems ? onlyProblems(all) : all;
         const text = renderForm(status, settings.output, () => renderStatus(status, lineWidth(context)));
-        const isScreen = settings.watch && context.host.columns !== undefined && settings.output === "table";
-        context.host.stdout(isScreen ? `${CLEAR_SCREEN}${text}` : text);
+        const terminal = settings.watch && settings.output === "table" ? context.host.terminal() : undefined;
+        if (terminal === undefined) context.host.stdout(text);
+        else context.host.redraw(firstLines(text, terminal.rows - 1));
         if (!settings.watch) return settings.problems && hasProblem(all) ? EXIT_FAILURE : EXIT_OK;
         await pause(SYSTEM_CLOCK, WATCH_PERIOD_MS, context.signal);
         if (context.signal.aborted) return EXIT_OK;
@@ -113,5 +114,13 @@ function renderStatus({ server, nodes, services, charts, addOns }: ClusterStatus
   return parts.join("\n");
 }
 
+/** As many lines of `text` as there is room for; the last says what is left out. Pure. */
+export function firstLines(text: string, count: number): string {
+  const lines = text.trimEnd().split("\n");
+  // Some terminals don't know how tall they are.
+  if (count < 2 || lines.length <= count) return text;
+  const shown = lines.slice(0, count - 1);
+  return `${shown.join("\n")}\n… ${lines.length - shown.length} more lines; --problems shows only what is wrong\n`;
+}
+
 const WATCH_PERIOD_MS = 2_000;
-const CLEAR_SCREEN = "\u001b[H\u001b[2J\u001b[3J";

@@ -15,9 +15,9 @@ import { type CommandContext, defineCommand } from "../command.ts";
 import { withCluster } from "../answers/connect_cluster.ts";
 import {
   CLUSTER_FLAGS,
+  COMMAND_LOG_FLAGS,
   CONFIG_FLAG,
   DATAPLANE_FLAGS,
-  LOG_FLAGS,
   NODE_NAME_FLAG,
   OUTPUT_FLAG,
   SERVER_FLAGS,
@@ -46,7 +46,7 @@ const FLAGS = [
   NODE_NAME_FLAG,
   OUTPUT_FLAG,
   CONFIG_FLAG,
-  ...LOG_FLAGS,
+  ...COMMAND_LOG_FLAGS,
   ...DATAPLANE_FLAGS,
 ] as const satisfies readonly Flag[];
 
