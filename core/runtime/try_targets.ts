@@ -2,12 +2,12 @@
 import { createSocket, type Socket } from "node:dgram";
 import { connect } from "node:net";
 import { lookup } from "node:dns/promises";
-import type { Clock } from "../../core/runtime/clock.ts";
-import { ipFamilyOf } from "../../core/shared/ip_ranges.ts";
-import { failureOutcome, type ProbeOutcome, type ProbeRow, probeRow, type ProbeTarget } from "./probe_result.ts";
+import { ipFamilyOf } from "../shared/ip_ranges.ts";
+import type { Clock } from "./clock.ts";
+import { failureOutcome, type ProbeOutcome, type ProbeTarget } from "./probe_outcome.ts";
 
-/** What {@linkcode probeAll} takes. */
-export interface ProbeOptions {
+/** What {@linkcode tryTargets} takes. */
+export interface TryOptions {
   readonly clock: Clock;
   /** Ends the probe with an AbortError. */
   readonly signal: AbortSignal;
@@ -19,12 +19,18 @@ export interface ProbeOptions {
   readonly tryTarget?: typeof tryTarget;
 }
 
-/** Tries all targets, at most 32 at a time; the rows are in the order of the targets. */
-export async function probeAll(targets: readonly ProbeTarget[], options: ProbeOptions): Promise<readonly ProbeRow[]> {
+/**
+ * Tries all targets, at most 32 at a time; the outcomes are in the order of the targets.
+ * @throws {DOMException} "AbortError" once the signal is aborted
+ */
+export async function tryTargets(
+  targets: readonly ProbeTarget[],
+  options: TryOptions,
+): Promise<readonly ProbeOutcome[]> {
   const { clock, signal, timeoutMs = TIMEOUT_MS, totalMs = TOTAL_MS } = options;
   const attempt = options.tryTarget ?? tryTarget;
   const endMs = clock.monotonicMs() + totalMs;
-  const rows: ProbeRow[] = [];
+  const outcomes: ProbeOutcome[] = [];
   let next = 0;
   const work = async (): Promise<void> => {
     for (let index = next++; index < targets.length; index = next++) {
@@ -32,15 +38,12 @@ export async function probeAll(targets: readonly ProbeTarget[], options: ProbeOp
       const target = targets[index];
       if (target === undefined) return;
       const isTried = target.protocol !== "SCTP" && clock.monotonicMs() < endMs;
-      const outcome: ProbeOutcome = isTried
-        ? await attempt(target, { clock, signal, timeoutMs })
-        : { state: "NotTried" };
-      rows[index] = probeRow(target, outcome);
+      outcomes[index] = isTried ? await attempt(target, { clock, signal, timeoutMs }) : { state: "NotTried" };
     }
   };
   await Promise.all(Array.from({ length: Math.min(MAX_AT_ONCE, targets.length) }, work));
   signal.throwIfAborted();
-  return rows;
+  return outcomes;
 }
 
 /** What {@linkcode tryTarget} takes. */
