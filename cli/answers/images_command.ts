@@ -4,7 +4,7 @@ import { artifactsOf } from "../../core/packaged/images.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT_OK } from "../exit_codes.ts";
 import type { Flag } from "../settings/flag.ts";
-import { CONFIG_FLAG, COMMAND_LOG_FLAGS, OUTPUT_FLAG, SERVER_FLAGS } from "../settings/flags.ts";
+import { COMMAND_LOG_FLAGS, CONFIG_FLAG, OUTPUT_FLAG, SERVER_FLAGS } from "../settings/flags.ts";
 import { renderForm } from "../output/render_form.ts";
 import { renderRows } from "../output/render_rows.ts";
 

@@ -17,10 +17,10 @@ import { withCluster } from "./connect_cluster.ts";
 import { EXIT_FAILURE, EXIT_OK } from "../exit_codes.ts";
 import type { Settings } from "../settings/flag.ts";
 import {
+  COMMAND_LOG_FLAGS,
   CONFIG_FLAG,
   DATA_DIR_FLAG,
   KUBECONFIG_FLAG,
-  COMMAND_LOG_FLAGS,
   OUTPUT_FLAG,
   SERVER_FLAGS,
 } from "../settings/flags.ts";

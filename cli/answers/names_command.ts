@@ -9,7 +9,7 @@ import { didYouMean } from "../../core/shared/nearest_name.ts";
 import { defineCommand } from "../command.ts";
 import { withCluster } from "./connect_cluster.ts";
 import { EXIT_OK } from "../exit_codes.ts";
-import { CONFIG_FLAG, KUBECONFIG_FLAG, COMMAND_LOG_FLAGS } from "../settings/flags.ts";
+import { COMMAND_LOG_FLAGS, CONFIG_FLAG, KUBECONFIG_FLAG } from "../settings/flags.ts";
 import { NAME_KINDS } from "../output/render_completion.ts";
 
 /** Prints names, one a line. */

@@ -108,9 +108,11 @@ async function lookAtCluster(
   } catch (error) {
     context.signal.throwIfAborted();
     if (isK3slbError(error, "kubeconfig-not-found") && given.kubeconfig === undefined) {
-      return { reason: "no credentials for a cluster were found", isFailure: false };
+      return { reason: "no credentials were found; --kubeconfig names some", isFailure: false };
     }
-    return { reason: signal.aborted ? "no answer in time" : errorMessage(error), isFailure: true };
+    if (signal.aborted) return { reason: "no answer in time", isFailure: true };
+    const { hint } = isK3slbError(error) ? error : {};
+    return { reason: errorMessage(error), isFailure: true, ...(hint === undefined ? {} : { remedy: hint }) };
   }
 }
 

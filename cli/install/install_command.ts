@@ -6,7 +6,14 @@ import { type Command, type CommandContext, defineCommand } from "../command.ts"
 import { withCluster } from "../answers/connect_cluster.ts";
 import { EXIT_OK } from "../exit_codes.ts";
 import type { Flag, Settings } from "../settings/flag.ts";
-import { AGENT_FLAGS, CLUSTER_FLAGS, COMMON_FLAGS, DATA_DIR_FLAG, COMMAND_LOG_FLAGS, SERVER_FLAGS } from "../settings/flags.ts";
+import {
+  AGENT_FLAGS,
+  CLUSTER_FLAGS,
+  COMMAND_LOG_FLAGS,
+  COMMON_FLAGS,
+  DATA_DIR_FLAG,
+  SERVER_FLAGS,
+} from "../settings/flags.ts";
 import { carryOut, describeStep, readHostState } from "./install_host.ts";
 import { installPlan, type InstallTexts, type Role, type Step, uninstallPlan } from "./install_plan.ts";
 import { didYouMean } from "../../core/shared/nearest_name.ts";

@@ -8,7 +8,7 @@ import { agentNodeName, connectAgent } from "./agent_process.ts";
 import { buildInfo } from "../build_info.ts";
 import { type CommandContext, defineCommand } from "../command.ts";
 import { EXIT_OK } from "../exit_codes.ts";
-import { CONFIG_FLAG, DATAPLANE_FLAGS, KUBECONFIG_FLAG, COMMAND_LOG_FLAGS, NODE_NAME_FLAG } from "../settings/flags.ts";
+import { COMMAND_LOG_FLAGS, CONFIG_FLAG, DATAPLANE_FLAGS, KUBECONFIG_FLAG, NODE_NAME_FLAG } from "../settings/flags.ts";
 import { type GivenIdentity, givenIdentity } from "./given_identity.ts";
 
 /** Removes everything that the agent made on this node. */

@@ -1,4 +1,4 @@
-// Tries addresses and ports from this machine: a TCP connection that is closed at once, or one empty UDP packet. Adapter.
+// Tries addresses and ports from this machine: a TCP connection that is closed at once, or an empty UDP packet, once more after half the time. Adapter.
 import { createSocket, type Socket } from "node:dgram";
 import { connect } from "node:net";
 import { lookup } from "node:dns/promises";
@@ -107,15 +107,30 @@ async function tryUdp({ address, port }: ProbeTarget, options: AttemptOptions): 
   }
   return await attempt({ state: "Silent" }, options, ({ end, startedMs }) => {
     const socket = udpSocket(ip, end);
-    socket.on("message", () => end({ state: "Answered", latencyMs: options.clock.monotonicMs() - startedMs }));
-    // Only a connected socket is told of an ICMP refusal.
-    socket.connect(port, ip, (failure?: unknown) => {
-      if (failure !== undefined) return end(noRoute(failure));
+    const { clock, timeoutMs } = options;
+    let sentMs = startedMs;
+    let isClosed = false;
+    let stopTimer = (): void => {};
+    const send = (): void => {
+      sentMs = clock.monotonicMs();
       socket.send(new Uint8Array(0), (error) => {
         if (error instanceof Error) end(failureOutcome(codeOf(error)));
       });
+    };
+    socket.on("message", () => end({ state: "Answered", latencyMs: clock.monotonicMs() - sentMs }));
+    // Only a connected socket is told of an ICMP refusal.
+    socket.connect(port, ip, (failure?: unknown) => {
+      if (isClosed) return;
+      if (failure !== undefined) return end(noRoute(failure));
+      send();
+      // The first packet may be lost while neighbours look for each other.
+      stopTimer = clock.setTimer(send, timeoutMs / 2);
     });
-    return () => socket.close();
+    return () => {
+      isClosed = true;
+      stopTimer();
+      socket.close();
+    };
   });
 }
 
