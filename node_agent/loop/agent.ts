@@ -26,7 +26,6 @@ import type { HostPorts } from "../host/host_ports.ts";
 import { HostWatch } from "./host_watch.ts";
 import { LatePods } from "./late_pods.ts";
 import { PeerNodes } from "./peer_nodes.ts";
-import { answerProbes } from "./probe_answerer.ts";
 import { parseReservedPorts, type ReservedRange } from "./reserved_ports.ts";
 
 /** The agent's surroundings, so that tests can replace each. */
@@ -127,6 +126,7 @@ class ForwardingLoop {
       observeQueue: this.#observeQueue,
       signature: { version: parts.version, backend: parts.dataplane.backend, instanceId: parts.instanceId },
       node: () => this.#caches?.nodes.objects.get(parts.nodeName),
+      nodeCount: () => this.#caches?.facts()?.nodes.size ?? 0,
     });
   }
 
@@ -141,6 +141,7 @@ class ForwardingLoop {
         servicelbNamespace: this.#options.servicelbNamespace,
         programmed: () => this.#programmed,
         onChange: () => this.#trigger(),
+        onNode: () => this.#heartbeat.notice(),
         onBlocked: (error, report) => this.#reportBlocked(error, report),
       });
     } catch (error) {
@@ -159,7 +160,6 @@ class ForwardingLoop {
       this.#metrics.done,
       this.#gates.run(),
       this.#caches.done,
-      answerProbes({ ...this.#parts, caches: this.#caches }),
       this.#queue.run({
         signal,
         reconcile: (key) => this.#work(key),
@@ -171,7 +171,6 @@ class ForwardingLoop {
 
   /** Something may have changed: the first reconcile is at once, later ones are apart, so that a burst of changes costs few. */
   #trigger(): void {
-    this.#heartbeat.notice();
     this.#changedMs ??= this.#parts.clock.monotonicMs();
     this.#queue.addAfter("program", this.#nextReconcileMs - this.#parts.clock.monotonicMs());
   }

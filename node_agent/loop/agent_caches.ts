@@ -8,7 +8,7 @@ import type { EndpointSlice, Node, Pod, Service } from "../../core/kube/types.ts
 import type { Clock } from "../../core/runtime/clock.ts";
 import type { ClusterFacts } from "../../core/service/cluster_facts.ts";
 import { SLICE_SERVICE_LABEL, sliceServiceKey } from "../../core/service/keys.ts";
-import { SERVICE_NAME_LABEL } from "../../core/service/labels.ts";
+import { NODE_REPORT_ANNOTATION, SERVICE_NAME_LABEL } from "../../core/service/labels.ts";
 import { keepLastGood } from "../../core/service/last_good.ts";
 import { lastReport, type NodeReport } from "../../core/service/node_report.ts";
 import { trimEndpointSlice, trimService } from "../../core/service/trim.ts";
@@ -16,7 +16,7 @@ import { errorMessage, isAbort } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import { FirstSlices } from "./first_slices.ts";
 import type { DepartedService } from "./departed_services.ts";
-import { type FactsWatch, startFactsWatch } from "./facts_watch.ts";
+import { startFactsWatch } from "./facts_watch.ts";
 import { podHolds, servesPort } from "./forwarding_plan.ts";
 import { isLoadBalancerPod } from "./load_balancer_pods.ts";
 import { OwnServices } from "./own_services.ts";
@@ -38,6 +38,8 @@ export interface AgentCachesOptions {
   readonly programmed: () => ReadonlySet<string> | undefined;
   /** Told that something changed which may change the plan. */
   readonly onChange: () => void;
+  /** Told that the own Node was written, by whomever. */
+  readonly onNode: () => void;
   /**
    * Told why the caches can't be filled yet, each time it is tried.
    *
@@ -47,7 +49,7 @@ export interface AgentCachesOptions {
 }
 
 /** The objects, as of now. They must not be changed. */
-export interface AgentCaches extends Pick<FactsWatch, "probeRequest" | "onProbeRequest"> {
+export interface AgentCaches {
   readonly pods: Reflector<Pod>;
   readonly services: Reflector<Service>;
   readonly slices: Reflector<EndpointSlice>;
@@ -140,7 +142,8 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     keep: (service) => keepLastGood(trimService(service), services.objects),
     onChange: (change) => {
       own.noteService(change);
-      onChange();
+      // The server's own writes, a status and a finalizer for each Service, change no rule.
+      if (!sameContent(withoutStatus(change.before), withoutStatus(change.after))) onChange();
     },
   });
   const nodes: Reflector<Node> = startReflector<Node>({
@@ -150,7 +153,8 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     keep: trimNode,
     onChange: ({ before, after }) => {
       if (!sameContent(choosingPart(before), choosingPart(after))) own.refresh();
-      onChange();
+      if (!sameContent(withoutOwnWords(before), withoutOwnWords(after))) onChange();
+      options.onNode();
     },
   });
 
@@ -181,8 +185,6 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     nodes,
     slices,
     facts: () => facts.current(),
-    probeRequest: () => facts.probeRequest(),
-    onProbeRequest: (tell) => facts.onProbeRequest(tell),
     servedBefore: before,
     isKnown: (service) => wanted.isComplete(service) && !firstSlices.isAwaited(service),
     departed: () => own.departed(),
@@ -195,6 +197,18 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
 /** What of the own Node decides which Services it is chosen for. */
 function choosingPart(node: Node | undefined): object {
   return { there: node !== undefined, labels: node?.metadata?.labels, taints: node?.spec?.taints };
+}
+
+function withoutStatus(service: Service | undefined): object | undefined {
+  return service && { metadata: service.metadata, spec: service.spec };
+}
+
+/** All but what this agent writes itself: heartbeat and report. */
+function withoutOwnWords(node: Node | undefined): object | undefined {
+  if (node === undefined) return undefined;
+  const { metadata, spec, status } = node;
+  const { [NODE_REPORT_ANNOTATION]: _, ...annotations } = metadata?.annotations ?? {};
+  return { labels: metadata?.labels, annotations, spec, addresses: status?.addresses };
 }
 
 /** A node's identity may not read EndpointSlices until the server has granted it: waits for that, without noise. */

@@ -1,11 +1,12 @@
 // Writes the heartbeat and the report of all Services to the agent's own Node, in one request: at once when its state or the report changes,
-// soon when its counts do, else every minute. Changes one by one are told at once; while they go on, once a second. Also notices another
-// live agent that signs the same Node's heartbeat.
+// soon when its counts do, else every minute. Changes one by one are told at once; while they go on, several times a second, in a large cluster
+// once. Also notices another live agent that signs the same Node's heartbeat.
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { NODES } from "../../core/kube/resources.ts";
 import type { Node } from "../../core/kube/types.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
 import type { ObserveQueue } from "../../core/runtime/queue_metrics.ts";
+import { Pace } from "../../core/runtime/pace.ts";
 import { createWorkQueue } from "../../core/runtime/work_queue.ts";
 import { lastReport, type NodeReport, renderReport, withoutNotes } from "../../core/service/node_report.ts";
 import { errorMessage } from "../../core/shared/errors.ts";
@@ -33,6 +34,8 @@ export interface HeartbeatWriterOptions {
   readonly signal: AbortSignal;
   /** The Node as last seen. */
   readonly node: () => Node | undefined;
+  /** How many nodes have agents, 0 if that is not known. */
+  readonly nodeCount: () => number;
 }
 
 /** Keeps the heartbeat fresh. */
@@ -52,7 +55,7 @@ export interface HeartbeatWriter {
 
 /** A writer that has nothing to say yet. */
 export function createHeartbeatWriter(options: HeartbeatWriterOptions): HeartbeatWriter {
-  const { client, nodeName, signature, clock, logger, signal, node } = options;
+  const { client, nodeName, signature, clock, logger, signal, node, nodeCount } = options;
   const queue = createWorkQueue({ clock, maxBackoffMs: MAX_BACKOFF_MS, observer: options.observeQueue?.("heartbeat") });
   let health: ForwardingHealth | undefined;
   let rivalId: string | undefined;
@@ -62,8 +65,7 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
   let lastNews = "";
   let report: ReportText = {};
   let written: ReportText = {};
-  /** When reports have all their credit again: each costs an interval of it. */
-  let creditMs = -Infinity;
+  const pace = new Pace({ inARow: REPORTS_IN_A_ROW, intervalMs: () => reportIntervalMs(nodeCount()) });
   return {
     report: (next, services) => {
       const isNews = health === undefined || reasonOf(health) !== reasonOf(next);
@@ -74,7 +76,7 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
       }
       if (isNews) return queue.add("heartbeat");
       if (report.verdicts !== written.verdicts) {
-        queue.addAfter("heartbeat", creditMs - (REPORTS_AT_ONCE - 1) * REPORT_INTERVAL_MS - clock.monotonicMs());
+        queue.addAfter("heartbeat", pace.delayMs(clock.monotonicMs()));
       } else if (report.text !== written.text) queue.addAfter("heartbeat", NOTE_DELAY_MS);
       if (heartbeatNews(next) === lastNews) return;
       const sinceMs = clock.monotonicMs() - lastWrittenMs;
@@ -84,7 +86,7 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
       if (firstWrittenMs === undefined) return;
       // Somebody took the report away.
       if (written.text !== undefined && lastReport(node()) === undefined) {
-        queue.addAfter("heartbeat", REPORT_INTERVAL_MS);
+        queue.addAfter("heartbeat", RESTORE_DELAY_MS);
       }
       const found = rivalInstance(node(), signature.instanceId, firstWrittenMs);
       if (found === undefined) return;
@@ -116,7 +118,7 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
           firstWrittenMs ??= nowMs;
           lastWrittenMs = clock.monotonicMs();
           lastNews = news;
-          if (told.verdicts !== written.verdicts) creditMs = Math.max(creditMs, lastWrittenMs) + REPORT_INTERVAL_MS;
+          if (told.verdicts !== written.verdicts) pace.note(lastWrittenMs);
           written = told;
           return HEARTBEAT_INTERVAL_MS;
         },
@@ -135,9 +137,19 @@ interface ReportText {
   readonly verdicts?: string;
 }
 
-/** From one report to the next while changes go on; after a calm time so many need not wait, so that Services made one by one don't. */
-const REPORT_INTERVAL_MS = 1000;
-const REPORTS_AT_ONCE = 6;
+/** From one report to the next while changes go on: all nodes together write some 50 a second, large clusters one for each node. */
+export function reportIntervalMs(nodeCount: number): number {
+  if (nodeCount === 0) return MAX_REPORT_INTERVAL_MS;
+  return Math.min(MAX_REPORT_INTERVAL_MS, Math.max(MIN_REPORT_INTERVAL_MS, nodeCount * NODE_SHARE_MS));
+}
+
+const NODE_SHARE_MS = 20;
+const MIN_REPORT_INTERVAL_MS = 200;
+const MAX_REPORT_INTERVAL_MS = 1000;
+/** After a calm time so many need not wait, so that Services made one by one don't. */
+const REPORTS_IN_A_ROW = 6;
+/** Whoever took the report away may do so again. */
+const RESTORE_DELAY_MS = 1000;
 /** For a change of words alone: whether there are endpoints, say, may change every second during a rollout. */
 const NOTE_DELAY_MS = 3000;
 /** Counts change often while many Services are made: they are told once things have calmed, and from thousands of nodes not at once for ever. */

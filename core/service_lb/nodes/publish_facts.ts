@@ -1,4 +1,4 @@
-// Keeps the published facts as they should be: one ConfigMap, written when it says something else, not more often than once a second. Adapter.
+// Keeps the published facts as they should be: one ConfigMap, written when it says something else: at once, while that goes on once a second. Adapter.
 import type { KubeClient } from "../../kube/contract.ts";
 import { isForbidden } from "../../kube/errors.ts";
 import { type Reflector, startReflector } from "../../kube/reflector.ts";
@@ -6,6 +6,7 @@ import { CONFIG_MAPS } from "../../kube/resources.ts";
 import { pick } from "../../kube/trim.ts";
 import type { ConfigMap } from "../../kube/types.ts";
 import type { Clock } from "../../runtime/clock.ts";
+import { Pace } from "../../runtime/pace.ts";
 import { createWorkQueue, type WorkQueue } from "../../runtime/work_queue.ts";
 import { type ClusterFacts, FACTS_CONFIG_MAP, FACTS_KEY, renderFacts } from "../../service/cluster_facts.ts";
 import { errorMessage, isAbort } from "../../shared/errors.ts";
@@ -31,7 +32,8 @@ export class FactsPublisher {
   readonly #queue: WorkQueue;
   readonly #published: Reflector<ConfigMap>;
   /** When facts are looked at again at the earliest. */
-  #nextMs = -Infinity;
+  #lookMs = -Infinity;
+  readonly #pace = new Pace({ inARow: WRITES_IN_A_ROW, intervalMs: WRITE_GAP_MS });
 
   constructor(options: FactsPublisherOptions) {
     this.#options = options;
@@ -58,18 +60,21 @@ export class FactsPublisher {
 
   /** Something may have changed. */
   note(): void {
-    this.#queue.addAfter(FACTS_KEY, this.#nextMs - this.#options.clock.monotonicMs());
+    const nowMs = this.#options.clock.monotonicMs();
+    this.#queue.addAfter(FACTS_KEY, Math.max(this.#lookMs - nowMs, this.#pace.delayMs(nowMs)));
   }
 
   async #publish(): Promise<void> {
     const { client, clock, namespace, signal, facts } = this.#options;
+    const startMs = clock.monotonicMs();
     const wanted = facts();
     if (wanted === undefined || !this.#published.isSynced) return;
     const text = renderFacts(wanted);
-    this.#nextMs = clock.monotonicMs() + LOOK_GAP_MS;
+    const lookedMs = clock.monotonicMs();
+    this.#lookMs = lookedMs + Math.max(LOOK_GAP_MS, (lookedMs - startMs) * LOOK_SHARE);
     const [present] = this.#published.objects.values();
     if (present?.data?.[FACTS_KEY] === text) return;
-    this.#nextMs = clock.monotonicMs() + WRITE_GAP_MS;
+    this.#pace.note(clock.monotonicMs());
     const metadata = { name: FACTS_CONFIG_MAP, namespace, labels: { [MANAGED_BY_LABEL]: "k3slb" } };
     const object = { apiVersion: "v1", kind: "ConfigMap", metadata, data: { [FACTS_KEY]: text } };
     this.#published.merge([await client.apply(CONFIG_MAPS, object, { signal })]);
@@ -88,4 +93,8 @@ export class FactsPublisher {
 }
 
 const WRITE_GAP_MS = 1_000;
+/** Labels of some nodes are changed one after the other, and each agent waits for what they mean. */
+const WRITES_IN_A_ROW = 6;
+/** From one look to the next while changes go on; longer where there is much to look at, so that it takes a tenth of the time at most. */
 const LOOK_GAP_MS = 100;
+const LOOK_SHARE = 10;

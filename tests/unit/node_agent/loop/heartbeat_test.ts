@@ -1,11 +1,17 @@
 // What the heartbeat says, and whose it is.
 import assert from "node:assert/strict";
-import { FORWARDING_CONDITION } from "../../../../core/service/labels.ts";
+import { NODES } from "../../../../core/kube/resources.ts";
 import type { Node } from "../../../../core/kube/types.ts";
+import { FORWARDING_CONDITION } from "../../../../core/service/labels.ts";
+import { lastReport, type ServiceReport } from "../../../../core/service/node_report.ts";
 import type { IpFamily } from "../../../../core/shared/ip.ts";
+import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
+import { createFakeClock } from "../../../support/fake_clock.ts";
+import { createInProcess } from "../../../support/memory_api/in_process.ts";
 import { portWith } from "../../../support/plans.ts";
 import type { ConditionState } from "../../../../node_agent/loop/desired_gate.ts";
 import { heartbeatPatch, heartbeatState, rivalInstance } from "../../../../node_agent/loop/heartbeat.ts";
+import { createHeartbeatWriter, reportIntervalMs } from "../../../../node_agent/loop/heartbeat_writer.ts";
 
 const SIGNATURE = { version: "0.1.0", backend: "nft", instanceId: "one" };
 const HEALTHY = {
@@ -110,3 +116,44 @@ function nodeWith(message: string, lastHeartbeatTime: string): Node {
     },
   };
 }
+
+for (const [nodes, want] of [[0, 1000], [1, 200], [3, 200], [20, 400], [1000, 1000]] as const) {
+  Deno.test(`reportIntervalMs: ${want} ms in a cluster of ${nodes} nodes`, () => {
+    assert.equal(reportIntervalMs(nodes), want);
+  });
+}
+
+Deno.test("createHeartbeatWriter: Services made one by one are reported at once, a burst at its pace, and the last word is always written", async () => {
+  const clock = createFakeClock();
+  const end = new AbortController();
+  const { client, objects } = createInProcess({
+    onRequest: ({ verb }) => {
+      if (verb === "patch") writtenMs.push(clock.monotonicMs());
+    },
+  });
+  const writtenMs: number[] = [];
+  const nodes = objects(NODES);
+  nodes.put({ metadata: { name: "a" } });
+  const writer = createHeartbeatWriter({
+    client,
+    nodeName: "a",
+    signature: SIGNATURE,
+    clock,
+    logger: SILENT_LOGGER,
+    signal: end.signal,
+    node: () => nodes.get("a"),
+    nodeCount: () => 3,
+  });
+  const running = writer.run();
+  const services = new Map<string, ServiceReport>();
+  for (let i = 0; i < 16; i++) {
+    services.set(`s${i}`, { ports: "80/TCP", serves: true });
+    writer.report(HEALTHY, { instance: "one", services: new Map(services), cut: 0 });
+    await clock.advance(50);
+  }
+  await clock.advance(1000);
+  assert.deepEqual(writtenMs, [0, 50, 100, 150, 200, 250, 300, 400, 600, 800]);
+  assert.equal(lastReport(nodes.get("a"))?.services.size, 16);
+  end.abort();
+  await running;
+});

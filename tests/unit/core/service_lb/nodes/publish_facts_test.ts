@@ -1,0 +1,54 @@
+// Facts are published as soon as they say something else, and not without end.
+import assert from "node:assert/strict";
+import { CONFIG_MAPS } from "../../../../../core/kube/resources.ts";
+import { type ClusterFacts, parseFacts } from "../../../../../core/service/cluster_facts.ts";
+import { FactsPublisher } from "../../../../../core/service_lb/nodes/publish_facts.ts";
+import { SILENT_LOGGER } from "../../../../../core/shared/log.ts";
+import { createFakeClock } from "../../../../support/fake_clock.ts";
+import { createInProcess } from "../../../../support/memory_api/in_process.ts";
+
+const FACTS: ClusterFacts = {
+  server: "1.2.3",
+  dataplane: "agent",
+  reservePorts: "daemonset",
+  lbClass: "k3slb.io/node-addresses",
+  lbDefault: true,
+  allowList: false,
+  honorExcludeLabel: false,
+  foreign: [],
+  contested: new Map(),
+  nodes: new Map(),
+};
+
+Deno.test("FactsPublisher writes changes of some labels in a row at once, and one a second while they go on", async () => {
+  const clock = createFakeClock();
+  const end = new AbortController();
+  const writtenMs: number[] = [];
+  let allowList = false;
+  const { client, objects } = createInProcess({
+    onRequest: ({ verb, resource }) => {
+      if (verb === "apply" && resource === "configmaps") writtenMs.push(clock.monotonicMs());
+    },
+  });
+  const publisher = new FactsPublisher({
+    client,
+    clock,
+    logger: SILENT_LOGGER,
+    signal: end.signal,
+    namespace: "kube-system",
+    facts: () => ({ ...FACTS, allowList }),
+  });
+  for (let i = 0; i < 16; i++) {
+    await clock.advance(250);
+    allowList = !allowList;
+    publisher.note();
+  }
+  await clock.advance(1_000);
+  assert.deepEqual(writtenMs.slice(0, 7), [0, 250, 500, 750, 1_000, 1_250, 1_500]);
+  // 16 changes and the first write in five seconds: six in a row, and one in each second.
+  assert.equal(writtenMs.length, 11);
+  const [published] = objects(CONFIG_MAPS).values();
+  assert.equal(parseFacts(published?.data?.["facts"] ?? "")?.allowList, allowList);
+  end.abort();
+  await publisher.done;
+});
