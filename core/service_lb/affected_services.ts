@@ -30,6 +30,11 @@ export function nodeChangeScope(before: Node | undefined, after: Node | undefine
   return sameContent(withoutHeartbeat(before), withoutHeartbeat(after)) ? "none" : "present";
 }
 
+/** Whether a trimmed Service says the same as before, apart from what is written here: its status and its finalizers. */
+export function sameWishes(before: Service, after: Service): boolean {
+  return sameContent(claimOn(before), claimOn(after));
+}
+
 /** When the agent of a trimmed Node last wrote its heartbeat. */
 export function heartbeatOf(node: Node | undefined): string | undefined {
   return node?.status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION)?.lastHeartbeatTime;
@@ -45,7 +50,7 @@ export class PortIndex {
    * after, and those that share one with them: a Service that loses one port gives up its others too.
    */
   note({ before, after }: ObjectChange<Service>): readonly ServiceKey[] {
-    if (before !== undefined && after !== undefined && sameContent(claimOn(before), claimOn(after))) return [];
+    if (before !== undefined && after !== undefined && sameWishes(before, after)) return [];
     const key = objectKey(after ?? before ?? {});
     const ports = after === undefined ? [] : portIds(after);
     const left = this.#portsOf.get(key) ?? [];
@@ -82,9 +87,10 @@ export class PortIndex {
   }
 }
 
-/** What of a Service decides about ports of nodes: all but its own status and version. */
-function claimOn(service: Service): object {
-  return { metadata: service.metadata, spec: service.spec };
+/** What of a Service decides about ports of nodes. */
+function claimOn({ metadata, spec }: Service): object {
+  const { finalizers: _, ...rest } = metadata ?? {};
+  return { metadata: rest, spec };
 }
 
 function withoutHeartbeat(node: Node): object {

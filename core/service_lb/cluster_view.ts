@@ -14,8 +14,9 @@ import {
 import { objectKey, servedServiceKey, type ServiceKey, sliceServiceKey } from "../service/keys.ts";
 import type { ClusterFacts } from "../service/cluster_facts.ts";
 import { isAllowListMode } from "../service/node_selection.ts";
-import { type PortConflict, type PortConflicts, portConflicts } from "../service/port_owners.ts";
+import { type PortConflict, portConflicts } from "../service/port_owners.ts";
 import { serviceClaim } from "../service/claim.ts";
+import { nodeOfPod } from "./daemonset/pod_state.ts";
 import { desiredFacts, type FactsSource } from "./nodes/desired_facts.ts";
 import { NodeReports, type Reported, reported } from "./nodes/node_reports.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
@@ -36,8 +37,8 @@ export class ClusterView {
   readonly #ports = new PortIndex();
   readonly #foreignPorts = new ForeignPorts();
   readonly #reports = new NodeReports();
-  /** Recomputed when first asked for after a change. */
-  #conflicts: PortConflicts | undefined;
+  /** Of each Service; found when first asked for after a change. */
+  readonly #conflicts = new Map<ServiceKey, ReadonlyMap<string, PortConflict>>();
   #held = new Map<ServiceKey, HeldPorts | undefined>();
   #allowList: boolean | undefined;
 
@@ -50,13 +51,19 @@ export class ClusterView {
     this.#pods.note(change);
   }
 
+  /** Whether a pod's node has an agent that decides by itself, so that the pod only keeps ports. */
+  isPlaceholderOnly({ before, after }: ObjectChange<Pod>): boolean {
+    const node = nodeOfPod(after ?? before ?? {});
+    return node !== undefined && this.#reports.of(node) !== undefined;
+  }
+
   /** Returns the Services that may win or lose a port by it. */
   noteDaemonSet(change: ObjectChange<DaemonSet>): readonly ServiceKey[] {
     this.#daemonSets.note(change);
     const { before, after } = change;
     if (before !== undefined && after !== undefined && sameContent(before.spec, after.spec)) return [];
     const key = servedServiceKey(after ?? before ?? {});
-    this.#conflicts = undefined;
+    this.#conflicts.clear();
     if (key === undefined) return [];
     this.#held.delete(key);
     return this.#ports.sharers(key);
@@ -70,7 +77,7 @@ export class ClusterView {
 
   /** A Service of another type changed. Returns the load balancers that may win or lose a port by it. */
   noteForeign({ before, after }: ObjectChange<Service>): readonly ServiceKey[] {
-    this.#conflicts = undefined;
+    this.#conflicts.clear();
     this.#foreignPorts.note(before, after);
     return this.#ports.users([...foreignPortIds(before), ...foreignPortIds(after)]);
   }
@@ -80,7 +87,7 @@ export class ClusterView {
     const { nodes, services } = this.#objects();
     if (this.#options.dataplane !== "agent") return [];
     const concerned = this.#reports.read(name, nodes.get(name), services.values());
-    if (concerned.length > 0) this.#conflicts = undefined;
+    if (concerned.length > 0) this.#conflicts.clear();
     return concerned;
   }
 
@@ -90,7 +97,7 @@ export class ClusterView {
 
   /** A node or a Service changed in a way that may change who is chosen. */
   forgetChoices(): void {
-    this.#conflicts = undefined;
+    this.#conflicts.clear();
     this.#allowList = undefined;
   }
 
@@ -134,7 +141,7 @@ export class ClusterView {
       allowList: this.#isAllowList(),
       pods: this.#pods.of(key),
       slices: this.#slices.of(key),
-      conflicts: this.#portConflicts().get(key) ?? NO_CONFLICTS,
+      conflicts: service === undefined ? NO_CONFLICTS : this.#conflictsOf(key),
       silentNodes,
       reported: (node) => service === undefined ? undefined : this.#reported(service, node),
     };
@@ -150,8 +157,8 @@ export class ClusterView {
     return this.#allowList ??= isAllowListMode(this.#objects().nodes.values());
   }
 
-  #ours(): readonly Service[] {
-    return [...this.#objects().services.values()].filter((service) => serviceClaim(service, this.#options).ours);
+  #ours(services: Iterable<Service> = this.#objects().services.values()): readonly Service[] {
+    return [...services].filter((service) => serviceClaim(service, this.#options).ours);
   }
 
   #reported(service: Service, node: string): Reported | undefined {
@@ -174,17 +181,21 @@ export class ClusterView {
     return this.#options.reservePorts === "none" && this.#reports.anyServes(service);
   }
 
-  #portConflicts(): PortConflicts {
-    if (this.#conflicts !== undefined) return this.#conflicts;
-    const { nodes } = this.#objects();
+  /** Looks only at those that share ports with it: looking through all for each change would cost the square of their number. */
+  #conflictsOf(key: ServiceKey): ReadonlyMap<string, PortConflict> {
+    const found = this.#conflicts.get(key);
+    if (found !== undefined) return found;
+    const { nodes, services } = this.#objects();
     const allowList = this.#isAllowList();
-    this.#conflicts = portConflicts(
-      this.#ours(),
+    const sharers = [key, ...this.#ports.sharers(key)];
+    const conflicts = portConflicts(
+      this.#ours(sharers.flatMap((sharer) => services.get(sharer) ?? [])),
       (service) => candidateNodes(service, { ...this.#options, nodes: nodes.values(), allowList }),
       (service) => reservedPorts(service, this.#foreignFacts()),
       (service, port, node) => this.#hasPort(service, port, node),
     );
-    return this.#conflicts;
+    for (const sharer of sharers) this.#conflicts.set(sharer, conflicts.get(sharer) ?? NO_CONFLICTS);
+    return conflicts.get(key) ?? NO_CONFLICTS;
   }
 }
 

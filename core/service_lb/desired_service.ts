@@ -149,4 +149,11 @@ function lostEverywhere(verdicts: readonly NodeVerdict[], lost: readonly string[
   );
 }
 
-const NO_CANDIDATE: ReadonlySet<string> = new Set(["NotLinux", "NotEnabled", "NotInPool", "Excluded", "Tainted"]);
+/** Reasons of nodes that the Service is not for. */
+export const NO_CANDIDATE: ReadonlySet<string> = new Set([
+  "NotLinux",
+  "NotEnabled",
+  "NotInPool",
+  "Excluded",
+  "Tainted",
+]);

@@ -1,14 +1,16 @@
 // What reconciling a Service works with, remembers and tells. Types, and what all parts of it ask and tell.
 import type { KubeClient } from "../kube/contract.ts";
+import { isConflict } from "../kube/errors.ts";
 import type { DaemonSet, Service } from "../kube/types.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { ServiceKey } from "../service/keys.ts";
-import { errorMessage } from "../shared/errors.ts";
+import { errorMessage, isAbort } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Contest } from "./contest.ts";
 import type { ServiceEvent, StatusMemory } from "./status/status_step.ts";
 import { SERVED_CONDITION } from "../service/labels.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
+import type { LateReservations } from "./daemonset/late_reservations.ts";
 import type { PodInquiry } from "./daemonset/pod_inquiry.ts";
 import { type ObjectReference, referenceTo } from "../kube/events.ts";
 
@@ -41,6 +43,8 @@ export interface ReconcileContext {
   readonly options: ServiceLbOptions;
   /** Finds out why pods are missing. */
   readonly inquiry: Pick<PodInquiry, "ask" | "forget">;
+  /** When new DaemonSets are made whose pods decide nothing. */
+  readonly reservations: Pick<LateReservations, "delayMs" | "leave">;
   /** Told of each object as the server has it after a write, so that the next time does not act on an older copy. */
   readonly written: {
     service(service: Service): void;
@@ -68,6 +72,9 @@ export function noteFailure(
     readonly memory: ServiceMemory | undefined;
   },
 ): void {
+  if (isAbort(error)) return;
+  // Someone else was faster; the next time sees what they wrote.
+  if (isConflict(error)) return context.logger.debug("A Service changed while it was reconciled", { service: key });
   const message = errorMessage(error);
   context.logger.warn("Cannot bring a Service up to date", { service: key, error: message });
   if (service === undefined || memory === undefined || memory.toldFailure === message) return;

@@ -2,7 +2,7 @@
 // Nothing is remembered here but times and what was told last, so that it can be repeated at any moment.
 import type { DaemonSet, Node, Service } from "../kube/types.ts";
 import { reconcileDaemonSet, removeDaemonSet } from "./daemonset/reconcile_daemonset.ts";
-import { desiredService, type ServiceFacts } from "./desired_service.ts";
+import { type DesiredService, desiredService, NO_CANDIDATE, type ServiceFacts } from "./desired_service.ts";
 import { DATAPLANE_LABEL } from "../service/labels.ts";
 import { hasLastGoodRecord, lastGoodRecord } from "../service/last_good.ts";
 import type { LateClaim } from "../service/foreign_ports.ts";
@@ -26,21 +26,20 @@ export interface ReconcileInput {
 /** Brings the cluster nearer to what `input.service` should have. Returns after how many milliseconds to come again. */
 export async function reconcileService(context: ReconcileContext, input: ReconcileInput): Promise<number | undefined> {
   const claim = serviceClaim(input.service, context.options);
+  const { key } = readService(input.service);
   if (!claim.ours) {
+    context.reservations.leave(key);
     await releaseService(context, { ...input, claim });
     return undefined;
   }
-  const service = await ensureRecord(context, {
-    service: await ensureFinalizer(context, input),
-    memory: input.memory,
-  });
+  const service = await ensureRecord(context, input);
   const remembered = { remembered: input.memory.status?.nodes ?? new Map(), nowMs: context.clock.monotonicMs() };
   const name = daemonSetName(service);
   const observed = input.daemonSets.find(({ metadata }) => metadata?.name === name);
   const options = withPauseImage(context.options, { nodes: input.facts().nodes, observed });
   const seen = desiredService(service, { ...options, facts: { ...input.facts(), remembered } });
   const { obstacles, againMs } = await context.inquiry.ask({
-    key: readService(service).key,
+    key,
     service,
     daemonSet: observed,
     verdicts: seen.verdicts,
@@ -49,11 +48,40 @@ export async function reconcileService(context: ReconcileContext, input: Reconci
     ? seen
     : desiredService(service, { ...options, facts: { ...input.facts(), remembered, obstacles } });
   tellLate(context, { service, memory: input.memory, late: seen.lateClaims });
-  const { refused, contested, delayMs } = await reconcileDaemonSet(context, { ...input, service, desired });
-  const statusDelayMs = await reconcileStatus(context, { ...input, service, desired, refused, contested });
+  const { reported } = input.facts();
+  const first = isReservedLate(desired, { observed, memory: input.memory, reported })
+    ? await reconcileStatus(context, { ...input, service, desired })
+    : undefined;
+  const nowMs = context.clock.monotonicMs();
+  const heldMs = first && context.reservations.delayMs(key, { isAnswered: desired.waitsFor === undefined, nowMs });
+  if (heldMs) return earliest(againMs, first?.delayMs, heldMs);
+  context.reservations.leave(key);
+  const held = await ensureFinalizer(context, { ...input, service: first?.service ?? service });
+  const { refused, contested, delayMs } = await reconcileDaemonSet(context, { ...input, service: held, desired });
+  const told = await reconcileStatus(context, { ...input, service: held, desired, refused, contested });
   if (refused !== undefined) throw refused.cause;
-  const delays = [againMs, delayMs, statusDelayMs].filter((each) => each !== undefined);
-  return delays.length === 0 ? undefined : Math.min(...delays);
+  return earliest(againMs, delayMs, told.delayMs);
+}
+
+function earliest(...delays: readonly (number | undefined)[]): number | undefined {
+  const known = delays.filter((each) => each !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
+}
+
+/** A new DaemonSet whose pods decide nothing: the agents of all nodes tell by themselves what they serve. */
+function isReservedLate(
+  { daemonSet, verdicts }: DesiredService,
+  { observed, memory, reported }: {
+    readonly observed: DaemonSet | undefined;
+    readonly memory: ServiceMemory;
+    readonly reported: ServiceFacts["reported"];
+  },
+): boolean {
+  if (daemonSet.action !== "apply" || observed !== undefined || memory.daemonSet !== undefined) return false;
+  return verdicts.every((verdict) => {
+    if (verdict.serves) return reported?.(verdict.node) !== undefined;
+    return NO_CANDIDATE.has(verdict.reason) || (reported?.(verdict.node) !== undefined && verdict.reason !== "NoPod");
+  });
 }
 
 function withPauseImage(

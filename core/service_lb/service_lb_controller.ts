@@ -1,14 +1,12 @@
 // The load balancer's control loop: watches, a queue of Services to reconcile. Decisions are in the pure files, writes in service_writes.ts.
 // Level-based: every reconcile starts from the whole present state, so a lost or repeated notice does no harm.
-import { isConflict } from "../kube/errors.ts";
 import { findObject } from "../kube/one_object.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { DAEMON_SETS, NODES, PODS, SERVICES } from "../kube/resources.ts";
 import { sameContent } from "../kube/trim.ts";
 import type { DaemonSet, KubeObject, Node, Pod, Service } from "../kube/types.ts";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
-import { isAbort } from "../shared/errors.ts";
-import { nodeChangeScope, type ObjectChange } from "./affected_services.ts";
+import { nodeChangeScope, type ObjectChange, sameWishes } from "./affected_services.ts";
 import type { ClusterSnapshot } from "./answers/explain_service.ts";
 import { AgentSilence, repeat } from "./nodes/agent_silence.ts";
 import { ClusterView } from "./cluster_view.ts";
@@ -19,6 +17,7 @@ import { watchForeignServices } from "./foreign_services.ts";
 import { LocalSlices } from "./local_slices.ts";
 import { servedServiceKey, type ServiceKey, sliceServiceKey, splitKey } from "../service/keys.ts";
 import { readService } from "../service/reading.ts";
+import { LateReservations } from "./daemonset/late_reservations.ts";
 import { PodInquiry } from "./daemonset/pod_inquiry.ts";
 import { collectLeftBehind, ensurePrerequisites } from "./groundwork/groundwork.ts";
 import { serviceClaim } from "../service/claim.ts";
@@ -68,6 +67,8 @@ class ServiceLbController implements ServiceLb {
   });
   readonly silentNodes = () => this.#dead.nodes.size;
   #isReady = false;
+  /** What was just written here is taken into the caches: whoever wrote it goes on from there. */
+  #isMerging = false;
 
   constructor(start: StartServiceLbOptions) {
     this.#start = start;
@@ -127,7 +128,7 @@ class ServiceLbController implements ServiceLb {
       keep: trimPod,
       onChange: (change) => {
         this.#view.notePod(change);
-        this.#addServed(change);
+        this.#addServed(change, this.#view.isPlaceholderOnly(change) ? PLACEHOLDER_DELAY_MS : 0);
       },
     });
     this.#daemonSets = startReflector({
@@ -138,7 +139,7 @@ class ServiceLbController implements ServiceLb {
       onChange: (change) => {
         for (const key of this.#view.noteDaemonSet(change)) this.#add(key);
         this.#facts?.note();
-        this.#addServed(change);
+        this.#addServed(change, this.#isMerging ? PLACEHOLDER_DELAY_MS : 0);
       },
     });
     this.#slices = new LocalSlices({
@@ -168,9 +169,10 @@ class ServiceLbController implements ServiceLb {
       signal,
       options: this.#start.options,
       inquiry: new PodInquiry({ ...watching, namespace }),
+      reservations: new LateReservations((key) => this.#add(key)),
       written: {
-        service: (service) => this.#services.merge([service]),
-        daemonSet: (daemonSet) => this.#daemonSets.merge([daemonSet]),
+        service: (service) => this.#mergeWritten(() => this.#services.merge([service])),
+        daemonSet: (daemonSet) => this.#mergeWritten(() => this.#daemonSets.merge([daemonSet])),
       },
     };
     this.synced = this.#waitForObjects();
@@ -217,7 +219,13 @@ class ServiceLbController implements ServiceLb {
         signal,
         workers: WORKERS,
         patienceMs: PATIENCE_MS,
-        onFailure: (key, error) => this.#noteFailure(key, error),
+        onFailure: (key, error) =>
+          noteFailure(this.#context, {
+            key,
+            error,
+            service: this.#services.objects.get(key),
+            memory: this.#memories.get(key),
+          }),
       }),
     ]);
     await Promise.all([...this.#watches, this.#slices, this.#facts].map((each) => each?.done));
@@ -244,6 +252,7 @@ class ServiceLbController implements ServiceLb {
   async #reconcileAbsent(key: ServiceKey): Promise<undefined> {
     this.#memories.delete(key);
     this.#context.inquiry.forget(key);
+    this.#context.reservations.leave(key);
     this.#slices.drop(key);
     const daemonSets = this.#view.daemonSetsOf(key);
     // A DaemonSet that is still there may be all that is known of a Service whose type changed while no server ran.
@@ -257,6 +266,12 @@ class ServiceLbController implements ServiceLb {
     this.#left.delete(key);
   }
 
+  #mergeWritten(merge: () => void): void {
+    this.#isMerging = true;
+    merge();
+    this.#isMerging = false;
+  }
+
   #noteService(key: ServiceKey, change: ObjectChange<Service>): void {
     const { before, after } = change;
     if (after === undefined && before !== undefined && before.metadata?.deletionTimestamp === undefined) {
@@ -264,14 +279,12 @@ class ServiceLbController implements ServiceLb {
     }
     if (before === undefined || after === undefined) this.#askNodes();
     const sharers = this.#view.noteService(change);
-    if (
-      before === undefined || after === undefined || !sameContent(before.spec, after.spec) ||
-      !sameContent(before.metadata, after.metadata)
-    ) {
+    const isOther = before === undefined || after === undefined || !sameWishes(before, after);
+    if (isOther) {
       this.#view.forgetChoices();
       this.#facts?.note();
     }
-    this.#add(key);
+    if (isOther || !this.#isMerging) this.#add(key);
     for (const sharer of sharers) this.#add(sharer);
   }
 
@@ -301,11 +314,11 @@ class ServiceLbController implements ServiceLb {
     return { monotonicMs: clock.monotonicMs(), wallMs: clock.now() };
   }
 
-  #addServed(change: ObjectChange<Pod | DaemonSet>): void {
+  #addServed(change: ObjectChange<Pod | DaemonSet>, delayMs = 0): void {
     const { before, after } = change;
     if (before !== undefined && after !== undefined && sameContent(before, after)) return;
-    if (before !== undefined) this.#add(servedServiceKey(before));
-    if (after !== undefined) this.#add(servedServiceKey(after));
+    if (before !== undefined) this.#add(servedServiceKey(before), delayMs);
+    if (after !== undefined) this.#add(servedServiceKey(after), delayMs);
   }
 
   #addOnNode(node: string): void {
@@ -317,21 +330,8 @@ class ServiceLbController implements ServiceLb {
   }
 
   /** Nothing is decided before all is known: a list without nodes would empty every status. */
-  #add(key: ServiceKey | undefined): void {
-    if (this.#isReady && key !== undefined) this.#queue.add(key);
-  }
-
-  #noteFailure(key: ServiceKey, error: unknown): void {
-    if (isAbort(error)) return;
-    const { logger } = this.#start;
-    // Someone else was faster; the next time sees what they wrote.
-    if (isConflict(error)) return logger.debug("A Service changed while it was reconciled", { service: key });
-    noteFailure(this.#context, {
-      key,
-      error,
-      service: this.#services.objects.get(key),
-      memory: this.#memories.get(key),
-    });
+  #add(key: ServiceKey | undefined, delayMs = 0): void {
+    if (this.#isReady && key !== undefined) this.#queue.addAfter(key, delayMs);
   }
 }
 
@@ -340,5 +340,7 @@ const WORKERS = 4;
 /** A write that somebody's webhook holds up takes 30 s to fail; other Services don't wait for it. */
 const PATIENCE_MS = 2_000;
 const SILENCE_CHECK_MS = 10_000;
+/** Pods that decide nothing come in many steps, and are told of when they lack for a minute. */
+const PLACEHOLDER_DELAY_MS = 1_000;
 /** After this time a Service says why its endpoints are not known. */
 const SLICES_PATIENCE_MS = 1_000;

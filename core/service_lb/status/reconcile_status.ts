@@ -13,19 +13,28 @@ export interface Refusal extends SettingsProblem {
   readonly cause: unknown;
 }
 
-/** Writes the status if it differs and its time has come. Returns after how many milliseconds to come again. */
+/** What became of the status. */
+export interface StatusOutcome {
+  /** With the status that it has now. */
+  readonly service: Service;
+  /** After how many milliseconds to come again. */
+  readonly delayMs: number | undefined;
+}
+
+/** Writes the status if it differs and its time has come. */
 export async function reconcileStatus(
   context: ReconcileContext,
   input: {
     readonly service: Service;
     readonly memory: ServiceMemory;
     readonly desired: DesiredService;
-    readonly refused: Refusal | undefined;
+    readonly refused?: Refusal | undefined;
     /** Another program writes the DaemonSet too. */
-    readonly contested: SettingsProblem | undefined;
+    readonly contested?: SettingsProblem | undefined;
   },
-): Promise<number | undefined> {
-  const { service, desired, memory, refused, contested } = input;
+): Promise<StatusOutcome> {
+  const { desired, memory, refused, contested } = input;
+  let { service } = input;
   const summary = refused === undefined && contested === undefined ? desired.summary : servedSummary(desired.verdicts, {
     ...(refused === undefined ? {} : { error: refused }),
     warnings: [...desired.warnings, ...(contested === undefined ? [] : [contested])],
@@ -44,10 +53,11 @@ export async function reconcileStatus(
     const written = await writeStatus(context, { service, status });
     logChange(context, { before: service, after: written });
     context.written.service(written);
+    service = written;
   }
   memory.status = step.memory;
   for (const event of step.events) recordEvent(context, service, event);
-  return step.againMs;
+  return { service, delayMs: step.againMs };
 }
 
 /** One line when a Service becomes served, changes or stops being served. */

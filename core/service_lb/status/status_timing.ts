@@ -54,15 +54,15 @@ export function patienceEndMs(
   return Math.min(options.progressMs + PATIENCE_MS[waitsFor], options.sinceMs + MAX_PATIENCE_MS);
 }
 
-/** In a burst all is slow: the nodes of a Service that waited long for its first address are seconds apart, too. */
+/** Others have as long again as the first node took: where all is slow, as in a burst, the nodes of a Service are far apart too. */
 function firstWindowMs(facts: StatusTimingFacts): number {
   const waitedMs = (facts.gainSinceMs ?? facts.nowMs) - (facts.waitingSinceMs ?? facts.nowMs);
   // Longer than any burst: an agent has come back.
   if (waitedMs > MAX_PATIENCE_MS) return FIRST_ADDRESS_WINDOW_MS;
-  return Math.min(MAX_FIRST_ADDRESS_WINDOW_MS, Math.max(FIRST_ADDRESS_WINDOW_MS, waitedMs / 2));
+  return Math.min(MAX_FIRST_ADDRESS_WINDOW_MS, Math.max(FIRST_ADDRESS_WINDOW_MS, waitedMs));
 }
 
-/** The first address waits this long for those of other nodes. */
+/** The first address waits this long for those of other nodes at least. */
 const FIRST_ADDRESS_WINDOW_MS = 100;
 const MAX_FIRST_ADDRESS_WINDOW_MS = 1_000;
 /** Between writes that tell of something else than addresses. */

@@ -1,6 +1,7 @@
 // What reconciling a Service works with, over the in-memory API server; it notes writes and Events.
 import { DAEMON_SETS, SERVICES } from "../../../../core/kube/resources.ts";
 import type { DaemonSet, Service } from "../../../../core/kube/types.ts";
+import { LateReservations } from "../../../../core/service_lb/daemonset/late_reservations.ts";
 import type { ReconcileContext } from "../../../../core/service_lb/reconcile_context.ts";
 import type { ServiceEvent } from "../../../../core/service_lb/status/status_step.ts";
 import { createLogger } from "../../../../core/shared/log.ts";
@@ -50,6 +51,7 @@ export function reconcileWorld(overrides: Partial<ReconcileContext["options"]> =
         now: () => 0,
       }),
       inquiry: { ask: () => Promise.resolve({}), forget: () => {} },
+      reservations: new LateReservations(() => {}),
       client,
       clock: {
         now: () => world.clockMs,

@@ -106,9 +106,14 @@ const TIMINGS: readonly {
     want: 60,
   },
   {
-    name: "the first address later in a burst",
-    given: { gained: true, complete: false, hadAddresses: false, gainSinceMs: 10_000, waitingSinceMs: 9_000 },
-    want: 500,
+    name: "the first address after as long again as it took",
+    given: { gained: true, complete: false, hadAddresses: false, gainSinceMs: 10_000, waitingSinceMs: 9_700 },
+    want: 300,
+  },
+  {
+    name: "the first address of a burst after a second",
+    given: { gained: true, complete: false, hadAddresses: false, gainSinceMs: 10_000, waitingSinceMs: 1_000 },
+    want: 1_000,
   },
   {
     name: "the first address of an agent that came back after its window",

@@ -31,6 +31,7 @@ function viewOf(world: World): ClusterView {
   const nodes = new Map(world.nodes.map((each) => [each.metadata?.name ?? "", each]));
   const options = { ...OPTIONS, ...world.options };
   const view = new ClusterView(() => ({ services, nodes }), options);
+  for (const after of services.values()) view.noteService({ before: undefined, after });
   for (const name of nodes.keys()) view.readReport(name);
   for (const after of world.pods ?? []) view.notePod({ before: undefined, after });
   for (const each of world.daemonSetsOf ?? []) {

@@ -1,0 +1,125 @@
+// Where agents tell what they serve, the DaemonSet of a new Service comes after its status and after other new Services' statuses; nobody waits for long.
+import assert from "node:assert/strict";
+import { LateReservations } from "../../../../../core/service_lb/daemonset/late_reservations.ts";
+import type { Reported } from "../../../../../core/service_lb/nodes/node_reports.ts";
+import type { ServiceMemory } from "../../../../../core/service_lb/reconcile_context.ts";
+import { reconcileService } from "../../../../../core/service_lb/reconcile_service.ts";
+import { K3slbError } from "../../../../../core/shared/errors.ts";
+import { node, service } from "../fixtures.ts";
+import { type ReconcileWorld, reconcileWorld } from "../reconcile_world.ts";
+
+function turns(): { readonly late: LateReservations; readonly told: string[] } {
+  const told: string[] = [];
+  return { late: new LateReservations((key) => void told.push(key)), told };
+}
+
+Deno.test("LateReservations: one Service alone has its turn once its agents have answered", () => {
+  const { late, told } = turns();
+  assert.equal(late.delayMs("d/a", { isAnswered: false, nowMs: 0 }), 5_000);
+  assert.equal(late.delayMs("d/a", { isAnswered: false, nowMs: 1_000 }), 4_000);
+  assert.equal(late.delayMs("d/a", { isAnswered: true, nowMs: 1_100 }), 0);
+  assert.deepEqual(told, []);
+});
+
+Deno.test("LateReservations: those that have been answered wait for the last of a burst, and are told", () => {
+  const { late, told } = turns();
+  for (const key of ["d/a", "d/b", "d/c"]) late.delayMs(key, { isAnswered: false, nowMs: 0 });
+  assert.equal(late.delayMs("d/a", { isAnswered: true, nowMs: 100 }), 4_900);
+  assert.equal(late.delayMs("d/b", { isAnswered: true, nowMs: 200 }), 4_800);
+  assert.deepEqual(told, []);
+  assert.equal(late.delayMs("d/c", { isAnswered: true, nowMs: 300 }), 0);
+  assert.deepEqual(told, ["d/a", "d/b"]);
+  for (const key of told) assert.equal(late.delayMs(key, { isAnswered: true, nowMs: 300 }), 0);
+  assert.deepEqual(told, ["d/a", "d/b"], "nobody is told twice");
+});
+
+Deno.test("LateReservations: nobody waits longer than five seconds, neither for its own agents nor for those of others that come and come", () => {
+  const { late } = turns();
+  late.delayMs("d/a", { isAnswered: false, nowMs: 0 });
+  late.delayMs("d/b", { isAnswered: false, nowMs: 4_000 });
+  assert.equal(late.delayMs("d/b", { isAnswered: true, nowMs: 4_500 }), 4_500);
+  assert.equal(late.delayMs("d/a", { isAnswered: false, nowMs: 5_000 }), 0);
+  late.delayMs("d/c", { isAnswered: false, nowMs: 8_000 });
+  assert.equal(late.delayMs("d/b", { isAnswered: true, nowMs: 9_000 }), 0);
+});
+
+Deno.test("LateReservations: a Service that goes holds nobody", () => {
+  const { late, told } = turns();
+  late.delayMs("d/a", { isAnswered: false, nowMs: 0 });
+  late.delayMs("d/b", { isAnswered: true, nowMs: 0 });
+  late.leave("d/a");
+  assert.deepEqual(told, ["d/b"]);
+});
+
+const NODES = new Map(["a", "b"].map((name, i) => [name, node(name, { internal: [`10.0.0.${i + 1}`] })]));
+const SERVES: Reported = { says: "serves" };
+const NOTHING: Reported = { says: "nothing", isCut: false };
+
+async function reconcile(
+  world: ReconcileWorld,
+  memory: ServiceMemory,
+  said: Readonly<Record<string, Reported>>,
+): Promise<number | undefined> {
+  const present = world.services.get("web");
+  assert.ok(present);
+  return await reconcileService(world.context, {
+    service: present,
+    daemonSets: world.daemonSets.values(),
+    memory,
+    facts: () => ({
+      nodes: NODES,
+      allowList: false,
+      pods: [],
+      slices: [],
+      conflicts: new Map(),
+      silentNodes: new Set(),
+      reported: (name) => said[name],
+    }),
+  });
+}
+
+function newWorld(): ReconcileWorld {
+  const world = reconcileWorld();
+  world.services.put(service());
+  return world;
+}
+
+Deno.test("reconcileService() writes the status first where agents tell, then finalizer and DaemonSet", async () => {
+  const world = newWorld();
+  const memory = {};
+  await reconcile(world, memory, { a: NOTHING, b: NOTHING });
+  assert.deepEqual(world.writes, []);
+  await reconcile(world, memory, { a: SERVES, b: SERVES });
+  assert.deepEqual(world.writes, ["apply services/status", "patch services", "apply daemonsets"]);
+  assert.deepEqual(world.events.map(({ reason }) => reason), ["UpdatedLoadBalancer"]);
+  assert.deepEqual(world.services.get("web")?.metadata?.finalizers, ["service.kubernetes.io/load-balancer-cleanup"]);
+  await reconcile(world, memory, { a: SERVES, b: SERVES });
+  assert.equal(world.writes.length, 3);
+});
+
+Deno.test("reconcileService() makes the DaemonSet all the same when an agent does not answer for five seconds", async () => {
+  const world = newWorld();
+  const memory = {};
+  const said = { a: NOTHING, b: NOTHING };
+  assert.equal(await reconcile(world, memory, said), 5_000);
+  world.clockMs += 5_000;
+  await reconcile(world, memory, said);
+  assert.deepEqual(world.writes, ["patch services", "apply daemonsets"]);
+});
+
+Deno.test("reconcileService() makes the DaemonSet at once where a pod decides on some node", async () => {
+  const world = newWorld();
+  await reconcile(world, {}, { a: NOTHING });
+  assert.deepEqual(world.writes, ["patch services", "apply daemonsets"]);
+});
+
+Deno.test("reconcileService() says once that the late DaemonSet is refused, and goes on saying it", async () => {
+  const world = newWorld();
+  world.refusal = new K3slbError("no such field", { code: "kube-bad-request", retriable: false });
+  const memory = {};
+  const served = { a: SERVES, b: SERVES };
+  for (let i = 0; i < 3; i++) await assert.rejects(reconcile(world, memory, served), /no such field/);
+  const condition = world.services.get("web")?.status?.conditions?.[0];
+  assert.equal(condition?.reason, "DaemonSetRefused");
+  assert.equal(world.writes.filter((each) => each === "apply services/status").length, 2);
+});
