@@ -12,10 +12,8 @@ export interface ProgramHost {
   stdout(text: string): void;
   /** Writes to standard error, likewise. */
   stderr(text: string): void;
-  /** Size of the terminal now; `undefined`: standard output is none. */
-  terminal(): { readonly columns: number; readonly rows: number } | undefined;
-  /** Writes `text`, control characters shown, over what the terminal shows from its top on. */
-  redraw(text: string): void;
+  /** Characters in a line of the terminal; absent: standard output is none. */
+  readonly columns?: number;
   /** Current time in milliseconds since 1970. */
   now(): number;
   /** Text of a file; `undefined` if there is none. */
@@ -35,15 +33,7 @@ export function processHost(): ProgramHost {
   process.stderr.on("error", () => {});
   return {
     env: process.env,
-    terminal: () => {
-      const { isTTY, columns, rows } = process.stdout;
-      return isTTY ? { columns, rows } : undefined;
-    },
-    redraw: (text) => {
-      // In one write and over the old text, so that nothing flickers.
-      const lines = visibleText(text).replaceAll("\n", `${ERASE_LINE_END}\n`);
-      writeRaw(process.stdout, `${CURSOR_HOME}${lines}${ERASE_BELOW}`, endAfterFailedWrite);
-    },
+    ...(process.stdout.isTTY ? { columns: process.stdout.columns } : {}),
     stdout: (text) => write(process.stdout, text, endAfterFailedWrite),
     stderr: (text) => write(process.stderr, text, () => {}),
     now: () => Date.now(),
@@ -63,14 +53,10 @@ export function processHost(): ProgramHost {
   };
 }
 
-function write(stream: NodeJS.WriteStream, text: string, onFailure: (error: unknown) => void): void {
-  writeRaw(stream, visibleText(text), onFailure);
-}
-
 /** Runtimes differ: one throws what another tells by an event. */
-function writeRaw(stream: NodeJS.WriteStream, text: string, onFailure: (error: unknown) => void): void {
+function write(stream: NodeJS.WriteStream, text: string, onFailure: (error: unknown) => void): void {
   try {
-    stream.write(text);
+    stream.write(visibleText(text));
   } catch (error) {
     onFailure(error);
   }
@@ -93,8 +79,3 @@ async function orIfMissing<T, U>(work: Promise<T>, other: U): Promise<T | U> {
     throw error;
   }
 }
-
-// ECMA-48: CUP, EL, ED.
-const CURSOR_HOME = "\u001b[H";
-const ERASE_LINE_END = "\u001b[K";
-const ERASE_BELOW = "\u001b[J";

@@ -1,6 +1,5 @@
 // A real control plane with the binary as server and agents, and what is timed on it: Services until their status, until they answer, until
 // they are gone; requests from the audit log; memory from /proc. Kubelets are simulated, agents and packets are real.
-import { readFileSync } from "node:fs";
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { SERVICES } from "../../core/kube/resources.ts";
 import type { Service } from "../../core/kube/types.ts";
@@ -9,6 +8,7 @@ import type { RequestCount } from "../support/world_api.ts";
 import type { TestNamespace } from "../support/world_objects.ts";
 import { waitUntil } from "../support/wait.ts";
 import { type LoadClient, startLoadClient, startLoadServer } from "./load_peer_client.ts";
+import { cpuOf } from "./process_cost.ts";
 
 /** Limits of controller-manager (20 requests/s) and scheduler (50/s): as they are by default, as in K3s, or lifted. */
 export type Profile = "default limits" | "limits lifted";
@@ -29,7 +29,7 @@ export interface BenchWorldOptions {
 }
 
 /** What a batch of Services took. */
-export interface BatchResult {
+export interface BatchResult extends Omit<BatchOptions, "answers"> {
   /** Milliseconds from the request that creates a Service to a status with every node, one for each Service. */
   readonly statusMs: readonly number[];
   /** The same to the first answered connection at the last node, from the first create of those made at once; empty unless asked for. */
@@ -38,8 +38,13 @@ export interface BatchResult {
   readonly failedAtOnce: number;
   /** Requests by the server, watches and its election apart. */
   readonly requests: readonly RequestCount[];
-  /** Requests by whoever is part of the cluster: server, agents, kubelets, control plane; watches, Leases and reviews of rights apart. */
-  readonly clusterRequests: number;
+  /**
+   * Requests by whoever is part of the cluster: server, agents, kubelets, controllers; watches, Leases, reviews of rights, and what the API
+   * server asks itself while it makes a Service apart.
+   */
+  readonly clusterRequests: readonly RequestCount[];
+  /** Processor time of the server in milliseconds, until it made no more requests. */
+  readonly serverMs: number;
   readonly names: readonly string[];
 }
 
@@ -66,7 +71,8 @@ interface ServiceWish {
 
 const APP = "app";
 const CREATES_AT_ONCE = 16;
-const FIRST_PORT = 10_000;
+/** Above the ports that are kept for the nodes themselves, below those of other tests. */
+const FIRST_PORT = 11_000;
 const READY_DEADLINE_MS = 300_000;
 
 /** A world with an app of two pods that every Service selects. */
@@ -94,6 +100,8 @@ export class BenchWorld implements AsyncDisposable {
   async createBatch({ count, atOnce, answers }: BatchOptions): Promise<BatchResult> {
     const finishCount = this.countRequests();
     const countAll = this.world.api.countRequests();
+    const server = this.world.servers.at(-1)?.pid ?? 0;
+    const fromMs = cpuOf(server);
     const wishes = Array.from({ length: count }, () => ({ name: `s${this.#nextName++}`, port: this.#nextPort++ }));
     const statusMs: number[] = [];
     const answerMs: number[] = [];
@@ -123,9 +131,11 @@ export class BenchWorld implements AsyncDisposable {
       }
     }
     const requests = await finishCount();
-    const clusterRequests = sum(countAll().filter(isOfCluster));
     return {
-      clusterRequests,
+      count,
+      atOnce,
+      clusterRequests: countAll().filter(isOfCluster),
+      serverMs: cpuOf(server) - fromMs,
       statusMs,
       answerMs,
       failedAtOnce,
@@ -302,20 +312,13 @@ export async function startBenchWorld(options: BenchWorldOptions): Promise<Bench
 }
 
 function isOfCluster({ user, verb, resource }: RequestCount): boolean {
-  const isPart = user === SERVER_USER || user.startsWith("system:");
+  const isPart = user === SERVER_USER || (user.startsWith("system:") && user !== "system:apiserver");
   return isPart && verb !== "watch" && resource !== "leases" && !resource.endsWith("reviews");
 }
 
 /** Sum of counts. */
 export function sum(requests: readonly RequestCount[]): number {
   return requests.reduce((total, { count }) => total + count, 0);
-}
-
-/** Memory of a process in bytes: now, and the most it ever had. */
-export function memoryOf(pid: number): { readonly now: number; readonly peak: number } {
-  const text = readFileSync(`/proc/${pid}/status`, "utf8");
-  const of = (field: string): number => Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(text)?.[1] ?? NaN) * 1024;
-  return { now: of("VmRSS"), peak: of("VmHWM") };
 }
 
 /** Milliseconds since 1970, with fractions, the same clock in every process. */

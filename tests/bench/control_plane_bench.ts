@@ -1,22 +1,14 @@
 // The load balancer on a real control plane: how long until a Service has its addresses and answers, what it costs the API server, how fast
 // changes show, what server and agents hold in memory.
 import { get } from "node:http";
-import type { RequestCount } from "../support/world_api.ts";
 import { WRITE_VERBS } from "../support/control_plane_audit.ts";
 import { waitUntil } from "../support/wait.ts";
-import {
-  type BatchResult,
-  type BenchWorld,
-  memoryOf,
-  nowMs,
-  type Profile,
-  startBenchWorld,
-  sum,
-} from "./bench_world.ts";
+import { batchFigures, type BatchSetting, printRequests, serverMemory, timeFigure } from "./batch_figures.ts";
 import type { BenchContext } from "./bench_context.ts";
-import { type Budget, duration, type Figure, judged, mebibytes } from "./report.ts";
-import { cpuOf } from "./manifests_bench_world.ts";
-import { median, percentile } from "./stats.ts";
+import { type BenchWorld, nowMs, type Profile, startBenchWorld, sum } from "./bench_world.ts";
+import { cpuOf, memoryOf } from "./process_cost.ts";
+import { duration, type Figure, judged, mebibytes } from "./report.ts";
+import { median } from "./stats.ts";
 
 const IDLE_SECONDS = 300;
 const EVENT_DELAY_MS = 62_000;
@@ -37,137 +29,67 @@ export async function benchBatches(
   { profile, nodes, burst }: { readonly profile: Profile; readonly nodes: number; readonly burst: number },
 ): Promise<void> {
   const agents = nodes <= 3;
-  await using bench = await startBenchWorld({ profile, nodes, agents });
-  const title = `${profile}, ${nodes} nodes`;
+  const setting = { profile, nodes, agents };
+  await using bench = await startBenchWorld(setting);
   const singles = await bench.createBatch({ count: 10, atOnce: false, answers: agents });
   const many = await bench.createBatch({ count: burst, atOnce: true, answers: false });
-  context.print(`\n${title}: ${agents ? "real agents and packets" : "no agents, kubelets open the gates"}`);
+  context.print(`\n${titleOf(setting)}`);
   context.figures([
-    ...batchFigures(`1 Service (x 10)`, singles, { nodes, agents }),
-    ...batchFigures(`${burst} Services at once`, many, { nodes, agents }),
+    ...batchFigures(singles, setting),
+    ...batchFigures(many, setting),
     serverMemory(bench, { services: burst + 10, nodes }),
   ]);
-  printRequests(context, many.requests, burst);
+  printRequests(context, "the server", many);
 }
 
 /** The same without DaemonSets and pods. */
 async function benchWithoutPods(context: BenchContext): Promise<void> {
-  const nodes = 3;
-  const serverArgs = ["--reserve-ports", "none"];
-  await using bench = await startBenchWorld({ profile: "default limits", nodes, agents: true, serverArgs });
-  context.print(`\ndefault limits, ${nodes} nodes, --reserve-ports none: real agents and packets`);
-  for (const [count, atOnce] of [[10, false], [50, true], [300, true]] as const) {
-    const cpuMs = cpuOf(bench.world.servers.at(-1)?.pid ?? 0);
-    const batch = await bench.createBatch({ count, atOnce, answers: !atOnce });
-    const spentMs = cpuOf(bench.world.servers.at(-1)?.pid ?? 0) - cpuMs;
-    const what = `no pods, ${atOnce ? `${count} Services at once` : `1 Service (x ${count})`}`;
-    context.figures([
-      ...batchFigures(what, batch, { nodes, agents: true }),
-      judged(
-        {
-          what: `${what}: requests of the whole cluster per Service`,
-          value: (batch.clusterRequests / count).toFixed(2),
-          count,
-        },
-        batch.clusterRequests / count,
-        { value: 5, direction: "at most", unit: "" },
-      ),
-      { what: `${what}: processor time of the server per Service`, value: duration(spentMs / count), count },
-    ]);
-    printRequests(context, batch.requests, count);
+  const batches = {
+    "default limits": [[10, false], [50, true]],
+    "limits lifted": [[300, true]],
+  } as const;
+  for (const profile of ["default limits", "limits lifted"] as const) {
+    const setting = { profile, nodes: 3, agents: true, withoutPods: true };
+    await using bench = await startBenchWorld({ ...setting, serverArgs: ["--reserve-ports", "none"] });
+    context.print(`\n${titleOf(setting)}`);
+    for (const [count, atOnce] of batches[profile]) {
+      const batch = await bench.createBatch({ count, atOnce, answers: !atOnce });
+      context.figures(batchFigures(batch, setting));
+      printRequests(context, "the whole cluster", batch);
+    }
   }
+}
+
+function titleOf({ profile, nodes, agents, withoutPods }: BatchSetting): string {
+  const who = agents ? "real agents and packets" : "no agents, kubelets open the gates";
+  return `${profile}, ${nodes} nodes${withoutPods ? ", --reserve-ports none" : ""}: ${who}`;
 }
 
 async function benchThreeNodes(context: BenchContext): Promise<void> {
   const nodes = 3;
-  await using bench = await startBenchWorld({ profile: "limits lifted", nodes, agents: true });
-  context.print(`\nlimits lifted, ${nodes} nodes: real agents and packets`);
+  const setting: BatchSetting = { profile: "limits lifted", nodes, agents: true };
+  await using bench = await startBenchWorld(setting);
+  context.print(`\n${titleOf(setting)}`);
   const singles = await bench.createBatch({ count: 10, atOnce: false, answers: true });
-  const first = batchFigures("1 Service (x 10)", singles, { nodes, agents: true });
   const names = [...singles.names];
-  context.figures([...first, serverMemory(bench, { services: 10, nodes })]);
-  printRequests(context, singles.requests, 10);
+  context.figures([...batchFigures(singles, setting), serverMemory(bench, { services: 10, nodes })]);
+  printRequests(context, "the server", singles);
   context.print("\n10 Services, from a change to each status");
   context.figures(await reactionFigures(bench, names, context.quick ? 1 : 5));
   if (context.quick) return;
   const fifty = await bench.createBatch({ count: 50, atOnce: true, answers: false });
   names.push(...fifty.names, ...(await bench.createBatch({ count: 40, atOnce: true, answers: false })).names);
-  context.figures(batchFigures("50 Services at once", fifty, { nodes, agents: true }));
+  context.figures(batchFigures(fifty, setting));
   context.figures([...await agentFigures(bench, names.length), ...await serverStart(bench)]);
   context.figures(await idleFigures(bench, IDLE_SECONDS));
   const gone = await bench.deleteAll(names);
   const large = await bench.createBatch({ count: 300, atOnce: true, answers: false });
   context.figures([
     timeFigure(`delete to gone, ${names.length} Services at once`, gone),
-    ...batchFigures("300 Services at once", large, { nodes, agents: true }),
+    ...batchFigures(large, setting),
     serverMemory(bench, { services: 300, nodes }),
   ]);
-  printRequests(context, large.requests, 300);
-}
-
-const STATUS_BUDGETS: Readonly<Record<string, Budget>> = {
-  "1 Service (x 10)": { value: 250, direction: "at most", unit: "ms" },
-  "300 Services at once": { value: 12_000, direction: "at most", unit: "ms, all" },
-};
-
-/** Times, failures and requests of a batch, with their budgets. */
-export function batchFigures(
-  what: string,
-  batch: BatchResult,
-  { nodes, agents, realNodes }: { readonly nodes: number; readonly agents: boolean; readonly realNodes?: boolean },
-): readonly Figure[] {
-  const count = batch.statusMs.length;
-  const status = timeFigure(`${what}: created to addresses in the status`, batch.statusMs);
-  const budget = nodes === 3 ? (realNodes ? REAL_STATUS_BUDGETS : STATUS_BUDGETS)[what] : undefined;
-  const worst = what.includes("at once") ? Math.max(...batch.statusMs) : median(batch.statusMs);
-  const perService = sum(batch.requests) / count;
-  const requests: Figure = { what: `${what}: requests by the server per Service`, value: perService.toFixed(2), count };
-  return [
-    budget ? judged(status, worst, budget) : status,
-    ...(batch.answerMs.length > 0 ? [timeFigure(`${what}: created to the first answer`, batch.answerMs)] : []),
-    ...(agents
-      ? [judged(
-        {
-          what: `${what}: connections that failed once the status was there`,
-          value: String(batch.failedAtOnce),
-          count,
-        },
-        batch.failedAtOnce,
-        { value: 0, direction: "at most", unit: "" },
-      )]
-      : []),
-    judged(requests, perService, { value: nodes > 3 ? 5 : 4, direction: "at most", unit: "" }),
-  ];
-}
-
-const REAL_STATUS_BUDGETS: Readonly<Record<string, Budget>> = {
-  "1 Service (x 10)": { value: 500, direction: "at most", unit: "ms" },
-};
-
-function timeFigure(what: string, times: readonly number[]): Figure {
-  const detail = `p95 ${duration(percentile(times, 0.95))}, max ${duration(Math.max(...times))}`;
-  return { what, value: duration(median(times)), detail, count: times.length };
-}
-
-function serverMemory(bench: BenchWorld, { services, nodes }: { services: number; nodes: number }): Figure {
-  const { now, peak } = memoryOf(bench.world.servers.at(-1)?.pid ?? 0);
-  const figure: Figure = {
-    what: `server memory, ${services} Services x ${nodes} nodes: peak`,
-    value: mebibytes(peak),
-    detail: `now ${mebibytes(now)}`,
-    count: 1,
-  };
-  return judged(figure, peak / 2 ** 20, { value: nodes > 3 ? 130 : 85, direction: "at most", unit: "MiB" });
-}
-
-/** What the server asks for, per Service: the part to look at when the sum is too high. */
-export function printRequests(context: BenchContext, requests: readonly RequestCount[], services: number): void {
-  const rows = [...requests].sort((a, b) => b.count - a.count).map(({ verb, resource, count }) => [
-    `${verb} ${resource}`,
-    String(count),
-    (count / services).toFixed(2),
-  ]);
-  context.table(["request by the server", "count", "per Service"], rows);
+  printRequests(context, "the server", large);
 }
 
 async function agentFigures(bench: BenchWorld, services: number): Promise<readonly Figure[]> {
@@ -238,11 +160,13 @@ async function reactionFigures(
     readonly what: string;
     readonly change: () => Promise<void>;
     readonly ips?: readonly string[];
+    /** @default {300} */
+    readonly budgetMs?: number;
   }[] = [
     { what: "first enablelb label: only that node", change: () => one.label(label("true")), ips: [one.ip4] },
     { what: "enablelb on a second node", change: () => two.label(label("true")), ips: [one.ip4, two.ip4] },
     { what: "enablelb off the second node", change: () => two.label(label(null)), ips: [one.ip4] },
-    { what: "last enablelb label off: all nodes", change: () => one.label(label(null)) },
+    { what: "last enablelb label off: all nodes", change: () => one.label(label(null)), budgetMs: 200 },
     { what: "node not Ready: its address leaves", change: () => two.setReady(false), ips: others },
     { what: "node Ready again: its address returns", change: () => two.setReady(true) },
     { what: "node gets an external address", change: () => one.setExternalIps(external), ips: [external] },
@@ -255,8 +179,10 @@ async function reactionFigures(
       times.set(what, [...times.get(what) ?? [], ...found]);
     }
   }
-  const budget: Budget = { value: 300, direction: "at most", unit: "ms" };
-  return [...times].map(([what, found]) => judged(timeFigure(what, found), median(found), budget));
+  return changes.map(({ what, budgetMs = 300 }) => {
+    const found = times.get(what) ?? [];
+    return judged(timeFigure(what, found), median(found), { value: budgetMs, direction: "at most", unit: "ms" });
+  });
 }
 
 /** Writes, and the server's work, in a while in which nothing happens, when the last change has been told. */

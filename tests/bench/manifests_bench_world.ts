@@ -1,6 +1,6 @@
 // A control plane and a data folder for the benchmark of manifests: servers that start and stop on the folder, files that are saved in it, a
 // watch that sees when their objects change. What is measured and printed is in manifests_bench.ts.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ResourceType } from "../../core/kube/contract.ts";
@@ -10,7 +10,8 @@ import type { Program } from "../support/programs.ts";
 import { waitUntil } from "../support/wait.ts";
 import { SERVER_USER, startWorld, type World } from "../support/world.ts";
 import type { RequestCount } from "../support/world_api.ts";
-import { memoryOf, nowMs, sum } from "./bench_world.ts";
+import { nowMs, sum } from "./bench_world.ts";
+import { cpuOf, memoryOf } from "./process_cost.ts";
 
 const ADD_ONS: ResourceType<KubeObject> = {
   group: "k3s.cattle.io",
@@ -21,7 +22,6 @@ const ADD_ONS: ResourceType<KubeObject> = {
 };
 const QUIET_MS = 1_500;
 const DEADLINE_MS = 60_000;
-const CLOCK_TICK_MS = 10;
 
 /** What a start took. */
 export interface StartResult {
@@ -215,13 +215,6 @@ async function untilQuiet(count: () => readonly RequestCount[]): Promise<readonl
     if (sum(found) !== last) [last, sinceMs] = [sum(found), nowMs()];
     return nowMs() - sinceMs > QUIET_MS && found;
   }, { deadlineMs: DEADLINE_MS, intervalMs: 500 });
-}
-
-/** Processor time of a process in milliseconds: user's and system's, fields 14 and 15 of proc_pid_stat(5). */
-export function cpuOf(pid: number): number {
-  const text = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * CLOCK_TICK_MS;
 }
 
 function pause(ms: number): Promise<void> {

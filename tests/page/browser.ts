@@ -29,16 +29,10 @@ export async function withPage(
   }
 }
 
-/** Where Debian has it. */
-export const CHROMIUM = "/usr/bin/chromium";
-
-/** Runs `body` with a browser that is closed at its end; `executablePath` starts it, somewhere else it may be. */
-export async function withBrowser(
-  body: (browser: Browser) => Promise<void>,
-  executablePath = CHROMIUM,
-): Promise<void> {
+/** Runs `body` with a browser that is closed at its end. */
+export async function withBrowser(body: (browser: Browser) => Promise<void>): Promise<void> {
   const browser = await chromium.launch({
-    executablePath,
+    executablePath: "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
   });
   try {

@@ -1,0 +1,161 @@
+// Tries addresses and ports from this machine: a TCP connection that is closed at once, or one empty UDP packet. Adapter.
+import { createSocket, type Socket } from "node:dgram";
+import { connect } from "node:net";
+import { lookup } from "node:dns/promises";
+import type { Clock } from "../../core/runtime/clock.ts";
+import { ipFamilyOf } from "../../core/shared/ip_ranges.ts";
+import { failureOutcome, type ProbeOutcome, type ProbeRow, probeRow, type ProbeTarget } from "./probe_result.ts";
+
+/** What {@linkcode probeAll} takes. */
+export interface ProbeOptions {
+  readonly clock: Clock;
+  /** Ends the probe with an AbortError. */
+  readonly signal: AbortSignal;
+  /** Milliseconds that one attempt has. @default {2000} */
+  readonly timeoutMs?: number;
+  /** Milliseconds after which no attempt begins. @default {30000} */
+  readonly totalMs?: number;
+  /** Tries one target; for tests. */
+  readonly tryTarget?: typeof tryTarget;
+}
+
+/** Tries all targets, at most 32 at a time; the rows are in the order of the targets. */
+export async function probeAll(targets: readonly ProbeTarget[], options: ProbeOptions): Promise<readonly ProbeRow[]> {
+  const { clock, signal, timeoutMs = TIMEOUT_MS, totalMs = TOTAL_MS } = options;
+  const attempt = options.tryTarget ?? tryTarget;
+  const endMs = clock.monotonicMs() + totalMs;
+  const rows: ProbeRow[] = [];
+  let next = 0;
+  const work = async (): Promise<void> => {
+    for (let index = next++; index < targets.length; index = next++) {
+      signal.throwIfAborted();
+      const target = targets[index];
+      if (target === undefined) return;
+      const isTried = target.protocol !== "SCTP" && clock.monotonicMs() < endMs;
+      const outcome: ProbeOutcome = isTried
+        ? await attempt(target, { clock, signal, timeoutMs })
+        : { state: "NotTried" };
+      rows[index] = probeRow(target, outcome);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(MAX_AT_ONCE, targets.length) }, work));
+  signal.throwIfAborted();
+  return rows;
+}
+
+/** What {@linkcode tryTarget} takes. */
+export interface AttemptOptions {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
+}
+
+/** Tries one TCP or UDP port. Never throws; ends within the time, and at once when the signal is aborted. */
+export function tryTarget(target: ProbeTarget, options: AttemptOptions): Promise<ProbeOutcome> {
+  return target.protocol === "UDP" ? tryUdp(target, options) : tryTcp(target, options);
+}
+
+async function tryTcp({ address, port }: ProbeTarget, options: AttemptOptions): Promise<ProbeOutcome> {
+  const outcome = await attempt({ state: "TimedOut" }, options, ({ end, startedMs }) => {
+    const socket = connect({ host: address, port });
+    socket.once("connect", () => end({ state: "Connected", latencyMs: options.clock.monotonicMs() - startedMs }));
+    // A socket that is destroyed may still tell of an error.
+    socket.on("error", (error) => end(failureOutcome(codeOf(error))));
+    return () => socket.destroy();
+  });
+  // Bun calls every failure of a TCP connection "ECONNREFUSED"; whether there is a way at all is asked of the kernel then.
+  return outcome.state === "Refused" && !await hasRoute({ address, port }, options) ? { state: "NoRoute" } : outcome;
+}
+
+/** Whether the kernel knows a way to an address. Connecting a UDP socket looks for one and sends nothing. */
+async function hasRoute({ address, port }: Omit<ProbeTarget, "protocol">, options: AttemptOptions): Promise<boolean> {
+  if (ipFamilyOf(address) === undefined) return true;
+  const { state } = await attempt({ state: "Silent" }, options, ({ end }) => {
+    const socket = udpSocket(address, end);
+    socket.connect(port, address, (error?: unknown) => end(error === undefined ? { state: "Silent" } : noRoute(error)));
+    return () => socket.close();
+  });
+  return state !== "NoRoute";
+}
+
+function udpSocket(ip: string, end: Attempt["end"]): Socket {
+  const socket = createSocket(ipFamilyOf(ip) === "IPv6" ? "udp6" : "udp4");
+  socket.on("error", (error) => end(failureOutcome(codeOf(error))));
+  return socket;
+}
+
+/** A UDP socket is refused a connection for want of a way; not every runtime says the code. */
+function noRoute(error: unknown): ProbeOutcome {
+  const code = codeOf(error);
+  return code === UNKNOWN_CODE ? { state: "NoRoute" } : failureOutcome(code);
+}
+
+async function tryUdp({ address, port }: ProbeTarget, options: AttemptOptions): Promise<ProbeOutcome> {
+  let ip = address;
+  if (ipFamilyOf(address) === undefined) {
+    const found = await attempt({ state: "UnknownName" }, options, ({ end }) => {
+      lookup(address).then((result) => {
+        ip = result.address;
+        end({ state: "Answered" });
+      }, (error: unknown) => end(failureOutcome(codeOf(error))));
+      return () => {};
+    });
+    if (found.state !== "Answered") return found;
+  }
+  return await attempt({ state: "Silent" }, options, ({ end, startedMs }) => {
+    const socket = udpSocket(ip, end);
+    socket.on("message", () => end({ state: "Answered", latencyMs: options.clock.monotonicMs() - startedMs }));
+    // Only a connected socket is told of an ICMP refusal.
+    socket.connect(port, ip, (failure?: unknown) => {
+      if (failure !== undefined) return end(noRoute(failure));
+      socket.send(new Uint8Array(0), (error) => {
+        if (error instanceof Error) end(failureOutcome(codeOf(error)));
+      });
+    });
+    return () => socket.close();
+  });
+}
+
+interface Attempt {
+  /** Takes the first outcome, forgets the others. */
+  readonly end: (outcome: ProbeOutcome) => void;
+  readonly startedMs: number;
+}
+
+/** Runs `start` until it ends, the time is over (then `late` holds) or the signal is aborted; what `start` returned closes it. */
+function attempt(
+  late: ProbeOutcome,
+  { clock, signal, timeoutMs }: AttemptOptions,
+  start: (attempt: Attempt) => () => void,
+): Promise<ProbeOutcome> {
+  return new Promise((resolve) => {
+    let close: (() => void) | undefined;
+    let isOver = false;
+    const end = (outcome: ProbeOutcome): void => {
+      if (isOver) return;
+      isOver = true;
+      stopTimer();
+      signal.removeEventListener("abort", onAbort);
+      close?.();
+      resolve(outcome);
+    };
+    const onAbort = (): void => end({ state: "NotTried" });
+    const stopTimer = clock.setTimer(() => end(late), timeoutMs);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      close = start({ end, startedMs: clock.monotonicMs() });
+      if (isOver) close();
+    } catch (error) {
+      end(failureOutcome(codeOf(error)));
+    }
+  });
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : UNKNOWN_CODE;
+}
+
+const UNKNOWN_CODE = "unknown";
+const TIMEOUT_MS = 2_000;
+const TOTAL_MS = 30_000;
+const MAX_AT_ONCE = 32;
