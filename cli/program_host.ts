@@ -12,8 +12,10 @@ export interface ProgramHost {
   stdout(text: string): void;
   /** Writes to standard error, likewise. */
   stderr(text: string): void;
-  /** Characters in a line of the terminal; absent: standard output is none. */
-  readonly columns?: number;
+  /** Size of the terminal now; `undefined`: standard output is none. */
+  terminal(): { readonly columns: number; readonly rows: number } | undefined;
+  /** Writes `text`, control characters shown, over what the terminal shows from its top on. */
+  redraw(text: string): void;
   /** Current time in milliseconds since 1970. */
   now(): number;
   /** Text of a file; `undefined` if there is none. */
@@ -33,7 +35,15 @@ export function processHost(): ProgramHost {
   process.stderr.on("error", () => {});
   return {
     env: process.env,
-    ...(process.stdout.isTTY ? { columns: process.stdout.columns } : {}),
+    terminal: () => {
+      const { isTTY, columns, rows } = process.stdout;
+      return isTTY ? { columns, rows } : undefined;
+    },
+    redraw: (text) => {
+      // In one write and over the old text, so that nothing flickers.
+      const lines = visibleText(text).replaceAll("\n", `${ERASE_LINE_END}\n`);
+      writeRaw(process.stdout, `${CURSOR_HOME}${lines}${ERASE_BELOW}`, endAfterFailedWrite);
+    },
     stdout: (text) => write(process.stdout, text, endAfterFailedWrite),
     stderr: (text) => write(process.stderr, text, () => {}),
     now: () => Date.now(),
@@ -53,10 +63,14 @@ export function processHost(): ProgramHost {
   };
 }
 
-/** Runtimes differ: one throws what another tells by an event. */
 function write(stream: NodeJS.WriteStream, text: string, onFailure: (error: unknown) => void): void {
+  writeRaw(stream, visibleText(text), onFailure);
+}
+
+/** Runtimes differ: one throws what another tells by an event. */
+function writeRaw(stream: NodeJS.WriteStream, text: string, onFailure: (error: unknown) => void): void {
   try {
-    stream.write(visibleText(text));
+    stream.write(text);
   } catch (error) {
     onFailure(error);
   }
@@ -79,3 +93,8 @@ async function orIfMissing<T, U>(work: Promise<T>, other: U): Promise<T | U> {
     throw error;
   }
 }
+
+// ECMA-48: CUP, EL, ED.
+const CURSOR_HOME = "\u001b[H";
+const ERASE_LINE_END = "\u001b[K";
+const ERASE_BELOW = "\u001b[J";

@@ -11,10 +11,10 @@ import type { CommandContext } from "../command.ts";
 import type { Settings } from "../settings/flag.ts";
 import {
   CLUSTER_FLAGS,
+  COMMAND_LOG_FLAGS,
   COMMON_FLAGS,
   CONFIG_FLAG,
   DATA_DIR_FLAG,
-  LOG_FLAGS,
   OUTPUT_FLAG,
   SERVER_FLAGS,
 } from "../settings/flags.ts";
@@ -22,7 +22,7 @@ import { nearestName } from "../../core/shared/nearest_name.ts";
 import { serverOptions } from "../programs/server_command.ts";
 
 /** Flags of commands that ask about Services. The server's own settings come from environment and config file. */
-export const ANSWER_FLAGS = [...CLUSTER_FLAGS, OUTPUT_FLAG, CONFIG_FLAG, ...LOG_FLAGS] as const;
+export const ANSWER_FLAGS = [...CLUSTER_FLAGS, OUTPUT_FLAG, CONFIG_FLAG, ...COMMAND_LOG_FLAGS] as const;
 type AnswerSettings = Settings<typeof ANSWER_FLAGS>;
 
 /**
@@ -119,7 +119,7 @@ async function hintFor(
 
 /** Characters in a line of the terminal, or as `COLUMNS` says. */
 export function lineWidth({ host }: CommandContext): number {
-  const width = Number(host.env.COLUMNS ?? "") || host.columns || DEFAULT_WIDTH;
+  const width = Number(host.env.COLUMNS ?? "") || host.terminal()?.columns || DEFAULT_WIDTH;
   return Math.max(MIN_WIDTH, Math.min(width, MAX_WIDTH));
 }
 

@@ -4,7 +4,7 @@ import { artifactsOf } from "../../core/packaged/images.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT_OK } from "../exit_codes.ts";
 import type { Flag } from "../settings/flag.ts";
-import { CONFIG_FLAG, LOG_FLAGS, OUTPUT_FLAG, SERVER_FLAGS } from "../settings/flags.ts";
+import { COMMAND_LOG_FLAGS, CONFIG_FLAG, OUTPUT_FLAG, SERVER_FLAGS } from "../settings/flags.ts";
 import { renderForm } from "../output/render_form.ts";
 import { renderRows } from "../output/render_rows.ts";
 
@@ -51,7 +51,7 @@ export const IMAGES_COMMAND = defineCommand({
     KUBERNETES_VERSION_FLAG,
     OUTPUT_FLAG,
     CONFIG_FLAG,
-    ...LOG_FLAGS,
+    ...COMMAND_LOG_FLAGS,
   ],
   examples: [
     { command: "k3slb images", note: "everything, for the newest Kubernetes" },

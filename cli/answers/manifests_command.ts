@@ -17,10 +17,10 @@ import { withCluster } from "./connect_cluster.ts";
 import { EXIT_FAILURE, EXIT_OK } from "../exit_codes.ts";
 import type { Settings } from "../settings/flag.ts";
 import {
+  COMMAND_LOG_FLAGS,
   CONFIG_FLAG,
   DATA_DIR_FLAG,
   KUBECONFIG_FLAG,
-  LOG_FLAGS,
   OUTPUT_FLAG,
   SERVER_FLAGS,
 } from "../settings/flags.ts";
@@ -28,7 +28,7 @@ import { renderForm } from "../output/render_form.ts";
 import { renderRows } from "../output/render_rows.ts";
 
 const [DISABLE_FLAG] = SERVER_FLAGS;
-const LOCAL_FLAGS = [CONFIG_FLAG, DATA_DIR_FLAG, DISABLE_FLAG, OUTPUT_FLAG, ...LOG_FLAGS] as const;
+const LOCAL_FLAGS = [CONFIG_FLAG, DATA_DIR_FLAG, DISABLE_FLAG, OUTPUT_FLAG, ...COMMAND_LOG_FLAGS] as const;
 const CLUSTER_FLAGS = [KUBECONFIG_FLAG, ...LOCAL_FLAGS] as const;
 const OPERANDS = { usage: "[PATH]", min: 0, max: 1 } as const;
 const REQUEST_TIMEOUT_MS = 5_000;

@@ -9,7 +9,7 @@ import { didYouMean } from "../../core/shared/nearest_name.ts";
 import { defineCommand } from "../command.ts";
 import { withCluster } from "./connect_cluster.ts";
 import { EXIT_OK } from "../exit_codes.ts";
-import { CONFIG_FLAG, KUBECONFIG_FLAG, LOG_FLAGS } from "../settings/flags.ts";
+import { COMMAND_LOG_FLAGS, CONFIG_FLAG, KUBECONFIG_FLAG } from "../settings/flags.ts";
 import { NAME_KINDS } from "../output/render_completion.ts";
 
 /** Prints names, one a line. */
@@ -21,7 +21,7 @@ export const NAMES_COMMAND = defineCommand({
     "that other commands would use. One request; it is given up after 3 seconds.",
   ].join("\n"),
   operands: { usage: NAME_KINDS.join("|"), min: 1, max: 1 },
-  flags: [KUBECONFIG_FLAG, CONFIG_FLAG, ...LOG_FLAGS],
+  flags: [KUBECONFIG_FLAG, CONFIG_FLAG, ...COMMAND_LOG_FLAGS],
   examples: [{ command: "k3slb names services", note: "LoadBalancer Services" }],
   run: async (settings, context) => {
     const [wanted = ""] = context.operands;

@@ -10,7 +10,7 @@ import { readOthers } from "../../core/status/read_status.ts";
 import { type CommandContext, defineCommand } from "../command.ts";
 import { EXIT_FAILURE, EXIT_OK } from "../exit_codes.ts";
 import type { Flag, Settings } from "../settings/flag.ts";
-import { renderWrappedRows } from "../output/wrap_text.ts";
+import { renderWrappedRows, wrapText } from "../output/wrap_text.ts";
 
 const FLAGS = [
   {
@@ -51,8 +51,9 @@ export const STATUS_COMMAND = defineCommand({
         const all = await withinPatience(context, (signal) => readStatus(client, { settings, context, signal }));
         const status = settings.problems ? onlyProblems(all) : all;
         const text = renderForm(status, settings.output, () => renderStatus(status, lineWidth(context)));
-        const isScreen = settings.watch && context.host.columns !== undefined && settings.output === "table";
-        context.host.stdout(isScreen ? `${CLEAR_SCREEN}${text}` : text);
+        const terminal = settings.watch && settings.output === "table" ? context.host.terminal() : undefined;
+        if (terminal === undefined) context.host.stdout(text);
+        else context.host.redraw(firstLines(text, terminal.rows - 1));
         if (!settings.watch) return settings.problems && hasProblem(all) ? EXIT_FAILURE : EXIT_OK;
         await pause(SYSTEM_CLOCK, WATCH_PERIOD_MS, context.signal);
         if (context.signal.aborted) return EXIT_OK;
@@ -85,7 +86,7 @@ export async function readStatus(
 }
 
 /** The tables, `width` characters wide. Pure. */
-function renderStatus({ server, nodes, services, charts, addOns }: ClusterStatus, width: number): string {
+export function renderStatus({ server, nodes, services, charts, addOns }: ClusterStatus, width: number): string {
   const parts = [
     renderWrappedRows(["SERVER", "STATE", ""], [[server.name, server.state, server.message]], width),
     ...(nodes.length === 0 ? [] : [
@@ -99,19 +100,42 @@ function renderStatus({ server, nodes, services, charts, addOns }: ClusterStatus
           row.ports.join(","),
           String(row.serving),
           row.state,
-          [row.addresses.join(" ") || "none", row.message].filter((part) => part !== "").join(". "),
+          [row.addresses.join(" ") || "none", atAGlance(row.message)].filter((part) => part !== "").join(". "),
         ]),
         width,
       ),
     ]),
     ...([["CHART", charts], ["ADDON", addOns]] as const).flatMap(([header, rows]) =>
       rows.length === 0 ? [] : [
-        renderWrappedRows([header, "STATE", ""], rows.map(({ name, state, message }) => [name, state, message]), width),
+        renderWrappedRows(
+          [header, "STATE", ""],
+          rows.map(({ name, state, message }) => [name, state, atAGlance(message)]),
+          width,
+        ),
       ]
     ),
   ];
-  return parts.join("\n");
+  const isCut = [...services, ...charts, ...addOns].some(({ message }) => atAGlance(message) !== message);
+  const more = `${CUT}: the whole of it: k3slb explain NAMESPACE/NAME, kubectl describe helmchart -n NAMESPACE NAME`;
+  return [...parts, ...(isCut ? [`${wrapText(more, width).join("\n")}\n`] : [])].join("\n");
 }
 
+/** The beginning of a long sentence, such as a container runtime's about an image. */
+function atAGlance(message: string): string {
+  if (message.length <= MAX_MESSAGE) return message;
+  const start = message.slice(0, MAX_MESSAGE);
+  return `${start.slice(0, Math.max(start.lastIndexOf(" "), MAX_MESSAGE / 2))} ${CUT}`;
+}
+
+/** As many lines of `text` as there is room for; the last says what is left out. Pure. */
+export function firstLines(text: string, count: number): string {
+  const lines = text.trimEnd().split("\n");
+  // Some terminals don't know how tall they are.
+  if (count < 2 || lines.length <= count) return text;
+  const shown = lines.slice(0, count - 1);
+  return `${shown.join("\n")}\n… ${lines.length - shown.length} more lines; --problems shows only what is wrong\n`;
+}
+
+const CUT = "…";
+const MAX_MESSAGE = 200;
 const WATCH_PERIOD_MS = 2_000;
-const CLEAR_SCREEN = "\u001b[H\u001b[2J\u001b[3J";

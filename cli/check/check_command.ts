@@ -15,9 +15,9 @@ import { type CommandContext, defineCommand } from "../command.ts";
 import { withCluster } from "../answers/connect_cluster.ts";
 import {
   CLUSTER_FLAGS,
+  COMMAND_LOG_FLAGS,
   CONFIG_FLAG,
   DATAPLANE_FLAGS,
-  LOG_FLAGS,
   NODE_NAME_FLAG,
   OUTPUT_FLAG,
   SERVER_FLAGS,
@@ -46,7 +46,7 @@ const FLAGS = [
   NODE_NAME_FLAG,
   OUTPUT_FLAG,
   CONFIG_FLAG,
-  ...LOG_FLAGS,
+  ...COMMAND_LOG_FLAGS,
   ...DATAPLANE_FLAGS,
 ] as const satisfies readonly Flag[];
 
@@ -108,9 +108,11 @@ async function lookAtCluster(
   } catch (error) {
     context.signal.throwIfAborted();
     if (isK3slbError(error, "kubeconfig-not-found") && given.kubeconfig === undefined) {
-      return { reason: "no credentials for a cluster were found", isFailure: false };
+      return { reason: "no credentials were found; --kubeconfig names some", isFailure: false };
     }
-    return { reason: signal.aborted ? "no answer in time" : errorMessage(error), isFailure: true };
+    if (signal.aborted) return { reason: "no answer in time", isFailure: true };
+    const { hint } = isK3slbError(error) ? error : {};
+    return { reason: errorMessage(error), isFailure: true, ...(hint === undefined ? {} : { remedy: hint }) };
   }
 }
 

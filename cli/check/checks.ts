@@ -29,6 +29,8 @@ export interface NoCluster {
   readonly reason: string;
   /** Whether credentials were there and it did not answer. */
   readonly isFailure: boolean;
+  /** What to do about a failure that has a remedy of its own. */
+  readonly remedy?: string;
 }
 
 /** One check, as `-o json` prints it. */
@@ -61,9 +63,11 @@ export function failures(rows: readonly CheckRow[]): number {
   return Math.min(MAX_EXIT_CODE, rows.filter(({ result }) => result === "failed").length);
 }
 
-/** The table, `width` characters wide. */
+/** The table, `width` characters wide, and how many ended in which way. */
 export function renderChecks(rows: readonly CheckRow[], width: number): string {
-  return renderWrappedRows(
+  const count = (result: CheckRow["result"]): number => rows.filter((row) => row.result === result).length;
+  const counts = `${count("ok")} well, ${count("failed")} failed, ${count("skipped")} skipped`;
+  const table = renderWrappedRows(
     ["", "CHECK", "WHAT WAS FOUND, AND WHAT TO DO"],
     rows.map(({ category, check, result, message, remedy }) => [
       SIGNS[result],
@@ -72,6 +76,7 @@ export function renderChecks(rows: readonly CheckRow[], width: number): string {
     ]),
     width,
   );
+  return `${table}\n${counts}\n`;
 }
 
 function iptables({ iptables }: HostFacts): Finding {
@@ -133,7 +138,7 @@ function bridgeNetfilter({ bridgeNetfilter: value }: HostFacts): Finding {
 }
 
 function kubeProxy({ kubeProxyMode: mode }: HostFacts): Finding {
-  if (mode === undefined) return skipped("no kube-proxy answers on 127.0.0.1:10249");
+  if (mode === undefined) return skipped("none answers on 127.0.0.1:10249; what stands in for it may be right");
   if (KUBE_PROXY_MODES.has(mode)) return ok(`mode ${mode}`);
   return failed(`mode "${mode}" is not known to k3slb`, "use iptables, nftables or ipvs");
 }
@@ -141,7 +146,7 @@ function kubeProxy({ kubeProxyMode: mode }: HostFacts): Finding {
 function apiServer(cluster: ClusterFacts | NoCluster): Finding {
   if (!("reason" in cluster)) return ok("answers");
   return cluster.isFailure
-    ? failed(cluster.reason, "see whether it is reached: kubectl get --raw /readyz")
+    ? failed(cluster.reason, cluster.remedy ?? "see whether it is reached: kubectl get --raw /readyz")
     : skipped(cluster.reason);
 }
 

@@ -12,7 +12,7 @@ import { redact } from "./redact.ts";
 import { renderTar, type TarFile } from "./tar.ts";
 import { EXIT_OK } from "../exit_codes.ts";
 import type { Flag, Settings } from "../settings/flag.ts";
-import { CLUSTER_FLAGS, CONFIG_FLAG, LOG_FLAGS } from "../settings/flags.ts";
+import { CLUSTER_FLAGS, COMMAND_LOG_FLAGS, CONFIG_FLAG } from "../settings/flags.ts";
 import { readStatus } from "../answers/status_command.ts";
 
 const FLAGS = [
@@ -27,7 +27,7 @@ const FLAGS = [
   },
   ...CLUSTER_FLAGS,
   CONFIG_FLAG,
-  ...LOG_FLAGS,
+  ...COMMAND_LOG_FLAGS,
 ] as const satisfies readonly Flag[];
 
 /** Writes the archive. */

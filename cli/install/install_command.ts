@@ -6,7 +6,14 @@ import { type Command, type CommandContext, defineCommand } from "../command.ts"
 import { withCluster } from "../answers/connect_cluster.ts";
 import { EXIT_OK } from "../exit_codes.ts";
 import type { Flag, Settings } from "../settings/flag.ts";
-import { AGENT_FLAGS, CLUSTER_FLAGS, COMMON_FLAGS, DATA_DIR_FLAG, LOG_FLAGS, SERVER_FLAGS } from "../settings/flags.ts";
+import {
+  AGENT_FLAGS,
+  CLUSTER_FLAGS,
+  COMMAND_LOG_FLAGS,
+  COMMON_FLAGS,
+  DATA_DIR_FLAG,
+  SERVER_FLAGS,
+} from "../settings/flags.ts";
 import { carryOut, describeStep, readHostState } from "./install_host.ts";
 import { installPlan, type InstallTexts, type Role, type Step, uninstallPlan } from "./install_plan.ts";
 import { didYouMean } from "../../core/shared/nearest_name.ts";
@@ -51,7 +58,7 @@ export function installCommand(commands: () => readonly Command[]): Command {
       "changes what is different, and starts nothing again that has not changed.",
     ].join("\n"),
     operands: OPERANDS,
-    flags: [DRY_RUN_FLAG, START_FLAG, DATA_DIR_FLAG, ...LOG_FLAGS],
+    flags: [DRY_RUN_FLAG, START_FLAG, DATA_DIR_FLAG, ...COMMAND_LOG_FLAGS],
     examples: [
       { command: "k3slb install server", note: "on a node with an administrator's kubeconfig" },
       { command: "k3slb install agent", note: "on every node that shall take traffic" },
@@ -75,7 +82,7 @@ export function installCommand(commands: () => readonly Command[]): Command {
 
 /** Takes an installation back. */
 export function uninstallCommand(commands: () => readonly Command[]): Command {
-  const flags = [DRY_RUN_FLAG, CLUSTER_FLAG, ...CLUSTER_FLAGS, DATA_DIR_FLAG, ...LOG_FLAGS] as const;
+  const flags = [DRY_RUN_FLAG, CLUSTER_FLAG, ...CLUSTER_FLAGS, DATA_DIR_FLAG, ...COMMAND_LOG_FLAGS] as const;
   return defineCommand({
     path: ["uninstall"],
     summary: "Remove the service, its rules and the files that install made",

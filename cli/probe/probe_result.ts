@@ -1,41 +1,12 @@
-// What a probe of a Service connects to, what its outcomes mean, and how they are printed. Pure.
-import type { Protocol } from "../../core/shared/ip.ts";
+// What a probe of a Service comes to, from here or from every node, and how it is printed. Pure.
+import type { ProbeOutcome, ProbeState, ProbeTarget } from "../../core/runtime/probe_outcome.ts";
+import { renderRows } from "../output/render_rows.ts";
 import { renderWrappedRows, wrapText } from "../output/wrap_text.ts";
-
-/** One port at one published address. */
-export interface ProbeTarget {
-  /** IP, or a name where the status has one. */
-  readonly address: string;
-  readonly port: number;
-  readonly protocol: Protocol;
-}
-
-/** How an attempt ended. */
-export type ProbeState =
-  /** TCP: the connection was made. UDP: something came back. */
-  | "Connected"
-  | "Answered"
-  /** A reset, or an ICMP message that the port is closed; some runtimes tell other ICMP messages from that no more. */
-  | "Refused"
-  | "TimedOut"
-  /** UDP: sent, and nothing came back, as most programs do with an empty packet. */
-  | "Silent"
-  | "NoRoute"
-  | "UnknownName"
-  | "Failed"
-  | "NotTried";
-
-/** What came of one attempt. */
-export interface ProbeOutcome {
-  readonly state: ProbeState;
-  /** Until the connection was made, or the answer came; absent: there was none. */
-  readonly latencyMs?: number;
-  /** The system's word for a failure that has no state of its own. */
-  readonly detail?: string;
-}
 
 /** One row, as `-o json` prints it. */
 export interface ProbeRow extends ProbeTarget, ProbeOutcome {
+  /** The node that connected; absent: this machine. */
+  readonly from?: string;
   readonly message: string;
   /** Whether this is a TCP port that does not connect. */
   readonly problem: boolean;
@@ -47,29 +18,28 @@ export interface ProbeAnswer {
   readonly name: string;
   readonly addresses: readonly string[];
   readonly results: readonly ProbeRow[];
+  /** With `--from-all`: nodes that did not answer. */
+  readonly silent?: readonly SilentAgent[];
 }
 
-/** Every port at every address, in the Service's order. */
-export function probeTargets(
-  addresses: readonly string[],
-  ports: readonly { readonly port: number; readonly protocol: Protocol }[],
-): readonly ProbeTarget[] {
-  return addresses.flatMap((address) => ports.map(({ port, protocol }) => ({ address, port, protocol })));
+/** A node of which nothing was heard. */
+export interface SilentAgent {
+  readonly node: string;
+  readonly message: string;
+  /** Whether it has an agent, which should have answered. */
+  readonly problem: boolean;
 }
 
-/** What the code of a failed connection or packet means (`errno`, or a resolver's word). */
-export function failureOutcome(code: string): ProbeOutcome {
-  const state = STATE_BY_CODE[code];
-  return state === undefined ? { state: "Failed", detail: code } : { state };
-}
-
-/** The row for what came of `target`. */
-export function probeRow(target: ProbeTarget, outcome: ProbeOutcome): ProbeRow {
+/** The row for what came of `target`, tried here or by the agent of `from`. */
+export function probeRow(target: ProbeTarget, outcome: ProbeOutcome, from?: string): ProbeRow {
   const { state, latencyMs, detail } = outcome;
   const message = state === "NotTried" && target.protocol !== "SCTP"
-    ? "the time for the whole probe was over"
+    ? from === undefined
+      ? "the time for the whole probe was over"
+      : "its agent tries 256 of a Service, no names, for 10 s"
     : MESSAGES[state];
   return {
+    ...(from === undefined ? {} : { from }),
     ...target,
     state,
     ...(latencyMs === undefined ? {} : { latencyMs: Math.round(latencyMs * 10) / 10 }),
@@ -80,8 +50,23 @@ export function probeRow(target: ProbeTarget, outcome: ProbeOutcome): ProbeRow {
 }
 
 /** The table, `width` characters wide. */
-export function renderProbe({ namespace, name, results }: ProbeAnswer, width: number): string {
-  const table = renderWrappedRows(
+export function renderProbe(answer: ProbeAnswer, width: number): string {
+  const { results, silent } = answer;
+  const failed = results.filter(({ problem }) => problem);
+  const table = silent === undefined ? renderFromHere(results, width) : renderFromAll(answer, silent, width);
+  if (failed.length === 0) return table;
+  const advice = `${failed.length} of ${results.length} do not connect${silent === undefined ? " from here" : ""}. ` +
+    `k3slb explain ${answer.namespace}/${answer.name} says which node serves and which does not.`;
+  return `${table}\n${wrapText(advice, width).join("\n")}\n`;
+}
+
+/** Whether something is to be mended. */
+export function isProbeProblem({ results, silent = [] }: ProbeAnswer): boolean {
+  return results.some(({ problem }) => problem) || silent.some(({ problem }) => problem);
+}
+
+function renderFromHere(results: readonly ProbeRow[], width: number): string {
+  return renderWrappedRows(
     ["ADDRESS", "PORT", "RESULT", "MS", "WHAT IT MEANS"],
     results.map(({ address, port, protocol, state, latencyMs, message }) => [
       address,
@@ -92,25 +77,53 @@ export function renderProbe({ namespace, name, results }: ProbeAnswer, width: nu
     ]),
     width,
   );
-  const failed = results.filter(({ problem }) => problem);
-  if (failed.length === 0) return table;
-  const advice = `${failed.length} of ${results.length} do not connect from here. ` +
-    `k3slb explain ${namespace}/${name} says which node serves and which does not.`;
-  return `${table}\n${wrapText(advice, width).join("\n")}\n`;
 }
 
-const STATE_BY_CODE: Readonly<Record<string, ProbeState>> = {
-  ECONNREFUSED: "Refused",
-  ECONNRESET: "Refused",
-  ETIMEDOUT: "TimedOut",
-  EHOSTUNREACH: "NoRoute",
-  ENETUNREACH: "NoRoute",
-  // What Linux says of an address of a family that the machine does not have.
-  EADDRNOTAVAIL: "NoRoute",
-  EAFNOSUPPORT: "NoRoute",
-  ENOTFOUND: "UnknownName",
-  EAI_AGAIN: "UnknownName",
-};
+/** For each port the nodes, and what each found at each address; as many addresses beside each other as fit. */
+function renderFromAll({ addresses, results }: ProbeAnswer, silent: readonly SilentAgent[], width: number): string {
+  const ports = new Map<string, ProbeRow[]>();
+  for (const row of results) {
+    const port = `${row.port}/${row.protocol}`;
+    ports.set(port, [...ports.get(port) ?? [], row]);
+  }
+  const tables = [...ports].flatMap(([port, rows]) => {
+    const cells = new Map(rows.map((row) => [`${row.from} ${row.address}`, cellOf(row)]));
+    const nodes = [...new Set(rows.map(({ from = "" }) => from))];
+    const first = `${port} FROM`;
+    const nameWidth = Math.max(first.length, ...nodes.map((node) => node.length));
+    return chunksOf(addresses, width - nameWidth).map((chunk) =>
+      renderRows([first, ...chunk], nodes.map((node) => [node, ...chunk.map((ip) => cells.get(`${node} ${ip}`) ?? "")]))
+    );
+  });
+  const meanings = new Map(results.flatMap(({ state, message }) => message === "" ? [] : [[state, message]]));
+  const notes = [
+    ...[...meanings].map(([state, message]) => `${state}: ${message}`),
+    ...silent.map(({ node, message }) => `${node}: ${message}`),
+  ].flatMap((note) => wrapText(note, width));
+  return [...tables, ...(notes.length === 0 ? [] : [`${notes.join("\n")}\n`])].join("\n");
+}
+
+function cellOf({ state, latencyMs }: ProbeRow): string {
+  return latencyMs === undefined ? state : `${latencyMs.toFixed(1)} ms`;
+}
+
+/** Addresses that stand beside each other in `width` characters, with two blanks before each. */
+function chunksOf(addresses: readonly string[], width: number): readonly (readonly string[])[] {
+  const chunks: string[][] = [];
+  let room = 0;
+  for (const address of addresses) {
+    const needed = Math.max(address.length, WIDEST_STATE) + 2;
+    if (needed > room || chunks.length === 0) {
+      chunks.push([]);
+      room = width;
+    }
+    chunks.at(-1)?.push(address);
+    room -= needed;
+  }
+  return chunks;
+}
+
+const WIDEST_STATE = "UnknownName".length;
 
 const MESSAGES: Readonly<Record<ProbeState, string>> = {
   Connected: "",

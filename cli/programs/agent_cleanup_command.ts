@@ -8,7 +8,7 @@ import { agentNodeName, connectAgent } from "./agent_process.ts";
 import { buildInfo } from "../build_info.ts";
 import { type CommandContext, defineCommand } from "../command.ts";
 import { EXIT_OK } from "../exit_codes.ts";
-import { CONFIG_FLAG, DATAPLANE_FLAGS, KUBECONFIG_FLAG, LOG_FLAGS, NODE_NAME_FLAG } from "../settings/flags.ts";
+import { COMMAND_LOG_FLAGS, CONFIG_FLAG, DATAPLANE_FLAGS, KUBECONFIG_FLAG, NODE_NAME_FLAG } from "../settings/flags.ts";
 import { type GivenIdentity, givenIdentity } from "./given_identity.ts";
 
 /** Removes everything that the agent made on this node. */
@@ -19,7 +19,7 @@ export const AGENT_CLEANUP_COMMAND = defineCommand({
     "Removes every chain and jump that the agent made, in both iptables backends, then closes the gates of this node's",
     "pods and takes the node's condition away if the API server answers. Safe to run twice.",
   ].join("\n"),
-  flags: [KUBECONFIG_FLAG, NODE_NAME_FLAG, CONFIG_FLAG, ...LOG_FLAGS, ...DATAPLANE_FLAGS],
+  flags: [KUBECONFIG_FLAG, NODE_NAME_FLAG, CONFIG_FLAG, ...COMMAND_LOG_FLAGS, ...DATAPLANE_FLAGS],
   examples: [{ command: "k3slb agent cleanup", note: "after the agent was stopped for good" }],
   pitfalls: ["A running agent puts its rules back within seconds: stop it first."],
   run: async (settings, context) => {

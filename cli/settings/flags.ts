@@ -53,6 +53,13 @@ export const LOG_FLAGS = [
   },
 ] as const satisfies readonly Flag[];
 
+/** The same for commands that end by themselves: what they print says what they did, so that only trouble is logged. */
+export const COMMAND_LOG_FLAGS = [
+  { ...LOG_FLAGS[0], default: "warn" },
+  LOG_FLAGS[1],
+  LOG_FLAGS[2],
+] as const satisfies readonly Flag[];
+
 /** Where the config file is. */
 export const CONFIG_FLAG = {
   name: "config",

@@ -37,6 +37,10 @@ export const LAST_GOOD_ANNOTATION = "k3slb.io/last-good";
 export const SERVED_ADDRESSES_ANNOTATION = "k3slb.io/served-addresses";
 /** On Nodes: what the agent serves there, as JSON (node_report.ts); written by the agent. */
 export const NODE_REPORT_ANNOTATION = "k3slb.io/served";
+/** On the ConfigMap of what the server publishes: a Service that all agents shall connect to (probe_exchange.ts); written by `k3slb probe`. */
+export const PROBE_REQUEST_ANNOTATION = "k3slb.io/probe";
+/** On Nodes: what came of it there, as JSON; written by the agent, and taken away when the request is. */
+export const PROBE_ANSWER_ANNOTATION = "k3slb.io/probed";
 /** On Nodes: addresses (comma separated) that the status lists for this node instead of its own. */
 export const PUBLISHED_ADDRESSES_ANNOTATION = "k3slb.io/published-addresses";
 /** On pods: `agent` or `pods`, the data plane that the pod was made for. */

@@ -26,6 +26,7 @@ import type { HostPorts } from "../host/host_ports.ts";
 import { HostWatch } from "./host_watch.ts";
 import { LatePods } from "./late_pods.ts";
 import { PeerNodes } from "./peer_nodes.ts";
+import { answerProbes } from "./probe_answerer.ts";
 import { parseReservedPorts, type ReservedRange } from "./reserved_ports.ts";
 
 /** The agent's surroundings, so that tests can replace each. */
@@ -160,6 +161,7 @@ class ForwardingLoop {
       this.#metrics.done,
       this.#gates.run(),
       this.#caches.done,
+      answerProbes({ ...this.#parts, caches: this.#caches }),
       this.#queue.run({
         signal,
         reconcile: (key) => this.#work(key),

@@ -16,7 +16,7 @@ import { errorMessage, isAbort } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import { FirstSlices } from "./first_slices.ts";
 import type { DepartedService } from "./departed_services.ts";
-import { startFactsWatch } from "./facts_watch.ts";
+import { type FactsWatch, startFactsWatch } from "./facts_watch.ts";
 import { podHolds, servesPort } from "./forwarding_plan.ts";
 import { isLoadBalancerPod } from "./load_balancer_pods.ts";
 import { OwnServices } from "./own_services.ts";
@@ -49,7 +49,7 @@ export interface AgentCachesOptions {
 }
 
 /** The objects, as of now. They must not be changed. */
-export interface AgentCaches {
+export interface AgentCaches extends Pick<FactsWatch, "probeRequest" | "onProbeRequest"> {
   readonly pods: Reflector<Pod>;
   readonly services: Reflector<Service>;
   readonly slices: Reflector<EndpointSlice>;
@@ -185,6 +185,8 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     nodes,
     slices,
     facts: () => facts.current(),
+    probeRequest: () => facts.probeRequest(),
+    onProbeRequest: (tell) => facts.onProbeRequest(tell),
     servedBefore: before,
     isKnown: (service) => wanted.isComplete(service) && !firstSlices.isAwaited(service),
     departed: () => own.departed(),

@@ -4,9 +4,11 @@ import type { KubeClient } from "../../core/kube/contract.ts";
 import { isForbidden } from "../../core/kube/errors.ts";
 import { startReflector } from "../../core/kube/reflector.ts";
 import { CONFIG_MAPS } from "../../core/kube/resources.ts";
+import { trimMetadata } from "../../core/kube/trim.ts";
 import type { ConfigMap } from "../../core/kube/types.ts";
 import { type Clock, pause } from "../../core/runtime/clock.ts";
 import { type ClusterFacts, FACTS_CONFIG_MAP, FACTS_KEY, parseFacts } from "../../core/service/cluster_facts.ts";
+import { PROBE_REQUEST_ANNOTATION } from "../../core/service/labels.ts";
 import { errorMessage } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 
@@ -26,6 +28,10 @@ export interface FactsWatchOptions {
 export interface FactsWatch {
   /** `undefined`: the pods decide. */
   readonly current: () => ClusterFacts | undefined;
+  /** What stands beside the facts for {@linkcode parseProbeRequest}. */
+  readonly probeRequest: () => string | undefined;
+  /** Names who is to be told when {@linkcode FactsWatch.probeRequest} says something else. */
+  readonly onProbeRequest: (tell: () => void) => void;
   /** Resolves when it is known whether there are facts; never, while the API server can't be asked. */
   readonly ready: Promise<void>;
   /** Resolves when the signal has been aborted and all is closed. Never rejects. */
@@ -43,7 +49,10 @@ class ConfigMapWatch implements FactsWatch {
   readonly #options: FactsWatchOptions;
   readonly #setReady: () => void;
   #facts: ClusterFacts | undefined;
-  #brokenText: string | undefined;
+  #probeRequest: string | undefined;
+  #tellProbeRequest: () => void = () => {};
+  /** What was read last, and whether it could be. */
+  #text: string | undefined;
   #cancelFarewell: (() => void) | undefined;
 
   constructor(options: FactsWatchOptions) {
@@ -58,6 +67,14 @@ class ConfigMapWatch implements FactsWatch {
     return this.#facts;
   }
 
+  probeRequest(): string | undefined {
+    return this.#probeRequest;
+  }
+
+  onProbeRequest(tell: () => void): void {
+    this.#tellProbeRequest = tell;
+  }
+
   async #run(): Promise<void> {
     const { signal } = this.#options;
     if (!await this.#waitForPermission()) return;
@@ -70,7 +87,7 @@ class ConfigMapWatch implements FactsWatch {
       type: CONFIG_MAPS,
       selection: { namespace, fieldSelector: FIELD_SELECTOR },
       keep: ({ metadata, data }) => ({
-        ...(metadata === undefined ? {} : { metadata }),
+        metadata: trimMetadata(metadata, { annotations: ANNOTATIONS }),
         data: { [FACTS_KEY]: data?.[FACTS_KEY] ?? "" },
       }),
       onChange: ({ after }) => this.#note(after),
@@ -104,23 +121,30 @@ class ConfigMapWatch implements FactsWatch {
     const { clock, logger } = this.#options;
     this.#cancelFarewell?.();
     this.#cancelFarewell = undefined;
+    this.#noteProbeRequest(configMap?.metadata?.annotations?.[PROBE_REQUEST_ANNOTATION]);
     if (configMap === undefined) {
       // Somebody may have deleted it by hand: a server writes it again at once.
-      this.#cancelFarewell = clock.setTimer(() => this.#replace(undefined), FAREWELL_MS);
+      this.#cancelFarewell = clock.setTimer(() => {
+        this.#text = undefined;
+        this.#replace(undefined);
+      }, FAREWELL_MS);
       return;
     }
     const text = configMap.data?.[FACTS_KEY] ?? "";
+    if (this.#text === text) return;
+    this.#text = text;
     const facts = parseFacts(text);
-    if (facts !== undefined) {
-      this.#brokenText = undefined;
-      return this.#replace(facts.dataplane === "agent" ? facts : undefined);
-    }
-    if (this.#brokenText === text) return;
-    this.#brokenText = text;
+    if (facts !== undefined) return this.#replace(facts.dataplane === "agent" ? facts : undefined);
     logger.warn("Cannot read what the server publishes; what it said before holds", {
       configMap: FACTS_CONFIG_MAP,
       hint: "Run server and agents of the same version, or delete the ConfigMap: a server writes it anew",
     });
+  }
+
+  #noteProbeRequest(text: string | undefined): void {
+    if (this.#probeRequest === text) return;
+    this.#probeRequest = text;
+    this.#tellProbeRequest();
   }
 
   #replace(facts: ClusterFacts | undefined): void {
@@ -138,6 +162,7 @@ class ConfigMapWatch implements FactsWatch {
   }
 }
 
+const ANNOTATIONS: ReadonlySet<string> = new Set([PROBE_REQUEST_ANNOTATION]);
 const FIELD_SELECTOR = `metadata.name=${FACTS_CONFIG_MAP}`;
 const FIRST_RETRY_MS = 3000;
 const MAX_RETRY_MS = 60_000;

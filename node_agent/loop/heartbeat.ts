@@ -2,7 +2,7 @@
 // write without further rights). What it says, when it is due, and whether another live agent writes it too. Pure.
 import type { Patch } from "../../core/kube/contract.ts";
 import type { Condition, Node } from "../../core/kube/types.ts";
-import { FORWARDING_CONDITION, NODE_REPORT_ANNOTATION } from "../../core/service/labels.ts";
+import { FORWARDING_CONDITION, NODE_REPORT_ANNOTATION, PROBE_ANSWER_ANNOTATION } from "../../core/service/labels.ts";
 import { heartbeatWriter } from "../../core/service/node_report.ts";
 import { IP_FAMILIES } from "../../core/shared/ip.ts";
 import type { ApplyReport, ForwardingPlan } from "../dataplane_contract.ts";
@@ -91,12 +91,12 @@ export function heartbeatPatch(
   };
 }
 
-/** The patch of `nodes/status` that takes the heartbeat and the report away. */
+/** The patch of `nodes/status` that takes away what the agent says there. */
 export function heartbeatRemovalPatch(): Patch {
   return {
     type: "strategic",
     body: {
-      metadata: { annotations: { [NODE_REPORT_ANNOTATION]: null } },
+      metadata: { annotations: { [NODE_REPORT_ANNOTATION]: null, [PROBE_ANSWER_ANNOTATION]: null } },
       status: { conditions: [{ $patch: "delete", type: FORWARDING_CONDITION }] },
     },
   };

@@ -5,6 +5,7 @@ import type { Node, Pod } from "../../core/kube/types.ts";
 import {
   FORWARDING_CONDITION,
   NODE_REPORT_ANNOTATION,
+  PROBE_ANSWER_ANNOTATION,
   PROGRAMMED_CONDITION,
   PUBLISHED_ADDRESSES_ANNOTATION,
   SERVED_ADDRESSES_ANNOTATION,
@@ -19,7 +20,11 @@ import { isLoopback, parseIpRange } from "../../core/shared/ip_ranges.ts";
 const POD_LABELS: ReadonlySet<string> = new Set([SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL]);
 const POD_ANNOTATIONS: ReadonlySet<string> = new Set([SERVED_ADDRESSES_ANNOTATION]);
 
-const NODE_ANNOTATIONS: ReadonlySet<string> = new Set([PUBLISHED_ADDRESSES_ANNOTATION, NODE_REPORT_ANNOTATION]);
+const NODE_ANNOTATIONS: ReadonlySet<string> = new Set([
+  PUBLISHED_ADDRESSES_ANNOTATION,
+  NODE_REPORT_ANNOTATION,
+  PROBE_ANSWER_ANNOTATION,
+]);
 
 /** A load balancer's pod without what the forwarding plan and the gate don't read. */
 export function trimPod(pod: Pod): Pod {

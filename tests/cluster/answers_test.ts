@@ -14,6 +14,10 @@ import { SERVER_USER, type World } from "../support/world.ts";
 import { plainEnvironment, programCommand } from "../support/world_node.ts";
 import { worldSuite } from "../support/world_suite.ts";
 
+/** Moves the cursor to the top. */
+const HOME = "\u001b[H";
+const ERASE_BELOW = "\u001b[J";
+
 /** Runs the program as the administrator of the cluster. */
 async function k3slb(world: World, ...words: readonly string[]): Promise<RunResult> {
   const kubeconfig = await world.api.kubeconfig(SERVER_USER, ["system:masters"]);
@@ -181,6 +185,41 @@ if (await enterWorld(import.meta.url)) {
     equal(server.state, "Active");
     const states = nodes.map(({ name, state }: { name: string; state: string }) => [name, state]);
     deepEqual(states, [["node1", "Forwarding"], ["node2", "Forwarding"]]);
+  });
+
+  test("status --watch: draws over itself, no taller than the terminal, in plain text, and ends in order at Ctrl-C", async ({ world, ns }) => {
+    for (let i = 0; i < 9; i++) await ns.createService({ name: `web${i}`, ports: [world.port()] });
+    const kubeconfig = await world.api.kubeconfig(SERVER_USER, ["system:masters"]);
+    const words = [...programCommand(), "status", "--watch", "--kubeconfig", kubeconfig];
+    const child = new Deno.Command("script", {
+      args: ["-qefc", `stty cols 80 rows 10 && exec ${words.join(" ")}`, "/dev/null"],
+      env: { ...plainEnvironment(), TERM: "xterm-256color" },
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    let text = "";
+    const reading = (async () => {
+      for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) text += part;
+    })();
+    const keys = child.stdin.getWriter();
+    try {
+      await waitUntil("two screens", () => text.split(HOME).length > 2, { explain: () => text });
+    } finally {
+      await keys.write(new TextEncoder().encode("\u0003"));
+      await keys.close();
+    }
+    equal((await child.status).code, 0);
+    await reading;
+    const [before = "", ...screens] = text.replaceAll(/\^C|\r/g, "").split(HOME);
+    equal(before, "");
+    for (const screen of screens) {
+      ok(screen.startsWith("SERVER"), screen);
+      // Each line is erased to its end, and what is below; nothing else steers the terminal.
+      const lines = screen.replace(ERASE_BELOW, "").split("\u001b[K\n");
+      deepEqual([lines.length, lines.pop()], [10, ""]);
+      match(lines.at(-1) ?? "", /^… \d+ more lines/);
+      for (const line of lines) ok(line.length <= 80 && !line.includes("\u001b") && !line.includes("\\u"), line);
+    }
   });
 
   test("explain: wrong words: one line, the nearest name, the right exit code", async ({ world, ns }) => {

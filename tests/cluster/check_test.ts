@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CheckRow } from "../../cli/check/checks.ts";
 import type { ProbeAnswer } from "../../cli/probe/probe_result.ts";
-import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, SERVICES } from "../../core/kube/resources.ts";
+import { CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, CONFIG_MAPS, NODES, SERVICES } from "../../core/kube/resources.ts";
 import type { KubeObject } from "../../core/kube/types.ts";
+import { FACTS_CONFIG_MAP } from "../../core/service/cluster_facts.ts";
 import { enterWorld } from "../support/netns.ts";
 import { runProgram, type RunResult } from "../support/programs.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -44,6 +45,43 @@ if (await enterWorld(import.meta.url)) {
       equal(state, protocol === "TCP" ? "Connected" : "Answered");
       ok(latencyMs >= 0);
     }
+  });
+
+  test("probe --from-all: every node connects to every address; one that can't is told from the others, and nothing stays", async ({ world, ns }) => {
+    const port = world.port();
+    await ns.createApp({ name: "web", nodes: ["node2"] });
+    await ns.createService({ name: "web", ports: [{ port, targetPort: 8080 }] });
+    await ns.waitForIngress("web", world.nodeIps);
+    const probe = async (): Promise<{ readonly code: number; readonly answer: ProbeAnswer }> => {
+      const { code, stdout, stderr } = await k3slb(world, "probe", `${ns.name}/web`, "--from-all", "-o", "json");
+      ok(stdout.startsWith("{"), stderr);
+      return { code, answer: JSON.parse(stdout) };
+    };
+    const said = ({ results }: ProbeAnswer): readonly string[] =>
+      results.map(({ from, address, state }) => `${from} ${address} ${state}`).sort();
+    const wanted = ["node1", "node2"].flatMap((from) => world.nodeIps.map((ip) => `${from} ${ip} Connected`)).sort();
+    const { code, answer } = await probe();
+    deepEqual(said(answer), wanted);
+    deepEqual([code, answer.silent], [0, []]);
+    const node2 = world.node("node2");
+    const drop = ["OUTPUT", "-o", "eth0", "-p", "tcp", "--dport", String(port), "-j", "DROP"];
+    await node2.ns.run("iptables", ["-A", ...drop]);
+    const shut = await probe();
+    await node2.ns.run("iptables", ["-D", ...drop]);
+    equal(shut.code, 1);
+    deepEqual(
+      said(shut.answer),
+      wanted.map((row) =>
+        row === `node2 ${world.node("node1").ip4} Connected` ? row.replace("Connected", "TimedOut") : row
+      ),
+    );
+    await waitUntil("request and answers to be gone", async () => {
+      const facts = await world.admin.get(CONFIG_MAPS, { namespace: "kube-system", name: FACTS_CONFIG_MAP });
+      const nodes = await world.admin.list(NODES);
+      return [facts, ...nodes.items].every(({ metadata }) =>
+        !/"k3slb\.io\/probed?"/.test(JSON.stringify(metadata?.annotations))
+      );
+    });
   });
 
   test("probe: a Service that nobody serves is refused, and says what to ask next", async ({ world, ns }) => {

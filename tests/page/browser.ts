@@ -29,10 +29,16 @@ export async function withPage(
   }
 }
 
-/** Runs `body` with a browser that is closed at its end. */
-export async function withBrowser(body: (browser: Browser) => Promise<void>): Promise<void> {
+/** Where Debian has it. */
+export const CHROMIUM = "/usr/bin/chromium";
+
+/** Runs `body` with a browser that is closed at its end; `executablePath` starts it, somewhere else it may be. */
+export async function withBrowser(
+  body: (browser: Browser) => Promise<void>,
+  executablePath = CHROMIUM,
+): Promise<void> {
   const browser = await chromium.launch({
-    executablePath: "/usr/bin/chromium",
+    executablePath,
     args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
   });
   try {

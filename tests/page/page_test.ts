@@ -1,11 +1,9 @@
 // The page on the metrics address of the running server, in a real browser: who has and who waits, live and without script, asking nobody else.
-// Its picture in the documentation is made here.
 import { deepEqual, match } from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { SERVICES } from "../../core/kube/resources.ts";
 import { freePorts } from "../support/control_plane.ts";
 import { ensureTools } from "../support/prerequisites.ts";
@@ -14,8 +12,6 @@ import { waitUntil } from "../support/wait.ts";
 import { plainEnvironment, programCommand } from "../support/world_node.ts";
 import { loadBalancer, withCluster } from "../unit/core/service_lb/controller_cluster.ts";
 import { withBrowser, withPage } from "./browser.ts";
-
-const PICTURE = fileURLToPath(new URL("../../docs/page.png", import.meta.url));
 
 Deno.test({
   name: "page: shows who has and who waits, follows changes and a restart, and is tables without script",
@@ -62,7 +58,6 @@ Deno.test({
               [1, 2, 3].map(() => ["✓ default/web", "✗ default/late PortTaken"]),
             );
             match(await page.getByRole("status").innerText(), /^3 of 4 Services served, 3 nodes\. 1 need/);
-            await page.screenshot({ path: PICTURE });
             await cluster.admin.delete(SERVICES, { namespace: "default", name: "web" });
             await late.getByText("✓ Served").waitFor();
           });

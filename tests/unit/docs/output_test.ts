@@ -67,6 +67,8 @@ async function images(): Promise<string> {
     env: {},
     stdout: (text) => said += text,
     stderr: (text) => assert.fail(text),
+    terminal: () => undefined,
+    redraw: (text) => assert.fail(text),
     now: () => 0,
     readTextFile: () => Promise.resolve(undefined),
     listFolder: () => Promise.resolve([]),

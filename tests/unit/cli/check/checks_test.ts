@@ -86,6 +86,12 @@ const CASES: readonly Case[] = [
     says: /inet fw forward/,
   },
   { name: "no answer", cluster: { reason: "refused", isFailure: true }, failed: "api-server" },
+  {
+    name: "a kubeconfig that can't be read",
+    cluster: { reason: "Cannot read it", isFailure: true, remedy: "correct it" },
+    failed: "api-server",
+    says: /Cannot read it correct it/,
+  },
   { name: "no credentials", cluster: { reason: "none", isFailure: false } },
   { name: "another host's name", cluster: { node: { failure: "no such Node" } }, failed: "node-name" },
   {
@@ -164,5 +170,6 @@ Deno.test("renderChecks: a sign, the name, what was found and what to do, within
   match(text, /^✓ {2}host\/iptables /m);
   match(text, /^✗ {2}host\/ipv4-forwarding /m);
   match(text, /^- {2}cluster\/node-name /m);
+  match(text, /\n\n7 well, 1 failed, 6 skipped\n$/);
   for (const line of text.split("\n")) ok(line.length <= 80, line);
 });

@@ -1,11 +1,6 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import {
-  failureOutcome,
-  type ProbeOutcome,
-  probeRow,
-  probeTargets,
-  renderProbe,
-} from "../../../../cli/probe/probe_result.ts";
+import { isProbeProblem, probeRow, renderProbe } from "../../../../cli/probe/probe_result.ts";
+import { failureOutcome, type ProbeOutcome, probeTargets } from "../../../../core/runtime/probe_outcome.ts";
 import type { Protocol } from "../../../../core/shared/ip.ts";
 
 Deno.test("probeTargets: every port at every address", () => {
@@ -68,4 +63,45 @@ Deno.test("renderProbe: a line for each, and what to do next if one fails", () =
   const mixed = renderProbe({ ...head, results: [four, six] }, 80).replaceAll(/\s+/g, " ");
   match(mixed, /2 of 2 do not connect from here\. k3slb explain shop\/web says/);
   for (const line of renderProbe({ ...head, results: [four, six] }, 80).split("\n")) ok(line.length <= 80, line);
+});
+
+Deno.test("renderProbe: from all nodes: one table a port, addresses beside each other as far as they fit", () => {
+  const addresses = ["172.30.0.11", "172.30.0.12", "2001:db8::12"];
+  const results = ["node1", "node2"].flatMap((from) =>
+    probeTargets(addresses, [{ port: 80, protocol: "TCP" }, { port: 53, protocol: "UDP" }]).map((target) => {
+      if (target.protocol === "UDP") return probeRow(target, { state: "Silent" }, from);
+      const isShut = from === "node2" && target.address === "172.30.0.11";
+      return probeRow(target, isShut ? { state: "TimedOut" } : { state: "Connected", latencyMs: 0.44 }, from);
+    })
+  );
+  const silent = [{ node: "node3", message: "no agent was heard of there", problem: false }];
+  const answer = { namespace: "shop", name: "web", addresses, results, silent };
+  equal(
+    renderProbe(answer, 60),
+    `80/TCP FROM  172.30.0.11  172.30.0.12  2001:db8::12
+node1        0.4 ms       0.4 ms       0.4 ms
+node2        TimedOut     0.4 ms       0.4 ms
+
+53/UDP FROM  172.30.0.11  172.30.0.12  2001:db8::12
+node1        Silent       Silent       Silent
+node2        Silent       Silent       Silent
+
+Silent: sent, no answer and no refusal: whether it arrived
+can't be told
+TimedOut: no answer: something between here and the endpoint
+drops packets, or the address is down
+node3: no agent was heard of there
+
+1 of 12 do not connect. k3slb explain shop/web says which
+node serves and which does not.
+`,
+  );
+  match(
+    renderProbe(answer, 40),
+    /^80\/TCP FROM {2}172\.30\.0\.11 {2}172\.30\.0\.12\nnode1 .*\nnode2 .*\n\n80\/TCP FROM {2}2001:db8::12\n/,
+  );
+  equal(isProbeProblem(answer), true);
+  const well = { ...answer, results: results.filter(({ problem }) => !problem) };
+  equal(isProbeProblem(well), false);
+  equal(isProbeProblem({ ...well, silent: [{ node: "node3", message: "", problem: true }] }), true);
 });

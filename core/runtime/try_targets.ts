@@ -1,13 +1,13 @@
-// Tries addresses and ports from this machine: a TCP connection that is closed at once, or one empty UDP packet. Adapter.
+// Tries addresses and ports from this machine: a TCP connection that is closed at once, or an empty UDP packet, once more after half the time. Adapter.
 import { createSocket, type Socket } from "node:dgram";
 import { connect } from "node:net";
 import { lookup } from "node:dns/promises";
-import type { Clock } from "../../core/runtime/clock.ts";
-import { ipFamilyOf } from "../../core/shared/ip_ranges.ts";
-import { failureOutcome, type ProbeOutcome, type ProbeRow, probeRow, type ProbeTarget } from "./probe_result.ts";
+import { ipFamilyOf } from "../shared/ip_ranges.ts";
+import type { Clock } from "./clock.ts";
+import { failureOutcome, type ProbeOutcome, type ProbeTarget } from "./probe_outcome.ts";
 
-/** What {@linkcode probeAll} takes. */
-export interface ProbeOptions {
+/** What {@linkcode tryTargets} takes. */
+export interface TryOptions {
   readonly clock: Clock;
   /** Ends the probe with an AbortError. */
   readonly signal: AbortSignal;
@@ -19,12 +19,18 @@ export interface ProbeOptions {
   readonly tryTarget?: typeof tryTarget;
 }
 
-/** Tries all targets, at most 32 at a time; the rows are in the order of the targets. */
-export async function probeAll(targets: readonly ProbeTarget[], options: ProbeOptions): Promise<readonly ProbeRow[]> {
+/**
+ * Tries all targets, at most 32 at a time; the outcomes are in the order of the targets.
+ * @throws {DOMException} "AbortError" once the signal is aborted
+ */
+export async function tryTargets(
+  targets: readonly ProbeTarget[],
+  options: TryOptions,
+): Promise<readonly ProbeOutcome[]> {
   const { clock, signal, timeoutMs = TIMEOUT_MS, totalMs = TOTAL_MS } = options;
   const attempt = options.tryTarget ?? tryTarget;
   const endMs = clock.monotonicMs() + totalMs;
-  const rows: ProbeRow[] = [];
+  const outcomes: ProbeOutcome[] = [];
   let next = 0;
   const work = async (): Promise<void> => {
     for (let index = next++; index < targets.length; index = next++) {
@@ -32,15 +38,12 @@ export async function probeAll(targets: readonly ProbeTarget[], options: ProbeOp
       const target = targets[index];
       if (target === undefined) return;
       const isTried = target.protocol !== "SCTP" && clock.monotonicMs() < endMs;
-      const outcome: ProbeOutcome = isTried
-        ? await attempt(target, { clock, signal, timeoutMs })
-        : { state: "NotTried" };
-      rows[index] = probeRow(target, outcome);
+      outcomes[index] = isTried ? await attempt(target, { clock, signal, timeoutMs }) : { state: "NotTried" };
     }
   };
   await Promise.all(Array.from({ length: Math.min(MAX_AT_ONCE, targets.length) }, work));
   signal.throwIfAborted();
-  return rows;
+  return outcomes;
 }
 
 /** What {@linkcode tryTarget} takes. */
@@ -104,15 +107,30 @@ async function tryUdp({ address, port }: ProbeTarget, options: AttemptOptions): 
   }
   return await attempt({ state: "Silent" }, options, ({ end, startedMs }) => {
     const socket = udpSocket(ip, end);
-    socket.on("message", () => end({ state: "Answered", latencyMs: options.clock.monotonicMs() - startedMs }));
-    // Only a connected socket is told of an ICMP refusal.
-    socket.connect(port, ip, (failure?: unknown) => {
-      if (failure !== undefined) return end(noRoute(failure));
+    const { clock, timeoutMs } = options;
+    let sentMs = startedMs;
+    let isClosed = false;
+    let stopTimer = (): void => {};
+    const send = (): void => {
+      sentMs = clock.monotonicMs();
       socket.send(new Uint8Array(0), (error) => {
         if (error instanceof Error) end(failureOutcome(codeOf(error)));
       });
+    };
+    socket.on("message", () => end({ state: "Answered", latencyMs: clock.monotonicMs() - sentMs }));
+    // Only a connected socket is told of an ICMP refusal.
+    socket.connect(port, ip, (failure?: unknown) => {
+      if (isClosed) return;
+      if (failure !== undefined) return end(noRoute(failure));
+      send();
+      // The first packet may be lost while neighbours look for each other.
+      stopTimer = clock.setTimer(send, timeoutMs / 2);
     });
-    return () => socket.close();
+    return () => {
+      isClosed = true;
+      stopTimer();
+      socket.close();
+    };
   });
 }
 
