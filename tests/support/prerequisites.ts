@@ -147,7 +147,7 @@ export function ensureTools(purposes: readonly ToolPurpose[], log: (line: string
 function installFromDebian(packages: readonly string[]): boolean {
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   const install = (): boolean =>
-    spawnSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...packages], {
+    spawnSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...NO_SERVICES, ...packages], {
       env,
       stdio: ["ignore", "ignore", "inherit"],
     }).status === 0;
@@ -156,6 +156,10 @@ function installFromDebian(packages: readonly string[]): boolean {
     (spawnSync("apt-get", ["update", "-qq"], { env, stdio: ["ignore", "ignore", "inherit"] }).status === 0 &&
       install());
 }
+
+/** Units and start scripts stay out: the program is wanted, and nothing of it is enabled or started on this machine. */
+const NO_SERVICES = ["/lib/systemd/system", "/usr/lib/systemd/system", "/etc/init.d"]
+  .map((folder) => `-oDPkg::Options::=--path-exclude=${folder}/*`);
 
 function isInstalled(tool: Tool): boolean {
   return tool.program.startsWith("/") ? existsSync(tool.program) : isOnPath(tool.program);
