@@ -1,9 +1,16 @@
-// A container image for several processors, written as an archive in the OCI layout (opencontainers/image-spec 1.1: layout, index,
-// manifest, config) without a container engine: `ctr images import`, `podman load`, `skopeo copy oci-archive:…` take it.
-import { createHash } from "node:crypto";
+// The program's container image for several processors (opencontainers/image-spec 1.1: index, manifest, config), without a container engine.
 import { gzipSync } from "node:zlib";
 import { RUNTIME_ENVIRONMENT } from "../../core/shared/systemd_unit.ts";
 import { copyDebianFiles, type DebianPackage } from "./debian_files.ts";
+import {
+  type Descriptor,
+  digestOf,
+  INDEX_TYPE,
+  jsonBytes,
+  MANIFEST_TYPE,
+  packLayout,
+  writeBlob,
+} from "./oci_layout.ts";
 import { packFolder } from "./stage.ts";
 
 /** What {@linkcode writeOciImage} takes. */
@@ -27,7 +34,6 @@ export async function writeOciImage(
 ): Promise<{ readonly file: string; readonly packages: readonly DebianPackage[] }> {
   const { repository, version, out, work, epochSeconds } = options;
   const layout = `${work}/oci`;
-  await Deno.mkdir(`${layout}/blobs/sha256`, { recursive: true });
   const manifests: Descriptor[] = [];
   let packages: readonly DebianPackage[] = [];
   for (const { arch, binary } of options.binaries) {
@@ -43,18 +49,9 @@ export async function writeOciImage(
     }
     manifests.push(await writeManifest(options, { arch, root, layout }));
   }
-  const name = `${repository}:${version}`;
-  const index = await writeBlob(layout, json({ schemaVersion: 2, mediaType: INDEX_TYPE, manifests }));
-  const annotations = { "io.containerd.image.name": fullName(name), "org.opencontainers.image.ref.name": version };
-  const top = {
-    schemaVersion: 2,
-    mediaType: INDEX_TYPE,
-    manifests: [{ mediaType: INDEX_TYPE, ...index, annotations }],
-  };
-  await Deno.writeFile(`${layout}/index.json`, json(top));
-  await Deno.writeFile(`${layout}/oci-layout`, json({ imageLayoutVersion: "1.0.0" }));
+  const index = await writeBlob(layout, INDEX_TYPE, jsonBytes({ schemaVersion: 2, mediaType: INDEX_TYPE, manifests }));
   const file = `${out}/k3slb-${version}-oci.tar`;
-  await packFolder({ folder: layout, name: ".", archive: file, epochSeconds });
+  await packLayout(layout, new Map([[`${repository}:${version}`, index]]), { archive: file, epochSeconds });
   return { file, packages };
 }
 
@@ -66,11 +63,16 @@ async function writeManifest(
   await packFolder({ folder: root, name: ".", archive, epochSeconds });
   const bytes = await Deno.readFile(archive);
   await Deno.remove(archive);
-  const layer = await writeBlob(layout, gzipSync(bytes, { level: 6 }));
+  const layer = await writeBlob(
+    layout,
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    gzipSync(bytes, { level: 6 }),
+  );
   const architecture = arch === "x64" ? "amd64" : "arm64";
   const config = await writeBlob(
     layout,
-    json({
+    "application/vnd.oci.image.config.v1+json",
+    jsonBytes({
       created: new Date(epochSeconds * 1000).toISOString(),
       architecture,
       os: "linux",
@@ -94,49 +96,7 @@ async function writeManifest(
       history: [{ created: new Date(epochSeconds * 1000).toISOString(), created_by: "k3slb build" }],
     }),
   );
-  const manifest = await writeBlob(
-    layout,
-    json({
-      schemaVersion: 2,
-      mediaType: MANIFEST_TYPE,
-      config: { mediaType: "application/vnd.oci.image.config.v1+json", ...config },
-      layers: [{ mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", ...layer }],
-    }),
-  );
-  return { mediaType: MANIFEST_TYPE, ...manifest, platform: { architecture, os: "linux" } };
-}
-
-const INDEX_TYPE = "application/vnd.oci.image.index.v1+json";
-const MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json";
-
-interface Descriptor {
-  readonly mediaType: string;
-  readonly digest: string;
-  readonly size: number;
-  readonly platform: { readonly architecture: string; readonly os: string };
-}
-
-/** Writes `bytes` under their own digest. */
-async function writeBlob(
-  layout: string,
-  bytes: Uint8Array,
-): Promise<{ readonly digest: string; readonly size: number }> {
-  const digest = digestOf(bytes);
-  await Deno.writeFile(`${layout}/blobs/${digest.replace(":", "/")}`, bytes);
-  return { digest, size: bytes.length };
-}
-
-function digestOf(bytes: Uint8Array): string {
-  return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
-}
-
-function json(value: unknown): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify(value));
-}
-
-/** As container runtimes write a name: with its registry. */
-function fullName(name: string): string {
-  const [first = "", ...rest] = name.split("/");
-  if (rest.length > 0 && /[.:]|^localhost$/.test(first)) return name;
-  return `docker.io/${rest.length > 0 ? name : `library/${name}`}`;
+  const manifest = { schemaVersion: 2, mediaType: MANIFEST_TYPE, config, layers: [layer] };
+  const descriptor = await writeBlob(layout, MANIFEST_TYPE, jsonBytes(manifest));
+  return { ...descriptor, platform: { architecture, os: "linux" } };
 }

@@ -5,8 +5,6 @@ import { basename } from "node:path";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { fileURLToPath } from "node:url";
-import { artifactsOf } from "../../core/packaged/images.ts";
-import { KLIPPER_HELM_IMAGE, KLIPPER_LB_IMAGE, PAUSE_IMAGE } from "../../core/packaged/versions.ts";
 import { errorMessage, K3slbError } from "../../core/shared/errors.ts";
 import { renderError } from "../../cli/output/print_error.ts";
 import { binaryName, buildTarget, VERSION } from "../build_target.ts";
@@ -14,13 +12,15 @@ import { bundledPackages } from "../notices.ts";
 import { runTool } from "../run_tool.ts";
 import { bunPackage, type Target, TARGETS } from "../targets.ts";
 import { writeDebianPackage } from "./debian_package.ts";
+import { foreignImages, writeImageArchive } from "./image_archive.ts";
 import { writeOciImage } from "./oci_image.ts";
 import { releaseFiles } from "./release_files.ts";
 import { writeRpmPackage } from "./rpm_package.ts";
 import { renderSbom } from "./sbom.ts";
 import { packFolder, stageFiles } from "./stage.ts";
 
-const USAGE = `deno task release [--target ${TARGETS.join("|")}]... [--out dist/release] [--image NAME] [--no-image]`;
+const USAGE = `deno task release [--target ${TARGETS.join("|")}]... [--out dist/release] [--image NAME] [--no-image]
+    [--archive-images [--registry URL]]`;
 const DEFAULT_IMAGE = "k3slb/k3slb";
 
 /** What is asked for. */
@@ -29,9 +29,12 @@ interface ReleaseRequest {
   readonly out: string;
   /** Repository of the container image; absent: no image. */
   readonly image?: string;
+  /** Whether archives of the images that others made are written too, from `registry` or from their own ones. */
+  readonly archiveImages: boolean;
+  readonly registry?: string;
 }
 
-async function release({ targets, out, image }: ReleaseRequest): Promise<void> {
+async function release({ targets, out, image, archiveImages, ...from }: ReleaseRequest): Promise<void> {
   const root = fileURLToPath(new URL("../..", import.meta.url));
   const work = await Deno.makeTempDir({ prefix: "k3slb-release-" });
   const source = await sourceOf(root);
@@ -70,9 +73,16 @@ async function release({ targets, out, image }: ReleaseRequest): Promise<void> {
       const notices = `${work}/${targets[0]}/THIRD_PARTY_NOTICES.txt`;
       const parts = { ...source, repository: image, version: VERSION, binaries, notices, out, work };
       const { file, packages } = await writeOciImage(parts);
-      written.push(file, await writeImageList(`${out}/k3slb-${VERSION}-images.txt`));
+      written.push(file);
       const inside = packages.map(({ name, version }) => `${name} ${version}`).join(", ");
       print(`${file}: ${image}:${VERSION} for ${binaries.map(({ arch }) => arch).join(", ")}, of Debian: ${inside}`);
+    }
+    const list = `${out}/k3slb-${VERSION}-images.txt`;
+    await Deno.writeTextFile(list, `${foreignImages().join("\n")}\n`);
+    written.push(list);
+    for (const { arch } of archiveImages ? binaries : []) {
+      const architecture = arch === "x64" ? "amd64" : "arm64";
+      written.push(await writeImageArchive({ images: foreignImages(), architecture, out, ...from }));
     }
     written.push(...await copyDeployments(root, { ...source, out, work }));
     await writeSums(out, written);
@@ -93,18 +103,6 @@ async function sourceOf(root: string): Promise<{ readonly commit: string; readon
   const text = await runTool([...git, "log", "-1", "--format=%h %ct", "--abbrev=12"], { hint });
   const [commit = "", seconds = ""] = text.trim().split(" ");
   return { commit, epochSeconds: Number(seconds) };
-}
-
-/** Names of the images that an installation pulls, one a line: what a host without a way to the net needs beforehand. */
-async function writeImageList(file: string): Promise<string> {
-  const settings = { disable: [], systemDefaultRegistry: "", lbImage: KLIPPER_LB_IMAGE, pauseImage: PAUSE_IMAGE };
-  const version = { major: 1, minor: 99, text: "newest", isK3s: false };
-  const names = (["agent", "pods"] as const).flatMap((dataplane) =>
-    artifactsOf({ ...settings, version, dataplane, reservePorts: "daemonset", helmJobImage: KLIPPER_HELM_IMAGE })
-      .flatMap(({ kind, name }) => (kind === "image" ? [name] : []))
-  );
-  await Deno.writeTextFile(file, `${[...new Set(names)].join("\n")}\n`);
-  return file;
 }
 
 /** What an installation is made by: the script for hosts, the manifest and the chart for clusters. */
@@ -141,6 +139,8 @@ function parseRequest(words: readonly string[]): ReleaseRequest {
         out: { type: "string", default: fileURLToPath(new URL("../../dist/release", import.meta.url)) },
         image: { type: "string", default: DEFAULT_IMAGE },
         "no-image": { type: "boolean", default: false },
+        "archive-images": { type: "boolean", default: false },
+        registry: { type: "string" },
       },
     }));
   } catch (error) {
@@ -152,7 +152,14 @@ function parseRequest(words: readonly string[]): ReleaseRequest {
     return known;
   });
   const out = values.out.startsWith("/") ? values.out : `${Deno.cwd()}/${values.out}`;
-  return { targets, out, ...(values["no-image"] ? {} : { image: values.image }) };
+  const { registry, "archive-images": archiveImages } = values;
+  return {
+    targets,
+    out,
+    archiveImages,
+    ...(values["no-image"] ? {} : { image: values.image }),
+    ...(registry === undefined ? {} : { registry }),
+  };
 }
 
 function usage(message: string): K3slbError {

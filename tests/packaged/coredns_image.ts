@@ -1,7 +1,7 @@
 // CoreDNS as an image under its pinned name, with the real program in it.
+import { fullImageName } from "../../build/release/oci_layout.ts";
 import { COREDNS_IMAGE } from "../../core/packaged/versions.ts";
 import { cacheDir } from "../support/go_program.ts";
-import { fullImageName } from "../support/node_images.ts";
 import { ensureImageArchive } from "../support/oci_archive.ts";
 import { COREDNS, ensureGoProgram } from "./go_programs.ts";
 

@@ -3,9 +3,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fullImageName } from "../../build/release/oci_layout.ts";
 import { COREDNS_IMAGE, KLIPPER_HELM_IMAGE, TRAEFIK_V3 } from "../../core/packaged/versions.ts";
 import { cacheDir } from "../support/go_program.ts";
-import { fullImageName, programFiles } from "../support/node_images.ts";
+import { programFiles } from "../support/node_images.ts";
 import { ensureImageArchive, type ImageContent } from "../support/oci_archive.ts";
 import type { Parts } from "./parts.ts";
 

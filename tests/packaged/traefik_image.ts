@@ -1,8 +1,9 @@
 // Traefik as an image under its pinned name, with the real program in it, where that was built already: it takes minutes.
 import { existsSync } from "node:fs";
+import { fullImageName } from "../../build/release/oci_layout.ts";
 import { TRAEFIK_V3 } from "../../core/packaged/versions.ts";
 import { cacheDir } from "../support/go_program.ts";
-import { fullImageName, SHELL } from "../support/node_images.ts";
+import { SHELL } from "../support/node_images.ts";
 import { ensureImageArchive } from "../support/oci_archive.ts";
 import { goProgramFile, TRAEFIK } from "./go_programs.ts";
 

@@ -1,6 +1,7 @@
 // The images that the world of real nodes knows. Its nodes reach no registry: what is not here can't be pulled.
 import { existsSync, readdirSync, realpathSync } from "node:fs";
 import { basename, join } from "node:path";
+import { fullImageName } from "../../build/release/oci_layout.ts";
 import { KLIPPER_LB_IMAGE, PAUSE_IMAGE } from "../../core/packaged/versions.ts";
 import { SANDBOX_IMAGE } from "./node_machine_config.ts";
 import { cacheDir, ensureGoProgram } from "./go_program.ts";
@@ -48,13 +49,6 @@ export async function ensureNodeImages(report?: (line: string) => void): Promise
     },
   ];
   return await Promise.all(images.map((image) => ensureImageArchive(image, cacheDir())));
-}
-
-/** As container runtimes complete a name: `rancher/pause:1` is `docker.io/rancher/pause:1`. */
-export function fullImageName(name: string): string {
-  const [first = "", ...rest] = name.split("/");
-  if (rest.length === 0) return `docker.io/library/${name}`;
-  return /[.:]|^localhost$/.test(first) ? name : `docker.io/${name}`;
 }
 
 /** A program of this machine and the libraries that it loads, each at its own place. */

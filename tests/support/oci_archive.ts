@@ -1,7 +1,7 @@
-// Container images as files, made on the spot without a registry: one layer, in the OCI image layout, packed as `ctr images import`
-// takes it. Facts: OCI image spec 1.1 (image-layout, manifest, config); containerd reads names from `io.containerd.image.name`.
+// Container images as files, made on the spot without a registry: one layer each.
 import { createHash } from "node:crypto";
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -9,13 +9,12 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
-  writeFileSync,
 } from "node:fs";
-import { copyFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
-import { runToEnd } from "./programs.ts";
+import { type Descriptor, jsonBytes, MANIFEST_TYPE, packLayout, writeBlob } from "../../build/release/oci_layout.ts";
+import { packFolder } from "../../build/release/stage.ts";
 
 /** What one image has. */
 export interface ImageContent {
@@ -45,12 +44,16 @@ export async function ensureImageArchive(content: ImageContent, cacheDir: string
   const work = mkdtempSync(join(tmpdir(), "k3slb-image-"));
   try {
     const layer = join(work, "layer.tar");
-    await packTree(unpackedRoot(content, join(work, "root")), layer);
+    const reproducible = { name: ".", epochSeconds: 0 };
+    await packFolder({ folder: unpackedRoot(content, join(work, "root")), archive: layer, ...reproducible });
     const layout = join(work, "layout");
-    writeLayout(content, readFileSync(layer), layout);
+    const manifest = await writeImage(content, readFileSync(layer), layout);
     mkdirSync(cacheDir, { recursive: true });
     const unfinished = `${archive}.${process.pid}`;
-    await packTree(layout, unfinished);
+    await packLayout(layout, new Map(content.names.map((name) => [name, manifest])), {
+      archive: unfinished,
+      epochSeconds: 0,
+    });
     renameSync(unfinished, archive);
   } finally {
     rmSync(work, { recursive: true });
@@ -71,25 +74,13 @@ function unpackedRoot(content: ImageContent, root: string): string {
   return root;
 }
 
-/** The same tree always gives the same bytes. */
-async function packTree(root: string, archive: string): Promise<void> {
-  const reproducible = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"];
-  await runToEnd(["tar", "-C", root, ...reproducible, "-cf", archive, "."]);
-}
-
-function writeLayout(content: ImageContent, layer: Uint8Array, folder: string): void {
-  const blobs = join(folder, "blobs", "sha256");
-  mkdirSync(blobs, { recursive: true });
-  const blob = (mediaType: string, bytes: Uint8Array | string): { mediaType: string; digest: string; size: number } => {
-    const digest = createHash("sha256").update(bytes).digest("hex");
-    writeFileSync(join(blobs, digest), bytes);
-    return { mediaType, digest: `sha256:${digest}`, size: typeof bytes === "string" ? bytes.length : bytes.byteLength };
-  };
-  const packed = blob("application/vnd.oci.image.layer.v1.tar", layer);
+async function writeImage(content: ImageContent, layer: Uint8Array, layout: string): Promise<Descriptor> {
+  const packed = await writeBlob(layout, "application/vnd.oci.image.layer.v1.tar", layer);
   const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", ...content.env };
-  const config = blob(
+  const config = await writeBlob(
+    layout,
     "application/vnd.oci.image.config.v1+json",
-    JSON.stringify({
+    jsonBytes({
       architecture: GO_ARCHITECTURES[process.arch] ?? process.arch,
       os: "linux",
       config: {
@@ -101,9 +92,6 @@ function writeLayout(content: ImageContent, layer: Uint8Array, folder: string): 
       rootfs: { type: "layers", diff_ids: [packed.digest] },
     }),
   );
-  const mediaType = "application/vnd.oci.image.manifest.v1+json";
-  const manifest = blob(mediaType, JSON.stringify({ schemaVersion: 2, mediaType, config, layers: [packed] }));
-  const manifests = content.names.map((name) => ({ ...manifest, annotations: { "io.containerd.image.name": name } }));
-  writeFileSync(join(folder, "index.json"), JSON.stringify({ schemaVersion: 2, manifests }));
-  writeFileSync(join(folder, "oci-layout"), JSON.stringify({ imageLayoutVersion: "1.0.0" }));
+  const manifest = { schemaVersion: 2, mediaType: MANIFEST_TYPE, config, layers: [packed] };
+  return await writeBlob(layout, MANIFEST_TYPE, jsonBytes(manifest));
 }

@@ -1,14 +1,17 @@
 // The container image of the program under test, made as a release makes it, and that of the version before; both beside the binary, made anew
 // when it is. Packages come from the Debian archive, so it is made before a private world is entered.
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { writeImageArchive } from "../../build/release/image_archive.ts";
 import { writeOciImage } from "../../build/release/oci_image.ts";
 import { errorMessage } from "../../core/shared/errors.ts";
 import { ensureProgramBefore, programBefore } from "./program_before.ts";
+import { runToEnd } from "./programs.ts";
+import { startRegistry } from "./registry.ts";
 
 /** Repository of the images; the tags are `before` and `now`. */
 export const PROGRAM_IMAGE = "k3slb.test/k3slb";
@@ -23,6 +26,24 @@ export function programImage(tag: "before" | "now"): string | undefined {
   if (binary === undefined || !existsSync(binary)) return undefined;
   const file = imageFile(tag, binary);
   return existsSync(file) ? file : undefined;
+}
+
+/** The same image once more, as a host without a way to the net gets it: brought from a registry into an archive of images. */
+export async function pulledImage(tag: "before" | "now"): Promise<string | undefined> {
+  const given = programImage(tag);
+  if (given === undefined) return undefined;
+  const layout = mkdtempSync(join(tmpdir(), "k3slb-layout-"));
+  const out = join(DIST, "test-images");
+  mkdirSync(out, { recursive: true });
+  await runToEnd(["tar", "-xf", given, "-C", layout]);
+  const registry = startRegistry(layout);
+  try {
+    const architecture = process.arch === "arm64" ? "arm64" : "amd64";
+    return await writeImageArchive({ images: [`${PROGRAM_IMAGE}:${tag}`], architecture, out, registry: registry.url });
+  } finally {
+    await registry.stop();
+    rmSync(layout, { recursive: true });
+  }
 }
 
 /** Makes what is not there yet; says what can't be had, and why. */
