@@ -152,9 +152,9 @@ export {
   forwardingDecision,
   type ForwardingFacts,
   type PodVerdict,
-  type ServiceDecision,
   type ServiceVerdict,
 } from "./node_agent/loop/forwarding_plan.ts";
+export type { LocalFacts, ServiceDecision } from "./node_agent/loop/service_decision.ts";
 export type { DepartedService } from "./node_agent/loop/departed_services.ts";
 export { parseReservedPorts, type ReservedRange } from "./node_agent/loop/reserved_ports.ts";
 export * from "./node_agent/rules/desired_ruleset.ts";

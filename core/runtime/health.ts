@@ -85,6 +85,7 @@ export async function startHealthEarly(
     renderMetrics: () => endpoint.renderMetrics(),
     page: (path, request, response) => endpoint.page?.(path, request, response) ?? false,
   });
+  // Who takes over gets `server` itself, and with it the reason.
   await server.catch(() => {});
   return (own) => {
     endpoint = own;

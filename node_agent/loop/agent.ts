@@ -19,15 +19,17 @@ import type { AgentOptions } from "../agent_options.ts";
 import type { ApplyReport, Dataplane } from "../dataplane_contract.ts";
 import { type ApplyOutcome, desiredGate, failureReason } from "./desired_gate.ts";
 import { desiredReport } from "./desired_report.ts";
-import { type ForwardingDecision, forwardingDecision, portKey } from "./forwarding_plan.ts";
+import { type ForwardingDecision, forwardingDecision } from "./forwarding_plan.ts";
 import { createGateWriter, type GateWriter, SERVICE_GRACE_MS, ServiceGrace } from "./gate_writer.ts";
 import { createHeartbeatWriter, type HeartbeatWriter } from "./heartbeat_writer.ts";
 import type { HostPorts } from "../host/host_ports.ts";
 import { HostWatch } from "./host_watch.ts";
+import { KernelCheck } from "./kernel_check.ts";
 import { LatePods } from "./late_pods.ts";
 import { PeerNodes } from "./peer_nodes.ts";
 import { answerProbes } from "./probe_answerer.ts";
 import { parseReservedPorts, type ReservedRange } from "./reserved_ports.ts";
+import { portKey } from "./service_decision.ts";
 
 /** The agent's surroundings, so that tests can replace each. */
 export interface AgentParts {
@@ -101,9 +103,8 @@ class ForwardingLoop {
   #gates: GateWriter | undefined;
   #programmed: ReadonlySet<string> | undefined;
   readonly #host: HostWatch;
+  readonly #kernel: KernelCheck;
   readonly #peers: PeerNodes;
-  #warnings: readonly string[] = [];
-  #remarks: readonly string[] = [];
   /** When the next reconcile may begin. */
   #nextReconcileMs = -Infinity;
   /** When the first change was seen that the rules don't have yet. */
@@ -118,6 +119,11 @@ class ForwardingLoop {
     this.#registry = parts.metrics ?? createMetricRegistry();
     this.#observeQueue = createQueueMetrics(this.#registry);
     this.#host = new HostWatch(parts);
+    this.#kernel = new KernelCheck({
+      ...parts,
+      onChange: () => this.#trigger(),
+      countRepairs: (count) => this.#metrics?.countRepairs(count),
+    });
     const { askNodes: isOn = true } = options;
     this.#peers = new PeerNodes({ ...parts, isOn, registry: this.#registry, onChange: () => this.#trigger() });
     this.#queue = createWorkQueue({ clock: parts.clock, observer: this.#observeQueue("node") });
@@ -180,7 +186,7 @@ class ForwardingLoop {
   /** One worker does all work on the kernel, one thing at a time. */
   async #work(key: string): Promise<number | void> {
     if (key === "program") return await this.#program();
-    if (key === "repair") return await this.#repair();
+    if (key === "repair") return this.#programmed ? await this.#kernel.look() : this.#kernel.intervalMs;
     if (await this.#host.look()) this.#trigger();
     return HOST_INTERVAL_MS;
   }
@@ -201,7 +207,7 @@ class ForwardingLoop {
       const health = {
         plan: decision.plan,
         report,
-        warnings: [...this.#warnings, ...this.#remarks, ...this.#peers.remarks],
+        warnings: [...this.#kernel.warnings, ...this.#kernel.remarks, ...this.#peers.remarks],
       };
       this.#heartbeat.report(health, this.#reportOf(decision, outcome));
     } catch (error) {
@@ -253,31 +259,9 @@ class ForwardingLoop {
     const { due, waits } = this.#grace.due(decision.verdicts, this.#parts.clock.monotonicMs());
     if (waits) this.#queue.addAfter("program", SERVICE_GRACE_MS);
     this.#gates?.publish(due.map((verdict) => {
-      const state = desiredGate({ ...verdict, notes: [...verdict.notes, ...this.#warnings] }, outcome);
+      const state = desiredGate({ ...verdict, notes: [...verdict.notes, ...this.#kernel.warnings] }, outcome);
       return { pod: verdict.pod, state };
     }));
-  }
-
-  async #repair(): Promise<number> {
-    const { clock, dataplane, logger, signal, repairIntervalMs: intervalMs = REPAIR_INTERVAL_MS } = this.#parts;
-    if (!this.#programmed) return intervalMs;
-    const startMs = clock.monotonicMs();
-    const { repairs, warnings, remarks = [] } = await dataplane.repair(signal);
-    const tookMs = clock.monotonicMs() - startMs;
-    this.#metrics?.countRepairs(repairs.length);
-    for (const repair of repairs) logger.warn("Mended the kernel's rules", { what: repair });
-    // Gates may still say that a reconcile could not write what is there now.
-    if (repairs.length > 0) this.#trigger();
-    if ([...warnings, ...remarks].join("\n") !== [...this.#warnings, ...this.#remarks].join("\n")) {
-      for (const why of newOnes(this.#warnings, warnings)) logger.warn("Forwarding may be blocked", { why });
-      for (const what of newOnes(this.#remarks, remarks)) logger.info("Rules of others stand beside ours", { what });
-      this.#warnings = warnings;
-      this.#remarks = remarks;
-      this.#trigger();
-    }
-    // Whoever took rules away may do so again in a moment, and writing them anew says nothing of what a check costs.
-    if (repairs.length > 0) return intervalMs;
-    return Math.max(intervalMs, Math.min(tookMs * REPAIR_SHARE, MAX_REPAIR_INTERVAL_MS));
   }
 
   #setReady(): void {
@@ -330,17 +314,9 @@ const RECONCILE_INTERVAL_MS = 100;
 const RECONCILE_SHARE = 3;
 const MAX_RECONCILE_INTERVAL_MS = 1000;
 const HOST_INTERVAL_MS = 10_000;
-const REPAIR_INTERVAL_MS = 5000;
-/** On a slow or large node the check takes long: it then comes less often, so that it takes no more than a fiftieth of the time. */
-const REPAIR_SHARE = 50;
-const MAX_REPAIR_INTERVAL_MS = 15_000;
 const CALM_FAILURES = 2;
 
 function programmedKeys(decision: ForwardingDecision, report: ApplyReport): ReadonlySet<string> {
   const failed = new Set(report.failures.map((one) => portKey(one.port)));
   return new Set(decision.plan.ports.map(portKey).filter((key) => !failed.has(key)));
-}
-
-function newOnes(before: readonly string[], after: readonly string[]): readonly string[] {
-  return after.filter((text) => !before.includes(text));
 }

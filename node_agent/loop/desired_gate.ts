@@ -8,7 +8,7 @@ import { errorMessage, isK3slbError } from "../../core/shared/errors.ts";
 import { visibleLine } from "../../core/shared/visible_text.ts";
 import type { ApplyReport, ForwardedPort } from "../dataplane_contract.ts";
 import { isPlaceholder } from "./load_balancer_pods.ts";
-import { portKey, type ServiceDecision } from "./forwarding_plan.ts";
+import { portKey, type ServiceDecision } from "./service_decision.ts";
 
 /** Status, reason and message of a condition. */
 export interface ConditionState {
