@@ -1,203 +1,165 @@
-// Runs suites one after the other and prints one closing line over all of them: `N passed, N failed`.
-// Usage: deno run -A tests/run.ts SUITE...   Suites: unit, cli, build, demo, netns, page, memory, source, real, nodes, nodes-ipv4, upstream.
+// Runs suites, several files at a time where they leave room, and prints how long they took and one closing line over all of them:
+// `N passed, N failed`. Usage: deno run -A tests/run.ts SUITE...   The suites are in suites.ts.
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { readdirSync } from "node:fs";
+import { ROOM, type Suite, SUITES } from "./suites.ts";
 import { worldCommand } from "./support/netns.ts";
-import { ensureTools, type ToolPurpose } from "./support/prerequisites.ts";
-
-/** One group of tests and what it needs. */
-interface Suite {
-  readonly paths: readonly string[];
-  readonly tools: readonly ToolPurpose[];
-  /** Run each file in a private network world of its own. */
-  readonly isolated: boolean;
-  /** The worlds have real nodes: only as root. */
-  readonly realNodes: boolean;
-  readonly needsBinary: boolean;
-  readonly env: Readonly<Record<string, string>>;
-  /** Test files side by side, in one process. */
-  readonly parallel: boolean;
-  /** Isolated files that run at a time; what each prints is shown at its end if there are several. */
-  readonly atOnce: number;
-}
-
-const NODE_FILES = [
-  ...[
-    "agent_decides",
-    "dead_nodes",
-    "iptables_faults",
-    "kubelet_conformance",
-    "networking_page",
-    "node_name",
-    "obstacles",
-    "ownership",
-    "packaged",
-  ],
-  ...["rbac", "servers", "systemd", "tenant", "traffic", "world"],
-];
-
-const SUITES: Readonly<Record<string, Suite>> = {
-  unit: suite(["tests/architecture_test.ts", "tests/unit"], { parallel: true, tools: ["namespaces"] }),
-  cli: suite(["tests/cli"], { needsBinary: true }),
-  build: suite(["tests/build"], { tools: ["emulation", "release"] }),
-  demo: suite(["tests/demo"], { tools: ["namespaces"], needsBinary: true }),
-  // The page in a browser.
-  page: suite(["tests/page"], { needsBinary: true, tools: ["browser"] }),
-  netns: suite(["tests/netns"], { isolated: true, tools: ["namespaces"] }),
-  memory: suite(["tests/cluster"], {
-    isolated: true,
-    needsBinary: true,
-    tools: ["namespaces", "monitoring"],
-    // They wait more than they work.
-    atOnce: 4,
-    env: { K3SLB_WORLD: "memory" },
-  }),
-  // The same suite on the sources: a fault of one runtime shows as a difference.
-  source: suite(["tests/cluster"], {
-    isolated: true,
-    tools: ["namespaces", "monitoring"],
-    env: { K3SLB_WORLD: "memory", K3SLB_PROGRAM: `${Deno.execPath()} run -A cli/main.ts` },
-  }),
-  real: suite(["tests/cluster"], {
-    isolated: true,
-    needsBinary: true,
-    tools: ["namespaces", "monitoring"],
-    env: { K3SLB_WORLD: "real" },
-  }),
-  // Of the end-to-end suite what kubelets and containers have a part in: the rest shows on the real control plane already.
-  nodes: suite(["tests/nodes", ...NODE_FILES.map((name) => `tests/cluster/${name}_test.ts`)], {
-    isolated: true,
-    realNodes: true,
-    needsBinary: true,
-    tools: ["namespaces", "nodes"],
-    env: { K3SLB_WORLD: "nodes" },
-  }),
-  // The other kube-proxy, and nodes of one family.
-  "nodes-ipv4": suite(["tests/cluster/traffic_test.ts"], {
-    isolated: true,
-    realNodes: true,
-    needsBinary: true,
-    tools: ["namespaces", "nodes"],
-    env: { K3SLB_WORLD: "nodes", K3SLB_IP_FAMILIES: "IPv4", K3SLB_KUBE_PROXY: "nftables" },
-  }),
-  upstream: suite(["tests/upstream"], {
-    isolated: true,
-    // Pods take their time to come and to end.
-    atOnce: 2,
-    realNodes: true,
-    needsBinary: true,
-    tools: ["namespaces", "nodes", "upstream"],
-    env: { K3SLB_WORLD: "nodes" },
-  }),
-  // Started by tests/packaged/run.ts, which finds the real parts first.
-  packaged: suite(["tests/packaged"], {
-    isolated: true,
-    realNodes: true,
-    needsBinary: true,
-    tools: ["namespaces", "nodes", "packaged"],
-    env: { K3SLB_WORLD: "nodes" },
-  }),
-};
-
-function suite(paths: readonly string[], options: Partial<Omit<Suite, "paths">>): Suite {
-  return {
-    paths,
-    tools: [],
-    isolated: false,
-    realNodes: false,
-    needsBinary: false,
-    env: {},
-    parallel: false,
-    atOnce: 1,
-    ...options,
-  };
-}
+import { ensureTools } from "./support/prerequisites.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const COUNTS_REGEXP = /\b(\d+) passed(?: \(\d+ steps?\))? \| (\d+) failed(?: \(\d+ steps?\))?(?: \| (\d+) ignored)?/;
+/** How many of the files that took longest are named. */
+const NAMED_FILES = 12;
 
-/** What one suite counted. */
+/** What tests of one process share. */
+interface Run {
+  readonly suiteName: string;
+  readonly suite: Suite;
+  readonly paths: readonly string[];
+}
+
+/** What runs counted. */
 interface Counts {
-  passed: number;
-  failed: number;
-  skipped: number;
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+/** One run that has ended. */
+interface Ended extends Run {
+  readonly counts: Counts;
+  readonly seconds: number;
 }
 
 async function main(names: readonly string[]): Promise<number> {
-  const suites = names.map((name) => {
-    const found = SUITES[name];
-    if (!found) throw new Error(`Unknown suite "${name}"; there are: ${Object.keys(SUITES).join(", ")}`);
-    return { name, ...found };
-  });
+  const startMs = performance.now();
+  const runs = names.flatMap(runsOf);
+  const suites = runs.map((one) => one.suite);
   if (suites.some((one) => one.realNodes) && Deno.uid() !== 0) {
     throw new Error(
       "Real nodes need root\n  hint: Run it with sudo, or run the same tests with: deno task test:cluster",
     );
   }
   ensureTools([...new Set(suites.flatMap((one) => one.tools))], print);
+  // Once for all: no run looks at types again.
+  await must("check the types", ["deno", "check", "--quiet"]);
   if (suites.some((one) => one.needsBinary)) await must("build the binary", ["deno", "task", "build"]);
   const prepare = ["deno", "run", "-A", "tests/support/prepare_control_plane.ts"];
   if (suites.some((one) => one.realNodes)) await must("prepare the nodes", [...prepare, ...names]);
   else if (names.includes("real")) await must("prepare the control plane", prepare);
-  const total: Counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const one of suites) {
-    print(`\n== ${one.name}: ${one.paths.join(" ")}`);
-    const counts = await runSuite(one);
-    total.passed += counts.passed;
-    total.failed += counts.failed;
-    total.skipped += counts.skipped;
-  }
-  print("");
+
+  const ended = await runAll(runs);
+  const total = sum(ended.map((one) => one.counts));
+  printTimes(ended);
+  print(`${Math.round((performance.now() - startMs) / 1000)} s in all`);
   print(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}`);
   return total.failed === 0 && total.passed > 0 ? 0 : 1;
 }
 
-async function runSuite(one: Suite): Promise<Counts> {
-  const total: Counts = { passed: 0, failed: 0, skipped: 0 };
-  const waiting = one.isolated ? one.paths.flatMap(testFiles).map((file) => [file]) : [one.paths];
-  const worker = async (): Promise<void> => {
-    for (let paths = waiting.shift(); paths !== undefined; paths = waiting.shift()) {
-      const test = ["deno", "test", "-A", "--quiet", ...(one.parallel ? ["--parallel"] : []), ...paths];
-      const command = one.isolated ? worldCommand(test, one) : test;
-      const result = await run(command, { ...one.env, DENO_JOBS: "2" }, { showsAtEnd: one.atOnce > 1 });
-      count(result, total);
-    }
-  };
-  await Promise.all(Array.from({ length: one.atOnce }, worker));
-  return total;
+function runsOf(suiteName: string): readonly Run[] {
+  const suite = SUITES[suiteName];
+  if (!suite) throw new Error(`Unknown suite "${suiteName}"; there are: ${Object.keys(SUITES).join(", ")}`);
+  if (suite.parallel) return [{ suiteName, suite, paths: suite.paths }];
+  return suite.paths.flatMap(testFiles).map((path) => ({ suiteName, suite, paths: [path] }));
 }
 
-function count({ code, output }: { readonly code: number; readonly output: string }, total: Counts): void {
+function testFiles(path: string): readonly string[] {
+  if (path.endsWith("_test.ts")) return [path];
+  return readdirSync(`${ROOT}/${path}`).filter((name) => name.endsWith("_test.ts")).sort().map((name) =>
+    `${path}/${name}`
+  );
+}
+
+/** Starts each run as soon as there is room for it: what takes all of it first, then those known as long, the others as given. */
+async function runAll(runs: readonly Run[]): Promise<readonly Ended[]> {
+  const waiting = [...runs].sort((a, b) => rank(a) - rank(b));
+  const ended: Ended[] = [];
+  let taken = 0;
+  await new Promise<void>((resolve, reject) => {
+    const startMore = (): void => {
+      if (waiting.length === 0 && taken === 0) resolve();
+      for (let next = waiting[0]; next && taken + next.suite.takes <= ROOM; next = waiting[0]) {
+        const one = next;
+        waiting.shift();
+        taken += one.suite.takes;
+        runOne(one, { isAlone: one.suite.takes === ROOM || runs.length === 1 }).then((result) => {
+          ended.push(result);
+          taken -= one.suite.takes;
+          startMore();
+        }, reject);
+      }
+    };
+    startMore();
+  });
+  return ended;
+}
+
+function rank({ suite, paths }: Run): number {
+  if (suite.takes === ROOM) return -1;
+  const place = LONGEST.findIndex((name) => paths[0]?.endsWith(`/${name}_test.ts`));
+  return place < 0 ? LONGEST.length : place;
+}
+
+/** The longest first: begun last, they would be waited for alone. */
+const LONGEST: readonly string[] = ["rollout", "manifests_kill"];
+
+async function runOne(one: Run, { isAlone }: { readonly isAlone: boolean }): Promise<Ended> {
+  const { suiteName, suite, paths } = one;
+  const title = `\n== ${suiteName}: ${paths.join(" ")}`;
+  if (isAlone) print(title);
+  const startMs = performance.now();
+  const test = ["deno", "test", "-A", "--no-check", "--quiet", ...(suite.parallel ? ["--parallel"] : []), ...paths];
+  const command = suite.isolated ? worldCommand(test, suite) : test;
+  const result = await run(command, { ...suite.env, DENO_JOBS: "2" }, { showsAtEnd: !isAlone });
+  // What runs beside others is shown in one piece.
+  if (!isAlone) print(title, result.output);
+  return { ...one, counts: countsOf(result), seconds: (performance.now() - startMs) / 1000 };
+}
+
+function countsOf({ code, output }: { readonly code: number; readonly output: string }): Counts {
   const match = COUNTS_REGEXP.exec(output);
   const failed = Number(match?.[2] ?? 0);
-  total.passed += Number(match?.[1] ?? 0);
-  // A run that fails without a failed test (a module that does not load, a leaked process) is a failure too.
-  total.failed += (code !== 0 || !match) && failed === 0 ? 1 : failed;
-  total.skipped += Number(match?.[3] ?? 0);
+  return {
+    passed: Number(match?.[1] ?? 0),
+    // A run that fails without a failed test (a module that does not load, a leaked process) is a failure too.
+    failed: (code !== 0 || !match) && failed === 0 ? 1 : failed,
+    skipped: Number(match?.[3] ?? 0),
+  };
 }
 
-function testFiles(path: string): string[] {
-  if (path.endsWith("_test.ts")) return [path];
-  const names = readdirSync(`${ROOT}/${path}`).filter((name) => name.endsWith("_test.ts")).sort();
-  const [longest, others] = [names.filter((name) => name === LONGEST), names.filter((name) => name !== LONGEST)];
-  return [...longest, ...others].map((name) => `${path}/${name}`);
+function sum(counts: readonly Counts[]): Counts {
+  return counts.reduce((a, b) => ({
+    passed: a.passed + b.passed,
+    failed: a.failed + b.failed,
+    skipped: a.skipped + b.skipped,
+  }), { passed: 0, failed: 0, skipped: 0 });
 }
 
-/** Begun last, it would be waited for alone where several files run at a time. */
-const LONGEST = "manifests_kill_test.ts";
+function printTimes(ended: readonly Ended[]): void {
+  const seconds = (value: number): string => String(Math.round(value)).padStart(5);
+  print("\nSeconds that the files of each suite took, added up:");
+  for (const [name, own] of Map.groupBy(ended, (one) => one.suiteName)) {
+    print(`${seconds(own.reduce((all, one) => all + one.seconds, 0))} ${name}`);
+  }
+  const longest = ended.filter((one) => !one.suite.parallel).sort((a, b) => b.seconds - a.seconds);
+  if (longest.length > 1) print("Seconds of the longest files:");
+  for (const one of longest.slice(0, NAMED_FILES)) {
+    print(`${seconds(one.seconds)} ${one.suiteName}: ${one.paths.join(" ")}`);
+  }
+}
 
 async function must(what: string, command: readonly string[]): Promise<void> {
   const { code } = await run(command, {});
   if (code !== 0) throw new Error(`Cannot ${what}: "${command.join(" ")}" exits with ${code}`);
 }
 
-/** Runs a command with its output kept and shown, as it comes or at the end. `deno` means the one that runs this. */
+/** Runs a command with its output kept and, unless that comes later, shown as it comes. `deno` means the one that runs this. */
 function run(
   command: readonly string[],
   env: Readonly<Record<string, string>>,
   { showsAtEnd = false }: { readonly showsAtEnd?: boolean } = {},
-): Promise<{ code: number; output: string }> {
+): Promise<{ readonly code: number; readonly output: string }> {
   const [program = "", ...args] = command.map((word) => word === "deno" ? Deno.execPath() : word);
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
@@ -215,15 +177,12 @@ function run(
       });
     }
     child.on("error", reject);
-    child.on("close", (code) => {
-      if (showsAtEnd) process.stdout.write(output);
-      resolve({ code: code ?? 1, output });
-    });
+    child.on("close", (code) => resolve({ code: code ?? 1, output }));
   });
 }
 
-function print(line: string): void {
-  process.stdout.write(`${line}\n`);
+function print(...lines: readonly string[]): void {
+  process.stdout.write(`${lines.join("\n")}\n`);
 }
 
 if (import.meta.main) {

@@ -77,10 +77,8 @@ async function prepare(flags: DemoFlags, page: Page): Promise<Prepared> {
         `("sysctl kernel.unprivileged_userns_clone=1", "sysctl kernel.apparmor_restrict_unprivileged_userns=0"), or run as root`,
     );
   }
-  const startMs = performance.now();
-  const build = await runProgram([Deno.execPath(), "task", "build"], { cwd: ROOT, env: { NO_COLOR: "1" } });
-  if (build.code !== 0) throw new Error(`Cannot build the binary:\n${build.stderr}${build.stdout}`);
-  note(`binary built in ${((performance.now() - startMs) / 1000).toFixed(1)} s: ${join(ROOT, "dist", "k3slb")}`);
+  if (process.env["K3SLB_PROGRAM"]) note(`not built: K3SLB_PROGRAM is ${process.env["K3SLB_PROGRAM"]}`);
+  else await build(note);
   if (flags.real || flags.nodes) await ensureControlPlaneProgram(note);
   if (!flags.nodes) return { images: [], hasTraefik: false };
   await ensureNodePrograms(note);
@@ -93,6 +91,13 @@ async function prepare(flags: DemoFlags, page: Page): Promise<Prepared> {
     images: [await ensureCorednsImage(note), ...(traefik === undefined ? [] : [traefik])],
     hasTraefik: traefik !== undefined,
   };
+}
+
+async function build(note: (line: string) => void): Promise<void> {
+  const startMs = performance.now();
+  const built = await runProgram([Deno.execPath(), "task", "build"], { cwd: ROOT, env: { NO_COLOR: "1" } });
+  if (built.code !== 0) throw new Error(`Cannot build the binary:\n${built.stderr}${built.stdout}`);
+  note(`binary built in ${((performance.now() - startMs) / 1000).toFixed(1)} s: ${join(ROOT, "dist", "k3slb")}`);
 }
 
 async function playInWorld(flags: DemoFlags, show: {

@@ -7,6 +7,7 @@ import { worldKind } from "../support/world.ts";
 import { waitUntil } from "../support/wait.ts";
 
 const DEMO = fileURLToPath(new URL("./demo.ts", import.meta.url));
+const BINARY = fileURLToPath(new URL("../../dist/k3slb", import.meta.url));
 const MAX_WIDTH = 110;
 
 /** What must be in the output, in this order. */
@@ -72,22 +73,24 @@ Deno.test({
   },
 });
 
+const BOTH = ["SIGINT", "SIGTERM"] as const;
+
 /** Moments at which a signal comes, each known by what the demo has printed. */
 const MOMENTS = [
-  { moment: "during the build", args: [], cue: "k3slb:", code: 130, last: "before anything was started" },
-  { moment: "while the world starts", args: [], cue: "binary built", code: 130, last: "is left" },
-  { moment: "in a scene", args: [], cue: "\n3. ", code: 130, last: "is left" },
-  { moment: "after the last scene", args: ["--keep"], cue: "To end it", code: 0, last: "is left" },
+  { moment: "during the build", by: BOTH, args: [], cue: "k3slb:", code: 130, last: "before anything was started" },
+  { moment: "while the world starts", by: ["SIGINT"], args: [], cue: "not built:", code: 130, last: "is left" },
+  { moment: "in a scene", by: BOTH, args: [], cue: "\n3. ", code: 130, last: "is left" },
+  { moment: "after the last scene", by: ["SIGTERM"], args: ["--keep"], cue: "To end it", code: 0, last: "is left" },
 ] as const;
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  for (const { moment, args, cue, code, last } of MOMENTS) {
+for (const { moment, by, args, cue, code, last } of MOMENTS) {
+  for (const signal of by) {
     Deno.test({
       ...options,
       name: `demo: ${signal} ${moment} ends all of it${because}`,
       fn: async () => {
         const folder = await Deno.makeTempDir();
-        const child = startDemo(args, folder);
+        const child = startDemo(args, folder, { builds: moment === "during the build" });
         const text = { seen: "" };
         const reading = readInto(child.stdout, text);
         await waitUntil(`the cue "${cue}"`, () => text.seen.includes(cue), { deadlineMs: 120_000 });
@@ -113,10 +116,14 @@ Deno.test("demo: a flag that is not known is a usage error", async () => {
 });
 
 /** Starts the demo; `folder` is where it makes its own one, and known to each of its processes. */
-function startDemo(args: readonly string[], folder?: string): Deno.ChildProcess {
+function startDemo(
+  args: readonly string[],
+  folder?: string,
+  { builds = false }: { readonly builds?: boolean } = {},
+): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", DEMO, ...args],
-    env: folder === undefined ? {} : { TMPDIR: folder },
+    env: { ...(folder === undefined ? {} : { TMPDIR: folder }), ...(builds ? {} : { K3SLB_PROGRAM: BINARY }) },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

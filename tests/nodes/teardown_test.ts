@@ -2,12 +2,12 @@
 // Alone: `K3SLB_WORLD=nodes deno test -A tests/nodes/teardown_test.ts`, as root.
 import { deepEqual, equal } from "node:assert/strict";
 import { readdirSync, readFileSync, rmSync } from "node:fs";
-import { enterWorld, worldCommand } from "../support/netns.ts";
+import { enterWorld, WORLD_CGROUP_VARIABLE, worldCommand } from "../support/netns.ts";
 import { runProgram } from "../support/programs.ts";
 
 const WORLD_MODULE = new URL("../support/world.ts", import.meta.url).href;
 
-/** Processes, cgroups, links, namespaces and mounts that this process can see. */
+/** Processes, links, namespaces and mounts that this process can see, and cgroups of worlds in this one. */
 async function traces(): Promise<Record<string, readonly string[]>> {
   const list = (folder: string, pattern: RegExp): string[] => readdirSync(folder).filter((name) => pattern.test(name));
   return {
@@ -15,7 +15,7 @@ async function traces(): Promise<Record<string, readonly string[]>> {
     cgroups: ["/sys/fs/cgroup", ...list("/sys/fs/cgroup", /^/).map((name) => `/sys/fs/cgroup/${name}`)]
       .flatMap((folder) => {
         try {
-          return list(folder, /^k3slb-/).map((name) => `${folder}/${name}`);
+          return list(folder, INNER_WORLD_REGEXP).map((name) => `${folder}/${name}`);
         } catch {
           return []; // A file.
         }
@@ -25,6 +25,8 @@ async function traces(): Promise<Record<string, readonly string[]>> {
     mounts: readFileSync("/proc/self/mounts", "utf8").split("\n"),
   };
 }
+
+const INNER_WORLD_REGEXP = new RegExp(`^${Deno.env.get(WORLD_CGROUP_VARIABLE)}-`);
 
 /** Runs a world, then some code; temporary files go below `tmp`. */
 async function runWorld(then: string, tmp: string): Promise<number> {

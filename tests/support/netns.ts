@@ -35,7 +35,7 @@ const PREPARE = "mount -t tmpfs tmpfs /run && mkdir -p /run/netns /run/lock && i
 const ENTER_REAL_NODES = `${PREPARE} && "$@"; code=$?; exit $code`;
 
 /** Processes of the world are gone when `unshare` ends, so its cgroups are empty. */
-const AROUND_REAL_NODES = `export ${WORLD_CGROUP_VARIABLE}=k3slb-$$; ` +
+const AROUND_REAL_NODES = `export ${WORLD_CGROUP_VARIABLE}="\${${WORLD_CGROUP_VARIABLE}:-k3slb}-$$"; ` +
   'unshare -nmp --fork --mount-proc --kill-child -- "$@"; code=$?; ' +
   `for dir in /sys/fs/cgroup/$${WORLD_CGROUP_VARIABLE} /sys/fs/cgroup/*/$${WORLD_CGROUP_VARIABLE}; do ` +
   '[ ! -d "$dir" ] || find "$dir" -depth -type d -exec rmdir {} +; done; exit $code';
