@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
 import { buildTarget } from "./build/build_target.ts";
 import { hostTarget, type Target, TARGETS } from "./build/targets.ts";
-import { renderError } from "./cli/output/print_error.ts";
+import { print, runMain } from "./build/run_main.ts";
 import { errorMessage, K3slbError } from "./core/shared/errors.ts";
 import { renderSystemdUnit } from "./core/shared/systemd_unit.ts";
 
@@ -67,15 +67,4 @@ function usage(message: string): K3slbError {
   return new K3slbError(message, { code: "usage", hint: USAGE });
 }
 
-function print(line: string): void {
-  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
-}
-
-if (import.meta.main) {
-  try {
-    await main();
-  } catch (error) {
-    Deno.stderr.writeSync(new TextEncoder().encode(renderError(error, true)));
-    Deno.exit(1);
-  }
-}
+if (import.meta.main) await runMain(main);

@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util";
 import { artifactsOf } from "../../core/packaged/images.ts";
 import { KLIPPER_HELM_IMAGE, KLIPPER_LB_IMAGE, PAUSE_IMAGE } from "../../core/packaged/versions.ts";
-import { renderError } from "../../cli/output/print_error.ts";
+import { runMain } from "../run_main.ts";
 import { errorMessage, K3slbError } from "../../core/shared/errors.ts";
 import { VERSION } from "../build_target.ts";
 import { type Descriptor, packLayout } from "./oci_layout.ts";
@@ -93,11 +93,4 @@ function parseWords(): {
   }
 }
 
-if (import.meta.main) {
-  try {
-    await main();
-  } catch (error) {
-    Deno.stderr.writeSync(new TextEncoder().encode(renderError(error, true)));
-    Deno.exit(1);
-  }
-}
+if (import.meta.main) await runMain(main);

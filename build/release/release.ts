@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { fileURLToPath } from "node:url";
 import { errorMessage, K3slbError } from "../../core/shared/errors.ts";
-import { renderError } from "../../cli/output/print_error.ts";
+import { print, runMain } from "../run_main.ts";
 import { binaryName, buildTarget, VERSION } from "../build_target.ts";
 import { bundledPackages } from "../notices.ts";
 import { runTool } from "../run_tool.ts";
@@ -166,15 +166,4 @@ function usage(message: string): K3slbError {
   return new K3slbError(message, { code: "usage", hint: USAGE });
 }
 
-function print(line: string): void {
-  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
-}
-
-if (import.meta.main) {
-  try {
-    await release(parseRequest(Deno.args));
-  } catch (error) {
-    Deno.stderr.writeSync(new TextEncoder().encode(renderError(error, true)));
-    Deno.exit(1);
-  }
-}
+if (import.meta.main) await runMain(() => release(parseRequest(Deno.args)));

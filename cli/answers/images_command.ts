@@ -4,19 +4,9 @@ import { artifactsOf } from "../../core/packaged/images.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT_OK } from "../exit_codes.ts";
 import type { Flag } from "../settings/flag.ts";
-import { COMMAND_LOG_FLAGS, CONFIG_FLAG, OUTPUT_FLAG, SERVER_FLAGS } from "../settings/flags.ts";
+import { COMMAND_LOG_FLAGS, CONFIG_FLAG, IMAGE_FLAGS, OUTPUT_FLAG } from "../settings/flags.ts";
 import { renderForm } from "../output/render_form.ts";
 import { renderRows } from "../output/render_rows.ts";
-
-const [
-  DISABLE_FLAG,
-  DATAPLANE_FLAG,
-  LB_IMAGE_FLAG,
-  PAUSE_IMAGE_FLAG,
-  HELM_JOB_IMAGE_FLAG,
-  REGISTRY_FLAG,
-  RESERVE_PORTS_FLAG,
-] = SERVER_FLAGS;
 
 /** Newer than every rule about versions. */
 const NEWEST: ClusterVersion = { major: 1, minor: 99, text: "newest", isK3s: false };
@@ -40,19 +30,7 @@ export const IMAGES_COMMAND = defineCommand({
     "Prints every image that the packaged parts and the load balancer run, and every chart. Needs no cluster. Takes the same",
     "settings as k3slb server, so that it prints what that server would use.",
   ].join("\n"),
-  flags: [
-    DISABLE_FLAG,
-    DATAPLANE_FLAG,
-    LB_IMAGE_FLAG,
-    PAUSE_IMAGE_FLAG,
-    HELM_JOB_IMAGE_FLAG,
-    REGISTRY_FLAG,
-    RESERVE_PORTS_FLAG,
-    KUBERNETES_VERSION_FLAG,
-    OUTPUT_FLAG,
-    CONFIG_FLAG,
-    ...COMMAND_LOG_FLAGS,
-  ],
+  flags: [...IMAGE_FLAGS, KUBERNETES_VERSION_FLAG, OUTPUT_FLAG, CONFIG_FLAG, ...COMMAND_LOG_FLAGS],
   examples: [
     { command: "k3slb images", note: "everything, for the newest Kubernetes" },
     { command: "k3slb images --kubernetes-version 1.31 --disable coredns", note: "for one cluster" },

@@ -182,7 +182,7 @@ async function readVersions(
 }
 
 /** As the agent signs its heartbeat. */
-export function agentVersion(node: Node): string | undefined {
+function agentVersion(node: Node): string | undefined {
   const { message = "" } = node.status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION) ?? {};
   return /(?:^|; )agent (\S+), (?:nft|legacy), instance /.exec(message)?.[1];
 }

@@ -58,9 +58,9 @@ export const QUIET_PORT = 10_256;
 const DEFAULT_KUBELET_PORT = 10_250;
 
 /** From one ask of a node to the next while it answers. */
-export const ASK_INTERVAL_MS = 1000;
+const ASK_INTERVAL_MS = 1000;
 /** Most nodes that are asked in a second; beyond, each is asked less often, in turn. */
-export const MAX_ASKS_A_SECOND = 32;
+const MAX_ASKS_A_SECOND = 32;
 /** From one ask to the next when the first was not answered. */
 const SUSPECT_INTERVAL_MS = 250;
 /** Asks without an answer after which a node is dead, each {@linkcode SUSPECT_INTERVAL_MS} after the one before. */

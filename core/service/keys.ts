@@ -9,7 +9,7 @@ export type ServiceKey = string;
 export const SLICE_SERVICE_LABEL = "kubernetes.io/service-name";
 
 /** The key of the Service called `name` in `namespace`. */
-export function serviceKey(namespace: string, name: string): ServiceKey {
+function serviceKey(namespace: string, name: string): ServiceKey {
   return `${namespace}/${name}`;
 }
 

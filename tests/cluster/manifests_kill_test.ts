@@ -9,6 +9,7 @@ import { CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, SERVICES } from "../../core/kub
 import type { KubeObject } from "../../core/kube/types.ts";
 import { ADD_ONS, checksumOf } from "../../core/manifests/addon.ts";
 import { enterWorld } from "../support/netns.ts";
+import { randomFrom } from "../support/random.ts";
 import { staysTrue, waitUntil } from "../support/wait.ts";
 import { type World, worldKind } from "../support/world.ts";
 import { worldSuite } from "../support/world_suite.ts";
@@ -145,17 +146,6 @@ function wantedAddOns(folder: ServerFolder, content: Content): readonly string[]
 async function addOns(world: World): Promise<readonly string[]> {
   const { items } = await world.admin.list(ADD_ONS, { namespace: "kube-system" });
   return items.map(({ metadata, spec }) => `${metadata?.name} ${spec?.source} ${spec?.checksum ?? ""}`).sort();
-}
-
-/** Numbers from 0 to 1, the same for the same seed (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 function print(line: string): void {

@@ -3,6 +3,7 @@
 // K3SLB_HISTORIES says how many; each is told by its number, which is its seed.
 import assert from "node:assert/strict";
 import process from "node:process";
+import { randomFrom } from "../support/random.ts";
 import { HistoryWorld, type NodeSketch, type WorldKind } from "./_history_world.ts";
 
 /** One change, the same in every world. */
@@ -24,7 +25,8 @@ const STEP_MS = 8_000;
 const END_MS = 260_000;
 
 function historyOf(seed: number): readonly NamedStep[] {
-  const random = generator(seed);
+  // Far apart, so that the first numbers of one history are not those of the next.
+  const random = randomFrom(Math.imul(seed, 0x9e3779b1));
   const pick = <T>(values: readonly T[]): T => values[Math.floor(random() * values.length)] as T;
   const nodes = new Map<string, NodeSketch>(NODES.map((name) => [name, { labels: {}, taints: [] }]));
   const services = new Set<string>();
@@ -129,17 +131,6 @@ async function live(kind: WorldKind, history: readonly NamedStep[]): Promise<Ret
   } finally {
     await world.stop();
   }
-}
-
-/** Numbers between 0 and 1 that follow from `seed` (mulberry32). */
-function generator(seed: number): () => number {
-  let state = Math.imul(seed, 0x9e3779b1) >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let value = Math.imul(state ^ (state >>> 15), state | 1);
-    value ^= value + Math.imul(value ^ (value >>> 7), value | 61);
-    return ((value ^ (value >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 const COUNT = Number(process.env["K3SLB_HISTORIES"] ?? 8);

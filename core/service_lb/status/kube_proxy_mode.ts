@@ -34,7 +34,7 @@ export async function detectIpMode(options: DetectIpModeOptions): Promise<IpMode
 }
 
 /** Whether kube-proxy's configuration says IPVS. */
-export function isIpvs(config: ConfigMap): boolean {
+function isIpvs(config: ConfigMap): boolean {
   return Object.values(config.data ?? {}).some((text) => IPVS_REGEXP.test(text));
 }
 

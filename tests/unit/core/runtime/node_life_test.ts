@@ -1,5 +1,6 @@
 // A network that loses, delays and closes, in simulated time: who is found dead, when, and that nobody else is.
 import { deepEqual, equal, ok } from "node:assert/strict";
+import { randomFrom } from "../../../support/random.ts";
 import { type Ask, type AskedNode, type LifeChange, NodeLife, QUIET_PORT } from "../../../../core/runtime/node_life.ts";
 
 type Answer = "answered" | "refused" | "silent";
@@ -10,17 +11,6 @@ interface Network {
   readonly delayMs?: number;
   /** Probability with which a packet is lost. */
   readonly loss?: number;
-}
-
-/** The same numbers each time (mulberry32). */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 class Simulation {
@@ -36,7 +26,7 @@ class Simulation {
 
   constructor(nodes: readonly AskedNode[], network: Network, seed = 1) {
     this.#network = network;
-    this.#random = randomNumbers(seed);
+    this.#random = randomFrom(seed);
     this.life.replace(nodes, 0);
   }
 
