@@ -6,7 +6,7 @@ import { createLogger } from "../../core/shared/log.ts";
 import { desiredRuleSet } from "../../node_agent/rules/desired_ruleset.ts";
 import { createExec } from "../../node_agent/host/exec.ts";
 import { createIptables } from "../../node_agent/host/iptables.ts";
-import { parseSave } from "../support/parse_save.ts";
+import { parseSave } from "../../node_agent/rules/parse_save.ts";
 import { DEFAULT_MARK_BITS, parseMarkBits } from "../../node_agent/rules/parse_mark_bits.ts";
 import { renderRestore, renderRuleSet } from "../../node_agent/rules/render_restore.ts";
 import { RuleSetWriter } from "../../node_agent/rules/ruleset_writer.ts";

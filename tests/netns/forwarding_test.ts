@@ -6,6 +6,7 @@ import type { Host, Topology, TopologyNode } from "../support/net_topology.ts";
 import { dataplaneOf, portOf } from "../support/netns_dataplane.ts";
 import { enterWorld } from "../support/netns.ts";
 import type { PeerAnswer } from "../support/netns.ts";
+import { checkTrace } from "../support/traced_answer.ts";
 
 interface World {
   readonly topology: Topology;
@@ -15,6 +16,8 @@ interface World {
   readonly far: TopologyNode;
   readonly pods: readonly [Host, Host];
   readonly farPods: readonly [Host, Host];
+  /** Endpoints by the names of their servers. */
+  readonly servers: Readonly<Record<string, { readonly host: Host; readonly port: number }>>;
   /** Whether packets between pods on the node's bridge pass its rules. */
   readonly bridge: { isFiltered: boolean };
 }
@@ -342,6 +345,21 @@ async function tryCase(world: World, dataplane: Awaited<ReturnType<typeof datapl
         "server" in want ? `${want.server} saw ${want.peer(world, family)}` : want.outcome,
         `${protocol} ${family}`,
       );
+      if (protocol !== (given.protocols ?? ["tcp"])[0]) continue;
+      await checkTrace({
+        ...{
+          node: world.node,
+          from: given.from(world),
+          family,
+          to: ip,
+          protocol: port.protocol,
+          port: port.port,
+          answer,
+        },
+        localIps: [world.node[family], nodeRange(family, 1)],
+        backend: dataplane.backend,
+        servers: world.servers,
+      }, `traced ${protocol} ${family}`);
     }
   }
 }
@@ -377,7 +395,9 @@ async function createWorld(podNetwork: "host-gw" | "vxlan" = "host-gw"): Promise
     await host.ns.listen({ protocol: "tcp", port, name });
     await host.ns.listen({ protocol: "udp", port, name });
   }
-  return { topology, client, other, node, far, pods: [p1, p2], farPods: [f1, f2], bridge };
+  const endpoints = listeners.filter(([, , port]) => port === 8080);
+  const servers = Object.fromEntries(endpoints.map(([host, name, port]) => [name, { host, port }]));
+  return { topology, client, other, node, far, pods: [p1, p2], farPods: [f1, f2], bridge, servers };
 }
 
 async function setBridgeFilter(world: World, value: 0 | 1): Promise<void> {

@@ -7,7 +7,7 @@ import { heartbeatState } from "../../../node_agent/loop/heartbeat.ts";
 import { desiredRuleSet } from "../../../node_agent/rules/desired_ruleset.ts";
 import { DEFAULT_MARK_BITS, parseMarkBits } from "../../../node_agent/rules/parse_mark_bits.ts";
 import { renderRuleSet } from "../../../node_agent/rules/render_restore.ts";
-import { parseSave } from "../../support/parse_save.ts";
+import { parseSave } from "../../../node_agent/rules/parse_save.ts";
 import { portWith } from "../../support/plans.ts";
 
 const OPTIONS = {

@@ -8,7 +8,7 @@ import type { ForwardingPlan } from "../../../node_agent/dataplane_contract.ts";
 import { desiredRuleSet } from "../../../node_agent/rules/desired_ruleset.ts";
 import { diffRuleSet } from "../../../node_agent/rules/ruleset.ts";
 import { DEFAULT_MARK_BITS, parseMarkBits } from "../../../node_agent/rules/parse_mark_bits.ts";
-import { parseSave } from "../../support/parse_save.ts";
+import { parseSave } from "../../../node_agent/rules/parse_save.ts";
 import { renderRestore, renderRuleSet } from "../../../node_agent/rules/render_restore.ts";
 import type { RuleSet } from "../../../node_agent/rules/ruleset.ts";
 import { RuleSetWriter } from "../../../node_agent/rules/ruleset_writer.ts";

@@ -13,12 +13,15 @@ import { desiredJumps, desiredRuleSet } from "../../../../node_agent/rules/desir
 import { DEFAULT_MARK_BITS, parseMarkBits } from "../../../../node_agent/rules/parse_mark_bits.ts";
 import { renderRuleSet } from "../../../../node_agent/rules/render_restore.ts";
 import { renderRule } from "../../../../node_agent/rules/render_rule.ts";
+import { type Outcome, type Packet, tracedRules, tracePacket } from "../../../../node_agent/rules/trace_packet.ts";
 import { EVERY_KIND, POD_CIDRS, portWith } from "../../../support/plans.ts";
-import { tracePacket } from "../../../support/tracer.ts";
-import type { Packet } from "../../../support/tracer.ts";
 
 const MARKS = parseMarkBits(DEFAULT_MARK_BITS);
 const FEATURES = { randomFully: true, sctp: true, recent: true, bridgeFilter: true };
+
+function trace(text: string, packet: Packet): readonly Omit<Outcome, "chains">[] {
+  return tracePacket(tracedRules(text), packet).map(({ chains: _, ...outcome }) => outcome);
+}
 
 function textOf(plan: ForwardingPlan, family: IpFamily, features = FEATURES): string {
   return renderRuleSet(desiredRuleSet(plan, family, { marks: MARKS, features }).ruleSet);
@@ -85,7 +88,7 @@ Deno.test("desiredRuleSet: every protocol, family, policy, ranges, affinity and 
               tried++;
               const fromNode = who === "node";
               const packet: Packet = { from, to: CLIENTS[family].node, protocol, port: 80, fromNode };
-              const outcomes = tracePacket(text, packet, { marks: MARKS, family });
+              const outcomes = trace(text, packet);
               const name =
                 `${family} ${protocol} ${trafficPolicy} ${ranges} ${affinitySeconds} ${bridgeFilter} from the ${who}`;
               const admitted = !ranges || /^(10\.|fd)/.test(from);
@@ -207,7 +210,7 @@ for (const { name, given, want } of TRACES) {
   Deno.test(`desiredRuleSet: ${name}`, () => {
     const text = textOf({ podCidrs: POD_CIDRS, ports: given.ports }, "IPv4", given.features);
     const packet: Packet = { from: "10.0.0.9", to: "172.30.0.11", protocol: "TCP", port: 80, ...given.packet };
-    const outcomes = tracePacket(text, packet, { marks: MARKS, family: "IPv4" });
+    const outcomes = trace(text, packet);
     assert.equal(outcomes.map((one) => `${one.dest}${one.masquerade ? " masqueraded" : ""}`).join(", "), want);
   });
 }
@@ -216,10 +219,7 @@ Deno.test("desiredRuleSet sends each of 600 ports to its own Service, through fe
   const ports = manyPorts(600);
   const text = textOf({ podCidrs: [], ports }, "IPv4");
   for (const port of ports.filter((_, index) => index % 20 === 0)) {
-    const [outcome] = tracePacket(text, { from: "10.0.0.9", to: "1.2.3.4", protocol: port.protocol, port: port.port }, {
-      marks: MARKS,
-      family: "IPv4",
-    });
+    const [outcome] = trace(text, { from: "10.0.0.9", to: "1.2.3.4", protocol: port.protocol, port: port.port });
     assert.equal(outcome?.dest, `10.42.1.${port.endpoints[0]?.ip.split(".")[3]} ${port.port}`);
   }
   const walked = Math.max(

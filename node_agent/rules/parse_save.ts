@@ -1,9 +1,8 @@
 // Rules from the text that `iptables -S`, `iptables-save` and our own restore input have in common: the inverse of render_rule.ts.
-// Reads only what this program writes; anything else is an error, so that a test or a check never overlooks a rule.
-import { CHANCE_UNITS } from "../../node_agent/rules/render_rule.ts";
-import type { Chain, Match, Rule, TableName, Target } from "../../node_agent/rules/ruleset.ts";
-import { PROTOCOLS } from "../../core/shared/ip.ts";
-import type { Protocol } from "../../core/shared/ip.ts";
+// Reads only what this program writes; anything else is an error, so that neither a test nor an answer overlooks a rule. Pure.
+import { type Protocol, PROTOCOLS } from "../../core/shared/ip.ts";
+import { CHANCE_UNITS } from "./render_rule.ts";
+import type { Chain, Match, Rule, TableName, Target } from "./ruleset.ts";
 
 /** The chains of each table whose names begin with `prefix`, in the order of the text. */
 export function parseSave(text: string, prefix: string): Readonly<Record<TableName, readonly Chain[]>> {
