@@ -50,8 +50,7 @@ export function chooseNode(node: Node, wish: NodeWish, facts: SelectionFacts): N
   if (facts.honorExcludeLabel && labels[EXCLUDE_NODE_LABEL] !== undefined) {
     return refuse("Excluded", `label "${EXCLUDE_NODE_LABEL}" is set`);
   }
-  const tolerations = [...DEFAULT_TOLERATIONS, ...wish.tolerations];
-  const taint = (node.spec?.taints ?? []).find((each) => !isTolerated(each, tolerations));
+  const taint = untoleratedTaint(node, wish);
   if (taint === undefined) return { selected: true };
   const value = taint.value ? `=${taint.value}` : "";
   return refuse("Tainted", `taint "${taint.key}${value}:${taint.effect}" is not tolerated`);
@@ -71,7 +70,14 @@ export function isSelectionLabel(name: string): boolean {
   return SELECTION_LABELS.has(name) || name.startsWith(POOL_LABEL_PREFIX);
 }
 
-type Taint = NonNullable<NonNullable<Node["spec"]>["taints"]>[number];
+/** One taint of a node. */
+export type Taint = NonNullable<NonNullable<Node["spec"]>["taints"]>[number];
+
+/** The taint that keeps the Service's pods from `node`. */
+export function untoleratedTaint(node: Node, { tolerations }: Pick<NodeWish, "tolerations">): Taint | undefined {
+  const all = [...DEFAULT_TOLERATIONS, ...tolerations];
+  return (node.spec?.taints ?? []).find((each) => !isTolerated(each, all));
+}
 
 /** Whether a pod with these tolerations (and those of every DaemonSet pod) off its node. */
 export function isTolerated(taint: Taint, tolerations: readonly Toleration[]): boolean {

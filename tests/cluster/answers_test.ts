@@ -1,10 +1,9 @@
-// `k3slb explain`, `ports` and `status`: for each reason the command, the condition and the JSON say the same thing, and what the command
-// says to do, when done, makes the Service served.
+// `k3slb explain`, `ports`, `status` and `dump` on a cluster. Why nodes are left out, reason by reason: reasons_test.ts.
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { NODES, SECRETS, SERVICES } from "../../core/kube/resources.ts";
+import { SECRETS, SERVICES } from "../../core/kube/resources.ts";
 import type { KubeObject } from "../../core/kube/types.ts";
 import type { ServiceAnswer } from "../../core/service_lb/answers/explain_service.ts";
 import { enterWorld } from "../support/netns.ts";
@@ -40,13 +39,9 @@ async function follow(world: World, remedy: string): Promise<void> {
     equal(code, 0, `${remedy}: ${stderr}`);
     return;
   }
-  const label = /^kubectl label (?:--overwrite )?node (\S+) ([^=\s]+?)(?:=(\S*)|-)$/.exec(remedy);
   const annotate = /^kubectl annotate service -n (\S+) (\S+) (\S+)-$/.exec(remedy);
   const patch = /^kubectl patch service -n (\S+) (\S+) -p '(.+)'$/.exec(remedy);
-  if (label !== null) {
-    const [, name = "", key = "", value = null] = label;
-    await world.admin.patch(NODES, { name }, { type: "merge", body: { metadata: { labels: { [key]: value } } } });
-  } else if (annotate !== null) {
+  if (annotate !== null) {
     const [, namespace = "", name = "", key = ""] = annotate;
     const body = { metadata: { annotations: { [key]: null } } };
     await world.admin.patch(SERVICES, { namespace, name }, { type: "merge", body });
@@ -56,68 +51,8 @@ async function follow(world: World, remedy: string): Promise<void> {
   } else throw new Error(`No way to do this: ${remedy}`);
 }
 
-/** One reason: how it comes to be, and the node that is left out for it. */
-interface Case {
-  readonly reason: string;
-  readonly spec?: object;
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly annotations?: Readonly<Record<string, string>>;
-  /** Labels of node2 while the case is looked at. */
-  readonly node2?: Readonly<Record<string, string | null>>;
-  readonly appOn?: readonly string[];
-}
-
-const K3S = "svccontroller.k3s.cattle.io";
-const CASES: readonly Case[] = [
-  { reason: "NotInPool", labels: { [`${K3S}/lbpool`]: "edge" } },
-  { reason: "NotEnabled", node2: { [`${K3S}/enablelb`]: "false" } },
-  { reason: "NotLinux", node2: { "kubernetes.io/os": "plan9" } },
-  { reason: "NoLocalEndpoint", spec: { externalTrafficPolicy: "Local" }, appOn: ["node1"] },
-];
-
 if (await enterWorld(import.meta.url)) {
   const test = worldSuite({ nodes: 2 });
-
-  for (const each of CASES) {
-    test(`explain: ${each.reason}: said by command and condition alike, and mended by what it says to do`, async ({ world, ns }) => {
-      const { reason, node2 = {} } = each;
-      const relabel = async (labels: Readonly<Record<string, string | null>>): Promise<void> => {
-        await world.admin.patch(NODES, { name: "node2" }, { type: "merge", body: { metadata: { labels } } });
-      };
-      await relabel(node2);
-      try {
-        await ns.createApp({ name: "web", nodes: each.appOn ?? ["node1", "node2"] });
-        await ns.createService({
-          name: "web",
-          ports: [world.port()],
-          ...(each.labels === undefined ? {} : { labels: each.labels }),
-          ...(each.spec === undefined ? {} : { spec: each.spec }),
-        });
-        let answer = await waitUntil(`explain to give ${reason}`, async () => {
-          const now = await explain(world, `${ns.name}/web`);
-          return now.nodes.some((node) => node.node === "node2" && node.reason === reason) && now;
-        });
-        const node = answer.nodes.find(({ node }) => node === "node2");
-        await ns.waitForCondition("web", ({ message = "" }) => message.includes(node?.message ?? "?"));
-        const text = (await k3slb(world, "explain", "svc/web", "-n", ns.name)).stdout;
-        match(text.replaceAll(/\s+/g, " "), new RegExp(`node2 no ${reason}: `));
-        const remedy = node?.remedy ?? "";
-        const command = remedy.slice(remedy.indexOf("kubectl "));
-        await follow(world, command);
-        answer = await waitUntil("node2 to serve", async () => {
-          const now = await explain(world, `${ns.name}/web`);
-          return now.nodes.some((node) => node.node === "node2" && node.serves) && now;
-        }, { explain: () => world.logs() });
-        await ns.waitForCondition("web", ({ message = "" }) => /node2/.test(message.split(". ")[0] ?? ""));
-      } finally {
-        await relabel({
-          ...Object.fromEntries(Object.keys(node2).map((key) => [key, null])),
-          "kubernetes.io/os": "linux",
-          [`${K3S}/lbpool`]: null,
-        });
-      }
-    });
-  }
 
   test("explain: a taken port names who has it; ports lists both, and status --problems ends with 1", async ({ world, ns }) => {
     const port = world.port();

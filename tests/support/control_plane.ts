@@ -68,6 +68,8 @@ export interface ControlPlane {
   killApiServer(): Promise<void>;
   /** Starts the API server again on the same port; resolves when it is ready. */
   restartApiServer(): Promise<void>;
+  /** Controller-manager and scheduler. */
+  controllers(): readonly Program[];
   /** Keeps a copy of etcd's data as it is now. */
   saveEtcd(): Promise<void>;
   /** Puts the copy in the place of etcd's data and starts all programs anew, as after a restore from a backup. */
@@ -188,6 +190,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       apiServer = startApiServer();
       await ready(apiServer, `${server}/readyz`);
     },
+    controllers: () => started,
     saveEtcd: async () => {
       await etcd.kill();
       cpSync(etcdDir, `${etcdDir}-saved`, { recursive: true });

@@ -71,6 +71,9 @@ export class SimulatedNode implements NodeBody {
     return {
       start: async (pod) => {
         const serve = servedBy(pod);
+        // A kubelet that starts again finds its pods running.
+        const reported = pod.status?.podIPs?.flatMap(({ ip }) => ip ?? []) ?? [];
+        if (serve === undefined && reported.length > 0) return reported;
         if (serve === undefined) return pod.spec?.hostNetwork === true ? [] : this.#silentPodIps();
         const host = pod.spec?.hostNetwork === true ? this.#host : await this.#addPod();
         for (const listen of listens(pod, serve)) await host.ns.listen(listen);

@@ -37,6 +37,8 @@ export interface WorldApi {
   audit(): () => readonly ApiRequest[];
   /** No answers at all (`hang`), or connections refused or cut (`refuse`); the returned function ends the outage. */
   breakDown(how: "hang" | "refuse"): Promise<() => Promise<void>>;
+  /** Freezes one of the control plane's own loops; the returned function lets it go on. Only the real one has them as programs. */
+  pauseController(name: "kube-controller-manager" | "kube-scheduler"): () => void;
   /** Backs up etcd; the returned function restores it. Only the real control plane can. */
   backUp(): Promise<() => Promise<void>>;
   /** Orders a fault; only the in-memory server can. The returned function takes it back. */
@@ -105,6 +107,11 @@ async function startRealApi(options: WorldApiOptions): Promise<WorldApi> {
       await plane.killApiServer();
       return plane.restartApiServer;
     },
+    pauseController: (name) => {
+      const program = plane.controllers().find((one) => one.name === name);
+      program?.pause();
+      return () => program?.resume();
+    },
     backUp: async () => {
       await plane.saveEtcd();
       return plane.restoreEtcd;
@@ -159,6 +166,9 @@ async function startInMemoryApi(options: WorldApiOptions): Promise<WorldApi> {
         api.closeConnections();
         return Promise.resolve();
       });
+    },
+    pauseController: () => {
+      throw new Error('Only the real control plane has programs to freeze: run with K3SLB_WORLD="real"');
     },
     backUp: () => {
       throw new Error('Only the real control plane has an etcd to restore: run with K3SLB_WORLD="real"');

@@ -4,12 +4,15 @@ import { type ServiceClaim, serviceClaim } from "../../service/claim.ts";
 import { endpointRank } from "../../service/endpoints.ts";
 import { objectKey, servedServiceKey, type ServiceKey } from "../../service/keys.ts";
 import { portId } from "../../service/port_owners.ts";
+import { untoleratedTaint } from "../../service/node_selection.ts";
 import { readService } from "../../service/reading.ts";
 import { heartbeatOf } from "../affected_services.ts";
 import { ClusterView } from "../cluster_view.ts";
-import { readDeadNodes } from "../nodes/dead_node_words.ts";
-import { desiredService } from "../desired_service.ts";
+import { type DesiredService, desiredService, type ServiceFacts } from "../desired_service.ts";
 import { daemonSetName } from "../daemonset/names.ts";
+import type { PodQuestion } from "../daemonset/pod_inquiry.ts";
+import type { PodObstacles } from "../daemonset/port_holder.ts";
+import { readDeadNodes } from "../nodes/dead_node_words.ts";
 import type { NodeVerdict } from "../nodes/node_verdicts.ts";
 import { servedCondition } from "../reconcile_context.ts";
 import type { ServiceLbOptions } from "../service_lb_options.ts";
@@ -35,6 +38,8 @@ export interface ClusterSnapshot {
 export interface NodeAnswer {
   readonly node: string;
   readonly serves: boolean;
+  /** Addresses of the node that are in the Service's status; absent: none are. */
+  readonly addresses?: readonly string[];
   /** Stable CamelCase name; absent if it serves. */
   readonly reason?: string;
   /** Why it does not serve, or what is to be said although it does. */
@@ -84,6 +89,7 @@ export class Answers {
   readonly #options: ServiceLbOptions;
   readonly #view: ClusterView;
   readonly #silentNodes: ReadonlySet<string>;
+  readonly #obstacles = new Map<ServiceKey, PodObstacles>();
 
   constructor(snapshot: ClusterSnapshot, options: ServiceLbOptions) {
     this.#snapshot = snapshot;
@@ -119,17 +125,44 @@ export class Answers {
     return claim.ours ? { ...common, ...this.#ours(service) } : { ...common, ...this.#notOurs(service, claim) };
   }
 
+  /** What the API server is to be asked about pods of `service` that are missing; absent: it is not ours. */
+  question(service: Service): PodQuestion | undefined {
+    if (!serviceClaim(service, this.#options).ours) return undefined;
+    const { key } = readService(service);
+    return { key, service, daemonSet: this.#daemonSet(service), verdicts: this.#desired(service).verdicts };
+  }
+
+  /** What the API server said of the pods of a Service. */
+  noteObstacles(key: ServiceKey, obstacles: PodObstacles): void {
+    this.#obstacles.set(key, obstacles);
+  }
+
+  #desired(service: Service): DesiredService & { readonly facts: ServiceFacts } {
+    const { key } = readService(service);
+    const obstacles = this.#obstacles.get(key);
+    const facts = {
+      ...this.#view.factsOf(key, this.#silentNodes),
+      deadNodes: readDeadNodes(servedCondition(service)?.message ?? ""),
+      ...(obstacles === undefined ? {} : { obstacles }),
+    };
+    return { ...desiredService(service, { ...this.#options, facts }), facts };
+  }
+
+  #daemonSet(service: Service): DaemonSet | undefined {
+    const name = daemonSetName(service);
+    return this.#view.daemonSetsOf(readService(service).key).find(({ metadata }) => metadata?.name === name);
+  }
+
   #ours(
     service: Service,
   ): Pick<ServiceAnswer, "ours" | "served" | "problem" | "wantedAddresses" | "daemonSet" | "nodes"> {
     const reading = readService(service);
-    const deadNodes = readDeadNodes(servedCondition(service)?.message ?? "");
-    const facts = { ...this.#view.factsOf(reading.key, this.#silentNodes), deadNodes };
     const pods = this.#snapshot.pods.filter((pod) => servedServiceKey(pod) === reading.key).length;
-    const { verdicts, summary, ingress } = desiredService(service, { ...this.#options, facts });
+    const { verdicts, summary, ingress, facts } = this.#desired(service);
     const name = daemonSetName(service);
     const remedyFacts = { reading, servicelbNamespace: this.#options.servicelbNamespace, daemonSet: name };
-    const exists = this.#view.daemonSetsOf(reading.key).some(({ metadata }) => metadata?.name === name);
+    const exists = this.#daemonSet(service) !== undefined;
+    const published = new Set(addressesOf(service));
     const wanted = ingress.map(({ ip }) => ip);
     const { status, reason, message, problem } = summary;
     return {
@@ -141,8 +174,16 @@ export class Answers {
         ? {}
         : { daemonSet: { namespace: this.#options.servicelbNamespace, name, pods, exists } }),
       nodes: verdicts.map((verdict) => {
-        const conflict = facts.conflicts.get(verdict.node);
-        return nodeAnswer(verdict, { ...remedyFacts, ...(conflict === undefined ? {} : { conflict }) });
+        const node = facts.nodes.get(verdict.node);
+        const addresses = (node?.status?.addresses ?? []).map(({ address }) => address)
+          .filter((address) => published.has(address));
+        const answer = nodeAnswer(verdict, {
+          ...remedyFacts,
+          ...defined("conflict", facts.conflicts.get(verdict.node)),
+          ...defined("taint", node === undefined ? undefined : untoleratedTaint(node, reading)),
+          ...defined("holder", facts.obstacles?.holders.get(verdict.node)),
+        });
+        return addresses.length === 0 ? answer : { ...answer, addresses: [...new Set(addresses)] };
       }),
     };
   }
@@ -181,6 +222,11 @@ function nodeAnswer(
   }
   const { reason, message } = verdict;
   return { node, serves: false, reason, message, remedy: nodeRemedy(reason, { ...facts, node }) };
+}
+
+/** A field that is there only with a value. */
+function defined<Name extends string, T>(name: Name, value: T | undefined): { readonly [Key in Name]?: T } {
+  return value === undefined ? {} : { [name]: value } as { readonly [Key in Name]: T };
 }
 
 /** What the status publishes: addresses, and names where it has those. */

@@ -1,11 +1,15 @@
-// Asks the cluster for what answers are made from: five lists, however many Services there are.
+// Asks the cluster for what answers are made from: six lists, however many Services there are; where pods are missing, one more for all of
+// them, and one for each of the first nodes on which another pod has a port.
 import type { KubeClient } from "../../kube/contract.ts";
 import { DAEMON_SETS, ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../kube/resources.ts";
 import type { EndpointSlice, KubeObject, Service } from "../../kube/types.ts";
 import { trimForeign } from "../../service/foreign_ports.ts";
 import { objectKey, type ServiceKey, sliceServiceKey } from "../../service/keys.ts";
 import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../service/labels.ts";
-import type { ClusterSnapshot } from "./explain_service.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { SILENT_LOGGER } from "../../shared/log.ts";
+import { PodInquiry } from "../daemonset/pod_inquiry.ts";
+import type { Answers, ClusterSnapshot } from "./explain_service.ts";
 
 /** What {@linkcode readSnapshot} takes. */
 export interface ReadSnapshotOptions {
@@ -75,3 +79,20 @@ async function readSlices(
   });
   return slices;
 }
+
+/** Asks why pods of `services` are missing or not placed, as the server does, and tells `answers`. What can't be read counts as not there. */
+export async function readObstacles(
+  answers: Answers,
+  services: readonly Service[],
+  options: Pick<ReadSnapshotOptions, "client" | "namespace" | "signal"> & { readonly clock: Clock },
+): Promise<void> {
+  const inquiry = new PodInquiry({ ...options, logger: SILENT_LOGGER, patienceMs: 0, maxNodes: MAX_NODES });
+  await Promise.all(services.map(async (service) => {
+    const question = answers.question(service);
+    const obstacles = question === undefined ? undefined : (await inquiry.ask(question)).obstacles;
+    if (question !== undefined && obstacles !== undefined) answers.noteObstacles(question.key, obstacles);
+  }));
+}
+
+/** Whose pods are read, for one Service; who has a port on more nodes has it for the same reason. */
+const MAX_NODES = 16;

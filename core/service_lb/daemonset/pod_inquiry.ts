@@ -24,6 +24,16 @@ export interface PodInquiryOptions {
   readonly signal: AbortSignal;
   /** Where the DaemonSets are. */
   readonly namespace: string;
+  /**
+   * Milliseconds for which a pod may be missing before anybody is asked why.
+   * @default {5000}
+   */
+  readonly patienceMs?: number;
+  /**
+   * Nodes whose pods are read for one Service.
+   * @default {Infinity}
+   */
+  readonly maxNodes?: number;
 }
 
 /** What is asked. */
@@ -64,10 +74,12 @@ export class PodInquiry {
       return reason === "NotScheduled" && NO_FREE_PORT_REGEXP.test(message ?? "");
     }).map(({ node }) => node);
     const holders = new Map<string, PortHolder>();
-    for (const node of blocked) {
-      const holder = portHolder(question.service, await this.#podsOn(node));
-      if (holder !== undefined) holders.set(node, holder);
-    }
+    await Promise.all(
+      blocked.slice(0, this.#options.maxNodes).map(async (node) => {
+        const holder = portHolder(question.service, await this.#podsOn(node));
+        if (holder !== undefined) holders.set(node, holder);
+      }),
+    );
     const { refusal, againMs } = await this.#refusalOf(question);
     const obstacles = { holders, ...(refusal === undefined ? {} : { refusal }) };
     if (blocked.length > 0) return { obstacles, againMs: HOLDERS_KEPT_MS };
@@ -85,7 +97,7 @@ export class PodInquiry {
     const sinceMs = this.#missingSinceMs.get(key) ?? nowMs;
     this.#missingSinceMs.set(key, sinceMs);
     // The cluster's own controller is slow in a burst.
-    const patienceMs = sinceMs + MISSING_PATIENCE_MS - nowMs;
+    const patienceMs = sinceMs + (this.#options.patienceMs ?? MISSING_PATIENCE_MS) - nowMs;
     if (patienceMs > 0) return { againMs: patienceMs };
     const refusal = (await this.#readRefusals()).get(daemonSet.metadata?.uid ?? "");
     return { ...(refusal === undefined ? {} : { refusal }), againMs: MISSING_AGAIN_MS };
