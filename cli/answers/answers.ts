@@ -2,9 +2,10 @@
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { isForbidden, isNotFound } from "../../core/kube/errors.ts";
 import { SERVICES } from "../../core/kube/resources.ts";
-import type { Service } from "../../core/kube/types.ts";
+import type { Node, Service } from "../../core/kube/types.ts";
+import { SYSTEM_CLOCK } from "../../core/runtime/clock.ts";
 import { Answers } from "../../core/service_lb/answers/explain_service.ts";
-import { readSnapshot } from "../../core/service_lb/answers/read_snapshot.ts";
+import { readObstacles, readSnapshot } from "../../core/service_lb/answers/read_snapshot.ts";
 import type { ServiceLbOptions } from "../../core/service_lb/service_lb_options.ts";
 import { K3slbError } from "../../core/shared/errors.ts";
 import type { CommandContext } from "../command.ts";
@@ -15,14 +16,14 @@ import {
   COMMON_FLAGS,
   CONFIG_FLAG,
   DATA_DIR_FLAG,
-  OUTPUT_FLAG,
   SERVER_FLAGS,
+  WIDE_OUTPUT_FLAG,
 } from "../settings/flags.ts";
 import { nearestName } from "../../core/shared/nearest_name.ts";
 import { serverOptions } from "../programs/server_command.ts";
 
 /** Flags of commands that ask about Services. The server's own settings come from environment and config file. */
-export const ANSWER_FLAGS = [...CLUSTER_FLAGS, OUTPUT_FLAG, CONFIG_FLAG, ...COMMAND_LOG_FLAGS] as const;
+export const ANSWER_FLAGS = [...CLUSTER_FLAGS, WIDE_OUTPUT_FLAG, CONFIG_FLAG, ...COMMAND_LOG_FLAGS] as const;
 type AnswerSettings = Settings<typeof ANSWER_FLAGS>;
 
 /**
@@ -57,16 +58,26 @@ export async function readAnswers(
     readonly signal: AbortSignal;
     readonly service?: Service;
   },
-): Promise<{ readonly answers: Answers; readonly services: readonly Service[] }> {
+): Promise<AnswerSource> {
   const options = lbOptions(settings, context);
+  const asked = { client, namespace: options.servicelbNamespace, signal };
   const snapshot = await readSnapshot({
-    client,
-    namespace: options.servicelbNamespace,
+    ...asked,
     nowMs: context.host.now(),
-    signal,
     ...(service === undefined ? {} : { service }),
   });
-  return { answers: new Answers(snapshot, options), services: snapshot.services };
+  const { services, nodes } = snapshot;
+  const answers = new Answers(snapshot, options);
+  await readObstacles(answers, service === undefined ? services : [service], { ...asked, clock: SYSTEM_CLOCK });
+  return { answers, services, nodes, dataplane: options.dataplane };
+}
+
+/** What was read, and what follows. */
+export interface AnswerSource {
+  readonly answers: Answers;
+  readonly services: readonly Service[];
+  readonly nodes: readonly Node[];
+  readonly dataplane: ServiceLbOptions["dataplane"];
 }
 
 /**
@@ -132,7 +143,8 @@ function lbOptions(
   return { ...options, servicelbNamespace: settings["servicelb-namespace"], serviceRanges: [] };
 }
 
-const ANSWER_TIMEOUT_MS = 30_000;
+/** Somebody waits at a terminal. */
+const ANSWER_TIMEOUT_MS = 10_000;
 const DEFAULT_WIDTH = 80;
 const MIN_WIDTH = 60;
 const MAX_WIDTH = 200;

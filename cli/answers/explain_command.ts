@@ -1,10 +1,16 @@
 // `k3slb explain`: why a Service is served where it is, and not elsewhere.
+import type { Service } from "../../core/kube/types.ts";
+import { readService } from "../../core/service/reading.ts";
+import { addressesOf } from "../../core/service_lb/answers/explain_service.ts";
 import { K3slbError } from "../../core/shared/errors.ts";
-import { ANSWER_FLAGS, findService, lineWidth, readAnswers, withinPatience } from "./answers.ts";
+import { createExec } from "../../node_agent/host/exec.ts";
+import { ANSWER_FLAGS, type AnswerSource, findService, lineWidth, readAnswers, withinPatience } from "./answers.ts";
 import { withCluster } from "./connect_cluster.ts";
 import { renderForm } from "../output/render_form.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT_OK } from "../exit_codes.ts";
+import { nodeHere, type PacketAnswer, packetPaths } from "../explain/packet_paths.ts";
+import { localIps, readRules } from "../explain/read_rules.ts";
 import type { Flag } from "../settings/flag.ts";
 import { renderAnswer } from "../output/render_answer.ts";
 
@@ -26,12 +32,14 @@ export const EXPLAIN_COMMAND = defineCommand({
   description: [
     "Prints the Service, its addresses and endpoints, and for every node of the cluster whether it serves, why not, and what to",
     "do about it. It decides from the cluster's present state as the server does; needs no server and no agent. Writes nothing.",
+    "As root on a node it follows a packet through the node's rules too: from outside, from a pod here and from the node itself.",
   ].join("\n"),
   operands: { usage: "[NAMESPACE/]NAME", min: 1, max: 1 },
   flags: [NAMESPACE_FLAG, ...ANSWER_FLAGS],
   examples: [
     { command: "k3slb explain shop/web", note: "Service web in namespace shop" },
     { command: "k3slb explain svc/web -n shop", note: "the same, as kubectl writes it" },
+    { command: "k3slb explain shop/web -o wide", note: "more columns, nothing left out" },
     { command: "k3slb explain shop/web -o json", note: "for programs" },
   ],
   pitfalls: ["Run it with the server's settings: another --lb-class, or --lb-default=false, gives other answers."],
@@ -40,14 +48,33 @@ export const EXPLAIN_COMMAND = defineCommand({
     return await withCluster(settings, context, async (client) => {
       const answer = await withinPatience(context, async (signal) => {
         const service = await findService(client, key, signal);
-        const { answers } = await readAnswers(client, { settings, context, signal, service });
-        return answers.about(service);
+        const source = await readAnswers(client, { settings, context, signal, service });
+        const answer = source.answers.about(service);
+        return answer.ours ? { ...answer, packets: await followPackets(service, source, signal) } : answer;
       });
-      context.host.stdout(renderForm(answer, settings.output, () => renderAnswer(answer, lineWidth(context))));
+      const screen = (wide: boolean): string => renderAnswer(answer, { width: lineWidth(context), wide });
+      context.host.stdout(renderForm(answer, settings.output, screen));
       return EXIT_OK;
     });
   },
 });
+
+/** What the rules of this machine do with packets for `service`. */
+async function followPackets(
+  service: Service,
+  { nodes, dataplane }: AnswerSource,
+  signal: AbortSignal,
+): Promise<PacketAnswer> {
+  if (dataplane === "pods") return { unknown: "the load balancer's pods forward (--dataplane pods), not our rules" };
+  const ips = localIps();
+  const node = nodeHere(nodes, ips);
+  if (node === undefined) return { unknown: "it is no node of the cluster; run this as root on one" };
+  const read = await readRules(createExec(), signal);
+  if ("unknown" in read) return read;
+  const { backend, rules } = read;
+  const facts = { reading: readService(service), published: addressesOf(service), node, localIps: ips, rules };
+  return { node: node.metadata?.name ?? "", backend, ...packetPaths(facts) };
+}
 
 /**
  * `NAME`, `NAMESPACE/NAME`, and kubectl's `svc/NAME`, `service/NAME`, `services/NAME`.

@@ -7,8 +7,8 @@ import { defineCommand } from "../command.ts";
 import { EXIT_OK } from "../exit_codes.ts";
 import { renderWrappedRows } from "../output/wrap_text.ts";
 
-/** One port of one node for one Service. */
-interface PortRow {
+/** One port of one node for one Service, as `-o json` prints it. */
+export interface PortRow {
   readonly node: string;
   /** `80/TCP` */
   readonly port: string;
@@ -16,6 +16,10 @@ interface PortRow {
   /** `serves`, or the reason why not. */
   readonly state: string;
   readonly message: string;
+  /** Addresses of the node in the Service's status; absent: none are. */
+  readonly addresses?: readonly string[];
+  /** What to do so that it serves; absent if it does. */
+  readonly remedy?: string;
 }
 
 /** Prints ports by node. */
@@ -29,6 +33,7 @@ export const PORTS_COMMAND = defineCommand({
   flags: ANSWER_FLAGS,
   examples: [
     { command: "k3slb ports", note: "all nodes" },
+    { command: "k3slb ports -o wide", note: "with addresses, and what to do" },
     { command: "k3slb ports -o json", note: "for programs" },
   ],
   run: async (settings, context) =>
@@ -38,10 +43,14 @@ export const PORTS_COMMAND = defineCommand({
         (signal) => readAnswers(client, { settings, context, signal }),
       );
       const rows = portRows(services.map((service) => answers.about(service)));
-      const table = (): string =>
+      const table = (wide: boolean): string =>
         renderWrappedRows(
-          ["NODE", "PORT", "SERVICE", "STATE", "WHY"],
-          rows.map(({ node, port, service, state, message }) => [node, port, service, state, message]),
+          ["NODE", "PORT", "SERVICE", "STATE", ...(wide ? ["ADDRESSES"] : []), wide ? "WHY, AND WHAT TO DO" : "WHY"],
+          rows.map(({ node, port, service, state, message, addresses = [], remedy }) => [
+            ...[node, port, service, state],
+            ...(wide ? [addresses.join(" ")] : []),
+            [message, ...(wide && remedy !== undefined ? [remedy] : [])].join(". "),
+          ]),
           lineWidth(context),
         );
       context.host.stdout(renderForm(rows, settings.output, table));
@@ -53,13 +62,15 @@ export const PORTS_COMMAND = defineCommand({
 function portRows(answers: readonly ServiceAnswer[]): readonly PortRow[] {
   const rows = answers.flatMap(({ namespace, name, ports, nodes }) =>
     nodes.filter(({ reason }) => reason === undefined || !NOT_CHOSEN.has(reason)).flatMap(
-      ({ node, serves, reason = "", message = "" }) =>
+      ({ node, serves, reason = "", message = "", addresses, remedy }) =>
         ports.map((port) => ({
           node,
           port,
           service: `${namespace}/${name}`,
           state: serves ? "serves" : reason,
           message,
+          ...(addresses === undefined ? {} : { addresses }),
+          ...(remedy === undefined ? {} : { remedy }),
         })),
     )
   );

@@ -44,14 +44,20 @@ export const STATUS_COMMAND = defineCommand({
     { command: "k3slb status", note: "everything" },
     { command: "k3slb status --problems", note: "for a check: exit code 1 if something is wrong" },
     { command: "k3slb status --watch", note: "live" },
+    { command: "k3slb status -o wide", note: "with nodes' addresses, families, policies and ready endpoints" },
   ],
   run: async (settings, context) => {
     return await withCluster(settings, context, async (client) => {
       while (true) {
         const all = await withinPatience(context, (signal) => readStatus(client, { settings, context, signal }));
         const status = settings.problems ? onlyProblems(all) : all;
-        const text = renderForm(status, settings.output, () => renderStatus(status, lineWidth(context)));
-        const terminal = settings.watch && settings.output === "table" ? context.host.terminal() : undefined;
+        const text = renderForm(
+          status,
+          settings.output,
+          (wide) => renderStatus(status, { width: lineWidth(context), wide }),
+        );
+        const isScreen = settings.watch && (settings.output === "table" || settings.output === "wide");
+        const terminal = isScreen ? context.host.terminal() : undefined;
         if (terminal === undefined) context.host.stdout(text);
         else context.host.redraw(firstLines(text, terminal.rows - 1));
         if (!settings.watch) return settings.problems && hasProblem(all) ? EXIT_FAILURE : EXIT_OK;
@@ -85,22 +91,39 @@ export async function readStatus(
   });
 }
 
-/** The tables, `width` characters wide. Pure. */
-export function renderStatus({ server, nodes, services, charts, addOns }: ClusterStatus, width: number): string {
+/** The tables, `width` characters wide; `wide`: with all columns. Pure. */
+export function renderStatus(
+  { server, nodes, services, charts, addOns }: ClusterStatus,
+  { width, wide }: { readonly width: number; readonly wide: boolean },
+): string {
+  const glance = (message: string): string => wide ? message : atAGlance(message);
   const parts = [
     renderWrappedRows(["SERVER", "STATE", ""], [[server.name, server.state, server.message]], width),
     ...(nodes.length === 0 ? [] : [
-      renderWrappedRows(["NODE", "STATE", ""], nodes.map(({ name, state, message }) => [name, state, message]), width),
+      renderWrappedRows(
+        ["NODE", "STATE", ...(wide ? ["ADDRESSES"] : []), ""],
+        nodes.map(({ name, state, message, addresses = [] }) => [
+          ...[name, state],
+          ...(wide ? [addresses.join(" ")] : []),
+          message,
+        ]),
+        width,
+      ),
     ]),
     ...(services.length === 0 ? [] : [
       renderWrappedRows(
-        ["SERVICE", "PORTS", "NODES", "STATE", "ADDRESSES, AND WHAT IS WRONG"],
+        [
+          ...["SERVICE", "PORTS", "NODES", "STATE"],
+          ...(wide ? ["FAMILIES", "POLICY", "READY"] : []),
+          "ADDRESSES, AND WHAT IS WRONG",
+        ],
         services.map((row) => [
           row.name,
           row.ports.join(","),
           String(row.serving),
           row.state,
-          [row.addresses.join(" ") || "none", atAGlance(row.message)].filter((part) => part !== "").join(". "),
+          ...(wide ? [row.families.join(","), row.trafficPolicy, String(row.endpoints.ready)] : []),
+          [row.addresses.join(" ") || "none", glance(row.message)].filter((part) => part !== "").join(". "),
         ]),
         width,
       ),
@@ -109,13 +132,13 @@ export function renderStatus({ server, nodes, services, charts, addOns }: Cluste
       rows.length === 0 ? [] : [
         renderWrappedRows(
           [header, "STATE", ""],
-          rows.map(({ name, state, message }) => [name, state, atAGlance(message)]),
+          rows.map(({ name, state, message }) => [name, state, glance(message)]),
           width,
         ),
       ]
     ),
   ];
-  const isCut = [...services, ...charts, ...addOns].some(({ message }) => atAGlance(message) !== message);
+  const isCut = [...services, ...charts, ...addOns].some(({ message }) => glance(message) !== message);
   const more = `${CUT}: the whole of it: k3slb explain NAMESPACE/NAME, kubectl describe helmchart -n NAMESPACE NAME`;
   return [...parts, ...(isCut ? [`${wrapText(more, width).join("\n")}\n`] : [])].join("\n");
 }

@@ -119,3 +119,10 @@ export const OUTPUT_FLAG = {
   placeholder: "FORM",
   help: "Form of the result: table, json, yaml",
 } as const satisfies Flag;
+
+/** How results with more columns than a screen has are printed. */
+export const WIDE_OUTPUT_FLAG = {
+  ...OUTPUT_FLAG,
+  values: ["table", "wide", "json", "yaml"],
+  help: "Form of the result: table, wide (more columns, nothing left out), json, yaml",
+} as const satisfies Flag;

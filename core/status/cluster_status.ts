@@ -33,12 +33,21 @@ export interface ServiceRow extends StatusRow {
   readonly addresses: readonly string[];
   /** Nodes that serve it. */
   readonly serving: number;
+  readonly families: ServiceAnswer["families"];
+  readonly trafficPolicy: ServiceAnswer["trafficPolicy"];
+  readonly endpoints: ServiceAnswer["endpoints"];
+}
+
+/** One line of the table of nodes. */
+export interface NodeRow extends StatusRow {
+  /** As its kubelet reports them, external ones first; absent: none. */
+  readonly addresses?: readonly string[];
 }
 
 /** The status as `-o json` prints it. */
 export interface ClusterStatus {
   readonly server: StatusRow;
-  readonly nodes: readonly StatusRow[];
+  readonly nodes: readonly NodeRow[];
   readonly services: readonly ServiceRow[];
   readonly charts: readonly StatusRow[];
   readonly addOns: readonly StatusRow[];
@@ -48,7 +57,7 @@ export interface ClusterStatus {
 export function clusterStatus(facts: StatusFacts): ClusterStatus {
   return {
     server: serverRow(facts),
-    nodes: facts.nodes.map((node) => nodeRow(node, facts)).toSorted(byName),
+    nodes: facts.nodes.map((node) => ({ ...nodeRow(node, facts), ...addressesOf(node) })).toSorted(byName),
     services: facts.services.filter(({ ours }) => ours).map(serviceRow).toSorted(byName),
     charts: facts.charts.map(chartRow).toSorted(byName),
     addOns: facts.addOns.map(addOnRow).toSorted(byName),
@@ -102,8 +111,15 @@ function nodeRow(node: Node, { nowMs }: StatusFacts): StatusRow {
   return { name, state, message: heartbeat.message ?? "", problem: !isForwarding };
 }
 
+function addressesOf({ status }: Node): Pick<NodeRow, "addresses"> {
+  const addresses = ["ExternalIP", "InternalIP"].flatMap((wanted) =>
+    (status?.addresses ?? []).flatMap(({ type, address }) => type === wanted ? [address] : [])
+  );
+  return addresses.length === 0 ? {} : { addresses };
+}
+
 function serviceRow(answer: ServiceAnswer): ServiceRow {
-  const { namespace, name, served, problem, ports, addresses, nodes } = answer;
+  const { namespace, name, served, problem, ports, addresses, nodes, families, trafficPolicy, endpoints } = answer;
   return {
     name: `${namespace}/${name}`,
     state: served.reason,
@@ -112,6 +128,9 @@ function serviceRow(answer: ServiceAnswer): ServiceRow {
     ports,
     addresses,
     serving: nodes.filter(({ serves }) => serves).length,
+    families,
+    trafficPolicy,
+    endpoints,
   };
 }
 

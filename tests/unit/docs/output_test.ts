@@ -4,10 +4,18 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { describeStep } from "../../../cli/install/install_host.ts";
 import { type HostState, installPlan, type Step, uninstallPlan } from "../../../cli/install/install_plan.ts";
+import { packetPaths } from "../../../cli/explain/packet_paths.ts";
+import { renderPaths } from "../../../cli/explain/render_paths.ts";
 import { renderAnswer } from "../../../cli/output/render_answer.ts";
 import { runProgram } from "../../../cli/root_command.ts";
+import { readService } from "../../../core/service/reading.ts";
 import { Answers } from "../../../core/service_lb/answers/explain_service.ts";
 import { daemonSetName } from "../../../core/service_lb/daemonset/names.ts";
+import { desiredRuleSet } from "../../../node_agent/rules/desired_ruleset.ts";
+import { DEFAULT_MARK_BITS, parseMarkBits } from "../../../node_agent/rules/parse_mark_bits.ts";
+import { renderRuleSet } from "../../../node_agent/rules/render_restore.ts";
+import { tracedRules } from "../../../node_agent/rules/trace_packet.ts";
+import { portWith } from "../../support/plans.ts";
 import { node, pod, service, SERVICE_OPTIONS, slice } from "../core/service_lb/fixtures.ts";
 
 const DOCS = fileURLToPath(new URL("../../../docs/", import.meta.url));
@@ -46,7 +54,22 @@ function explain(): string {
     lbDefault: true,
     nodePortRange: { from: 30000, to: 32767 },
   });
-  return renderAnswer(answers.about(served), WIDTH);
+  return renderAnswer(answers.about(served), { width: WIDTH, wide: false });
+}
+
+/** A node with one of two pods, asked as root. */
+function packets(): string {
+  const endpoints = [{ ip: "10.42.1.9", port: 8080, local: true }, { ip: "10.42.2.7", port: 8080, local: false }];
+  const plan = { podCidrs: ["10.42.1.0/24"], ports: [portWith({ endpoints })] };
+  const features = { randomFully: true, sctp: true, recent: true, bridgeFilter: true };
+  const { ruleSet } = desiredRuleSet(plan, "IPv4", { marks: parseMarkBits(DEFAULT_MARK_BITS), features });
+  const found = packetPaths({
+    reading: readService(service({ name: "web" })),
+    ...{ published: ["192.0.2.11"], localIps: ["192.0.2.11"] },
+    node: node("edge1", { internal: ["192.0.2.11"], podCidrs: plan.podCidrs }),
+    rules: { IPv4: tracedRules(renderRuleSet(ruleSet)) },
+  });
+  return renderPaths({ node: "edge1", backend: "nft", ...found }, { width: WIDTH, wide: false });
 }
 
 /** The host after `steps`. */
@@ -87,6 +110,7 @@ const OUTPUTS: readonly {
   readonly print: () => string | Promise<string>;
 }[] = [
   { page: "troubleshooting.md", name: "explain", print: explain },
+  { page: "troubleshooting.md", name: "explain on a node", print: packets },
   { page: "install.md", name: "install agent --dry-run", print: () => words(AGENT) },
   {
     page: "removing.md",
