@@ -24,7 +24,7 @@ const USAGE = `deno task release [--target ${TARGETS.join("|")}]... [--out dist/
 const DEFAULT_IMAGE = "k3slb/k3slb";
 
 /** What is asked for. */
-interface ReleaseRequest {
+export interface ReleaseRequest {
   readonly targets: readonly Target[];
   readonly out: string;
   /** Repository of the container image; absent: no image. */
@@ -34,7 +34,11 @@ interface ReleaseRequest {
   readonly registry?: string;
 }
 
-async function release({ targets, out, image, archiveImages, ...from }: ReleaseRequest): Promise<void> {
+/** Writes all files of a release into `out`; `build` makes the binary of each target. */
+export async function release(
+  { targets, out, image, archiveImages, ...from }: ReleaseRequest,
+  build: typeof buildTarget = buildTarget,
+): Promise<void> {
   const root = fileURLToPath(new URL("../..", import.meta.url));
   const work = await Deno.makeTempDir({ prefix: "k3slb-release-" });
   const source = await sourceOf(root);
@@ -45,7 +49,7 @@ async function release({ targets, out, image, archiveImages, ...from }: ReleaseR
     for (const target of targets) {
       const folder = `${work}/${target}`;
       await Deno.mkdir(folder);
-      const built = await buildTarget(target, { root, out: folder, runtime: "bun", compress: false });
+      const built = await build(target, { root, out: folder, runtime: "bun", compress: false });
       print(built.summary);
       const binary = `${folder}/${binaryName(target)}`;
       const notices = `${folder}/THIRD_PARTY_NOTICES.txt`;

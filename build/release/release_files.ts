@@ -1,5 +1,6 @@
 // What a release puts on a host, file by file: one list for the archive, the Debian package and the RPM.
 import { readdirSync } from "node:fs";
+import { join, relative } from "node:path";
 import { renderCompletion } from "../../cli/output/render_completion.ts";
 import { manPages } from "../../cli/output/render_man.ts";
 import { COMMANDS } from "../../cli/commands.ts";
@@ -46,7 +47,7 @@ export function releaseFiles(options: ReleaseFilesOptions): readonly ReleaseFile
       path: "/usr/share/k3slb/rbac.yaml",
       inArchive: "k3slb-rbac.yaml",
       mode: 0o644,
-      content: { file: `${root}/deploy/rbac.yaml` },
+      content: { file: join(root, "deploy/rbac.yaml") },
     },
     ...COMPLETIONS.map(({ shell, path }): ReleaseFile => ({
       path,
@@ -60,7 +61,7 @@ export function releaseFiles(options: ReleaseFilesOptions): readonly ReleaseFile
       mode: 0o644,
       content: { text },
     })),
-    ...[...pages(root).map((name) => [name, `${root}/${name}`]), ["THIRD_PARTY_NOTICES.txt", notices]].map(
+    ...[...pages(root).map((name) => [name, join(root, name)]), ["THIRD_PARTY_NOTICES.txt", notices]].map(
       ([name = "", file = ""]): ReleaseFile => ({
         path: `${doc}/${name}`,
         inArchive: name,
@@ -78,7 +79,7 @@ const TOP_PAGES = ["README.md", "LICENSE", "CHANGELOG.md", "ARCHITECTURE.md", "C
 function pages(root: string): readonly string[] {
   const below = ["docs", "deploy"].flatMap((folder) =>
     readdirSync(`${root}/${folder}`, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
-      .map(({ parentPath, name }) => `${parentPath.slice(root.length + 1)}/${name}`)
+      .map(({ parentPath, name }) => relative(root, `${parentPath}/${name}`))
   );
   return [...TOP_PAGES, ...below.sort()];
 }

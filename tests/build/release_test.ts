@@ -2,11 +2,15 @@
 // whole takes minutes; `deno task release` is the same code.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { COMMANDS } from "../../cli/commands.ts";
 import { manPages } from "../../cli/output/render_man.ts";
+import { binaryName, type BuildTargetOptions, type BuiltTarget, VERSION } from "../../build/build_target.ts";
+import { type Target, TARGETS } from "../../build/targets.ts";
 import { writeDebianPackage } from "../../build/release/debian_package.ts";
+import { release } from "../../build/release/release.ts";
 import { type ReleaseFile, releaseFiles } from "../../build/release/release_files.ts";
 import { writeRpmPackage } from "../../build/release/rpm_package.ts";
 import { renderSbom } from "../../build/release/sbom.ts";
@@ -31,7 +35,9 @@ Deno.test("manPages: one for the program and each command, every flag named, no 
 });
 
 Deno.test("releaseFiles: README and docs are shipped, and no link in them leads out of the archive", () => {
-  const files = releaseFiles({ version: "1.2.3", epochSeconds: EPOCH_SECONDS, root: ROOT, binary: "b", notices: "n" });
+  const options = { version: "1.2.3", epochSeconds: EPOCH_SECONDS, root: ROOT, binary: "b", notices: "n" };
+  const files = releaseFiles(options);
+  assert.deepEqual(releaseFiles({ ...options, root: `${ROOT}/` }), files, "with a slash at the end of its name too");
   const shipped = new Set(files.flatMap(({ inArchive }) => inArchive ?? []));
   assert.ok(shipped.has("docs/install.md") && shipped.has("docs/decisions/0001-one-binary-on-bun.md"));
   const broken = files.filter(({ inArchive }) => inArchive?.endsWith(".md")).flatMap(({ inArchive = "", content }) => {
@@ -45,6 +51,34 @@ Deno.test("releaseFiles: README and docs are shipped, and no link in them leads 
       .map((link) => `${inArchive}: ${link}`);
   });
   assert.deepEqual(broken, []);
+});
+
+Deno.test("release: all that is said of it, for every target, and the sum of each file", async () => {
+  await withFolders(async (out, work) => {
+    const build = async (target: Target, options: BuildTargetOptions): Promise<BuiltTarget> => {
+      await filesIn(work);
+      await Deno.copyFile(`${work}/k3slb`, `${options.out}/${binaryName(target)}`);
+      await Deno.copyFile(`${work}/notices`, `${options.out}/THIRD_PARTY_NOTICES.txt`);
+      return { binary: "", inputs: [], summary: target };
+    };
+    await release({ targets: TARGETS, out, archiveImages: false }, build);
+    const name = `k3slb-${VERSION}`;
+    const packages = [`k3slb_${VERSION}_amd64.deb`, `k3slb_${VERSION}_arm64.deb`].concat(
+      ["x86_64", "aarch64"].map((arch) => `${name}-1.${arch}.rpm`),
+    );
+    const files = [
+      ...TARGETS.flatMap((target) => [`${name}-${target}.tar.xz`, `${name}-${target}.cdx.json`]),
+      ...packages,
+      ...[`${name}-images.txt`, `${name}.tgz`, "install.sh", "k3slb.yaml"],
+    ];
+    assert.deepEqual(readdirSync(out).sort(), [...files, "SHA256SUMS"].sort());
+    const { stdout } = spawnSync("sha256sum", ["-c", "SHA256SUMS"], { cwd: out, encoding: "utf8" });
+    assert.deepEqual(stdout.trim().split("\n").sort(), files.map((file) => `${file}: OK`).sort());
+    const listing = run("tar", "-tf", `${out}/${name}-linux-x64-musl.tar.xz`);
+    for (const file of ["k3slb", "docs/air-gap.md", "deploy/rbac.yaml", "man/k3slb.1", "completions/k3slb.zsh"]) {
+      assert.ok(listing.includes(`\n${name}-linux-x64-musl/${file}\n`), file);
+    }
+  });
 });
 
 Deno.test("writeDebianPackage: the same bytes twice, files of root, settings kept, nothing enabled", async () => {
