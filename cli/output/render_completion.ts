@@ -51,20 +51,21 @@ function renderBash(commands: readonly Command[]): string {
     return `    ${names.join("|")}) words=${words} ;;`;
   });
   return `_k3slb() {
-  local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} path= word words= before=
+  local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} place= word words= before=
+  # To zsh "path" is PATH, and a length that begins with a letter a modifier.
   # bash takes "=" for a word of its own, zsh does not.
   if [[ $current == = ]]; then current=
   elif [[ $previous == = ]]; then previous=\${COMP_WORDS[COMP_CWORD-2]}
   elif [[ $current == --*=* ]]; then previous=\${current%%=*} before=\${current%%=*}= current=\${current#*=}
   fi
-  for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case "\${path:+$path }$word" in
-      ${wordsOf(places).map(quote).join("|")}) path="\${path:+$path }$word" ;;
+  for word in "\${COMP_WORDS[@]:1:$((COMP_CWORD-1))}"; do
+    case "\${place:+$place }$word" in
+      ${wordsOf(places).map(quote).join("|")}) place="\${place:+$place }$word" ;;
     esac
   done
   case "$previous" in
 ${values.join("\n")}
-    *) case "$path" in
+    *) case "$place" in
 ${cases.join("\n")}
     esac ;;
   esac

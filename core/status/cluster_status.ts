@@ -107,9 +107,14 @@ function nodeRow(node: Node, { nowMs }: StatusFacts): StatusRow {
     return { name, state: "Silent", message: `its agent was last heard ${ageSeconds} s ago`, problem: true };
   }
   const isForwarding = heartbeat.status === "True";
-  const state = isForwarding ? "Forwarding" : heartbeat.reason ?? "NotForwarding";
-  return { name, state, message: heartbeat.message ?? "", problem: !isForwarding };
+  const state = isForwarding ? "Forwarding" : heartbeat.reason || "NotForwarding";
+  const { message = "" } = heartbeat;
+  if (!WRITER_REGEXP.test(message)) return { name, state, message, problem: !isForwarding };
+  return { name, state, message: isForwarding ? "" : `kubectl describe node ${name} says why`, problem: !isForwarding };
 }
+
+/** All that the server keeps of a heartbeat's words (`trimNode`). */
+const WRITER_REGEXP = /^instance \S+$/;
 
 function addressesOf({ status }: Node): Pick<NodeRow, "addresses"> {
   const addresses = ["ExternalIP", "InternalIP"].flatMap((wanted) =>

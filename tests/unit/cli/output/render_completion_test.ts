@@ -1,4 +1,4 @@
-// The bash script is run by bash, fish's by fish where there is one; the one for zsh is looked at.
+// The bash script is run by bash, those of zsh and fish by these shells where there are such.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { COMMANDS } from "../../../../cli/commands.ts";
@@ -54,6 +54,37 @@ const CLUSTER = `k3slb() {
   esac
 }`;
 
+const HAS_ZSH = spawnSync("zsh", ["--version"]).status === 0;
+
+Deno.test({
+  name: `renderCompletion: zsh completes as bash does${HAS_ZSH ? "" : " (skipped: zsh is not installed)"}`,
+  ignore: !HAS_ZSH,
+  fn: () => {
+    // bash alone has "=" as a word.
+    const cases = [...CASES, ...CLUSTER_CASES].filter(({ given }) => !given.includes("="));
+    const script = [
+      "autoload -U +X compinit && compinit -D -u",
+      CLUSTER,
+      renderCompletion("zsh", COMMANDS),
+      // As its bashcompinit calls it.
+      "emulate sh; setopt ksharrays shwordsplit",
+      ...cases.flatMap(({ given }) => [
+        `COMP_WORDS=(${given.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${given.length - 1}`,
+        '_k3slb; printf "%s " "${COMPREPLY[@]}"; echo',
+      ]),
+    ].join("\n");
+    const { stdout, stderr } = spawnSync("zsh", ["-f", "-c", script], { encoding: "utf8" });
+    assert.equal(stderr, "");
+    const lines = stdout.split("\n");
+    for (const [index, { name, given, want }] of cases.entries()) {
+      // zsh leaves out what does not begin so itself, later.
+      const begun = given.at(-1) ?? "";
+      const fitting = lines[index]?.split(" ").filter((word) => word !== "" && word.startsWith(begun));
+      assert.deepEqual(fitting?.sort(), [...want].sort(), name);
+    }
+  },
+});
+
 for (const { name, given, want } of [...CASES, ...CLUSTER_CASES]) {
   Deno.test(`renderCompletion: bash completes ${name}`, () => {
     const script = [
@@ -81,11 +112,14 @@ Deno.test("renderCompletion: fish knows every command and flag at its place", ()
 });
 
 Deno.test("renderCompletion: zsh gets the bash script through bashcompinit", () => {
-  assert.match(renderCompletion("zsh", COMMANDS), /^#compdef k3slb\n.*bashcompinit\n_k3slb\(\) \{/);
+  const script = renderCompletion("zsh", COMMANDS);
+  assert.match(script, /^#compdef k3slb\n.*bashcompinit\n_k3slb\(\) \{/);
+  // Its $path is $PATH, and ":C" in an expansion a modifier.
+  assert.doesNotMatch(script, /\bpath=|:[A-Z]\w+-1\}/);
 });
 
 const FISH_CASES: readonly { readonly line: string; readonly want: readonly string[] }[] = [
-  { line: "k3slb ", want: ["agent", "completion", "images", "manifests", "server", "version"] },
+  { line: "k3slb ", want: [...new Set(COMMANDS.map(({ path }) => path[0] ?? ""))].sort() },
   { line: "k3slb manifests ", want: ["diff", "list", "validate"] },
   { line: "k3slb agent cleanup --mar", want: ["--mark-bits"] },
   { line: "k3slb server --data", want: ["--data-dir", "--dataplane"] },
