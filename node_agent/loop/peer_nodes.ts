@@ -44,7 +44,11 @@ export class PeerNodes {
   /** Asks the nodes of `slices`' endpoints from now on; returns those that are dead. */
   among(slices: readonly EndpointSlice[], facts: Pick<ClusterFacts, "nodes"> | undefined): ReadonlySet<string> {
     const { isOn, nodeName } = this.#options;
-    if (!isOn || facts === undefined) return new Set();
+    if (!isOn) return new Set();
+    if (facts === undefined) {
+      this.#asker.replace([]);
+      return new Set();
+    }
     const names = new Set(slices.flatMap(({ endpoints }) => (endpoints ?? []).map((one) => one.nodeName ?? "")));
     names.delete(nodeName);
     this.#asker.replace(

@@ -157,6 +157,29 @@ const CASES: readonly LoopCase[] = [
     },
   },
   {
+    name: "when pods decide again, nobody is asked any more, and nothing more is said of who was silent",
+    test: async (bench) => {
+      const silent = putThree(bench);
+      const { beginAsk } = bench;
+      let asked = 0;
+      bench.beginAsk = (ask, onEnd) => {
+        asked++;
+        return beginAsk?.(ask, onEnd) ?? (() => {});
+      };
+      bench.start();
+      await bench.clock.advance(5000);
+      silent.add("c");
+      await bench.clock.advance(20_000);
+      assert.match(heartbeat(bench).message ?? "", /c has not answered/);
+      bench.publish({ dataplane: "pods" });
+      await bench.clock.advance(20_000);
+      assert.doesNotMatch(heartbeat(bench).message ?? "", /c has not answered/);
+      const before = asked;
+      await bench.clock.advance(60_000);
+      assert.equal(asked, before);
+    },
+  },
+  {
     name: "nobody is asked without a server's facts, nor with --no-ask-nodes",
     test: async (bench) => {
       putThree(bench);
