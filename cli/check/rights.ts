@@ -63,6 +63,7 @@ export const SERVER_RULES: readonly RightsRule[] = [
   { in: "cluster", group: "", resources: ["events"], verbs: ["create", "patch"] },
   { in: "cluster", group: "networking.k8s.io", resources: ["servicecidrs"], verbs: ["list"] },
   { in: "cluster", group: "apps", resources: ["daemonsets"], verbs: ["list"] },
+  { in: "cluster", group: "", resources: ["configmaps"], verbs: ["list"], names: [FACTS_CONFIG_MAP] },
   { in: "cluster", group: "discovery.k8s.io", resources: ["endpointslices"], verbs: ["list", "watch"] },
   {
     in: "cluster",

@@ -30,10 +30,16 @@ export type ServiceReport =
     }
   );
 
-/** What a node says. */
-export interface NodeReport {
+/** Who says it. */
+export interface ReportAuthor {
   /** The run of the agent that wrote it. */
   readonly instance: string;
+  /** Where the agent reads what the server publishes; absent in reports of agents that don't say so. */
+  readonly namespace?: string;
+}
+
+/** What a node says. */
+export interface NodeReport extends ReportAuthor {
   /** By {@linkcode serviceId}. Services that the agent has not seen, or that its node is not chosen for, are absent. */
   readonly services: ReadonlyMap<string, ServiceReport>;
   /** How many Services did not fit. */
@@ -47,10 +53,10 @@ export const MAX_REPORT_BYTES = 131_072;
 export function renderReport(report: NodeReport): string {
   const whole = reportText(report);
   if (fits(whole)) return whole;
-  const { instance } = report;
+  const { services: _, cut, ...rest } = report;
   const all = [...withoutNotes(report).services].toSorted(([, a], [, b]) => Number(b.serves) - Number(a.serves));
   const first = (count: number): string =>
-    reportText({ instance, services: new Map(all.slice(0, count)), cut: report.cut + all.length - count });
+    reportText({ ...rest, services: new Map(all.slice(0, count)), cut: cut + all.length - count });
   let [low, high] = [0, all.length];
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
@@ -114,7 +120,7 @@ export function heartbeatWriter(node: Node | undefined): string | undefined {
 }
 
 /** What many Services share is said once: thousands may have the same trouble. */
-function reportText({ instance, services, cut }: NodeReport): string {
+function reportText({ instance, namespace, services, cut }: NodeReport): string {
   const served: Record<string, string> = {};
   const at: Record<string, readonly string[]> = {};
   const notes = new Map<string, string[]>();
@@ -139,6 +145,7 @@ function reportText({ instance, services, cut }: NodeReport): string {
   return JSON.stringify({
     version: VERSION,
     instance,
+    ...(namespace === undefined ? {} : { namespace }),
     served,
     ...(Object.keys(at).length === 0 ? {} : { at }),
     ...(notes.size === 0 ? {} : { notes: Object.fromEntries(notes) }),
@@ -151,7 +158,7 @@ function reportText({ instance, services, cut }: NodeReport): string {
 class WrongReport extends Error {}
 
 function checkedReport(value: unknown): NodeReport {
-  const { version, instance, served, at = {}, notes = {}, refused = [], cut = 0 } = mapping(value);
+  const { version, instance, namespace, served, at = {}, notes = {}, refused = [], cut = 0 } = mapping(value);
   if (version !== VERSION) throw new WrongReport("version");
   const addressesOf = new Map(Object.entries(mapping(at)).map(([id, ips]) => [id, addresses(ips)]));
   const noteOf = new Map(
@@ -176,7 +183,8 @@ function checkedReport(value: unknown): NodeReport {
     }
   }
   if (typeof cut !== "number" || !Number.isInteger(cut) || cut < 0) throw new WrongReport("cut");
-  return { instance: text(instance), services, cut };
+  const from = namespace === undefined ? {} : { namespace: text(namespace) };
+  return { instance: text(instance), ...from, services, cut };
 }
 
 function mapping(value: unknown): Readonly<Record<string, unknown>> {

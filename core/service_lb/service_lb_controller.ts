@@ -208,6 +208,7 @@ class ServiceLbController implements ServiceLb {
       ensurePrerequisites(this.#start),
       collectLeftBehind(this.#start, {
         synced: this.synced,
+        nodes: () => this.#nodes.objects.values(),
         onFormer: (key) => {
           this.#left.add(key);
           this.#add(key);

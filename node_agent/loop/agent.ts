@@ -9,7 +9,7 @@ import type { ServeHealth } from "../../core/runtime/health.ts";
 import { createMetricRegistry, type MetricRegistry } from "../../core/runtime/metrics.ts";
 import { createQueueMetrics, type ObserveQueue } from "../../core/runtime/queue_metrics.ts";
 import { createWorkQueue, type WorkQueue } from "../../core/runtime/work_queue.ts";
-import type { NodeReport } from "../../core/service/node_report.ts";
+import type { NodeReport, ReportAuthor } from "../../core/service/node_report.ts";
 import { errorMessage, isAbort, isK3slbError } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import { type AgentCaches, startAgentCaches } from "./agent_caches.ts";
@@ -91,6 +91,7 @@ export async function runAgent(options: AgentOptions, parts: AgentParts): Promis
 class ForwardingLoop {
   readonly #parts: AgentParts;
   readonly #options: AgentOptions;
+  readonly #author: ReportAuthor;
   readonly #reserved: readonly ReservedRange[];
   readonly #registry: MetricRegistry;
   readonly #observeQueue: ObserveQueue;
@@ -115,6 +116,7 @@ class ForwardingLoop {
   constructor(options: AgentOptions, parts: AgentParts) {
     this.#options = options;
     this.#parts = parts;
+    this.#author = { instance: parts.instanceId, namespace: options.servicelbNamespace };
     this.#reserved = parseReservedPorts(options.reservedPorts);
     this.#registry = parts.metrics ?? createMetricRegistry();
     this.#observeQueue = createQueueMetrics(this.#registry);
@@ -246,7 +248,7 @@ class ForwardingLoop {
   }
 
   #reportOf({ services }: ForwardingDecision, outcome: ApplyOutcome): NodeReport | undefined {
-    return services && desiredReport(services, { outcome, instance: this.#parts.instanceId });
+    return services && desiredReport(services, { outcome, author: this.#author });
   }
 
   #publish(decision: ForwardingDecision, outcome: ApplyOutcome): void {
@@ -288,8 +290,7 @@ class ForwardingLoop {
 
   #reportBlocked(error: unknown, report: NodeReport | undefined): void {
     const reason = isForbidden(error) ? "EndpointSlicesForbidden" : failureReason(error);
-    const { instanceId: instance } = this.#parts;
-    this.#heartbeat.report({ reason, message: errorMessage(error) }, report && { ...report, instance });
+    this.#heartbeat.report({ reason, message: errorMessage(error) }, report && { ...report, ...this.#author });
   }
 
   #reportFailure(key: string, error: unknown): void {

@@ -1,17 +1,17 @@
 // Verdicts on Services + what the kernel has -> what the agent says of them on its Node. Pure.
-import type { NodeReport, ServiceReport } from "../../core/service/node_report.ts";
+import type { NodeReport, ReportAuthor, ServiceReport } from "../../core/service/node_report.ts";
 import { readService } from "../../core/service/reading.ts";
 import { portsText, serviceId } from "../../core/service/service_id.ts";
 import { type ApplyOutcome, desiredGate } from "./desired_gate.ts";
 import type { ServiceVerdict } from "./forwarding_plan.ts";
 
-/** What the run `instance` of the agent says of `verdicts`. */
+/** What the agent says of `verdicts`, signed by `author`. */
 export function desiredReport(
   verdicts: readonly ServiceVerdict[],
-  { outcome, instance }: { readonly outcome: ApplyOutcome; readonly instance: string },
+  { outcome, author }: { readonly outcome: ApplyOutcome; readonly author: ReportAuthor },
 ): NodeReport {
   const services = new Map(verdicts.map((verdict) => [serviceId(verdict.service), serviceReport(verdict, outcome)]));
-  return { instance, services, cut: 0 };
+  return { ...author, services, cut: 0 };
 }
 
 function serviceReport(verdict: ServiceVerdict, outcome: ApplyOutcome): ServiceReport {

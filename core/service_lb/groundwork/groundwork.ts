@@ -2,10 +2,11 @@
 // earlier servers left. Adapter.
 import type { KubeClient } from "../../kube/contract.ts";
 import { type Clock, pause } from "../../runtime/clock.ts";
+import type { Node } from "../../kube/types.ts";
 import type { ServiceKey } from "../../service/keys.ts";
 import { errorMessage } from "../../shared/errors.ts";
 import type { Logger } from "../../shared/log.ts";
-import { deleteStrayDaemonSets, findFormerServices } from "./left_behind.ts";
+import { deleteStrayDaemonSets, deleteStrayFacts, findFormerServices } from "./left_behind.ts";
 import { desiredPrerequisites } from "./prerequisites.ts";
 import { removeFacts } from "./remove_service_lb.ts";
 import type { ServiceLbOptions } from "../service_lb_options.ts";
@@ -35,36 +36,48 @@ export async function ensurePrerequisites(groundwork: Groundwork): Promise<void>
   );
 }
 
-/** Looks for what earlier servers left; `onFormer` is told of Services that are no longer of the type. */
+/** What {@linkcode collectLeftBehind} is told. */
+export interface LeftBehindOptions {
+  /** Resolves when all objects are known. */
+  readonly synced: Promise<void>;
+  /** As of now. */
+  readonly nodes: () => Iterable<Node>;
+  /** Told of Services that are no longer of the type. */
+  readonly onFormer: (key: ServiceKey) => void;
+}
+
+/** Looks for what earlier servers left. */
 export async function collectLeftBehind(
   groundwork: Groundwork,
-  { synced, onFormer }: { readonly synced: Promise<void>; readonly onFormer: (key: ServiceKey) => void },
+  { synced, nodes, onFormer }: LeftBehindOptions,
 ): Promise<void> {
   const { logger, options } = groundwork;
+  const namespace = options.servicelbNamespace;
   await untilDone(groundwork, "Cannot look for what earlier servers left behind", async () => {
     await synced;
     for (const key of await findFormerServices(groundwork)) onFormer(key);
-    await deleteStrayDaemonSets(groundwork, { namespace: options.servicelbNamespace, logger });
+    await deleteStrayDaemonSets(groundwork, { namespace, logger });
   });
+  await untilDone(
+    groundwork,
+    "Cannot delete yet what agents decide by in a namespace that is no longer used",
+    () => deleteStrayFacts(groundwork, { namespace, logger, nodes: nodes() }),
+  );
 }
 
-/** Tries `action` until it works; says once what is in the way. */
+/** Tries `action` until it works and returns nothing that is in the way; says once what is. */
 async function untilDone(
   { signal, clock, logger }: Pick<Groundwork, "signal" | "clock" | "logger">,
   failure: string,
-  action: () => Promise<void>,
+  action: () => Promise<string | undefined | void>,
 ): Promise<void> {
   let told = "";
   while (!signal.aborted) {
-    try {
-      return await action();
-    } catch (error) {
-      if (signal.aborted) return;
-      const message = errorMessage(error);
-      if (message !== told) logger.warn(failure, { error: message });
-      told = message;
-      await pause(clock, RETRY_MS, signal);
-    }
+    const obstacle = await action().catch(errorMessage);
+    if (obstacle === undefined || signal.aborted) return;
+    if (obstacle !== told) logger.warn(failure, { error: obstacle });
+    told = obstacle;
+    await pause(clock, RETRY_MS, signal);
   }
 }
 

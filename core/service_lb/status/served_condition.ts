@@ -86,7 +86,7 @@ function groupSentences(items: readonly { readonly node: string; readonly messag
 }
 
 /** The first names and how many more there are. */
-function nameList(names: readonly string[]): string {
+export function nameList(names: readonly string[]): string {
   if (names.length <= MAX_NAMES) return names.join(", ");
   return `${names.slice(0, MAX_NAMES).join(", ")} and ${names.length - MAX_NAMES} more`;
 }

@@ -29,10 +29,11 @@ const refused = fc.record({
 }, { noNullPrototype: true });
 const report = fc.record({
   instance: fc.stringMatching(/^[a-z0-9-]{1,20}$/),
+  namespace: fc.stringMatching(/^[a-z0-9-]{1,20}$/),
   services: fc.dictionary(fc.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}$/), fc.oneof(served, refused))
     .map((entries) => new Map<string, ServiceReport>(Object.entries(entries))),
   cut: fc.constant(0),
-});
+}, { requiredKeys: ["instance", "services", "cut"], noNullPrototype: true });
 
 function byId(given: NodeReport | undefined): unknown {
   return given && { ...given, services: [...given.services].toSorted(([a], [b]) => a < b ? -1 : 1) };

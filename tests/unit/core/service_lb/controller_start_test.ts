@@ -1,10 +1,26 @@
 // What the controller makes good at its start: the world may have changed while no server ran, and not all of it may be readable.
 import assert from "node:assert/strict";
-import { DAEMON_SETS, NAMESPACES, SERVICES } from "../../../../core/kube/resources.ts";
-import type { DaemonSet } from "../../../../core/kube/types.ts";
-import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../../../core/service/labels.ts";
-import { waitUntil } from "../../../support/wait.ts";
+import {
+  CONFIG_MAPS,
+  DAEMON_SETS,
+  NAMESPACES,
+  NODES,
+  ROLE_BINDINGS,
+  ROLES,
+  SERVICES,
+} from "../../../../core/kube/resources.ts";
+import type { DaemonSet, KubeObject } from "../../../../core/kube/types.ts";
+import {
+  FORWARDING_CONDITION,
+  NODE_REPORT_ANNOTATION,
+  SERVICE_NAME_LABEL,
+  SERVICE_NAMESPACE_LABEL,
+} from "../../../../core/service/labels.ts";
+import { removeServiceLb } from "../../../../core/service_lb/groundwork/remove_service_lb.ts";
+import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
+import { staysTrue, waitUntil } from "../../../support/wait.ts";
 import { type Cluster, loadBalancer, withCluster } from "./controller_cluster.ts";
+import { reportText } from "./fixtures.ts";
 
 async function daemonSets({ admin }: Cluster, namespace: string): Promise<number> {
   return (await admin.list(DAEMON_SETS, { namespace })).items.length;
@@ -69,6 +85,71 @@ Deno.test("startServiceLb() moves to another namespace: the DaemonSets of the ol
     );
     await stopNew();
   }));
+
+/** Of what is published for agents, what is in a namespace. */
+async function published({ admin }: Cluster, namespace: string): Promise<string> {
+  const lists = [CONFIG_MAPS, ROLES, ROLE_BINDINGS].map(async (type) => {
+    const { items } = await admin.list<KubeObject>(type, { namespace });
+    return items.some(({ metadata }) => /^k3slb-(agent-)?facts$/.test(metadata?.name ?? "")) ? [type.kind] : [];
+  });
+  return (await Promise.all(lists)).flat().join(" ");
+}
+
+/** The agent of n1 says that it goes by what is published in `namespace`. */
+async function goesBy({ admin }: Cluster, namespace: string): Promise<void> {
+  await admin.patch(NODES, { name: "n1" }, {
+    type: "strategic",
+    body: {
+      metadata: { annotations: { [NODE_REPORT_ANNOTATION]: reportText({ namespace }) } },
+      status: { conditions: [{ type: FORWARDING_CONDITION, status: "True", message: "instance one" }] },
+    },
+  }, { subresource: "status" });
+}
+
+const ALL_PUBLISHED = "ConfigMap Role RoleBinding";
+
+Deno.test("startServiceLb() moves to another namespace: what agents go by stays in the old one while any goes by it, and somebody else's always", () =>
+  withCluster(1, async (cluster) => {
+    const { admin, startController } = cluster;
+    for (const name of ["old-lb", "foreign"]) {
+      await admin.create(NAMESPACES, { apiVersion: "v1", kind: "Namespace", metadata: { name } });
+    }
+    const foreign = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "k3slb-facts", namespace: "foreign" } };
+    await admin.create(CONFIG_MAPS, foreign);
+    const stop = startController({ servicelbNamespace: "old-lb" });
+    await waitUntil("facts", async () => await published(cluster, "old-lb") === ALL_PUBLISHED);
+    await stop();
+    await goesBy(cluster, "old-lb");
+    const stopNew = startController();
+    await waitUntil("facts", async () => await published(cluster, "kube-system") === ALL_PUBLISHED);
+    await staysTrue("the old ones", async () => await published(cluster, "old-lb") === ALL_PUBLISHED, 300);
+    await stopNew();
+    await goesBy(cluster, "kube-system");
+    const stopAgain = startController();
+    await waitUntil("none in the old namespace", async () => await published(cluster, "old-lb") === "");
+    assert.equal(await published(cluster, "kube-system"), ALL_PUBLISHED);
+    assert.equal(await published(cluster, "foreign"), "ConfigMap");
+    await stopAgain();
+  }));
+
+Deno.test("removeServiceLb() takes all back in a namespace that was used before, too, whoever goes by it", () =>
+  withCluster(1, async (cluster) => {
+    const { admin, startController } = cluster;
+    await admin.create(NAMESPACES, { apiVersion: "v1", kind: "Namespace", metadata: { name: "old-lb" } });
+    const stop = startController({ servicelbNamespace: "old-lb" });
+    await admin.create(SERVICES, loadBalancer("web", 80));
+    await waitUntil("facts", async () => await published(cluster, "old-lb") === ALL_PUBLISHED);
+    await waitUntil("the DaemonSet", async () => await daemonSets(cluster, "old-lb") === 1);
+    await stop();
+    await goesBy(cluster, "old-lb");
+    const { signal } = new AbortController();
+    const options = { client: admin, namespace: "kube-system", logger: SILENT_LOGGER, signal };
+    assert.deepEqual(await removeServiceLb(options), { daemonSets: 1, services: 1 });
+    assert.equal(await published(cluster, "old-lb"), "");
+    assert.equal(await daemonSets(cluster, "old-lb"), 0);
+    assert.deepEqual(await removeServiceLb(options), { daemonSets: 0, services: 0 });
+  }));
+
 Deno.test("startServiceLb() serves other Services while endpoints can't be read, and says so on those that need them", () =>
   withCluster(1, async ({ admin, events, startController, addFault, service, ips }) => {
     const end = addFault({ resource: "endpointslices", effect: { type: "forbid" } });

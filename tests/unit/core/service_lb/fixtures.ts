@@ -110,6 +110,8 @@ export interface ReportSketch {
   readonly cut?: number;
   /** The run of the agent that wrote it, if that is not the one that signs the heartbeat. */
   readonly instance?: string;
+  /** Where the agent reads what the server publishes. */
+  readonly namespace?: string;
 }
 
 /** The text of a report. */
@@ -125,7 +127,8 @@ export function reportText(sketch: ReportSketch): string {
     { ports: portsText(each), serves: false, reason, message },
   ]);
   const services = new Map([...served, ...refused]);
-  return renderReport({ instance: sketch.instance ?? "one", services, cut: sketch.cut ?? 0 });
+  const { instance = "one", namespace, cut = 0 } = sketch;
+  return renderReport({ instance, ...(namespace === undefined ? {} : { namespace }), services, cut });
 }
 
 /** `bare` with an agent that decides by itself and says this. */

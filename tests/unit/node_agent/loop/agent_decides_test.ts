@@ -401,7 +401,7 @@ const CASES: readonly LoopCase[] = [
       await bench.clock.advance(5000);
       assert.equal(heartbeat(bench).status, "False");
       const report = lastReport(bench.cluster.get<Node>("nodes", NODE));
-      assert.equal(report?.instance, "two");
+      assert.deepEqual([report?.instance, report?.namespace], ["two", "kube-system"]);
       assert.equal(report?.services.get("uid-web")?.serves, true);
     },
   },
