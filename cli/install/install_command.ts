@@ -1,4 +1,7 @@
 // `k3slb install` and `k3slb uninstall`: this program as a service of this host, and back.
+import { removeObject } from "../../core/kube/one_object.ts";
+import { LEASES } from "../../core/kube/resources.ts";
+import { ELECTION_LEASE_NAME } from "../../core/service/labels.ts";
 import { removeServiceLb } from "../../core/service_lb/groundwork/remove_service_lb.ts";
 import { K3slbError } from "../../core/shared/errors.ts";
 import { AGENT_CLEANUP_COMMAND } from "../programs/agent_cleanup_command.ts";
@@ -135,6 +138,8 @@ async function removeFromCluster(settings: Settings<typeof CLUSTER_FLAGS>, conte
   const namespace = settings["servicelb-namespace"];
   await withCluster({ kubeconfig: settings.kubeconfig, asServer: true }, context, async (client) => {
     await removeServiceLb({ client, namespace, logger: log, signal });
+    // Nobody is left to be elected; a server that runs elsewhere makes it anew.
+    await removeObject(client, LEASES, { key: { namespace, name: ELECTION_LEASE_NAME }, signal });
   });
 }
 

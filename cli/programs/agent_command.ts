@@ -58,5 +58,6 @@ export function agentOptions(settings: Settings<typeof FLAGS>): AgentProcessOpti
     markBits: settings["mark-bits"],
     askNodes: settings["ask-nodes"],
     metricsAddress: settings["metrics-address"],
+    removeRules: settings["remove-rules"],
   };
 }

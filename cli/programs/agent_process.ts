@@ -8,12 +8,13 @@ import { createRequestMetrics } from "../../core/kube/request_metrics.ts";
 import { findNodeName } from "../../core/node_identity/find_node_name.ts";
 import { readHostFacts } from "../../core/node_identity/host_facts.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
-import { startHealthEarly } from "../../core/runtime/health.ts";
+import { type ServeHealth, startHealthEarly } from "../../core/runtime/health.ts";
 import { createMetricRegistry } from "../../core/runtime/metrics.ts";
 import { addProcessMetrics } from "../../core/runtime/process_metrics.ts";
 import { isAbort } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import { runAgent } from "../../node_agent/loop/agent.ts";
+import { leaveNode } from "../../node_agent/loop/cleanup.ts";
 import type { AgentOptions } from "../../node_agent/agent_options.ts";
 import { createDataplane, type DataplaneOptions } from "../../node_agent/rules/dataplane.ts";
 import { createHostPorts } from "../../node_agent/host/host_ports.ts";
@@ -26,6 +27,11 @@ export interface AgentProcessOptions extends AgentOptions, Pick<DataplaneOptions
   readonly nodeName?: string;
   /** Address and port of health and metrics, such as `127.0.0.1:10261`; empty: none. */
   readonly metricsAddress: string;
+  /**
+   * Take everything back and wait for the end, in place of the agent's work.
+   * @default {false}
+   */
+  readonly removeRules?: boolean;
 }
 
 /** The agent's surroundings. */
@@ -55,13 +61,20 @@ export async function runAgentProcess(options: AgentProcessOptions, parts: Agent
   const metrics = createMetricRegistry();
   addProcessMetrics(metrics, { program: "agent", version, nowMs: clock.now() });
   // Before the tools and the API server are waited for.
-  const health = address === ""
+  const health: { readonly serveHealth?: ServeHealth } = address === ""
     ? {}
     : { serveHealth: await startHealthEarly({ address, signal: running, renderMetrics: () => metrics.render() }) };
   try {
     const dataplane = await createDataplane({ iptablesMode, markBits, log: logger, clock, signal });
     client = await connectAgent(options, parts, createRequestMetrics(metrics));
     const nodeName = await agentNodeName(options, { ...parts, client, signal: running });
+    if (options.removeRules === true) {
+      const onDone = (): void => {
+        void health.serveHealth?.({ checks: [], renderMetrics: () => metrics.render() });
+        parts.notifyReady?.(`Rules removed from node ${nodeName}`);
+      };
+      return await leaveNode({ dataplane, cluster: { client, nodeName }, clock, logger, signal: running, onDone });
+    }
     await runAgent(options, {
       client,
       dataplane,

@@ -66,4 +66,10 @@ export const AGENT_FLAGS = [
     help: "Where health and metrics are served; empty for nowhere",
   },
   ASK_NODES_FLAG,
+  {
+    name: "remove-rules",
+    type: "switch",
+    default: false,
+    help: "Remove all rules and wait to be stopped: before pods of agents are deleted",
+  },
 ] as const satisfies readonly Flag[];

@@ -1,11 +1,12 @@
-// `k3slb agent cleanup`: takes away everything that the agent ever made, from the kernel first and then, if the API answers,
+// `k3slb agent cleanup` and `--remove-rules`: takes away everything that the agent ever made, from the kernel first and then, if the API answers,
 // from the node's objects. Safe to run twice.
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { isConflict, isNotFound } from "../../core/kube/errors.ts";
 import { NODES, PODS } from "../../core/kube/resources.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
 import { SERVICE_NAME_LABEL } from "../../core/service/labels.ts";
-import { errorMessage, isAbort } from "../../core/shared/errors.ts";
+import { errorMessage, isAbort, K3slbError } from "../../core/shared/errors.ts";
+import type { Logger } from "../../core/shared/log.ts";
 import type { Dataplane } from "../dataplane_contract.ts";
 import { gateOf, gatePatch } from "./desired_gate.ts";
 import { apiTime } from "./gate_writer.ts";
@@ -43,6 +44,37 @@ export async function cleanUp(options: CleanUpOptions): Promise<CleanUpReport> {
   const { removed, warnings } = await cleanUpCluster(options);
   if (removal.status === "rejected") throw removal.reason;
   return { removed: [...removal.value, ...removed], warnings };
+}
+
+/** What {@linkcode leaveNode} takes. */
+export interface LeaveNodeOptions extends CleanUpOptions {
+  readonly logger: Logger;
+  /** Called when nothing is left. */
+  readonly onDone: () => void;
+}
+
+/**
+ * Cleans up and then waits for the signal, as a pod has to that is to be deleted later: nothing puts the rules back meanwhile.
+ *
+ * @throws {K3slbError} as {@linkcode cleanUp}, or code "clean-up" if something was left in the cluster; whoever starts it again tries again
+ */
+export async function leaveNode(options: LeaveNodeOptions): Promise<void> {
+  const { logger, signal } = options;
+  const { removed, warnings } = await cleanUp(options);
+  for (const line of removed) logger.info(line);
+  if (warnings.length > 0) {
+    throw new K3slbError(
+      `The rules are gone, but not all that was said of them in the cluster: ${warnings.join("; ")}`,
+      {
+        code: "clean-up",
+        hint: "Check that the API server is reached, and start it again",
+        retriable: true,
+      },
+    );
+  }
+  logger.info("Nothing of the agent is left on this node; waiting to be stopped");
+  options.onDone();
+  await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
 async function cleanUpCluster(options: CleanUpOptions): Promise<CleanUpReport> {

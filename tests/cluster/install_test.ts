@@ -4,6 +4,9 @@ import { deepEqual, equal, match } from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { findObject } from "../../core/kube/one_object.ts";
+import { LEASES } from "../../core/kube/resources.ts";
+import { ELECTION_LEASE_NAME } from "../../core/service/labels.ts";
 import { enterWorld } from "../support/netns.ts";
 import { SystemdMachine, systemdObstacle } from "../support/systemd_machine.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -92,6 +95,8 @@ if (await enterWorld(import.meta.url)) {
         await machine.write("/etc/rancher/k3slb/config.yaml", "log-level: debug\n");
         await k3slb("uninstall", "agent");
         const told = await k3slb("uninstall", "server", "--cluster");
+        const lease = { namespace: "kube-system", name: ELECTION_LEASE_NAME };
+        equal(await findObject(world.admin, LEASES, { key: lease }), undefined);
         match(told.join("\n"), /^leave \/etc\/rancher\/k3slb\/config\.yaml: it was changed/m);
         const left = (await files()).filter((path) => !before.includes(path));
         deepEqual(left, ["/etc/rancher/k3slb/config.yaml"]);

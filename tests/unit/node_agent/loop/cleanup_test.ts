@@ -1,7 +1,8 @@
 // `agent cleanup`: what is left in the kernel and in the cluster.
 import assert from "node:assert/strict";
 import { FORWARDING_CONDITION, PROGRAMMED_CONDITION } from "../../../../core/service/labels.ts";
-import { cleanUp } from "../../../../node_agent/loop/cleanup.ts";
+import { createLogger } from "../../../../core/shared/log.ts";
+import { cleanUp, leaveNode } from "../../../../node_agent/loop/cleanup.ts";
 import { AgentBench, failed } from "../_agent_bench.ts";
 import { endpoint, NODE, pod, port, service, slice } from "../_objects.ts";
 
@@ -18,6 +19,8 @@ function options(bench: AgentBench): Parameters<typeof cleanUp>[0] {
   const cluster = { client: bench.cluster.client, nodeName: NODE };
   return { dataplane: bench.dataplane, cluster, clock: bench.clock, signal: new AbortController().signal };
 }
+
+const LOGGER = createLogger({ level: "error", format: "text", write: () => {}, now: () => 0 });
 
 Deno.test("cleanUp: takes rules, gates and heartbeat away, and has nothing to do the second time", async () => {
   const bench = new AgentBench();
@@ -69,4 +72,32 @@ Deno.test("cleanUp: without a cluster only the kernel is cleaned", async () => {
   await served(bench);
   const { cluster: _, ...local } = options(bench);
   assert.deepEqual(await cleanUp(local), { removed: ["Removed 3 chains"], warnings: [] });
+});
+
+Deno.test("leaveNode: cleans up, says so, and stays until it is ended", async () => {
+  const bench = new AgentBench();
+  await served(bench);
+  const ending = new AbortController();
+  const events: string[] = [];
+  const left = leaveNode({
+    ...options(bench),
+    logger: LOGGER,
+    signal: ending.signal,
+    onDone: () => events.push("done"),
+  }).then(() => events.push("ended"));
+  await bench.clock.advance(1000);
+  assert.equal(bench.dataplane.plan, undefined);
+  assert.equal(bench.cluster.condition("nodes", NODE, FORWARDING_CONDITION), undefined);
+  assert.deepEqual(events, ["done"]);
+  ending.abort();
+  await left;
+  assert.deepEqual(events, ["done", "ended"]);
+});
+
+Deno.test("leaveNode: what is left in the cluster is an error, so that it is started again", async () => {
+  const bench = new AgentBench();
+  await served(bench);
+  bench.cluster.failures.set("list pods", { left: 1, httpStatus: 503 });
+  const onDone = (): void => assert.fail("it is not done");
+  await assert.rejects(leaveNode({ ...options(bench), logger: LOGGER, onDone }), /^K3slbError: The rules are gone/);
 });
