@@ -1,5 +1,6 @@
-// The program as pods on real nodes, from the image that a release ships: the chart with every value set, an upgrade from the version before under
-// traffic, the way out; and the plain manifest. Agents work on the host's iptables with two capabilities, and write about their own node only.
+// The program on real nodes, installed as people install it. As pods, from the image that a release ships: the chart with every value set, an upgrade
+// from the version before under traffic, the way out; and the plain manifest. Agents work on the host's iptables with two capabilities, and write
+// about their own node only. As services of the hosts: host_upgrade.ts.
 // Alone: `K3SLB_WORLD=nodes deno test -A tests/nodes/in_cluster_test.ts`, as root.
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -8,14 +9,18 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { valueNames } from "../support/chart_values.ts";
 import { NODES } from "../../core/kube/resources.ts";
+import type { Node } from "../../core/kube/types.ts";
+import { NODE_REPORT_ANNOTATION } from "../../core/service/labels.ts";
+import { heartbeatOf } from "../../node_agent/loop/heartbeat.ts";
 import { ensureHelmProgram } from "../support/helm_program.ts";
 import { enterWorld } from "../support/netns.ts";
-import { PROGRAM_IMAGE, programImage } from "../support/program_image.ts";
+import { PROGRAM_IMAGE, programImage, pulledImage } from "../support/program_image.ts";
 import { runProgram } from "../support/programs.ts";
 import { openTestClient } from "../support/test_client.ts";
 import { waitUntil } from "../support/wait.ts";
 import type { World } from "../support/world.ts";
 import { worldSuite } from "../support/world_suite.ts";
+import { chains, hostUpgradeTests } from "./host_upgrade.ts";
 
 const DEPLOY = fileURLToPath(new URL("../../deploy", import.meta.url));
 const CHART = join(DEPLOY, "chart");
@@ -91,15 +96,12 @@ async function objects(world: World): Promise<readonly string[]> {
   return names.filter((name) => !STAYS.test(name)).sort();
 }
 
-/** Rules of every node that forward for a Service. The chains that all Services share stay: docs/removing.md. */
-async function rules(world: World): Promise<readonly string[]> {
-  const lines = await Promise.all(world.nodes.map(async ({ name, ns }) => {
-    const saved = await Promise.all(["iptables-save", "ip6tables-save"].map((tool) => ns.exec(tool, [])));
-    return saved.flatMap(({ stdout }) => stdout.split("\n"))
-      .filter((line) => /^-A K3SLB-SERVICES |^-A K3SLB-.* -j DNAT/.test(line))
-      .map((line) => `${name} ${line}`);
-  }));
-  return lines.flat();
+/** Nodes that still say something of an agent. */
+async function marks(world: World): Promise<readonly string[]> {
+  const { items } = await world.admin.list(NODES, {});
+  const isMarked = (node: Node): boolean =>
+    heartbeatOf(node) !== undefined || NODE_REPORT_ANNOTATION in (node.metadata?.annotations ?? {});
+  return items.filter(isMarked).map(({ metadata }) => metadata?.name ?? "");
 }
 
 /** Effective capabilities and user of the processes `k3slb NAME` in pods. */
@@ -159,7 +161,8 @@ async function writeAs(world: World, namespace: string, node: string): Promise<s
 }
 
 if (await enterWorld(import.meta.url)) {
-  const images = (["before", "now"] as const).map(programImage);
+  // The one of now by way of a registry and the archive for hosts without a way to the net.
+  const images = [programImage("before"), await pulledImage("now")];
   const skip = images[1] === undefined
     ? { skip: "the image was not made: tests/run.ts with the suite nodes makes it" }
     : {};
@@ -192,7 +195,7 @@ if (await enterWorld(import.meta.url)) {
       await kubectl(world, "create", "namespace", "k3slb");
       await kubectl(world, "create", "namespace", "lb");
       const atFirst = await objects(world);
-      deepEqual(await rules(world), []);
+      deepEqual(await chains(world), []);
 
       const set = [...SETTINGS, `image.tag=${before}`].flatMap((setting) => ["--set", setting]);
       await helm("install", "k3slb", CHART, ...set, ...waits);
@@ -202,7 +205,7 @@ if (await enterWorld(import.meta.url)) {
       await ns.waitForIngress("web", world.nodeIps, 60_000);
       const requests = world.nodeIps.map((ip) => ({ protocol: "tcp", ip, port, timeoutMs: 5_000 }) as const);
       for (const request of requests) await world.waitForAnswer(world.client, request);
-      ok((await rules(world)).length > 0);
+      ok((await chains(world)).length > 0);
       const [agents, servers] = [rightsOf("agent"), rightsOf("server")];
       deepEqual(agents, world.nodes.map(() => ({ capabilities: AGENT_CAPABILITIES, uid: "0" })));
       deepEqual(servers, [{ capabilities: NO_CAPABILITIES, uid: "65532" }]);
@@ -232,7 +235,7 @@ if (await enterWorld(import.meta.url)) {
       deepEqual([...await ns.ingress("web")].sort(), [...world.nodeIps].sort());
 
       // As docs/removing.md says.
-      const leave = ["server.clusterAdmin=true", "server.disable={servicelb,coredns,traefik,helm}"];
+      const leave = ["server.disable={servicelb,coredns,traefik,helm}", "agent.args={--remove-rules}"];
       await helm(
         "upgrade",
         "k3slb",
@@ -243,15 +246,14 @@ if (await enterWorld(import.meta.url)) {
       );
       await kubectl(world, "wait", "--for=delete", "role/k3slb-agent-facts", "-n", "lb", "--timeout=60s");
       await waitUntil("the load balancer to have left", async () => {
-        const left = await kubectl(world, "get", "daemonsets", "-A", "-l", "k3slb.io/dataplane", "-o", "name");
-        return left === "" && (await rules(world)).length === 0;
-      }, { deadlineMs: 60_000, explain: async () => `${(await rules(world)).join("\n")}\n${await pods(world)}` });
+        return await kubectl(world, "get", "daemonsets", "-A", "-l", "k3slb.io/dataplane", "-o", "name") === "";
+      }, { deadlineMs: 60_000, explain: () => pods(world) });
+      await kubectl(world, "rollout", "status", "-n", "k3slb", "daemonset/k3slb-agent", "--timeout=60s");
       deepEqual(await ns.ingress("web"), []);
       await helm("uninstall", "k3slb", ...waits);
-      await kubectl(world, "delete", "lease", "-n", "lb", "k3slb-server");
       const service = await ns.service("web");
       deepEqual(service.metadata?.finalizers ?? [], []);
-      deepEqual(await rules(world), []);
+      deepEqual([await chains(world), await marks(world)], [[], []]);
       deepEqual((await objects(world)).filter((name) => !atFirst.includes(name)), []);
       rmSync(home, { recursive: true });
       await ns.deleteService("web");
@@ -276,17 +278,32 @@ if (await enterWorld(import.meta.url)) {
       await ns.waitForIngress("web", world.nodeIps, 90_000);
       for (const ip of world.nodeIps) await world.waitForAnswer(world.client, { protocol: "tcp", ip, port });
       await ns.deleteService("web");
-      await waitUntil("the rules to be gone", async () => (await rules(world)).length === 0, {
-        deadlineMs: 30_000,
-        explain: async () => `${(await rules(world)).join("\n")}\n${await pods(world)}`,
-      });
+      // As docs/removing.md says.
+      const disable = { op: "add", path: "/spec/template/spec/containers/0/args/-", value: "--disable=servicelb" };
+      const inSystem = ["-n", "kube-system"];
+      await kubectl(
+        world,
+        "patch",
+        "deployment/k3slb-server",
+        ...inSystem,
+        "--type=json",
+        "-p",
+        JSON.stringify([disable]),
+      );
+      await kubectl(world, "set", "env", ...inSystem, "daemonset/k3slb-agent", "K3SLB_REMOVE_RULES=true");
+      await kubectl(world, "wait", ...inSystem, "--for=delete", "role/k3slb-agent-facts", "--timeout=60s");
+      await kubectl(world, "rollout", "status", ...inSystem, "daemonset/k3slb-agent", "--timeout=60s");
       await kubectl(world, "delete", "-f", file, "--timeout=60s");
       await waitUntil("the programs to have ended", () => rightsOf("agent").length + rightsOf("server").length === 0, {
         deadlineMs: 60_000,
         explain: () => pods(world),
       });
       rmSync(join(file, ".."), { recursive: true });
+      deepEqual([await chains(world), await marks(world)], [[], []]);
+      deepEqual((await objects(world)).filter((name) => name.includes("k3slb")), []);
     },
     skip,
   );
+
+  hostUpgradeTests(test);
 }
