@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { execHere, isInWorld, worldCommand } from "../support/netns.ts";
 import { ensureControlPlaneProgram } from "../support/control_plane_program.ts";
 import { ensureTools } from "../support/prerequisites.ts";
+import { benchAnswers } from "./answers_bench.ts";
 import { benchControlPlane } from "./control_plane_bench.ts";
 import { benchDeadNode } from "./dead_node_bench.ts";
 import { benchIdle } from "./idle_bench.ts";
@@ -38,6 +39,7 @@ const NODES_BENCH = "nodes";
 
 const BENCHES: readonly NamedBench[] = [
   { name: "program", what: "Size and start of the binary", run: benchProgram },
+  { name: "answers", what: "explain, ports and status on a large cluster", run: benchAnswers },
   { name: "paths", what: "Forwarding: direct, k3slb, kube-proxy's own rules, ServiceLB's path", run: benchPaths },
   { name: "ports", what: "A new connection to the last of N ports", run: benchPorts },
   { name: "programming", what: "Rules into the kernel", run: benchProgramming },

@@ -90,6 +90,7 @@ export class Answers {
   readonly #view: ClusterView;
   readonly #silentNodes: ReadonlySet<string>;
   readonly #obstacles = new Map<ServiceKey, PodObstacles>();
+  readonly #known = new Map<Service, DesiredService & { readonly facts: ServiceFacts }>();
 
   constructor(snapshot: ClusterSnapshot, options: ServiceLbOptions) {
     this.#snapshot = snapshot;
@@ -135,9 +136,16 @@ export class Answers {
   /** What the API server said of the pods of a Service. */
   noteObstacles(key: ServiceKey, obstacles: PodObstacles): void {
     this.#obstacles.set(key, obstacles);
+    for (const service of this.#known.keys()) if (readService(service).key === key) this.#known.delete(service);
   }
 
   #desired(service: Service): DesiredService & { readonly facts: ServiceFacts } {
+    const known = this.#known.get(service) ?? this.#decide(service);
+    this.#known.set(service, known);
+    return known;
+  }
+
+  #decide(service: Service): DesiredService & { readonly facts: ServiceFacts } {
     const { key } = readService(service);
     const obstacles = this.#obstacles.get(key);
     const facts = {
