@@ -33,13 +33,14 @@ type AnswerSettings = Settings<typeof ANSWER_FLAGS>;
 export async function withinPatience<T>(
   context: CommandContext,
   ask: (signal: AbortSignal) => Promise<T>,
+  limitMs = ANSWER_TIMEOUT_MS,
 ): Promise<T> {
-  const limit = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+  const limit = AbortSignal.timeout(limitMs);
   try {
     return await ask(AbortSignal.any([context.signal, limit]));
   } catch (error) {
     if (limit.aborted && !context.signal.aborted) {
-      throw new K3slbError(`The API server did not answer within ${ANSWER_TIMEOUT_MS / 1000} s`, {
+      throw new K3slbError(`The API server did not answer within ${limitMs / 1000} s`, {
         code: "timeout",
         hint: "See whether it is reached: kubectl get --raw /readyz",
         cause: error,

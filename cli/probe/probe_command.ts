@@ -65,11 +65,13 @@ export const PROBE_COMMAND = defineCommand({
             servicelbNamespace: settings["servicelb-namespace"],
             clock: SYSTEM_CLOCK,
             signal,
-          }))
+          }), AGENTS_TIMEOUT_MS)
         : { results: await probeFromHere(targets, context.signal) };
       return { namespace, name, addresses, ...found };
     });
-    context.host.stdout(renderForm(answer, settings.output, () => renderProbe(answer, lineWidth(context))));
+    context.host.stdout(
+      renderForm(answer, settings.output, (wide) => renderProbe(answer, { width: lineWidth(context), wide })),
+    );
     return isProbeProblem(answer) ? EXIT_FAILURE : EXIT_OK;
   },
 });
@@ -89,3 +91,6 @@ function publishedAddresses(service: Service): readonly string[] {
     hint: `Its reason: k3slb explain ${key}`,
   });
 }
+
+/** Agents have 20 s, the API server the rest. */
+const AGENTS_TIMEOUT_MS = 30_000;

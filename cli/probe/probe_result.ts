@@ -49,11 +49,14 @@ export function probeRow(target: ProbeTarget, outcome: ProbeOutcome, from?: stri
   };
 }
 
-/** The table, `width` characters wide. */
-export function renderProbe(answer: ProbeAnswer, width: number): string {
+/** The table, `width` characters wide; `wide`: a line for each attempt of each node, with what it means. */
+export function renderProbe(
+  answer: ProbeAnswer,
+  { width, wide }: { readonly width: number; readonly wide: boolean },
+): string {
   const { results, silent } = answer;
   const failed = results.filter(({ problem }) => problem);
-  const table = silent === undefined ? renderFromHere(results, width) : renderFromAll(answer, silent, width);
+  const table = silent === undefined || wide ? renderEach(answer, width) : renderFromAll(answer, silent, width);
   if (failed.length === 0) return table;
   const advice = `${failed.length} of ${results.length} do not connect${silent === undefined ? " from here" : ""}. ` +
     `k3slb explain ${answer.namespace}/${answer.name} says which node serves and which does not.`;
@@ -65,16 +68,19 @@ export function isProbeProblem({ results, silent = [] }: ProbeAnswer): boolean {
   return results.some(({ problem }) => problem) || silent.some(({ problem }) => problem);
 }
 
-function renderFromHere(results: readonly ProbeRow[], width: number): string {
+function renderEach({ results, silent }: ProbeAnswer, width: number): string {
+  const isFromAll = silent !== undefined;
   return renderWrappedRows(
-    ["ADDRESS", "PORT", "RESULT", "MS", "WHAT IT MEANS"],
-    results.map(({ address, port, protocol, state, latencyMs, message }) => [
-      address,
-      `${port}/${protocol}`,
-      state,
-      latencyMs === undefined ? "" : latencyMs.toFixed(1),
-      message,
-    ]),
+    [...(isFromAll ? ["FROM"] : []), "ADDRESS", "PORT", "RESULT", "MS", "WHAT IT MEANS"],
+    [
+      ...results.map(({ from = "", address, port, protocol, state, latencyMs, message }) => [
+        ...(isFromAll ? [from] : []),
+        ...[address, `${port}/${protocol}`, state],
+        latencyMs === undefined ? "" : latencyMs.toFixed(1),
+        message,
+      ]),
+      ...(silent ?? []).map(({ node, message }) => [node, "", "", "", "", message]),
+    ],
     width,
   );
 }

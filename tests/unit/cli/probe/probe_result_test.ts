@@ -56,13 +56,18 @@ Deno.test("renderProbe: a line for each, and what to do next if one fails", () =
   const row = (address: string, outcome: ProbeOutcome): ReturnType<typeof probeRow> =>
     probeRow({ address, port: 80, protocol: "TCP" }, outcome);
   const head = { namespace: "shop", name: "web", addresses: [] };
-  const well = renderProbe({ ...head, results: [row("192.0.2.1", { state: "Connected", latencyMs: 0.4 })] }, 80);
+  const well = renderProbe({ ...head, results: [row("192.0.2.1", { state: "Connected", latencyMs: 0.4 })] }, {
+    width: 80,
+    wide: false,
+  });
   equal(well, "ADDRESS    PORT    RESULT     MS   WHAT IT MEANS\n192.0.2.1  80/TCP  Connected  0.4\n");
   const four = row("192.0.2.1", { state: "Refused" });
   const six = row("2001:db8::1", { state: "NoRoute" });
-  const mixed = renderProbe({ ...head, results: [four, six] }, 80).replaceAll(/\s+/g, " ");
+  const mixed = renderProbe({ ...head, results: [four, six] }, { width: 80, wide: false }).replaceAll(/\s+/g, " ");
   match(mixed, /2 of 2 do not connect from here\. k3slb explain shop\/web says/);
-  for (const line of renderProbe({ ...head, results: [four, six] }, 80).split("\n")) ok(line.length <= 80, line);
+  for (const line of renderProbe({ ...head, results: [four, six] }, { width: 80, wide: false }).split("\n")) {
+    ok(line.length <= 80, line);
+  }
 });
 
 Deno.test("renderProbe: from all nodes: one table a port, addresses beside each other as far as they fit", () => {
@@ -77,7 +82,7 @@ Deno.test("renderProbe: from all nodes: one table a port, addresses beside each 
   const silent = [{ node: "node3", message: "no agent was heard of there", problem: false }];
   const answer = { namespace: "shop", name: "web", addresses, results, silent };
   equal(
-    renderProbe(answer, 60),
+    renderProbe(answer, { width: 60, wide: false }),
     `80/TCP FROM  172.30.0.11  172.30.0.12  2001:db8::12
 node1        0.4 ms       0.4 ms       0.4 ms
 node2        TimedOut     0.4 ms       0.4 ms
@@ -97,9 +102,12 @@ node serves and which does not.
 `,
   );
   match(
-    renderProbe(answer, 40),
+    renderProbe(answer, { width: 40, wide: false }),
     /^80\/TCP FROM {2}172\.30\.0\.11 {2}172\.30\.0\.12\nnode1 .*\nnode2 .*\n\n80\/TCP FROM {2}2001:db8::12\n/,
   );
+  const each = renderProbe(answer, { width: 100, wide: true });
+  match(each, /^FROM +ADDRESS +PORT +RESULT +MS +WHAT IT MEANS\nnode1 +172\.30\.0\.11 +80\/TCP +Connected +0\.4$/m);
+  match(each, /^node3 +no agent was heard of there$/m);
   equal(isProbeProblem(answer), true);
   const well = { ...answer, results: results.filter(({ problem }) => !problem) };
   equal(isProbeProblem(well), false);
