@@ -31,8 +31,12 @@ export function sameContent(a: object | undefined, b: object | undefined): boole
   return withoutVersion(a) === withoutVersion(b);
 }
 
-function withoutVersion(object: object | undefined): string {
-  return JSON.stringify(object, (key, value: unknown) => key === "resourceVersion" ? undefined : value) ?? "";
+/** Of the object, or of metadata alone. */
+function withoutVersion(object: { readonly metadata?: object; readonly resourceVersion?: string } | undefined): string {
+  if (object === undefined) return "";
+  const { metadata, resourceVersion: _, ...rest } = object;
+  const { resourceVersion: __, ...kept }: { readonly resourceVersion?: string } = metadata ?? {};
+  return JSON.stringify([rest, kept]);
 }
 
 function choose(

@@ -97,5 +97,6 @@ function withoutHeartbeat(node: Node): object {
   const conditions = node.status?.conditions?.map(({ type, status }) => ({ type, status }));
   // What the agent says is looked at Service by Service.
   const { [NODE_REPORT_ANNOTATION]: _, ...annotations } = node.metadata?.annotations ?? {};
-  return { annotations, addresses: node.status?.addresses, conditions };
+  const { addresses, daemonEndpoints } = node.status ?? {};
+  return { annotations, addresses, daemonEndpoints, conditions };
 }

@@ -91,6 +91,11 @@ export class ClusterView {
     return concerned;
   }
 
+  /** Whether others ask for a port of the Service too. */
+  sharesPorts(key: ServiceKey): boolean {
+    return this.#ports.sharers(key).length > 0;
+  }
+
   noteSlice(change: ObjectChange<EndpointSlice>): void {
     this.#slices.note(change);
   }

@@ -36,8 +36,9 @@ export async function reconcileService(context: ReconcileContext, input: Reconci
   const remembered = { remembered: input.memory.status?.nodes ?? new Map(), nowMs: context.clock.monotonicMs() };
   const name = daemonSetName(service);
   const observed = input.daemonSets.find(({ metadata }) => metadata?.name === name);
-  const options = withPauseImage(context.options, { nodes: input.facts().nodes, observed });
-  const seen = desiredService(service, { ...options, facts: { ...input.facts(), remembered } });
+  const facts = input.facts();
+  const options = withPauseImage(context.options, { nodes: facts.nodes, observed });
+  const seen = desiredService(service, { ...options, facts: { ...facts, remembered } });
   const { obstacles, againMs } = await context.inquiry.ask({
     key,
     service,
@@ -48,8 +49,7 @@ export async function reconcileService(context: ReconcileContext, input: Reconci
     ? seen
     : desiredService(service, { ...options, facts: { ...input.facts(), remembered, obstacles } });
   tellLate(context, { service, memory: input.memory, late: seen.lateClaims });
-  const { reported } = input.facts();
-  const first = isReservedLate(desired, { observed, memory: input.memory, reported })
+  const first = isReservedLate(desired, { observed, memory: input.memory, reported: facts.reported })
     ? await reconcileStatus(context, { ...input, service, desired })
     : undefined;
   const nowMs = context.clock.monotonicMs();
@@ -58,7 +58,10 @@ export async function reconcileService(context: ReconcileContext, input: Reconci
   context.reservations.leave(key);
   const held = await ensureFinalizer(context, { ...input, service: first?.service ?? service });
   const { refused, contested, delayMs } = await reconcileDaemonSet(context, { ...input, service: held, desired });
-  const told = await reconcileStatus(context, { ...input, service: held, desired, refused, contested });
+  const isTold = first !== undefined && refused === undefined && contested === undefined;
+  const told = isTold
+    ? first
+    : await reconcileStatus(context, { ...input, service: held, desired, refused, contested });
   if (refused !== undefined) throw refused.cause;
   return earliest(againMs, delayMs, told.delayMs);
 }

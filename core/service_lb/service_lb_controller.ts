@@ -76,7 +76,10 @@ class ServiceLbController implements ServiceLb {
     this.#reports = new ReportReader({
       clock,
       read: (node) => {
-        for (const key of this.#view.readReport(node)) this.#add(key);
+        for (const key of this.#view.readReport(node)) {
+          this.#add(key);
+          if (this.#view.sharesPorts(key)) this.#facts?.note();
+        }
       },
     });
     this.#queue = createWorkQueue({
@@ -137,8 +140,9 @@ class ServiceLbController implements ServiceLb {
       selection: ours,
       keep: trimDaemonSet,
       onChange: (change) => {
-        for (const key of this.#view.noteDaemonSet(change)) this.#add(key);
-        this.#facts?.note();
+        const sharers = this.#view.noteDaemonSet(change);
+        if (sharers.length > 0) this.#facts?.note();
+        for (const key of sharers) this.#add(key);
         this.#addServed(change, this.#isMerging ? PLACEHOLDER_DELAY_MS : 0);
       },
     });
@@ -278,22 +282,21 @@ class ServiceLbController implements ServiceLb {
     if (after === undefined && before !== undefined && before.metadata?.deletionTimestamp === undefined) {
       if (hasFinalizer(before) || servedCondition(before) !== undefined) this.#left.add(key);
     }
-    if (before === undefined || after === undefined) this.#askNodes();
+    if ((before === undefined || after === undefined) && this.#services.objects.size <= 1) this.#askNodes();
     const sharers = this.#view.noteService(change);
     const isOther = before === undefined || after === undefined || !sameWishes(before, after);
-    if (isOther) {
-      this.#view.forgetChoices();
-      this.#facts?.note();
-    }
+    if (isOther) this.#view.forgetChoices();
+    // Of load balancers agents are told who has ports that several ask for.
+    if (sharers.length > 0) this.#facts?.note();
     if (isOther || !this.#isMerging) this.#add(key);
     for (const sharer of sharers) this.#add(sharer);
   }
 
   #noteNode(name: string, change: ObjectChange<Node>): void {
     const isBack = this.#silence.note(name, change, this.#times());
-    this.#askNodes();
     this.#reports.note(name);
     const scope = nodeChangeScope(change.before, change.after);
+    if (scope !== "none" || this.#dead.nodes.size > 0) this.#askNodes();
     if (scope !== "none") this.#facts?.note();
     if (scope === "all") {
       this.#view.forgetChoices();
@@ -342,6 +345,6 @@ const WORKERS = 4;
 const PATIENCE_MS = 2_000;
 const SILENCE_CHECK_MS = 10_000;
 /** Pods that decide nothing come in many steps, and are told of when they lack for a minute. */
-const PLACEHOLDER_DELAY_MS = 1_000;
+const PLACEHOLDER_DELAY_MS = 2_000;
 /** After this time a Service says why its endpoints are not known. */
 const SLICES_PATIENCE_MS = 1_000;

@@ -150,6 +150,11 @@ Deno.test("patienceEndMs() starts anew with each change of a node, but not for e
   assert.equal(patienceEndMs("node", { sinceMs: 0, progressMs: 100_000 }), 30_000);
 });
 
+function withKubeletPort(Port: number): Node {
+  const bare = node("a");
+  return { ...bare, status: { ...bare.status, daemonEndpoints: { kubeletEndpoint: { Port } } } };
+}
+
 const SCOPES: readonly {
   readonly name: string;
   readonly before?: Node;
@@ -173,6 +178,7 @@ const SCOPES: readonly {
     want: "present",
   },
   { name: "readiness", before: node("a"), after: node("a", { ready: false }), want: "present" },
+  { name: "the kubelet's port", before: node("a"), after: withKubeletPort(10250), want: "present" },
   { name: "a heartbeat", before: node("a"), after: withHeartbeat("2026-01-01T00:01:00Z"), want: "none" },
 ];
 

@@ -6,6 +6,7 @@ import type { KubeClient } from "../../../../../core/kube/contract.ts";
 import type { Node, Service } from "../../../../../core/kube/types.ts";
 import { type ClusterFacts, parseFacts } from "../../../../../core/service/cluster_facts.ts";
 import { FORWARDING_CONDITION, NODE_REPORT_ANNOTATION } from "../../../../../core/service/labels.ts";
+import { serviceId } from "../../../../../core/service/service_id.ts";
 import { removeServiceLb } from "../../../../../core/service_lb/groundwork/remove_service_lb.ts";
 import { SILENT_LOGGER } from "../../../../../core/shared/log.ts";
 import { staysTrue, waitUntil } from "../../../../support/wait.ts";
@@ -138,5 +139,24 @@ Deno.test("startServiceLb() goes by what agents say, not by pods", () =>
     await waitUntil("the node that serves", async () => await ips("web") === "10.0.0.1");
     await report(admin, "n2", { serves: [web] });
     await waitUntil("both again", async () => await ips("web") === "10.0.0.1 10.0.0.2");
+    await stop();
+  }));
+
+Deno.test("startServiceLb() without pods tells agents who has a port that several ask for, as soon as one of them says it", () =>
+  withCluster(2, async ({ admin, startController }) => {
+    for (const name of ["n1", "n2"]) await report(admin, name, {});
+    const stop = startController({ reservePorts: "none" });
+    await admin.create(SERVICES, loadBalancer("old", 80));
+    const young = await admin.create(SERVICES, loadBalancer("young", 80));
+    await waitUntil(
+      "a port that nobody has",
+      async () => (await published(admin))?.contested.get("80/TCP")?.length === 0,
+    );
+    await report(admin, "n1", { serves: [young] });
+    const owner = serviceId(young);
+    await waitUntil(
+      "its owner",
+      async () => (await published(admin))?.contested.get("80/TCP")?.some(({ service }) => service === owner),
+    );
     await stop();
   }));
