@@ -187,9 +187,12 @@ export class NodeLife {
   refused(ask: Ask, nowMs: number): void {
     const life = this.#lives.get(ask.node);
     if (life === undefined || nowMs - ask.begunMs >= QUICK_MS) return;
+    // At another address it may be the want of a route from here, which says nothing of the node.
+    if (ask.ip !== life.ways[life.way]?.ip) return;
     const isConfirmed = ask.begunMs >= life.refusedMs && ask.begunMs - life.refusedMs < QUICK_MS;
     if (isConfirmed || (life.state === "alive" && life.tries === 1)) return this.answered(ask, nowMs);
     if (nowMs - life.refusedMs < QUICK_MS) return;
+    life.way = life.ways.findIndex(({ ip, port }) => ip === ask.ip && port === ask.port);
     life.refusedMs = nowMs;
     life.nextMs = nowMs;
   }
@@ -214,7 +217,8 @@ export class NodeLife {
     // Another address may have no route from here, which Bun calls a refusal: it is tried only while none has answered.
     const best = life.ways[life.way] as Way;
     const others = life.ways.filter((way) => way !== best && (!isHeard(life) || way.ip === best.ip));
-    const way = life.tries % 2 === 0 ? best : others[(life.tries >> 1) % others.length] ?? best;
+    const isToBeConfirmed = nowMs - life.refusedMs < QUICK_MS;
+    const way = isToBeConfirmed || life.tries % 2 === 0 ? best : others[(life.tries >> 1) % others.length] ?? best;
     life.tries++;
     if (life.state === "deaf") life.nextMs = nowMs + DEAF_INTERVAL_MS;
     else life.nextMs = isWatched(life) ? nowMs + SUSPECT_INTERVAL_MS : this.#nextTurn(nowMs);

@@ -263,3 +263,21 @@ Deno.test("an address without a route, which Bun calls refused at once, keeps no
     ip.includes(":") ? "refused" : node === "c" && nowMs > 60_000 ? "silent" : "answered";
   deepEqual(new Simulation(nodes, { reply }).runUntil(5 * MINUTES).told, ["dead c"]);
 });
+
+Deno.test("nor does it stand for the node's answer while that has not been heard, or was excused: the node can die later", () => {
+  const nodes = NODES.map((node, index) => ({ ...node, ips: [...node.ips, `fd00::${index}`] }));
+  for (const answer of ["answered", "refused"] as const) {
+    for (let backMs = 64_000; backMs < 70_000; backMs += 50) {
+      const silences = [[0, 5_000], [60_000, backMs], [120_000, Infinity]] as const;
+      const reply: Network["reply"] = ({ node, ip }, nowMs) => {
+        if (ip.includes(":")) return "refused";
+        return node === "c" && silences.some(([from, to]) => nowMs >= from && nowMs < to) ? "silent" : answer;
+      };
+      const run = new Simulation(nodes, { reply }).runUntil(backMs - 1);
+      deepEqual(run.told, ["dead c"], answer);
+      run.life.excuse("c", run.nowMs);
+      run.runUntil(5 * MINUTES);
+      deepEqual(run.told, ["dead c", "deaf c", "heard c", "dead c"], `${answer}, back at ${backMs}`);
+    }
+  }
+});
