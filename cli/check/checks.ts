@@ -86,7 +86,8 @@ function iptables({ iptables }: HostFacts): Finding {
   return ok(`back end ${iptables.backend}, ${iptables.families.join(" and ")}`);
 }
 
-function backends({ rules: { nft, legacy } }: HostFacts): Finding {
+function backends({ iptables, rules: { nft, legacy } }: HostFacts): Finding {
+  if ("failure" in iptables) return UNREADABLE_RULES;
   if (nft === undefined && legacy === undefined) return skipped("the tools could not be run");
   if (nft === undefined || legacy === undefined) return ok("the tools of one back end only");
   if (nft > 0 && legacy > 0) {
@@ -126,7 +127,8 @@ function conntrack({ conntrackCount, conntrackMax }: HostFacts): Finding {
   return failed(`${words}: new ones are dropped`, "sysctl -w net.netfilter.nf_conntrack_max=… with a larger number");
 }
 
-function foreignFirewall({ foreignDrops }: HostFacts): Finding {
+function foreignFirewall({ iptables, foreignDrops }: HostFacts): Finding {
+  if ("failure" in iptables) return UNREADABLE_RULES;
   if (foreignDrops.length === 0) return ok("no chain of others drops what is forwarded");
   return failed(foreignDrops.map((text) => text.split("; let ")[0]).join("; "), 'let "ct status dnat" pass there');
 }
@@ -150,6 +152,8 @@ function apiServer(cluster: ClusterFacts | NoCluster): Finding {
     : skipped(cluster.reason);
 }
 
+/** Whoever may not see rules sees none. */
+const UNREADABLE_RULES = skipped("the rules can't be read");
 const KUBE_PROXY_MODES: ReadonlySet<string> = new Set(["iptables", "nftables", "ipvs"]);
 const SIGNS: Readonly<Record<CheckRow["result"], string>> = { ok: "✓", failed: "✗", skipped: "-" };
 const FULL = 0.9;

@@ -160,6 +160,12 @@ Deno.test("checkRows: every check fails in a case", () => {
   deepEqual(checkRows(HOST, CLUSTER).map(({ check }) => check).filter((check) => !seen.has(check)), []);
 });
 
+Deno.test("checkRows: where no rules can be read, none is said to be well", () => {
+  const rows = checkRows({ ...HOST, iptables: { failure: "you must be root" }, rules: {} }, CLUSTER);
+  const said = rows.filter(({ check }) => ["iptables-backends", "foreign-firewall"].includes(check));
+  deepEqual(said.map(({ result }) => result), ["skipped", "skipped"]);
+});
+
 Deno.test("failures: an exit code has no more than two digits", () => {
   const row = { category: "host", check: "x", result: "failed", message: "y" } as const;
   equal(failures(Array.from({ length: 256 }, () => row)), 99);
