@@ -13,6 +13,7 @@ import { renderForm } from "../output/render_form.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT_FAILURE, EXIT_OK } from "../exit_codes.ts";
 import { NAMESPACE_FLAG, parseServiceName } from "../answers/explain_command.ts";
+import { checkHttpPath } from "../settings/check_value.ts";
 import type { Flag } from "../settings/flag.ts";
 import { askAgents } from "./ask_agents.ts";
 import { isProbeProblem, type ProbeAnswer, type ProbeRow, probeRow, renderProbe } from "./probe_result.ts";
@@ -24,6 +25,15 @@ const FLAGS = [
     default: false,
     commandLineOnly: true,
     help: "Connect from every node, by its agent, instead of from here",
+  },
+  {
+    name: "http",
+    type: "text",
+    default: "",
+    commandLineOnly: true,
+    check: checkHttpPath,
+    placeholder: "PATH",
+    help: "Also ask TCP ports for this path by HTTP, such as /, and say which status comes",
   },
   NAMESPACE_FLAG,
   ...ANSWER_FLAGS,
@@ -37,13 +47,14 @@ export const PROBE_COMMAND = defineCommand({
     "Makes a TCP connection from this machine to each address in the Service's status, at each of its ports, and says how long it",
     "took or why it failed. A UDP port gets an empty packet: an answer or a refusal can be told, silence says nothing. An attempt",
     "has 2 seconds, the whole 30. With --from-all the agents do that, each from its node: asked by an annotation of the ConfigMap",
-    "k3slb-facts, which is taken away afterwards; the whole has 20 seconds. Exit code 1 if a TCP port does not connect, an agent",
-    "does not answer, or nothing is published.",
+    "k3slb-facts, which is taken away afterwards; the whole has 20 seconds. Exit code 1 if a TCP port does not connect (or, with",
+    "--http, does not answer), an agent does not answer, or nothing is published.",
   ].join("\n"),
   operands: { usage: "[NAMESPACE/]NAME", min: 1, max: 1 },
   flags: FLAGS,
   examples: [
     { command: "k3slb probe shop/web", note: "Service web in namespace shop" },
+    { command: "k3slb probe shop/web --http /", note: "and which HTTP status comes" },
     { command: "k3slb probe shop/web --from-all", note: "from every node to every address" },
     { command: "k3slb probe svc/web -n shop -o json", note: "for programs" },
   ],
@@ -52,6 +63,12 @@ export const PROBE_COMMAND = defineCommand({
   ],
   run: async (settings, context) => {
     const key = parseServiceName(context.operands[0] ?? "", settings.namespace);
+    if (settings["from-all"] && settings.http !== "") {
+      throw new K3slbError("Agents connect and ask nothing by HTTP", {
+        code: "usage",
+        hint: "Leave out --from-all, or --http",
+      });
+    }
     const answer = await withCluster(settings, context, async (client): Promise<ProbeAnswer> => {
       const service = await withinPatience(context, (signal) => findService(client, key, signal));
       const { namespace, name, ports } = readService(service);
@@ -66,7 +83,7 @@ export const PROBE_COMMAND = defineCommand({
             clock: SYSTEM_CLOCK,
             signal,
           }), AGENTS_TIMEOUT_MS)
-        : { results: await probeFromHere(targets, context.signal) };
+        : { results: await probeFromHere(targets, settings.http, context.signal) };
       return { namespace, name, addresses, ...found };
     });
     context.host.stdout(
@@ -76,8 +93,13 @@ export const PROBE_COMMAND = defineCommand({
   },
 });
 
-async function probeFromHere(targets: readonly ProbeTarget[], signal: AbortSignal): Promise<readonly ProbeRow[]> {
-  const outcomes = await tryTargets(targets, { clock: SYSTEM_CLOCK, signal });
+async function probeFromHere(
+  targets: readonly ProbeTarget[],
+  httpPath: string,
+  signal: AbortSignal,
+): Promise<readonly ProbeRow[]> {
+  const http = httpPath === "" ? {} : { httpPath };
+  const outcomes = await tryTargets(targets, { clock: SYSTEM_CLOCK, signal, ...http });
   return targets.map((target, index) => probeRow(target, outcomes[index] ?? { state: "NotTried" }));
 }
 

@@ -32,8 +32,10 @@ export interface SilentAgent {
 
 /** The row for what came of `target`, tried here or by the agent of `from`. */
 export function probeRow(target: ProbeTarget, outcome: ProbeOutcome, from?: string): ProbeRow {
-  const { state, latencyMs, detail } = outcome;
-  const message = state === "NotTried" && target.protocol !== "SCTP"
+  const { state, latencyMs, httpStatus, detail } = outcome;
+  const message = httpStatus !== undefined
+    ? `HTTP status ${httpStatus}`
+    : state === "NotTried" && target.protocol !== "SCTP"
     ? from === undefined
       ? "the time for the whole probe was over"
       : "its agent tries 256 of a Service, no names, for 10 s"
@@ -43,6 +45,7 @@ export function probeRow(target: ProbeTarget, outcome: ProbeOutcome, from?: stri
     ...target,
     state,
     ...(latencyMs === undefined ? {} : { latencyMs: Math.round(latencyMs * 10) / 10 }),
+    ...(httpStatus === undefined ? {} : { httpStatus }),
     ...(detail === undefined ? {} : { detail }),
     message: detail === undefined ? message : `${message}: ${detail}`,
     problem: target.protocol === "TCP" && state !== "Connected",
@@ -136,6 +139,7 @@ const MESSAGES: Readonly<Record<ProbeState, string>> = {
   Answered: "",
   Refused: "no rules there, no ready endpoint, or a firewall that rejects",
   TimedOut: "no answer: something between here and the endpoint drops packets, or the address is down",
+  NotHttp: "connected, and no answer by HTTP",
   Silent: "sent, no answer and no refusal: whether it arrived can't be told",
   NoRoute: "this machine has no way to the address",
   UnknownName: "the name has no address",

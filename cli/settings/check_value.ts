@@ -84,6 +84,11 @@ export function checkImage(value: string): string | undefined {
   return /^[\w][\w.\-/:@]*$/.test(value) ? undefined : "is not a name of a container image";
 }
 
+/** What stands behind the host in a URL, as it is sent; empty means none. */
+export function checkHttpPath(value: string): string | undefined {
+  return value === "" || /^\/[\x21-\x7e]*$/.test(value) ? undefined : "does not begin with /, or has blanks";
+}
+
 /** A folder. */
 export function checkFolder(value: string): string | undefined {
   return value === "" ? "is no folder" : undefined;

@@ -17,6 +17,8 @@ export type ProbeState =
   /** A reset, or an ICMP message that the port is closed; some runtimes tell other ICMP messages from that no more. */
   | "Refused"
   | "TimedOut"
+  /** Connected, and asked by HTTP: no answer, or one of another kind. */
+  | "NotHttp"
   /** UDP: sent, and nothing came back, as most programs do with an empty packet. */
   | "Silent"
   | "NoRoute"
@@ -29,6 +31,8 @@ export interface ProbeOutcome {
   readonly state: ProbeState;
   /** Until the connection was made, or the answer came; absent: there was none. */
   readonly latencyMs?: number;
+  /** Status of the answer to what was asked by HTTP. */
+  readonly httpStatus?: number;
   /** The system's word for a failure that has no state of its own. */
   readonly detail?: string;
 }

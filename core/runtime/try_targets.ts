@@ -1,4 +1,4 @@
-// Tries addresses and ports from this machine: a TCP connection that is closed at once, or an empty UDP packet, once more after half the time. Adapter.
+// Tries addresses and ports from this machine: a TCP connection that is closed at once or asked by HTTP, or an empty UDP packet, once more after half the time. Adapter.
 import { createSocket, type Socket } from "node:dgram";
 import { connect } from "node:net";
 import { lookup } from "node:dns/promises";
@@ -15,6 +15,8 @@ export interface TryOptions {
   readonly timeoutMs?: number;
   /** Milliseconds after which no attempt begins. @default {30000} */
   readonly totalMs?: number;
+  /** Asks each TCP port for this path by HTTP; absent: connecting is enough. */
+  readonly httpPath?: string;
   /** Tries one target; for tests. */
   readonly tryTarget?: typeof tryTarget;
 }
@@ -27,7 +29,8 @@ export async function tryTargets(
   targets: readonly ProbeTarget[],
   options: TryOptions,
 ): Promise<readonly ProbeOutcome[]> {
-  const { clock, signal, timeoutMs = TIMEOUT_MS, totalMs = TOTAL_MS } = options;
+  const { timeoutMs = TIMEOUT_MS, totalMs = TOTAL_MS, ...common } = options;
+  const { clock, signal } = common;
   const attempt = options.tryTarget ?? tryTarget;
   const endMs = clock.monotonicMs() + totalMs;
   const outcomes: ProbeOutcome[] = [];
@@ -38,7 +41,7 @@ export async function tryTargets(
       const target = targets[index];
       if (target === undefined) return;
       const isTried = target.protocol !== "SCTP" && clock.monotonicMs() < endMs;
-      outcomes[index] = isTried ? await attempt(target, { clock, signal, timeoutMs }) : { state: "NotTried" };
+      outcomes[index] = isTried ? await attempt(target, { ...common, timeoutMs }) : { state: "NotTried" };
     }
   };
   await Promise.all(Array.from({ length: Math.min(MAX_AT_ONCE, targets.length) }, work));
@@ -47,9 +50,7 @@ export async function tryTargets(
 }
 
 /** What {@linkcode tryTarget} takes. */
-export interface AttemptOptions {
-  readonly clock: Clock;
-  readonly signal: AbortSignal;
+export interface AttemptOptions extends Pick<TryOptions, "clock" | "signal" | "httpPath"> {
   readonly timeoutMs: number;
 }
 
@@ -59,9 +60,25 @@ export function tryTarget(target: ProbeTarget, options: AttemptOptions): Promise
 }
 
 async function tryTcp({ address, port }: ProbeTarget, options: AttemptOptions): Promise<ProbeOutcome> {
-  const outcome = await attempt({ state: "TimedOut" }, options, ({ end, startedMs }) => {
+  const { clock, httpPath } = options;
+  let late: ProbeOutcome = { state: "TimedOut" };
+  const outcome = await attempt(() => late, options, ({ end, startedMs }) => {
     const socket = connect({ host: address, port });
-    socket.once("connect", () => end({ state: "Connected", latencyMs: options.clock.monotonicMs() - startedMs }));
+    const latency = (): Pick<ProbeOutcome, "latencyMs"> => ({ latencyMs: clock.monotonicMs() - startedMs });
+    socket.once("connect", () => {
+      if (httpPath === undefined) return end({ state: "Connected", ...latency() });
+      late = { state: "NotHttp", ...latency() };
+      const host = address.includes(":") ? `[${address}]` : address;
+      let answer = "";
+      socket.on("data", (part) => {
+        answer = (answer + part.toString("latin1")).slice(0, STATUS_LINE_LENGTH);
+        const status = /^HTTP\/1\.[01] (\d{3})/.exec(answer)?.[1];
+        if (status !== undefined) end({ state: "Connected", ...latency(), httpStatus: Number(status) });
+        else if (answer.length === STATUS_LINE_LENGTH) end(late);
+      });
+      socket.once("end", () => end(late));
+      socket.write(`GET ${httpPath} HTTP/1.1\r\nHost: ${host}:${port}\r\nConnection: close\r\n\r\n`);
+    });
     // A socket that is destroyed may still tell of an error.
     socket.on("error", (error) => end(failureOutcome(codeOf(error))));
     return () => socket.destroy();
@@ -73,7 +90,7 @@ async function tryTcp({ address, port }: ProbeTarget, options: AttemptOptions): 
 /** Whether the kernel knows a way to an address. Connecting a UDP socket looks for one and sends nothing. */
 async function hasRoute({ address, port }: Omit<ProbeTarget, "protocol">, options: AttemptOptions): Promise<boolean> {
   if (ipFamilyOf(address) === undefined) return true;
-  const { state } = await attempt({ state: "Silent" }, options, ({ end }) => {
+  const { state } = await attempt(() => ({ state: "Silent" }), options, ({ end }) => {
     const socket = udpSocket(address, end);
     socket.connect(port, address, (error?: unknown) => end(error === undefined ? { state: "Silent" } : noRoute(error)));
     return () => socket.close();
@@ -96,7 +113,7 @@ function noRoute(error: unknown): ProbeOutcome {
 async function tryUdp({ address, port }: ProbeTarget, options: AttemptOptions): Promise<ProbeOutcome> {
   let ip = address;
   if (ipFamilyOf(address) === undefined) {
-    const found = await attempt({ state: "UnknownName" }, options, ({ end }) => {
+    const found = await attempt(() => ({ state: "UnknownName" }), options, ({ end }) => {
       lookup(address).then((result) => {
         ip = result.address;
         end({ state: "Answered" });
@@ -105,7 +122,7 @@ async function tryUdp({ address, port }: ProbeTarget, options: AttemptOptions): 
     });
     if (found.state !== "Answered") return found;
   }
-  return await attempt({ state: "Silent" }, options, ({ end, startedMs }) => {
+  return await attempt(() => ({ state: "Silent" }), options, ({ end, startedMs }) => {
     const socket = udpSocket(ip, end);
     const { clock, timeoutMs } = options;
     let sentMs = startedMs;
@@ -140,9 +157,9 @@ interface Attempt {
   readonly startedMs: number;
 }
 
-/** Runs `start` until it ends, the time is over (then `late` holds) or the signal is aborted; what `start` returned closes it. */
+/** Runs `start` until it ends, the time is over (then what `late` says holds) or the signal is aborted; what `start` returned closes it. */
 function attempt(
-  late: ProbeOutcome,
+  late: () => ProbeOutcome,
   { clock, signal, timeoutMs }: AttemptOptions,
   start: (attempt: Attempt) => () => void,
 ): Promise<ProbeOutcome> {
@@ -158,7 +175,7 @@ function attempt(
       resolve(outcome);
     };
     const onAbort = (): void => end({ state: "NotTried" });
-    const stopTimer = clock.setTimer(() => end(late), timeoutMs);
+    const stopTimer = clock.setTimer(() => end(late()), timeoutMs);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       close = start({ end, startedMs: clock.monotonicMs() });
@@ -173,6 +190,7 @@ function codeOf(error: unknown): string {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : UNKNOWN_CODE;
 }
 
+const STATUS_LINE_LENGTH = "HTTP/1.1 200".length;
 const UNKNOWN_CODE = "unknown";
 const TIMEOUT_MS = 2_000;
 const TOTAL_MS = 30_000;

@@ -45,6 +45,11 @@ if (await enterWorld(import.meta.url)) {
       equal(state, protocol === "TCP" ? "Connected" : "Answered");
       ok(latencyMs >= 0);
     }
+    // The pods' program answers, and not by HTTP.
+    const http = await k3slb(world, "probe", `${ns.name}/web`, "--http", "/", "-o", "json");
+    equal(http.code, 1);
+    const asked: ProbeAnswer = JSON.parse(http.stdout);
+    deepEqual([...new Set(asked.results.map(({ state }) => state))].sort(), ["Answered", "NotHttp"]);
   });
 
   test("probe --from-all: every node connects to every address; one that can't is told from the others, and nothing stays", async ({ world, ns }) => {

@@ -50,6 +50,9 @@ Deno.test("probeRow: only a TCP port that does not connect is a problem", () => 
   match(probeRow(target, { state: "NotTried" }).message, /time for the whole probe/);
   match(probeRow({ ...target, protocol: "SCTP" }, { state: "NotTried" }).message, /SCTP can't be tried/);
   match(probeRow(target, failureOutcome("EACCES")).message, /EACCES/);
+  const answered = probeRow(target, { state: "Connected", latencyMs: 1, httpStatus: 503 });
+  deepEqual([answered.message, answered.problem], ["HTTP status 503", false]);
+  equal(probeRow(target, { state: "NotHttp", latencyMs: 1 }).problem, true);
 });
 
 Deno.test("renderProbe: a line for each, and what to do next if one fails", () => {

@@ -20,6 +20,11 @@ const CASES: Readonly<Record<keyof typeof checks, Case>> = {
     good: ["a", "Node-1", "node-1.example.org", "10.0.0.1"],
     bad: ["", ".", "a.", "a..b", "a_b", "a b", `${"a.".repeat(127)}`],
   },
+  checkHttpPath: {
+    check: checks.checkHttpPath,
+    good: ["", "/", "/healthz?full=1"],
+    bad: ["healthz", "/a b", "/a\r\nHost: b", "http://a/"],
+  },
   checkIp: {
     check: checks.checkIp,
     good: ["10.43.0.10", "fd00::1"],

@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { createSocket } from "node:dgram";
-import { createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import type { ProbeTarget } from "../../../../core/runtime/probe_outcome.ts";
 import { tryTarget, tryTargets } from "../../../../core/runtime/try_targets.ts";
@@ -12,8 +12,11 @@ function targets(count: number, protocol: ProbeTarget["protocol"] = "TCP"): read
 }
 
 /** A port on which nobody listens any more, unless `body` keeps it. */
-async function withTcpServer(body: (port: number) => Promise<void>): Promise<number> {
-  const server = createServer((socket) => socket.destroy());
+async function withTcpServer(
+  body: (port: number) => Promise<void>,
+  answer: (socket: Socket) => void = (socket) => socket.destroy(),
+): Promise<number> {
+  const server = createServer(answer);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
   const port = typeof address === "object" && address !== null ? address.port : 0;
@@ -32,6 +35,44 @@ Deno.test("tryTarget: a TCP port that listens connects, with its latency; one th
     ok(latencyMs >= 0);
   });
   deepEqual(await tryTarget({ address: "127.0.0.1", port, protocol: "TCP" }, options), { state: "Refused" });
+});
+
+Deno.test("tryTarget: HTTP: the status that comes, in parts too; what does not speak it, or says nothing, is told", async () => {
+  const cases: readonly (readonly [string, (socket: Socket) => void, object])[] = [
+    ["an answer", (socket) => socket.end("HTTP/1.1 204 No Content\r\n\r\n"), { state: "Connected", httpStatus: 204 }],
+    [
+      "in parts",
+      (socket) => {
+        socket.write("HTTP/1.0 5");
+        socket.once("data", () => socket.end("03 Service Unavailable\r\n"));
+      },
+      { state: "Connected", httpStatus: 503 },
+    ],
+    ["another language", (socket) => socket.end("SSH-2.0-OpenSSH_9.2p1\r\n"), { state: "NotHttp" }],
+    ["the end", (socket) => socket.end(), { state: "NotHttp" }],
+    ["silence", () => {}, { state: "NotHttp" }],
+  ];
+  for (const [name, answer, wanted] of cases) {
+    let asked = "";
+    const open: Socket[] = [];
+    await withTcpServer(async (port) => {
+      const target = { address: "127.0.0.1", port, protocol: "TCP" } as const;
+      const timeoutMs = name === "silence" ? 100 : 2_000;
+      const { latencyMs = -1, ...rest } = await tryTarget(target, { ...options, timeoutMs, httpPath: "/healthz" });
+      deepEqual(rest, wanted, name);
+      ok(latencyMs >= 0, name);
+      if (name === "an answer") {
+        equal(asked, `GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: close\r\n\r\n`);
+      }
+      for (const socket of open) socket.destroy();
+    }, (socket) => {
+      open.push(socket);
+      socket.on("error", () => {});
+      if (name === "an answer") socket.once("data", (part) => asked = part.toString());
+      if (name === "an answer") socket.once("data", () => answer(socket));
+      else answer(socket);
+    });
+  }
 });
 
 Deno.test("tryTarget: UDP: an answer is told, to the second packet too; without one there is silence after the time", async () => {
