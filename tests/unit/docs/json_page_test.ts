@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import type { PacketAnswer } from "../../../cli/explain/packet_paths.ts";
 import type { ExplainAnswer } from "../../../cli/output/render_answer.ts";
+import type { CheckRow } from "../../../cli/check/checks.ts";
+import type { ProbeAnswer } from "../../../cli/probe/probe_result.ts";
 import type { PortRow } from "../../../cli/answers/ports_command.ts";
 import type { ClusterStatus } from "../../../core/status/cluster_status.ts";
 
@@ -53,6 +55,25 @@ const STATUS: Whole<ClusterStatus> = {
   addOns: [ROW],
 };
 
+const PROBE: Whole<ProbeAnswer> = {
+  ...{ namespace: "default", name: "web", addresses: ["192.0.2.11"] },
+  results: [{
+    ...{ from: "node1", address: "192.0.2.11", port: 80, protocol: "TCP", state: "Failed", latencyMs: 1 },
+    ...{ httpStatus: 200, detail: "EACCES", message: "m", problem: true },
+  }],
+  silent: [{ node: "node2", message: "m", problem: true }],
+};
+const CHECK: readonly Whole<CheckRow>[] = [
+  { category: "host", check: "iptables", result: "failed", message: "m", remedy: "r" },
+];
+const SAMPLES = [
+  ["explain", EXPLAIN],
+  ["ports", PORTS],
+  ["status", STATUS],
+  ["probe", PROBE],
+  ["check", CHECK],
+] as const;
+
 /** Paths of fields, such as `nodes[].reason`. */
 function pathsOf(value: unknown, at = ""): readonly string[] {
   if (Array.isArray(value)) return value.flatMap((item) => pathsOf(item, `${at}[]`));
@@ -77,7 +98,7 @@ function saidIn(part: string): { readonly named: ReadonlySet<string>; readonly i
 
 const ROW_FIELDS = new Set(Object.keys(ROW));
 
-for (const [command, sample] of [["explain", EXPLAIN], ["ports", PORTS], ["status", STATUS]] as const) {
+for (const [command, sample] of SAMPLES) {
   Deno.test(`docs/json.md has every field of k3slb ${command}, and no other`, async () => {
     const page = await Deno.readTextFile(PAGE);
     const part = page.split(/^## /m).find((one) => one.startsWith(`\`k3slb ${command}\``));
