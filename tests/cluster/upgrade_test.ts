@@ -1,5 +1,6 @@
 // From the version before to this one, the server first or the agents first: connections go on, addresses stay, and both serve what comes then.
-// The version before is built from the checkout's history, or is the binary that K3SLB_PROGRAM_BEFORE names.
+// The version before is built from the checkout's history (K3SLB_COMMIT_BEFORE names another commit of it), or is the binary that K3SLB_PROGRAM_BEFORE
+// names.
 import process from "node:process";
 import { enterWorld } from "../support/netns.ts";
 import { programBefore } from "../support/program_before.ts";

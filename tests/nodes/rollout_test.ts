@@ -48,6 +48,10 @@ const CHANGES: readonly Change[] = [
       await restartServer({ world, ns }, []);
     },
   },
+  {
+    name: "a change to no pods at all, to the other data plane, back to no pods, and back to placeholders",
+    make: goRound,
+  },
 ];
 
 async function lbPods(ns: TestNamespace): Promise<readonly Pod[]> {
@@ -141,6 +145,21 @@ async function restartServer({ world, ns }: WorldTest, args: readonly string[]):
   await world.servers.at(-1)?.stop();
   await world.startServer(args);
   await waitForSuccessors(ns, before);
+}
+
+async function goRound({ world, ns }: WorldTest): Promise<void> {
+  const { length } = await lbPods(ns);
+  const none = ["--reserve-ports", "none"];
+  for (const args of [none, ["--dataplane", "pods"], none, []]) {
+    await world.servers.at(-1)?.stop();
+    await world.startServer(args);
+    await waitUntil(`what "${args.join(" ")}" asks for`, async () => {
+      const pods = await lbPods(ns);
+      const sets = (await Promise.all(SERVICES.map((name) => ns.daemonSets(name)))).flat();
+      if (args === none) return pods.length + sets.length === 0;
+      return pods.length === length && pods.every(isReady);
+    }, { deadlineMs: 30_000, explain: () => world.logs() });
+  }
 }
 
 async function restartAgents({ world }: WorldTest): Promise<void> {

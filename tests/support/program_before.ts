@@ -7,8 +7,8 @@ import { fileURLToPath } from "node:url";
 import { cacheDir } from "./go_program.ts";
 import { runProgram, runToEnd } from "./programs.ts";
 
-/** The version that upgrades are tried from, until there is a release. */
-const COMMIT_BEFORE = "7b49e48";
+/** The version that upgrades are tried from, until there is a release: K3SLB_COMMIT_BEFORE, else the last that was installed anywhere. */
+const COMMIT_BEFORE = process.env["K3SLB_COMMIT_BEFORE"] || "28edf8f";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
