@@ -46,12 +46,12 @@ export const EXPLAIN_COMMAND = defineCommand({
   run: async (settings, context) => {
     const key = parseServiceName(context.operands[0] ?? "", settings.namespace);
     return await withCluster(settings, context, async (client) => {
-      const answer = await withinPatience(context, async (signal) => {
+      const { service, source } = await withinPatience(context, async (signal) => {
         const service = await findService(client, key, signal);
-        const source = await readAnswers(client, { settings, context, signal, service });
-        const answer = source.answers.about(service);
-        return answer.ours ? { ...answer, packets: await followPackets(service, source, signal) } : answer;
+        return { service, source: await readAnswers(client, { settings, context, signal, service }) };
       });
+      const said = source.answers.about(service);
+      const answer = said.ours ? { ...said, packets: await followPackets(service, source, context.signal) } : said;
       const screen = (wide: boolean): string => renderAnswer(answer, { width: lineWidth(context), wide });
       context.host.stdout(renderForm(answer, settings.output, screen));
       return EXIT_OK;

@@ -80,10 +80,9 @@ export function packetPaths(facts: PathFacts): {
   readonly otherTargets?: number;
 } {
   const { reading, localIps } = facts;
-  const targets = targetAddresses(facts).flatMap(({ ip, family }) => {
-    const rules = facts.rules[family];
-    return rules === undefined ? [] : reading.ports.map((port) => ({ ip, family, rules, port }));
-  });
+  const targets = targetAddresses(facts).flatMap(({ ip, family }) =>
+    reading.ports.map((port) => ({ ip, family, rules: facts.rules[family] ?? NO_RULES, port }))
+  );
   const paths = targets.slice(0, MAX_TARGETS).flatMap(({ ip, family, rules, port }) =>
     senders(facts, { ip, family }).map((sender) => pathOf({ ip, port, sender, rules, localIps }))
   );
@@ -176,6 +175,9 @@ const STRANGERS: Readonly<Record<IpFamily, readonly string[]>> = {
   IPv4: ["192.0.2.1", "198.51.100.1", "203.0.113.1"],
   IPv6: ["2001:db8::1", "2001:db8:1::1", "2001:db8:2::1"],
 };
+
+/** Nothing leads to them. */
+const NO_RULES: TracedRules = { entries: {}, chains: new Map() };
 
 const WORDS: Readonly<Record<string, string>> = {
   DROP: "dropped",

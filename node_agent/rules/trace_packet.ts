@@ -79,11 +79,9 @@ export function tracePacket(
 ): readonly Outcome[] {
   const start: State = { mark: 0, chance: 1, chains: [] };
   const entry = packet.fromNode ? rules.entries.node : rules.entries.outside;
-  const ends: readonly Verdict[] = entry === undefined
-    ? [{ state: start, end: undefined }]
-    : walk(rules, entry, { state: start, packet });
+  if (entry === undefined) return [{ dest: "PASS", masquerade: false, chance: 1, chains: [] }];
   const outcomes = new Map<string, Outcome>();
-  for (const verdict of ends) {
+  for (const verdict of walk(rules, entry, { state: start, packet })) {
     const { dest, masquerade } = outcomeOf(rules, verdict, { packet, localIps });
     const { chance, chains } = verdict.state;
     const key = `${dest} ${masquerade}`;

@@ -30,11 +30,13 @@ export async function readSnapshot(options: ReadSnapshotOptions): Promise<Cluste
   const { client, namespace, service, nowMs, signal } = options;
   const ours = { namespace, labelSelector: SERVICE_NAME_LABEL, signal };
   const foreign: Service[] = [];
-  const [services, nodes, pods, daemonSets] = await Promise.all([
+  const key = service === undefined ? undefined : objectKey(service);
+  const [services, nodes, pods, daemonSets, ownSlices] = await Promise.all([
     client.list(SERVICES, { fieldSelector: "spec.type=LoadBalancer", signal }),
     client.list(NODES, { signal }),
     client.list(PODS, { ...ours, labelSelector: podSelector(service) }),
     client.list(DAEMON_SETS, ours),
+    key === undefined ? undefined : readSlices(options, new Set([key])),
     client.list(SERVICES, {
       fieldSelector: "spec.type!=LoadBalancer",
       signal,
@@ -44,10 +46,9 @@ export async function readSnapshot(options: ReadSnapshotOptions): Promise<Cluste
       },
     }),
   ]);
-  const key = service === undefined ? undefined : objectKey(service);
   const others = services.items.filter((each) => objectKey(each) !== key);
   const all = service === undefined ? others : [...others, service];
-  const slices = await readSlices(options, new Set(service === undefined ? all.map(objectKey) : [objectKey(service)]));
+  const slices = ownSlices ?? await readSlices(options, new Set(all.map(objectKey)));
   return { services: all, foreign, nodes: nodes.items, pods: pods.items, daemonSets: daemonSets.items, slices, nowMs };
 }
 
