@@ -46,8 +46,8 @@ async function run(options: HelmOptions): Promise<void> {
       signal,
       workers: WORKERS,
       patienceMs: PATIENCE_MS,
-      reconcile: async (chart) => {
-        const againMs = await reconciler.reconcile(chart, signal);
+      reconcile: async (chart, ending) => {
+        const againMs = await reconciler.reconcile(chart, ending);
         if (!view.charts.objects.has(chart)) return undefined;
         const laterMs = resyncMs * (1 - RESYNC_SPREAD / 2 + RESYNC_SPREAD * clock.random());
         return Math.min(againMs ?? laterMs, laterMs);

@@ -5,6 +5,7 @@ import { errorMessage } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { visibleLine } from "../shared/visible_text.ts";
 import type { KubeClient } from "./contract.ts";
+import { EventWrites } from "./event_writes.ts";
 import { isForbidden, isNamespaceTerminating, isNotFound } from "./errors.ts";
 import { EVENTS } from "./resources.ts";
 import type { KubeEvent, KubeObject } from "./types.ts";
@@ -46,7 +47,7 @@ export interface EventRecorderOptions {
   readonly logger: Logger;
 }
 
-/** Writes Events in the order of the calls. */
+/** Writes Events; those of one namespace in the order of the calls. */
 export interface EventRecorder {
   /** Never throws and never waits. */
   record(reference: ObjectReference, content: EventContent): void;
@@ -106,11 +107,11 @@ class QueuedEventRecorder implements EventRecorder {
   /** Least recently used first. */
   readonly #series = new Map<string, Series>();
   readonly #buckets = new Map<string, Bucket>();
-  #tail: Promise<void> = Promise.resolve();
-  #queued = 0;
+  readonly #writes: EventWrites;
 
   constructor(options: EventRecorderOptions) {
     this.#options = options;
+    this.#writes = new EventWrites(options.clock);
   }
 
   record(reference: ObjectReference, given: EventContent): void {
@@ -125,7 +126,7 @@ class QueuedEventRecorder implements EventRecorder {
       series.content = content;
       return this.#repeat(key, series, nowMs);
     }
-    if (!this.#takeToken(object, nowMs) || this.#queued >= MAX_QUEUED) {
+    if (!this.#takeToken(object, nowMs) || !this.#writes.hasRoom(namespaceOf(reference))) {
       this.#options.logger.debug("Event is dropped, there are too many", { object, reason: content.reason });
       return;
     }
@@ -141,7 +142,7 @@ class QueuedEventRecorder implements EventRecorder {
     const aborted = Promise.withResolvers<void>();
     if (signal?.aborted) return;
     signal?.addEventListener("abort", () => aborted.resolve(), { once: true });
-    await Promise.race([this.#tail, aborted.promise]);
+    await Promise.race([this.#writes.idle(), aborted.promise]);
   }
 
   #start(key: string, event: { reference: ObjectReference; content: EventContent }, nowMs: number): void {
@@ -180,10 +181,10 @@ class QueuedEventRecorder implements EventRecorder {
   }
 
   #enqueue(series: Series, write: () => Promise<void>): void {
-    this.#queued++;
-    this.#tail = this.#tail.then(write).catch((error: unknown) => this.#report(series, error)).finally(() => {
-      this.#queued--;
-    });
+    this.#writes.add(
+      namespaceOf(series.reference),
+      () => write().catch((error: unknown) => this.#report(series, error)),
+    );
   }
 
   async #create(series: Series): Promise<void> {
@@ -210,7 +211,7 @@ class QueuedEventRecorder implements EventRecorder {
       reportingComponent: component,
       reportingInstance: host,
     };
-    await this.#options.client.create(EVENTS, event);
+    await this.#options.client.create(EVENTS, event, { timeoutMs: TIMEOUT_MS });
   }
 
   async #writeCount(series: Series): Promise<void> {
@@ -224,7 +225,7 @@ class QueuedEventRecorder implements EventRecorder {
     };
     const key = { namespace: namespaceOf(series.reference), name: series.name };
     try {
-      await this.#options.client.patch(EVENTS, key, { type: "merge", body });
+      await this.#options.client.patch(EVENTS, key, { type: "merge", body }, { timeoutMs: TIMEOUT_MS });
     } catch (error) {
       // The server forgets Events after an hour, or it never had this one.
       if (!isNotFound(error)) throw error;
@@ -289,5 +290,5 @@ const WRITE_INTERVAL_MS = 60_000;
 const BUCKET_SIZE = 25;
 const BUCKET_REFILL_MS = 5 * 60_000;
 const MAX_TRACKED = 1000;
-/** As in client-go: room for the Events of some hundred files or Services that are handled at once. */
-const MAX_QUEUED = 1000;
+/** Nobody decides anything by an Event: one that a webhook holds up is given up. */
+const TIMEOUT_MS = 10_000;

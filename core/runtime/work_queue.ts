@@ -1,10 +1,12 @@
 // A queue of keys for level-based controllers: what is to be reconciled, not what happened.
 // A key is handled by one worker at a time; added while it is handled, it is handled once more afterwards.
-// Groups of keys (namespaces) take turns. Work that hangs takes no worker from others: past the patience its worker's place is free again,
-// and until the key is handled within the patience once, it and all of its group wait for places that only such groups have.
-import { isAbort } from "../shared/errors.ts";
+// Groups of keys (namespaces) take turns. Work that hangs takes no worker from others: past the patience its worker's place is free again.
+// Groups that were quick so far, those of which nothing is known, and those that hang have places of their own: however many hang, who was
+// quick before does not wait for them.
+import { isAbort, K3slbError } from "../shared/errors.ts";
 import type { Clock } from "./clock.ts";
 import type { QueueObserver } from "./queue_metrics.ts";
+import { GroupStanding, type Standing } from "./group_standing.ts";
 import { Turns } from "./turns.ts";
 import type { Reconcile } from "./reconcile.ts";
 
@@ -29,11 +31,11 @@ export interface WorkQueueOptions {
 
 /** What {@linkcode WorkQueue.run} takes. */
 export interface RunOptions {
-  /** Handles one key. */
+  /** Handles one key; the signal ends it when the queue is stopped, or when it hangs and others need its connection. */
   readonly reconcile: Reconcile;
   readonly signal: AbortSignal;
   /**
-   * Keys that are handled at a time; as many again of those that took longer than the patience before.
+   * Keys that are handled at a time; with a patience as many of groups that were quick, of new ones, and of those that hang.
    * @default {1}
    */
   readonly workers?: number;
@@ -72,17 +74,12 @@ class KeyQueue implements WorkQueue {
   readonly #maxBackoffMs: number;
   readonly #observer: QueueObserver | undefined;
   readonly #groupOf: (key: string) => string;
-  readonly #waiting: Turns;
-  /** Waiting keys of groups that have slow ones. */
-  readonly #slowWaiting: Turns;
-  /** Keys that took longer than the patience when they were last handled, by group. */
-  readonly #slow = new Map<string, Set<string>>();
-  readonly #running = new Set<string>();
+  readonly #lanes: Readonly<Record<Standing, Lane>>;
+  readonly #standing: GroupStanding;
+  readonly #running = new Map<string, Work>();
   readonly #again = new Set<string>();
   readonly #failures = new Map<string, number>();
   readonly #delayed = new Map<string, { readonly dueMs: number; readonly cancel: () => void }>();
-  /** Keys that are handled still, and have given their places to others. */
-  #left = 0;
   #start: () => void = () => {};
   #isStopped = false;
 
@@ -92,13 +89,14 @@ class KeyQueue implements WorkQueue {
     this.#maxBackoffMs = options.maxBackoffMs ?? 60_000;
     this.#observer = options.observer;
     this.#groupOf = options.groupOf ?? ((key) => key);
-    this.#waiting = new Turns(this.#groupOf);
-    this.#slowWaiting = new Turns(this.#groupOf);
+    this.#standing = new GroupStanding(options.clock);
+    const lane = (): Lane => ({ waiting: new Turns(this.#groupOf), places: 0, left: new Set() });
+    this.#lanes = { quick: lane(), fresh: lane(), slow: lane() };
     this.#observer?.started(() => this.length);
   }
 
   get length(): number {
-    return this.#waiting.size + this.#slowWaiting.size;
+    return Object.values(this.#lanes).reduce((sum, { waiting }) => sum + waiting.size, 0);
   }
 
   add(key: string): void {
@@ -109,7 +107,7 @@ class KeyQueue implements WorkQueue {
       this.#again.add(key);
       return;
     }
-    (this.#slow.has(this.#groupOf(key)) ? this.#slowWaiting : this.#waiting).add(key);
+    this.#lanes[this.#standing.of(this.#groupOf(key))].waiting.add(key);
     this.#start();
   }
 
@@ -138,18 +136,15 @@ class KeyQueue implements WorkQueue {
   async run(options: RunOptions): Promise<void> {
     const { signal, workers = 1 } = options;
     const underWay = new Set<Promise<void>>();
-    const mostLeft = MAX_LEFT_PER_WORKER * workers;
-    const lanes = [
-      { waiting: this.#waiting, places: workers, mostLeft },
-      // Some are kept for groups of which nothing is known yet.
-      { waiting: this.#slowWaiting, places: workers, mostLeft: mostLeft / 2 },
-    ];
+    const lanes = Object.values(this.#lanes);
+    for (const lane of lanes) lane.places = workers;
     const stopped = Promise.withResolvers<void>();
     const stop = (): void => {
       this.#isStopped = true;
       for (const { cancel } of this.#delayed.values()) cancel();
       this.#delayed.clear();
       for (const { waiting } of lanes) waiting.clear();
+      for (const { ending } of this.#running.values()) ending.abort(signal.reason);
       stopped.resolve();
     };
     if (signal.aborted) return stop();
@@ -160,8 +155,7 @@ class KeyQueue implements WorkQueue {
           const key = lane.waiting.take();
           if (key === undefined) break;
           lane.places--;
-          const { mostLeft } = lane;
-          const work = this.#work(key, { ...options, mostLeft, leave: () => void lane.places++ });
+          const work = this.#work(key, lane, options);
           underWay.add(work);
           void work.then(() => underWay.delete(work));
         }
@@ -173,65 +167,79 @@ class KeyQueue implements WorkQueue {
     signal.removeEventListener("abort", stop);
   }
 
-  /** @param options.leave Gives the place to another key; called once. */
-  async #work(
-    key: string,
-    options: RunOptions & { readonly leave: () => void; readonly mostLeft: number },
-  ): Promise<void> {
-    const { patienceMs, leave, mostLeft } = options;
-    let isSlow = false;
-    let hasLeft = false;
-    this.#running.add(key);
-    const cancelPatience = patienceMs === undefined ? () => {} : this.#clock.setTimer(() => {
-      isSlow = true;
-      this.#noteSlow(key);
-      // Each holds a connection, of which there are not many.
-      if (this.#left >= mostLeft) return;
-      hasLeft = true;
-      this.#left++;
-      leave();
-      this.#start();
-    }, patienceMs);
+  async #work(key: string, lane: Lane, options: RunOptions): Promise<void> {
+    const work: Work = { ending: new AbortController(), isSlow: false };
+    this.#running.set(key, work);
+    const cancelTimers = this.#watch(key, { work, lane, patienceMs: options.patienceMs });
     // Whoever adds a key goes on first.
     await Promise.resolve();
-    if (!this.#isStopped) await this.#handle(key, options);
-    cancelPatience();
+    if (!this.#isStopped) await this.#handle(key, work, options);
+    cancelTimers();
     this.#running.delete(key);
-    if (!isSlow) this.#noteQuick(key);
-    if (hasLeft) this.#left--;
-    else leave();
+    if (!work.isSlow && options.patienceMs !== undefined) this.#standing.noteQuick(this.#groupOf(key), key);
+    // Whoever has left, or was given up after that, has no place to give back.
+    if (!lane.left.delete(work) && !work.ending.signal.aborted) lane.places++;
     if (this.#again.delete(key)) this.add(key);
     this.#start();
+  }
+
+  /** Gives a place to others when its work takes long: past the patience, or earlier while there are groups that hang. */
+  #watch(
+    key: string,
+    { work, lane, patienceMs }: { readonly work: Work; readonly lane: Lane; readonly patienceMs: number | undefined },
+  ): () => void {
+    if (patienceMs === undefined) return () => {};
+    const leave = (): void => {
+      lane.left.add(work);
+      lane.places++;
+      this.#start();
+    };
+    const cancelEarly = this.#standing.hasSlow
+      ? this.#clock.setTimer(() => {
+        if (lane.left.size < MAX_LEFT) leave();
+      }, patienceMs * EARLY_SHARE)
+      : () => {};
+    const cancel = this.#clock.setTimer(() => {
+      work.isSlow = true;
+      this.#noteSlow(key);
+      if (lane.left.has(work)) return;
+      // Each holds a connection, of which there are not many: the one that has had the most time makes room.
+      const [oldest] = lane.left;
+      if (lane.left.size >= MAX_LEFT && oldest?.isSlow) {
+        lane.left.delete(oldest);
+        oldest.ending.abort(givenUp(patienceMs));
+      }
+      leave();
+    }, patienceMs);
+    return () => {
+      cancelEarly();
+      cancel();
+    };
   }
 
   /** What waits of its group is likely to be as slow. */
   #noteSlow(key: string): void {
     const group = this.#groupOf(key);
-    this.#slow.set(group, (this.#slow.get(group) ?? new Set()).add(key));
-    for (const other of this.#waiting.takeGroup(group)) this.#slowWaiting.add(other);
+    const { quick, fresh, slow } = this.#lanes;
+    for (const { waiting } of [quick, fresh]) for (const other of waiting.takeGroup(group)) slow.waiting.add(other);
+    this.#standing.noteSlow(group, key);
   }
 
-  #noteQuick(key: string): void {
-    const group = this.#groupOf(key);
-    const slow = this.#slow.get(group);
-    slow?.delete(key);
-    if (slow?.size === 0) this.#slow.delete(group);
-  }
-
-  async #handle(key: string, options: RunOptions): Promise<void> {
+  async #handle(key: string, { ending }: Work, options: RunOptions): Promise<void> {
     const startMs = this.#clock.monotonicMs();
     const told = (isFailed: boolean): void => this.#observer?.handled(this.#clock.monotonicMs() - startMs, isFailed);
     try {
-      const delayMs = await options.reconcile(key, options.signal);
+      const delayMs = await options.reconcile(key, ending.signal);
       told(false);
       this.#failures.delete(key);
       if (typeof delayMs === "number") this.addAfter(key, delayMs);
     } catch (error) {
-      if (isAbort(error) && options.signal.aborted) return;
+      if (isAbort(error) && this.#isStopped) return;
       told(true);
       this.#observer?.retried();
       this.#addFailed(key);
-      options.onFailure?.(key, error, this.failures(key));
+      const isGivenUp = isAbort(error) && ending.signal.aborted;
+      options.onFailure?.(key, isGivenUp ? ending.signal.reason : error, this.failures(key));
     }
   }
 
@@ -241,4 +249,30 @@ class KeyQueue implements WorkQueue {
   }
 }
 
-const MAX_LEFT_PER_WORKER = 4;
+/** Places that only groups of one standing have. */
+interface Lane {
+  readonly waiting: Turns;
+  /** Free ones. */
+  places: number;
+  /** What is handled still, and has given its place to others; the longest first. */
+  readonly left: Set<Work>;
+}
+
+/** A key that is being handled. */
+interface Work {
+  readonly ending: AbortController;
+  /** It has taken longer than the patience. */
+  isSlow: boolean;
+}
+
+function givenUp(patienceMs: number): K3slbError {
+  return new K3slbError(`It took longer than ${patienceMs / 1000} s, and more others hang than can be waited for`, {
+    code: "kube-timeout",
+    hint: "Look for an admission webhook that does not answer",
+    retriable: true,
+  });
+}
+
+/** Of each lane. */
+const MAX_LEFT = 8;
+const EARLY_SHARE = 1 / 8;

@@ -330,7 +330,8 @@ const AGENT_OPTIONS = {
   timeout: 60_000,
   scheduling: "lifo",
 } as const;
-const MAX_REQUEST_SOCKETS = 32;
+/** More than hang at a time in the queues of Services and charts together: what renews the Lease must not wait for them. */
+const MAX_REQUEST_SOCKETS = 128;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Some times the largest object that the API server takes (3 MiB as JSON), and small beside the programs' memory. */
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;

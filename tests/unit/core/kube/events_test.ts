@@ -186,3 +186,41 @@ Deno.test("recorder.record writes one line that steers no terminal, and keeps no
   assert.match(message, /^a\\u001b\[2J \\u009bbß+\.\.\.$/);
   assert.ok(new TextEncoder().encode(message).length <= 1024);
 });
+
+Deno.test("recorder.record: namespaces whose webhook hangs keep no Event of another one, nor take its room", async () => {
+  const clock = createFakeClock();
+  const written = new Map<string, number>();
+  const recorder = createEventRecorder({
+    client: scriptedClient({
+      create: async (_type: unknown, { metadata, message = "" }: KubeEvent, { timeoutMs = 30_000 } = {}) => {
+        if (metadata?.namespace?.startsWith("evil")) {
+          await clock.sleep(timeoutMs);
+          throw failure(504, "Timeout");
+        }
+        await clock.sleep(5);
+        written.set(message, clock.now());
+      },
+    }),
+    component: "c",
+    host: "h",
+    clock,
+    logger: createLogger({ level: "error", format: "text", write: () => {}, now: () => 0 }),
+  });
+  const record = (namespace: string, name: string, message: string): void =>
+    recorder.record({ ...SERVICE, namespace, name, uid: `${namespace}/${name}` }, {
+      type: "Normal",
+      reason: "R",
+      message,
+    });
+  for (let i = 0; i < 24; i++) for (let j = 0; j < 60; j++) record(`evil-${i}`, `web-${j}`, "m");
+  const recordedMs: number[] = [];
+  for (let minute = 0; minute < 20; minute++) {
+    recordedMs.push(clock.now());
+    record("honest", `web-${minute}`, `${minute}`);
+    await clock.advance(60_000);
+  }
+  const delays = recordedMs.map((ms, minute) => (written.get(`${minute}`) ?? Infinity) - ms);
+  // Once, while nothing is known of any of them.
+  assert.ok((delays[0] ?? Infinity) <= 40_100, String(delays));
+  assert.ok(Math.max(...delays.slice(1)) <= 10, String(delays));
+});
