@@ -43,7 +43,7 @@ export function publishObstacle(ip: string, name: string, facts: AddressFacts): 
   const obstacle = addressObstacle(ip, facts);
   const address = parseIpRange(ip);
   if (obstacle !== undefined || address === undefined) return obstacle;
-  if (LINK_LOCAL.some((range) => ipRangeContains(range, address))) return "is a link-local address";
+  if (isLinkLocal(ip)) return "is a link-local address";
   const text = canonicalIp(ip) ?? ip;
   for (const node of facts.nodes.values()) {
     const { ips, podRanges } = heldBy(node);
@@ -52,6 +52,12 @@ export function publishObstacle(ip: string, name: string, facts: AddressFacts): 
     if (node.metadata?.name !== name && ips.has(text)) return `is an address of node ${node.metadata?.name}`;
   }
   return undefined;
+}
+
+/** Whether an address means something else on every network, such as a cloud's metadata service. */
+export function isLinkLocal(ip: string): boolean {
+  const address = parseIpRange(ip);
+  return address !== undefined && LINK_LOCAL.some((range) => ipRangeContains(range, address));
 }
 
 interface Held {

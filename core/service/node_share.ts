@@ -70,8 +70,10 @@ function conflictsAmong(
 ): ReadonlyMap<ServiceKey, SettingsProblem> {
   const name = node.metadata?.name ?? "";
   const ids = new Set(chosen.map(serviceId));
-  const isSpokenOf = (port: string): boolean =>
-    facts.contested.get(port)?.some((one) => ids.has(one.service) && !one.without.has(name)) ?? false;
+  const spokenOf = new Set(
+    [...facts.contested].filter(([, all]) => all.some((one) => ids.has(one.service) && !one.without.has(name)))
+      .map(([port]) => port),
+  );
   const foreign = {
     ports: foreignPorts([...all, ...facts.foreign]),
     nodes: new Map([[name, node]]),
@@ -81,8 +83,12 @@ function conflictsAmong(
     chosen,
     () => [name],
     (service) => reservedPorts(service, foreign),
-    (service, port) =>
-      isSpokenOf(port) ? hasContestedPort(facts, { service, port, node: name }) ?? false : serves(service, port),
+    (service) =>
+      new Set(
+        portIds(service).filter((port) =>
+          spokenOf.has(port) ? hasContestedPort(facts, { service, port, node: name }) ?? false : serves(service, port)
+        ),
+      ),
   );
   return new Map([...conflicts].flatMap(([key, byNode]): [ServiceKey, SettingsProblem][] => {
     const conflict = byNode.get(name);

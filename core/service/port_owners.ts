@@ -53,7 +53,7 @@ export class NodePorts {
    */
   claim(service: Service, held?: ReadonlySet<string>): PortConflict | undefined {
     const { key } = readService(service);
-    const ports = portIds(service).filter((port) => held?.has(port) ?? true);
+    const ports = held === undefined ? portIds(service) : portIds(service).filter((port) => held.has(port));
     const lost = ports.find((port) => this.#owners.has(port));
     if (lost !== undefined) return { port: lost, owner: this.#owners.get(lost) ?? "" };
     for (const port of ports) this.#owners.set(port, key);
@@ -61,51 +61,82 @@ export class NodePorts {
   }
 }
 
+/** Ports that a Service has been given on a node: all that it asks for, or those of them that are in the set; `undefined`: none. */
+export type GivenPorts = "all" | ReadonlySet<string> | undefined;
+
+/** Whether `port` is among them. */
+export function hasGiven(given: GivenPorts, port: string): boolean {
+  return given === "all" || (given?.has(port) ?? false);
+}
+
 /**
  * Every conflict among `services`.
  *
  * @param candidatesOf Names of the nodes that may serve a Service; asked only for Services that share a port with another.
  * @param reservedFor Ports of a Service that nobody can have as a load balancer, on all nodes or on some.
- * @param hasPort Whether a Service has been given a port on a node already.
+ * @param givenOn What a Service has been given on a node already.
  */
 export function portConflicts(
   services: Iterable<Service>,
   candidatesOf: (service: Service) => Iterable<string>,
   reservedFor: (service: Service) => readonly (PortConflict & { onNode?: (name: string) => boolean })[] = () => [],
-  hasPort: (service: Service, port: string, node: string) => boolean = () => false,
+  givenOn: (service: Service, node: string) => GivenPorts = () => undefined,
 ): PortConflicts {
-  const nodes = new Map<string, NodePorts>();
   const conflicts = new Map<ServiceKey, Map<string, PortConflict>>();
   const all = [...services];
   const reserved = new Map(all.map((service) => [service, reservedFor(service)]));
   const contested = new Set(contestedServices(all));
   const judged = all.filter((service) => contested.has(service) || reserved.get(service)?.length !== 0);
-  const candidates = new Map(judged.map((service) => [service, [...candidatesOf(service)]]));
-  const byAgeAll = judged.toSorted(byAge);
-  const holders = new Map<string, Map<string, Service>>();
-  for (const service of byAgeAll) {
-    for (const name of candidates.get(service) ?? []) {
-      const holderOf = holders.get(name) ?? new Map<string, Service>();
-      holders.set(name, holderOf);
-      for (const port of portIds(service)) {
-        if (!holderOf.has(port) && hasPort(service, port, name)) holderOf.set(port, service);
-      }
+  const claimants = new Map<string, Claimant[]>();
+  for (const service of judged.toSorted(byAge)) {
+    for (const name of candidatesOf(service)) {
+      const here = claimants.get(name) ?? [];
+      claimants.set(name, here);
+      const reservation = reserved.get(service)?.find(({ onNode }) => onNode?.(name) ?? true);
+      here.push({ service, reservation, given: givenOn(service, name) });
     }
   }
-  for (const service of byAgeAll) {
-    for (const name of candidates.get(service) ?? []) {
-      const ports = nodes.get(name) ?? new NodePorts();
-      nodes.set(name, ports);
-      const held = reserved.get(service)?.find(({ onNode }) => onNode?.(name) ?? true);
-      const conflict = held ?? heldByOther(service, holders.get(name) ?? new Map()) ?? ports.claim(service);
-      if (conflict === undefined) continue;
-      const { key } = readService(service);
+  // Nodes where the same Services stand alike, as a rule all of them, come to the same end.
+  const ends = new Map<string, ReadonlyMap<ServiceKey, PortConflict>>();
+  const numbers = new Map<unknown, number>();
+  const numberOf = (value: unknown): number => {
+    const number = numbers.get(value) ?? numbers.size;
+    numbers.set(value, number);
+    return number;
+  };
+  for (const [name, here] of claimants) {
+    const standing = here.map((one) => [one.service, one.reservation, one.given].map(numberOf).join(" ")).join();
+    const end = ends.get(standing) ?? conflictsAt(here);
+    ends.set(standing, end);
+    for (const [key, conflict] of end) {
       const byNode = conflicts.get(key) ?? new Map<string, PortConflict>();
-      byNode.set(name, conflict);
-      conflicts.set(key, byNode);
+      conflicts.set(key, byNode.set(name, conflict));
     }
   }
   return conflicts;
+}
+
+/** A Service on a node that may serve it. */
+interface Claimant {
+  readonly service: Service;
+  readonly reservation: PortConflict | undefined;
+  readonly given: GivenPorts;
+}
+
+/** On one node, the oldest Service first. */
+function conflictsAt(claimants: readonly Claimant[]): ReadonlyMap<ServiceKey, PortConflict> {
+  const holders = new Map<string, Service>();
+  for (const { service, given } of claimants) {
+    if (given === undefined) continue;
+    for (const port of portIds(service)) {
+      if (!holders.has(port) && hasGiven(given, port)) holders.set(port, service);
+    }
+  }
+  const ports = new NodePorts();
+  return new Map(claimants.flatMap(({ service, reservation }): [ServiceKey, PortConflict][] => {
+    const conflict = reservation ?? heldByOther(service, holders) ?? ports.claim(service);
+    return conflict === undefined ? [] : [[readService(service).key, conflict]];
+  }));
 }
 
 function heldByOther(service: Service, holders: ReadonlyMap<string, Service>): PortConflict | undefined {

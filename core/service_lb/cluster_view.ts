@@ -14,11 +14,11 @@ import {
 import { objectKey, servedServiceKey, type ServiceKey, sliceServiceKey } from "../service/keys.ts";
 import type { ClusterFacts } from "../service/cluster_facts.ts";
 import { isAllowListMode } from "../service/node_selection.ts";
-import { type PortConflict, portConflicts } from "../service/port_owners.ts";
+import { type GivenPorts, type PortConflict, portConflicts } from "../service/port_owners.ts";
 import { serviceClaim } from "../service/claim.ts";
 import { nodeOfPod } from "./daemonset/pod_state.ts";
 import { desiredFacts, type FactsSource } from "./nodes/desired_facts.ts";
-import { NodeReports, type Reported, reported } from "./nodes/node_reports.ts";
+import { NodeReports, type Reported, reported, type ReportNews } from "./nodes/node_reports.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
 
 /** What the view reads; the maps are the reflectors' own and change under it. */
@@ -82,13 +82,13 @@ export class ClusterView {
     return this.#ports.users([...foreignPortIds(before), ...foreignPortIds(after)]);
   }
 
-  /** Reads what the agent of a node says now; returns the Services of which it says something else than before. */
-  readReport(name: string): readonly ServiceKey[] {
+  /** Reads what the agent of a node says now. */
+  readReport(name: string): ReportNews {
     const { nodes, services } = this.#objects();
-    if (this.#options.dataplane !== "agent") return [];
-    const concerned = this.#reports.read(name, nodes.get(name), services.values());
-    if (concerned.length > 0) this.#conflicts.clear();
-    return concerned;
+    if (this.#options.dataplane !== "agent") return { concerned: [], tookBack: false };
+    const news = this.#reports.read(name, nodes.get(name), services.values());
+    if (news.concerned.length > 0) this.#conflicts.clear();
+    return news;
   }
 
   /** Whether others ask for a port of the Service too. */
@@ -133,7 +133,7 @@ export class ClusterView {
       nodes,
       allowList: this.#isAllowList(),
       services: this.#ours(),
-      hasPort: (service, port, node) => this.#hasPort(service, port, node),
+      givenOn: (service, node) => this.#givenOn(service, node),
     });
   }
 
@@ -172,18 +172,18 @@ export class ClusterView {
   }
 
   /**
-   * Whether the port is the Service's: by what the node's agent says, or, where that is silent, by the DaemonSet, or by what other nodes'
+   * Which ports are the Service's on a node: by what the node's agent says, or, where that is silent, by the DaemonSet, or by what other nodes'
    * agents say where there are none: a Service that has a port has it on every node that nobody else has it on.
    */
-  #hasPort(service: Service, port: string, node: string): boolean {
+  #givenOn(service: Service, node: string): GivenPorts {
     const said = this.#reported(service, node);
-    if (said?.says === "serves") return true;
-    if (said?.says === "refuses" && said.reason === "PortTaken") return false;
+    if (said?.says === "serves") return "all";
+    if (said?.says === "refuses" && said.reason === "PortTaken") return undefined;
     const key = objectKey(service);
     if (!this.#held.has(key)) this.#held.set(key, heldPorts(this.#daemonSets.of(key)));
     const has = this.#held.get(key);
-    if (has !== undefined) return has.ports.has(port) && !has.without.has(node);
-    return this.#options.reservePorts === "none" && this.#reports.anyServes(service);
+    if (has !== undefined) return has.without.has(node) ? undefined : has.ports;
+    return this.#options.reservePorts === "none" && this.#reports.anyServes(service) ? "all" : undefined;
   }
 
   /** Looks only at those that share ports with it: looking through all for each change would cost the square of their number. */
@@ -197,7 +197,7 @@ export class ClusterView {
       this.#ours(sharers.flatMap((sharer) => services.get(sharer) ?? [])),
       (service) => candidateNodes(service, { ...this.#options, nodes: nodes.values(), allowList }),
       (service) => reservedPorts(service, this.#foreignFacts()),
-      (service, port, node) => this.#hasPort(service, port, node),
+      (service, node) => this.#givenOn(service, node),
     );
     for (const sharer of sharers) this.#conflicts.set(sharer, conflicts.get(sharer) ?? NO_CONFLICTS);
     return conflicts.get(key) ?? NO_CONFLICTS;

@@ -22,8 +22,9 @@ export interface ServiceEvents {
 /** What is remembered of one Service; lost at a restart without harm. */
 export interface ServiceMemory {
   status?: StatusMemory;
-  /** Last good texts, as they were written into the Service. */
+  /** Last good texts, as they were written into the Service, and how often somebody else has written others since. */
   recorded?: string;
+  record?: Contest;
   /** Younger Services that were told that a port of theirs is taken. */
   toldLate?: string;
   /** The failure that was told last. */

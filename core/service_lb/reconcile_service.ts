@@ -1,6 +1,7 @@
 // Reconciles one Service: what it should have against what it has, and the writes for the difference.
 // Nothing is remembered here but times and what was told last, so that it can be repeated at any moment.
 import type { DaemonSet, Node, Service } from "../kube/types.ts";
+import { contestedTurn } from "./contest.ts";
 import { reconcileDaemonSet, removeDaemonSet } from "./daemonset/reconcile_daemonset.ts";
 import { type DesiredService, desiredService, NO_CANDIDATE, type ServiceFacts } from "./desired_service.ts";
 import { DATAPLANE_LABEL } from "../service/labels.ts";
@@ -32,7 +33,7 @@ export async function reconcileService(context: ReconcileContext, input: Reconci
     await releaseService(context, { ...input, claim });
     return undefined;
   }
-  const service = await ensureRecord(context, input);
+  const { service, recordDelayMs } = await ensureRecord(context, input);
   const remembered = { remembered: input.memory.status?.nodes ?? new Map(), nowMs: context.clock.monotonicMs() };
   const name = daemonSetName(service);
   const observed = input.daemonSets.find(({ metadata }) => metadata?.name === name);
@@ -54,7 +55,7 @@ export async function reconcileService(context: ReconcileContext, input: Reconci
     : undefined;
   const nowMs = context.clock.monotonicMs();
   const heldMs = first && context.reservations.delayMs(key, { isAnswered: desired.waitsFor === undefined, nowMs });
-  if (heldMs) return earliest(againMs, first?.delayMs, heldMs);
+  if (heldMs) return earliest(againMs, first?.delayMs, heldMs, recordDelayMs);
   context.reservations.leave(key);
   const held = await ensureFinalizer(context, { ...input, service: first?.service ?? service });
   const { refused, contested, delayMs } = await reconcileDaemonSet(context, { ...input, service: held, desired });
@@ -63,7 +64,7 @@ export async function reconcileService(context: ReconcileContext, input: Reconci
     ? first
     : await reconcileStatus(context, { ...input, service: held, desired, refused, contested });
   if (refused !== undefined) throw refused.cause;
-  return earliest(againMs, delayMs, told.delayMs);
+  return earliest(againMs, delayMs, told.delayMs, recordDelayMs);
 }
 
 function earliest(...delays: readonly (number | undefined)[]): number | undefined {
@@ -156,19 +157,26 @@ async function ensureFinalizer(
   return written;
 }
 
-/** While a wish can't be read, what it said before stands in the Service: the agents, and the next server, go by it. */
+/**
+ * While a wish can't be read, what it said before stands in the Service: the agents, and the next server, go by it. Whoever writes another
+ * record again and again is answered with growing pauses.
+ */
 async function ensureRecord(
   context: ReconcileContext,
   { service, memory }: Pick<ReconcileInput, "service" | "memory">,
-): Promise<Service> {
+): Promise<{ readonly service: Service; readonly recordDelayMs?: number }> {
   const record = lastGoodRecord(service);
   // The cached object has a record as soon as it is needed; whether the API server has it too is known after a write.
-  if (record === undefined ? !hasLastGoodRecord(service) : memory.recorded === record) return service;
+  if (record === undefined ? !hasLastGoodRecord(service) : memory.recorded === record) return { service };
+  const nowMs = context.clock.monotonicMs();
+  const { delayMs, count } = contestedTurn(memory.record, record ?? "", nowMs);
+  if (delayMs > 0) return { service, recordDelayMs: delayMs };
   const written = await writeRecord(context, { service, record });
+  memory.record = { wanted: record ?? "", writtenMs: nowMs, count };
   if (record === undefined) delete memory.recorded;
   else memory.recorded = record;
   context.written.service(written);
-  return written;
+  return { service: written };
 }
 
 /** The Service as it was before its deletion began. */

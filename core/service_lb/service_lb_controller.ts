@@ -75,11 +75,14 @@ class ServiceLbController implements ServiceLb {
     const { client, clock, signal, events, logger } = start;
     this.#reports = new ReportReader({
       clock,
-      read: (node) => {
-        for (const key of this.#view.readReport(node)) {
+      read: (node, hasChanged) => {
+        const { concerned, tookBack } = this.#view.readReport(node);
+        for (const key of concerned) {
           this.#add(key);
           if (this.#view.sharesPorts(key)) this.#facts?.note();
         }
+        if (hasChanged) this.#addOnNode(node);
+        return tookBack || hasChanged;
       },
     });
     this.#queue = createWorkQueue({
@@ -220,7 +223,7 @@ class ServiceLbController implements ServiceLb {
       }),
       this.#reports.run(signal),
       this.#queue.run({
-        reconcile: (key) => this.#reconcile(key),
+        reconcile: (key, ending) => this.#reconcile(key, ending),
         signal,
         workers: WORKERS,
         patienceMs: PATIENCE_MS,
@@ -236,16 +239,16 @@ class ServiceLbController implements ServiceLb {
     await Promise.all([...this.#watches, this.#slices, this.#facts].map((each) => each?.done));
   }
 
-  async #reconcile(key: ServiceKey): Promise<number | undefined> {
+  async #reconcile(key: ServiceKey, signal: AbortSignal): Promise<number | undefined> {
     const service = this.#services.objects.get(key);
-    if (service === undefined) return await this.#reconcileAbsent(key);
+    if (service === undefined) return await this.#reconcileAbsent(key, signal);
     this.#left.delete(key);
     const memory = this.#memories.get(key) ?? {};
     this.#memories.set(key, memory);
     if (readService(service).trafficPolicy === "Local" && serviceClaim(service, this.#start.options).ours) {
       if (!this.#slices.isKnown(key)) return SLICES_PATIENCE_MS;
     } else this.#slices.drop(key);
-    return await reconcileService(this.#context, {
+    return await reconcileService({ ...this.#context, signal }, {
       service,
       daemonSets: this.#view.daemonSetsOf(key),
       facts: () => ({ ...this.#view.factsOf(key, this.#silence.nodes), deadNodes: this.#dead.nodes }),
@@ -254,7 +257,7 @@ class ServiceLbController implements ServiceLb {
   }
 
   /** A Service that is gone, or no longer of the type: what was made for it goes too. */
-  async #reconcileAbsent(key: ServiceKey): Promise<undefined> {
+  async #reconcileAbsent(key: ServiceKey, signal: AbortSignal): Promise<undefined> {
     this.#memories.delete(key);
     this.#context.inquiry.forget(key);
     this.#context.reservations.leave(key);
@@ -262,12 +265,12 @@ class ServiceLbController implements ServiceLb {
     const daemonSets = this.#view.daemonSetsOf(key);
     // A DaemonSet that is still there may be all that is known of a Service whose type changed while no server ran.
     const mayExist = this.#left.has(key) || daemonSets.some(({ metadata }) => !metadata?.deletionTimestamp);
-    const { client, signal } = this.#start;
-    const service = mayExist ? await findObject(client, SERVICES, { key: splitKey(key), signal }) : undefined;
+    const context = { ...this.#context, signal };
+    const service = mayExist ? await findObject(context.client, SERVICES, { key: splitKey(key), signal }) : undefined;
     if (service !== undefined) {
       const claim = serviceClaim(service, this.#start.options);
-      if (!claim.ours) await releaseService(this.#context, { service: trimService(service), daemonSets, claim });
-    } else for (const daemonSet of daemonSets.filter(isOwn)) await deleteDaemonSet(this.#context, daemonSet);
+      if (!claim.ours) await releaseService(context, { service: trimService(service), daemonSets, claim });
+    } else for (const daemonSet of daemonSets.filter(isOwn)) await deleteDaemonSet(context, daemonSet);
     this.#left.delete(key);
   }
 
@@ -279,6 +282,7 @@ class ServiceLbController implements ServiceLb {
 
   #noteService(key: ServiceKey, change: ObjectChange<Service>): void {
     const { before, after } = change;
+    if (before !== undefined && after !== undefined && sameContent(before, after)) return;
     if (after === undefined && before !== undefined && before.metadata?.deletionTimestamp === undefined) {
       if (hasFinalizer(before) || servedCondition(before) !== undefined) this.#left.add(key);
     }
@@ -294,14 +298,14 @@ class ServiceLbController implements ServiceLb {
 
   #noteNode(name: string, change: ObjectChange<Node>): void {
     const isBack = this.#silence.note(name, change, this.#times());
-    this.#reports.note(name);
     const scope = nodeChangeScope(change.before, change.after);
+    this.#reports.note(name, scope === "present");
     if (scope !== "none" || this.#dead.nodes.size > 0) this.#askNodes();
     if (scope !== "none") this.#facts?.note();
     if (scope === "all") {
       this.#view.forgetChoices();
       this.#addAll();
-    } else if (scope === "present" || isBack) this.#addOnNode(name);
+    } else if (isBack) this.#addOnNode(name);
   }
 
   #askNodes(): void {

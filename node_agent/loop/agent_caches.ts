@@ -4,7 +4,7 @@ import type { KubeClient } from "../../core/kube/contract.ts";
 import { isForbidden } from "../../core/kube/errors.ts";
 import { type Reflector, startReflector } from "../../core/kube/reflector.ts";
 import { ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../core/kube/resources.ts";
-import type { EndpointSlice, Node, Pod, Service } from "../../core/kube/types.ts";
+import type { EndpointSlice, KubeObject, Node, Pod, Service } from "../../core/kube/types.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
 import type { ClusterFacts } from "../../core/service/cluster_facts.ts";
 import { SLICE_SERVICE_LABEL, sliceServiceKey } from "../../core/service/keys.ts";
@@ -119,7 +119,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     keep: (pod) => isLoadBalancerPod(pod, servicelbNamespace) ? trimPod(pod) : undefined,
     onChange: (change) => {
       own.notePod(change);
-      onChange();
+      if (isOther(change)) onChange();
     },
   });
   const hostPods = startReflector({
@@ -141,6 +141,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     selection: { fieldSelector: "spec.type=LoadBalancer" },
     keep: (service) => keepLastGood(trimService(service), services.objects),
     onChange: (change) => {
+      if (!isOther(change)) return;
       own.noteService(change);
       // The server's own writes, a status and a finalizer for each Service, change no rule.
       if (!sameContent(withoutStatus(change.before), withoutStatus(change.after))) onChange();
@@ -174,7 +175,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     keep: (slice) => wanted.keeps(sliceServiceKey(slice) ?? "") ? trimEndpointSlice(slice, nodeName) : undefined,
     onChange: (change) => {
       firstSlices.noteSlice(change);
-      onChange();
+      if (isOther(change)) onChange();
     },
   });
   const listing = wanted.run();
@@ -194,6 +195,13 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     hostPodUid: (name) => hostPods.objects.get(name)?.metadata?.uid,
     done: Promise.all([pods.done, hostPods.done, services.done, nodes.done, slices.done, facts.done, listing]),
   };
+}
+
+/** Whether anything that is kept of an object has changed: whoever writes the rest again and again makes no work. */
+function isOther(
+  { before, after }: { readonly before: KubeObject | undefined; readonly after: KubeObject | undefined },
+): boolean {
+  return before === undefined || after === undefined || !sameContent(before, after);
 }
 
 /** What of the own Node decides which Services it is chosen for. */

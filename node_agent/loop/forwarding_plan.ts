@@ -88,10 +88,18 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
   };
 }
 
-/** Whether {@linkcode portKey}s in `programmed` name a port (`80/TCP`) of a Service. */
+/** Whether {@linkcode portKey}s in `programmed` name a port (`80/TCP`) of a Service. Hundreds of Services with a thousand ports each may be asked for. */
 export function servesPort(programmed: ReadonlySet<string>): (service: Service, port: string) => boolean {
-  return (service, port) => programmed.has(`${objectKey(service)}/${port.split("/").toReversed().join("/")}`);
+  const served = SERVED.get(programmed) ?? new Set([...programmed].map((key) => key.split("/", 2).join("/")));
+  SERVED.set(programmed, served);
+  return (service, port) => {
+    const key = objectKey(service);
+    return served.has(key) && programmed.has(`${key}/${port.split("/").toReversed().join("/")}`);
+  };
 }
+
+/** Services that have a port there. */
+const SERVED = new WeakMap<ReadonlySet<string>, ReadonlySet<string>>();
 
 /**
  * Whether a pod holds its node's ports: bound to `nodeName` and not ended. A leaving pod still holds them: the scheduler gives them

@@ -1,7 +1,7 @@
 // What the server publishes for the agents, from what it knows of the cluster. Pure.
 import type { Node, Service } from "../../kube/types.ts";
 import type { ClusterFacts, ContestedPort, NodeToAsk } from "../../service/cluster_facts.ts";
-import { portIds } from "../../service/port_owners.ts";
+import { type GivenPorts, hasGiven, portIds } from "../../service/port_owners.ts";
 import { serviceId } from "../../service/service_id.ts";
 import { askedNode } from "./asked_node.ts";
 import type { ServiceLbOptions } from "../service_lb_options.ts";
@@ -17,8 +17,8 @@ export interface FactsSource {
   readonly unheard: ReadonlySet<string>;
   /** Load balancers that are served here. */
   readonly services: readonly Service[];
-  /** Whether a Service has been given a port on a node already. */
-  readonly hasPort: (service: Service, port: string, node: string) => boolean;
+  /** What a Service has been given on a node already. */
+  readonly givenOn: (service: Service, node: string) => GivenPorts;
 }
 
 /** What agents are told. */
@@ -43,19 +43,22 @@ export function desiredFacts(source: FactsSource): ClusterFacts {
 }
 
 /** Of ports that one Service alone asks for nothing has to be said. */
-function contestedPorts({ services, nodes, hasPort }: FactsSource): ClusterFacts["contested"] {
-  const byPort = new Map<string, Service[]>();
+function contestedPorts({ services, nodes, givenOn }: FactsSource): ClusterFacts["contested"] {
+  // Hundreds may ask for the same thousand: each is looked at once.
+  const counts = new Map<string, number>();
   for (const service of services) {
-    for (const port of new Set(portIds(service))) byPort.set(port, [...byPort.get(port) ?? [], service]);
+    for (const port of new Set(portIds(service))) counts.set(port, (counts.get(port) ?? 0) + 1);
   }
-  const contested = new Map<string, readonly ContestedPort[]>();
-  for (const [port, claimants] of byPort) {
-    if (claimants.length < 2) continue;
-    const given = claimants.flatMap((service): readonly ContestedPort[] => {
-      const without = new Set([...nodes.keys()].filter((node) => !hasPort(service, port, node)));
-      return without.size === nodes.size ? [] : [{ service: serviceId(service), without }];
-    });
-    contested.set(port, given);
+  const contested = new Map<string, ContestedPort[]>();
+  for (const [port, count] of counts) if (count > 1) contested.set(port, []);
+  if (contested.size === 0) return contested;
+  for (const service of services) {
+    const given = [...nodes.keys()].map((node) => [node, givenOn(service, node)] as const);
+    if (given.every(([, ports]) => ports === undefined)) continue;
+    for (const port of new Set(portIds(service))) {
+      const without = new Set(given.flatMap(([node, ports]) => hasGiven(ports, port) ? [] : [node]));
+      if (without.size < nodes.size) contested.get(port)?.push({ service: serviceId(service), without });
+    }
   }
   return contested;
 }

@@ -54,19 +54,29 @@ export class NodeReports {
     return false;
   }
 
-  /** Reads what stands on `node`; returns those of `services` of which it says something else than before. */
-  read(name: string, node: Node | undefined, services: Iterable<Service>): readonly ServiceKey[] {
+  /** Reads what stands on `node`. */
+  read(name: string, node: Node | undefined, services: Iterable<Service>): ReportNews {
     const before = this.#kept.get(name);
     const text = node?.metadata?.annotations?.[NODE_REPORT_ANNOTATION];
     const writer = heartbeatWriter(node);
     // Each heartbeat makes another object with the same words.
-    if (text === before?.text && writer === before?.writer) return [];
+    if (text === before?.text && writer === before?.writer) return NO_NEWS;
     const report = node === undefined || text === undefined ? undefined : nodeReport(node);
     if (text === undefined) this.#kept.delete(name);
     else this.#kept.set(name, { text, writer, report });
     return concernedBy({ before: before?.report, after: report }, services);
   }
 }
+
+/** What a node says now and did not say before. */
+export interface ReportNews {
+  /** Services of which it says something else. */
+  readonly concerned: readonly ServiceKey[];
+  /** Whether it has ceased to serve one of them. */
+  readonly tookBack: boolean;
+}
+
+const NO_NEWS: ReportNews = { concerned: [], tookBack: false };
 
 interface KeptReport {
   readonly text: string;
@@ -80,15 +90,17 @@ interface KeptReport {
 function concernedBy(
   { before, after }: { readonly before: NodeReport | undefined; readonly after: NodeReport | undefined },
   services: Iterable<Service>,
-): readonly ServiceKey[] {
+): ReportNews {
   const isWhole = (before === undefined) !== (after === undefined) || before?.cut !== after?.cut;
   const concerned: ServiceKey[] = [];
+  let tookBack = false;
   for (const service of services) {
     const id = serviceId(service);
     if (!isWhole && sameWords(before?.services.get(id), after?.services.get(id))) continue;
     concerned.push(readService(service).key);
+    tookBack ||= before?.services.get(id)?.serves === true && after?.services.get(id)?.serves !== true;
   }
-  return concerned;
+  return { concerned, tookBack };
 }
 
 function sameWords(a: ServiceReport | undefined, b: ServiceReport | undefined): boolean {

@@ -1,37 +1,66 @@
-// When what a node's agent says is read: at once, but not again and again. In-memory only, no I/O.
+// When what a node says is read: at once, but not again and again, and more and more seldom while it takes back what it said. In-memory only, no I/O.
 import type { Clock } from "../../runtime/clock.ts";
 import { createWorkQueue, type WorkQueue } from "../../runtime/work_queue.ts";
 
-/** Reads the reports of nodes at a pace that each of them has for itself. */
+/** What {@linkcode ReportReader} takes. */
+export interface ReportReaderOptions {
+  readonly clock: Clock;
+  /**
+   * Reads; says whether the node has taken back what others may rely on.
+   *
+   * @param hasChanged Its addresses or conditions are others since it was read
+   */
+  readonly read: (node: string, hasChanged: boolean) => boolean;
+}
+
+/** Reads the words of nodes at a pace that each of them has for itself. */
 export class ReportReader {
-  readonly #clock: Clock;
-  readonly #read: (node: string) => void;
+  readonly #options: ReportReaderOptions;
   readonly #queue: WorkQueue;
   readonly #readMs = new Map<string, number>();
+  readonly #changed = new Set<string>();
+  /** How often a node has taken something back of late, and when that was reckoned. */
+  readonly #waverings = new Map<string, { readonly count: number; readonly atMs: number }>();
 
-  constructor({ clock, read }: { readonly clock: Clock; readonly read: (node: string) => void }) {
-    this.#clock = clock;
-    this.#read = read;
-    this.#queue = createWorkQueue({ clock });
+  constructor(options: ReportReaderOptions) {
+    this.#options = options;
+    this.#queue = createWorkQueue({ clock: options.clock });
   }
 
-  /** The node may say something else. */
-  note(node: string): void {
+  /** The node may say something else, or its addresses or conditions have changed. */
+  note(node: string, hasChanged = false): void {
+    if (hasChanged) this.#changed.add(node);
     const readMs = this.#readMs.get(node) ?? -Infinity;
-    this.#queue.addAfter(node, readMs + GAP_MS - this.#clock.monotonicMs());
+    const gapMs = Math.min(GAP_MS * 2 ** this.#waveringsOf(node), MAX_GAP_MS);
+    this.#queue.addAfter(node, readMs + gapMs - this.#now());
   }
 
   /** Reads it now. */
   read(node: string): void {
-    this.#readMs.set(node, this.#clock.monotonicMs());
-    this.#read(node);
+    this.#readMs.set(node, this.#now());
+    const hasChanged = this.#changed.delete(node);
+    if (this.#options.read(node, hasChanged)) {
+      this.#waverings.set(node, { count: this.#waveringsOf(node) + 1, atMs: this.#now() });
+    }
   }
 
   /** Reads until the signal is aborted. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     await this.#queue.run({ signal, reconcile: (node) => Promise.resolve(this.read(node)) });
   }
+
+  #waveringsOf(node: string): number {
+    const { count, atMs } = this.#waverings.get(node) ?? { count: 0, atMs: 0 };
+    return Math.max(0, count - (this.#now() - atMs) / FORGIVEN_AFTER_MS);
+  }
+
+  #now(): number {
+    return this.#options.clock.monotonicMs();
+  }
 }
 
 /** An agent leaves more between two reports; whoever has stolen a node's credentials may not. */
 const GAP_MS = 100;
+/** Each turn of a node's mind is a write of every Service's status, which all nodes read: it comes to one in some ten seconds. */
+const FORGIVEN_AFTER_MS = 10_000;
+const MAX_GAP_MS = 30_000;

@@ -1,7 +1,7 @@
 // The oldest Service owns a port, on each node.
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { portConflicts } from "../../../../core/service/port_owners.ts";
+import { type PortConflicts, portConflicts, portIds } from "../../../../core/service/port_owners.ts";
 import { service } from "../service_lb/fixtures.ts";
 
 const port = (number: number, protocol = "TCP"): { port: number; protocol: string } => ({ port: number, protocol });
@@ -37,7 +37,7 @@ Deno.test("portConflicts() leaves a port to who has it on a node, against an old
       [old, young],
       () => ["n1", "n2"],
       () => [],
-      (each, id, node) => has.has(`${each.metadata?.name} ${id} ${node}`),
+      (each, node) => new Set(portIds(each).filter((id) => has.has(`${each.metadata?.name} ${id} ${node}`))),
     );
   const n1 = new Map([["n1", { port: "443/TCP", owner: "default/young" }]]);
   const n2 = new Map([["n2", { port: "443/TCP", owner: "default/old" }]]);
@@ -68,7 +68,7 @@ Deno.test("portConflicts() decides the same again when what it decided stands", 
         services,
         () => ["n"],
         () => [],
-        (each, id) => has.has(`${each.metadata?.name} ${id}`),
+        (each) => new Set(portIds(each).filter((id) => has.has(`${each.metadata?.name} ${id}`))),
       );
       return new Set(
         services.flatMap((each) =>
@@ -104,6 +104,48 @@ Deno.test("portConflicts() leaves each port of a node to one Service at most", (
           assert.ok(!held.has(`${node} ${port}`), `${node} ${port} twice`);
           held.add(`${node} ${port}`);
         }
+      }
+    }
+  }));
+});
+
+Deno.test("portConflicts() of many nodes are those of each node alone, and ask once for each Service and node", () => {
+  const sketch = fc.record({
+    created: fc.constantFrom("2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z"),
+    ports: fc.uniqueArray(fc.constantFrom(80, 81, 82), { minLength: 1 }),
+    // By node: nothing, everything, or one port.
+    given: fc.array(fc.constantFrom(undefined, "all" as const, "80/TCP", "81/TCP"), { minLength: 4, maxLength: 4 }),
+    taken: fc.subarray(["n0", "n1", "n2", "n3"]),
+  });
+  const nodes = ["n0", "n1", "n2", "n3"];
+  fc.assert(fc.property(fc.array(sketch, { maxLength: 6 }), (sketches) => {
+    const services = sketches.map(({ created, ports }, index) =>
+      service({ name: `s${index}`, created, spec: { ports: ports.map((each) => port(each)) } })
+    );
+    const sketchOf = new Map(services.map((each, index) => [each, sketches[index]]));
+    const reservationsOf = new Map(services.map((each, index) => {
+      const onNode = (name: string): boolean => sketches[index]?.taken.includes(name) ?? false;
+      return [each, [{ port: "80/TCP", owner: "", onNode }]] as const;
+    }));
+    let asked = 0;
+    const among = (names: readonly string[]): PortConflicts =>
+      portConflicts(
+        services,
+        () => names,
+        (each) => reservationsOf.get(each) ?? [],
+        (each, name) => {
+          asked++;
+          const given = sketchOf.get(each)?.given[nodes.indexOf(name)];
+          return given === undefined || given === "all" ? given : new Set([given]);
+        },
+      );
+    const all = among(nodes);
+    assert.ok(asked <= services.length * nodes.length);
+    for (const name of nodes) {
+      const alone = among([name]);
+      for (const { metadata } of services) {
+        const key = `default/${metadata?.name}`;
+        assert.deepEqual(all.get(key)?.get(name), alone.get(key)?.get(name));
       }
     }
   }));

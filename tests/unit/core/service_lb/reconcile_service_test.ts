@@ -69,6 +69,25 @@ Deno.test("reconcileService() serves a Service with three writes and one Event, 
   assert.equal(world.events.length, 1);
 });
 
+Deno.test("reconcileService() takes back a record that somebody writes again and again, with growing pauses", async () => {
+  const world = worldWith(WEB);
+  const memory = {};
+  await reconcile(world, memory, { pods: BOTH });
+  const before = world.writes.length;
+  let againMs: number | undefined;
+  for (let tenth = 0; tenth < 600; tenth++) {
+    const { metadata, ...rest } = world.services.get("web") ?? {};
+    world.services.put({ ...rest, metadata: { ...metadata, annotations: { "k3slb.io/last-good": `{${tenth}` } } });
+    world.clockMs += 100;
+    againMs = await reconcile(world, memory, { pods: BOTH });
+  }
+  // After 0, 1, 3, 7, 15, 31 seconds.
+  assert.deepEqual(world.writes.slice(before), Array(6).fill("patch services"));
+  world.clockMs += againMs ?? 0;
+  assert.equal(await reconcile(world, memory, { pods: BOTH }), undefined);
+  assert.equal(world.services.get("web")?.metadata?.annotations?.["k3slb.io/last-good"], undefined);
+});
+
 Deno.test("reconcileService() logs one line when a Service becomes served, changes, stops being served or to be ours", async () => {
   const world = worldWith(WEB);
   const memory = {};

@@ -63,7 +63,19 @@ Deno.test("askedNode() takes the node's own addresses and its kubelet's port", (
 
 Deno.test("askedNode() passes over addresses that no node has", () => {
   const serviceRanges = [parseIpRange("10.43.0.0/16") ?? fail()];
-  for (const address of ["127.0.0.1", "::1", "0.0.0.0", "224.0.0.1", "::ffff:10.0.0.1", "10.43.0.1", "no address"]) {
+  for (
+    const address of [
+      "127.0.0.1",
+      "::1",
+      "0.0.0.0",
+      "224.0.0.1",
+      "::ffff:10.0.0.1",
+      "10.43.0.1",
+      "169.254.169.254",
+      "fe80::1",
+      "no address",
+    ]
+  ) {
     const status = { addresses: [{ type: "InternalIP", address }, { type: "InternalIP", address: "10.0.0.9" }] };
     deepEqual(askedNode({ metadata: { name: "x" }, status }, { serviceRanges }).ips, ["10.0.0.9"], address);
   }

@@ -7,7 +7,7 @@ Deno.test("ReportReader reads at once, and then at its pace, each node for itsel
   const clock = createFakeClock();
   const end = new AbortController();
   const read: string[] = [];
-  const reader = new ReportReader({ clock, read: (node) => void read.push(`${node} ${clock.monotonicMs()}`) });
+  const reader = new ReportReader({ clock, read: (node) => read.push(`${node} ${clock.monotonicMs()}`) < 0 });
   const running = reader.run(end.signal);
   for (let time = 0; time < 50; time++) {
     reader.note("stolen");
@@ -19,6 +19,38 @@ Deno.test("ReportReader reads at once, and then at its pace, each node for itsel
     [0, 100, 200, 300, 400, 500].map((ms) => `stolen ${ms}`),
   );
   assert.deepEqual(read.filter((each) => each.startsWith("honest")), ["honest 50"]);
+  end.abort();
+  await running;
+});
+
+Deno.test("ReportReader reads a node that changes its mind without end ever more seldom, and believes it again later", async () => {
+  const clock = createFakeClock();
+  const end = new AbortController();
+  const readMs: number[] = [];
+  let wavers = true;
+  const reader = new ReportReader({
+    clock,
+    read: () => {
+      readMs.push(clock.monotonicMs());
+      return wavers;
+    },
+  });
+  const running = reader.run(end.signal);
+  const noteFor = async (seconds: number): Promise<number> => {
+    readMs.length = 0;
+    for (let tenth = 0; tenth < seconds * 10; tenth++) {
+      reader.note("stolen");
+      await clock.advance(100);
+    }
+    return readMs.length;
+  };
+  const first = await noteFor(60);
+  assert.ok(first < 15, String(first));
+  const later = await noteFor(300);
+  assert.ok(later <= 50 && later > 5, String(later));
+  wavers = false;
+  await noteFor(120);
+  assert.ok(await noteFor(10) >= 99);
   end.abort();
   await running;
 });
