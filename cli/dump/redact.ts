@@ -18,9 +18,14 @@ const SECRETS: readonly (readonly [RegExp, string])[] = [
   [/\b(bearer|basic)\s+[\w.~+/=-]{8,}/gi, `$1 ${GONE}`],
   // A password in an address.
   [/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/@:"']*:[^\s/@"']+@/gi, `$1${GONE}@`],
-  // A field, an argument or a variable whose name says it; of a certificate's data no PEM mark is left in base64.
+  // A field, an argument or a variable whose name says it; of a certificate's data no PEM mark is left in base64. Also a block of YAML's.
   [
-    /((?:password|passwd|passphrase|secret|token|api[-_]?key|private[-_]?key|credentials?|(?:client|server)[-_]key(?:-data)?|[\w-]*(?:certificate|ca)(?:-authority)?-data)\\*["']?\s*[:=]\s*)(?:\\+"[\s\S]*?\\+"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;}]+)/gi,
+    /((?:pass(?:word|wd|phrase)?|pwd|secret|token|(?:secret|api|access|private|encryption|signing)[-_]?(?:access[-_]?)?key(?:[-_]?id)?|credentials?|authorization|(?:client|server)[-_]key(?:-data)?|[\w-]*(?:certificate|ca)(?:-authority)?-data)\\*["']?\s*[:=]\s*)(?:[|>][-+\d]*(?:[ \t]*(?:\n|\\+n)[ \t]+(?:(?!\\+n)[^\n"])*)+|\\+"[\s\S]*?\\+"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;}]+)/gi,
+    `$1${GONE}`,
+  ],
+  // An argument that follows its name.
+  [
+    /(--[\w-]*(?:password|passwd|passphrase|secret|token)(?:\\*["']?,?\s+|\\*["']\s*,\s*)\\*["']?)(?!-)[^\s"',]+/gi,
     `$1${GONE}`,
   ],
 ];

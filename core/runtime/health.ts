@@ -55,6 +55,7 @@ export interface HealthServer {
 export async function startHealthServer(options: HealthServerOptions): Promise<HealthServer> {
   const { host, port } = parseAddress(options.address);
   const server = createServer((request, response) => answer(request, response, options));
+  server.maxConnections = MAX_CONNECTIONS;
   await listen(server, { host, port, address: options.address });
   const done = new Promise<void>((resolve) => server.once("close", () => resolve()));
   const close = (): void => {
@@ -178,4 +179,6 @@ function problemOf(check: HealthCheck): string | undefined {
   }
 }
 
+/** Any user of the host may connect: as many as he likes would cost the program its memory. */
+const MAX_CONNECTIONS = 1024;
 const ADDRESS_REGEXP = /^(?:\[(?<ipv6>[0-9a-fA-F:.]+)\]|(?<host>[^:[\]]*)):(?<port>\d{1,5})$/;

@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../runtime/clock.ts";
 import type { PageHandler } from "../runtime/health.ts";
+import { ipFamilyOf, isLoopback, parseIpRange } from "../shared/ip_ranges.ts";
 import { PAGE_SCRIPT, renderFrame } from "./page_frame.ts";
 import { type PageFacts, type PageTable, pageTables, renderTables } from "./render_page.ts";
 
@@ -26,6 +27,8 @@ class StatusPage {
   readonly #options: StatusPageOptions;
   readonly #viewers = new Set<ServerResponse>();
   #tables: readonly PageTable[] = [];
+  /** The page as it was sent last. */
+  #frame: { readonly of: readonly PageTable[]; readonly text: string } | undefined;
   #readMs = -Infinity;
   #reading: Promise<readonly PageTable[]> | undefined;
   #cancelTimer: (() => void) | undefined;
@@ -35,9 +38,15 @@ class StatusPage {
   }
 
   answer(path: string, request: IncomingMessage, response: ServerResponse): boolean {
-    if (path === "/") void this.#sendPage(request, response);
-    else if (path === "/events" && request.method === "GET") void this.#addViewer(response);
-    else return false;
+    if (path !== "/" && (path !== "/events" || request.method !== "GET")) return false;
+    if (!isFromHere(request)) {
+      refuse(
+        response,
+        403,
+        "the page is for this host alone: ssh -L 10260:127.0.0.1:10260 HOST, or kubectl port-forward",
+      );
+    } else if (path === "/") void this.#sendPage(request, response);
+    else void this.#addViewer(response);
     return true;
   }
 
@@ -49,15 +58,12 @@ class StatusPage {
       "content-security-policy": POLICY,
       "referrer-policy": "no-referrer",
     });
-    response.end(request.method === "HEAD" ? undefined : renderFrame(renderTables(tables)));
+    if (this.#frame?.of !== tables) this.#frame = { of: tables, text: renderFrame(renderTables(tables)) };
+    response.end(request.method === "HEAD" ? undefined : this.#frame.text);
   }
 
   async #addViewer(response: ServerResponse): Promise<void> {
-    if (this.#viewers.size >= MAX_VIEWERS) {
-      response.writeHead(503, { ...HEADERS, "content-type": "text/plain; charset=utf-8" });
-      response.end("too many look already\n");
-      return;
-    }
+    if (this.#viewers.size >= MAX_VIEWERS) return refuse(response, 503, "too many look already");
     this.#viewers.add(response);
     response.on("close", () => {
       this.#viewers.delete(response);
@@ -73,8 +79,12 @@ class StatusPage {
   async #tick(): Promise<void> {
     const before = this.#tables;
     const news = newsBetween(before, await this.#read());
-    // A comment now and then shows that the connection stands.
-    for (const viewer of this.#viewers) viewer.write(news ?? ": nothing new\n\n");
+    for (const viewer of this.#viewers) {
+      // Who does not read would have it all kept for him.
+      if (viewer.writableLength > 0) viewer.destroy();
+      // A comment now and then shows that the connection stands.
+      else viewer.write(news ?? ": nothing new\n\n");
+    }
     this.#cancelTimer = this.#viewers.size === 0
       ? undefined
       : this.#options.clock.setTimer(() => void this.#tick(), PERIOD_MS);
@@ -106,6 +116,22 @@ export function newsBetween(before: readonly PageTable[], after: readonly PageTa
   const known = new Map(before.flatMap(({ rows }) => rows).map(({ id, html }) => [id, html]));
   const changed = after.flatMap(({ rows }) => rows).filter(({ id, html }) => known.get(id) !== html);
   return changed.length === 0 ? undefined : eventText("rows", changed.map(({ id, html }) => [id, html]));
+}
+
+/**
+ * Whether somebody on this host asks: it shows Services of all, and the address may be open to every pod. And not a website that gives its own
+ * name this address, so that the visitor's browser takes the page for its own.
+ */
+function isFromHere({ socket, headers }: IncomingMessage): boolean {
+  const peer = parseIpRange((socket.remoteAddress ?? "").replace(/^::ffff:/, ""));
+  if (peer === undefined || !isLoopback(peer)) return false;
+  const name = (headers.host ?? "").replace(/:\d*$/, "").replace(/^\[(.*)\]$/, "$1");
+  return ipFamilyOf(name) !== undefined || !name.includes(".");
+}
+
+function refuse(response: ServerResponse, status: number, why: string): void {
+  response.writeHead(status, { ...HEADERS, "content-type": "text/plain; charset=utf-8" });
+  response.end(`${why}\n`);
 }
 
 function eventText(name: string, value: unknown): string {

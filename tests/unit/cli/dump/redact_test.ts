@@ -23,6 +23,14 @@ const PLANTED: readonly (readonly [string, string])[] = [
   [String.raw`"annotation": "{\"password\": \"s3cr3t\"}"`, "s3cr3t"],
   [`apiKey: s3cr3t`, "s3cr3t"],
   [`--set adminPassword=s3cr3t,replicas=2`, "s3cr3t"],
+  [`AWS_SECRET_ACCESS_KEY=s3cr3t`, "s3cr3t"],
+  [`secretAccessKey: s3cr3t`, "s3cr3t"],
+  [`registryPass: s3cr3t`, "s3cr3t"],
+  [`Authorization: s3cr3t`, "s3cr3t"],
+  [`k3s agent --token s3cr3t --server x`, "s3cr3t"],
+  [`["--password", "s3cr3t"]`, "s3cr3t"],
+  [`data:\n  password: |\n    s3cr3t\n    more\n`, "s3cr3t"],
+  [JSON.stringify({ text: `data:\n  password: >-\n    s3cr3t\n` }), "s3cr3t"],
 ];
 
 for (const [text, secret] of PLANTED) {
