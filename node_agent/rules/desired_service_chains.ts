@@ -63,11 +63,13 @@ export function endpointObstacle(endpoint: ForwardEndpoint): string | undefined 
 
 /**
  * This host, loopback, link-local (where clouds answer with a node's credentials), multicast and what is reserved; in IPv6 also
- * IPv4 addresses in its spelling, which mean these once more (RFC 4291, RFC 3927, RFC 1112).
+ * IPv4 addresses in its spelling, which mean these once more (RFC 4291, RFC 3927, RFC 1112). And where clouds answer so elsewhere: Azure,
+ * Alibaba; AWS, Google, Oracle in IPv6.
  */
 const UNREACHABLE_RANGES: readonly IpRange[] = [
   ...["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"],
   ...["::/96", "::ffff:0:0/96", "fe80::/10", "ff00::/8"],
+  ...["168.63.129.16", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe"],
 ].flatMap((text) => parseIpRange(text) ?? []);
 
 function usableEndpoints(

@@ -149,4 +149,49 @@ if (await enterWorld(import.meta.url)) {
     await dataplane.remove();
     assert.ok(!(await node.ns.run("iptables-save")).includes("K3SLB"));
   });
+
+  Deno.test("of two ports whose chains have one name the second gets no rules and no traffic of the first", async () => {
+    await using scene = await setScene();
+    const { node, pod, client } = scene;
+    await node.ns.listen({ protocol: "tcp", port: 8081, name: "other" });
+    const dataplane = await dataplaneOf(node.ns);
+    // No names that the API takes do so within a lifetime: these two are spelt alike.
+    const families = ["IPv4"] as const;
+    const first = portOf({ portName: "x/http", families, endpoints: [{ ip: pod.ip4, port: 8080, local: true }] });
+    const second = portOf({
+      service: "web/x",
+      families,
+      endpoints: [{ ip: node.ip4, port: 8081, local: true }],
+    });
+    const { failures } = await dataplane.apply({ podCidrs: node.podCidrs, ports: [first, second] });
+    assert.deepEqual(failures.map(({ port }) => port), [second]);
+    assert.match(failures[0]?.reason ?? "", /^Its chains have the names of those of /);
+    for (let i = 0; i < 16; i++) assert.equal(await answers(client, node.ip4, 80), "tenant");
+  });
+
+  Deno.test("an endpoint at loopback, at this host's link or at a cloud's metadata service gets no packet", async () => {
+    await using scene = await setScene();
+    const { node, pod, client } = scene;
+    const [metadata, link] = [["169.254.169.254", "168.63.129.16"], "fe80::a9fe:a9fe"];
+    await node.ns.addBridge("cloud0");
+    for (const ip of metadata) {
+      await node.ns.addAddress("cloud0", `${ip}/32`);
+      await node.ns.listen({ protocol: "tcp", port: 80, name: "metadata", ip });
+    }
+    await node.ns.setSysctl("net.ipv4.conf.all.route_localnet", 1);
+    await node.ns.listen({ protocol: "tcp", port: 80, name: "loopback", ip: "127.0.0.1" });
+    const dataplane = await dataplaneOf(node.ns);
+    const hostile = [...metadata, link, "127.0.0.1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "fd00:ec2::254"];
+    const endpoints = [
+      ...hostile.map((ip) => ({ ip, port: 80, local: false })),
+      { ip: pod.ip4, port: 8080, local: true },
+    ];
+    await dataplane.apply({ podCidrs: node.podCidrs, ports: [portOf({ endpoints })] });
+    for (let i = 0; i < 16; i++) assert.equal(await answers(client, node.ip4, 80), "tenant");
+    const rules = await Promise.all(["iptables-save", "ip6tables-save"].map((save) => node.ns.run(save)));
+    assert.doesNotMatch(rules.join("\n"), /--to-destination \[?(?:169\.254|168\.63|127\.|fe80|::ffff|fd00:ec2)/);
+    // Alone they are none.
+    await dataplane.apply({ podCidrs: node.podCidrs, ports: [portOf({ endpoints: endpoints.slice(0, -1) })] });
+    for (const ip of [node.ip4, node.ip6]) assert.equal(await answers(client, ip, 80), "refused");
+  });
 }

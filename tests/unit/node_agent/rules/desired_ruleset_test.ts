@@ -281,6 +281,7 @@ Deno.test("desiredRuleSet leaves out endpoints that mean this host, whatever the
     ...["239.1.1.1", "240.0.0.1", "255.255.255.255", "::", "::1", "::127.0.0.1", "::ffff:127.0.0.1", "::ffff:7f00:1"],
     ...["0:0:0:0:0:FFFF:A9FE:A9FE", "::ffff:10.0.0.1", "fe80::1", "febf::1", "ff02::1", "fe80::1%eth0", "10.0.0.1/8"],
     ...["010.0.0.1", "10.0.0.1 ", "10.0.0.1\n-j ACCEPT", "", "localhost"],
+    ...["168.63.129.16", "100.100.100.200", "fd00:ec2::254", "fd00:0ec2:0::0254", "fd20:ce::254", "fd00:c1::a9fe:a9fe"],
   ];
   for (const ip of unreachable) {
     const port = portWith({ endpoints: [{ ip, port: 1, local: true }] });
