@@ -77,10 +77,8 @@ class ServiceLbController implements ServiceLb {
       clock,
       read: (node, hasChanged) => {
         const { concerned, tookBack } = this.#view.readReport(node);
-        for (const key of concerned) {
-          this.#add(key);
-          if (this.#view.sharesPorts(key)) this.#facts?.note();
-        }
+        for (const key of concerned) this.#add(key);
+        if (concerned.some((key) => this.#view.sharesPorts(key))) this.#facts?.note();
         if (hasChanged) this.#addOnNode(node);
         return tookBack || hasChanged;
       },
@@ -227,13 +225,10 @@ class ServiceLbController implements ServiceLb {
         signal,
         workers: WORKERS,
         patienceMs: PATIENCE_MS,
-        onFailure: (key, error) =>
-          noteFailure(this.#context, {
-            key,
-            error,
-            service: this.#services.objects.get(key),
-            memory: this.#memories.get(key),
-          }),
+        onFailure: (key, error) => {
+          const [service, memory] = [this.#services.objects.get(key), this.#memories.get(key)];
+          noteFailure(this.#context, { key, error, service, memory });
+        },
       }),
     ]);
     await Promise.all([...this.#watches, this.#slices, this.#facts].map((each) => each?.done));
