@@ -69,7 +69,7 @@ async function followPackets(
   const ips = localIps();
   const node = nodeHere(nodes, ips);
   if (node === undefined) return { unknown: "it is no node of the cluster; run this as root on one" };
-  const read = await readRules(createExec(), signal);
+  const read = await readRules(createExec(), { signal });
   if ("unknown" in read) return read;
   const { backend, rules } = read;
   const facts = { reading: readService(service), published: addressesOf(service), node, localIps: ips, rules };

@@ -15,7 +15,10 @@ export type ReadRules =
   | { readonly unknown: string };
 
 /** The rules that an agent has written on this machine, in whichever back end they are. Throws only if `signal` is aborted. */
-export async function readRules(exec: Exec, signal: AbortSignal): Promise<ReadRules> {
+export async function readRules(
+  exec: Exec,
+  { signal, isRoot = process.getuid?.() === 0 }: { readonly signal: AbortSignal; readonly isRoot?: boolean },
+): Promise<ReadRules> {
   const refusals: string[] = [];
   for (const tool of ["iptables-nft-save", "iptables-legacy-save", "iptables-save"]) {
     const saved = await Promise.all(
@@ -35,8 +38,9 @@ export async function readRules(exec: Exec, signal: AbortSignal): Promise<ReadRu
     refusals.push(...saved.flatMap(({ refusal }) => refusal ?? []));
   }
   const [refusal] = refusals;
-  if (refusal === undefined) return { unknown: "no agent has written rules on this machine" };
-  return { unknown: process.getuid?.() === 0 ? refusal : `only root may read the rules (${refusal})` };
+  // Some tools show others nothing, and call it well.
+  if (!isRoot) return { unknown: `only root may read the rules${refusal === undefined ? "" : ` (${refusal})`}` };
+  return { unknown: refusal ?? "no agent has written rules on this machine" };
 }
 
 /** Addresses of this machine, in canonical form; none where a sandbox hides them. */

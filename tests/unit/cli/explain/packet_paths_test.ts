@@ -168,31 +168,34 @@ function tools(answers: Readonly<Record<string, Partial<ExecResult>>>): Exec {
   };
 }
 
-const SIGNAL = new AbortController().signal;
+const AS_ROOT = { signal: new AbortController().signal, isRoot: true };
 const SAVED = textOf([portWith()], "IPv4");
 
 Deno.test("readRules: the back end that has our rules, read alone", async () => {
-  const nft = await readRules(tools({ "iptables-nft-save": { stdout: `# v1.8.9 (nf_tables)\n${SAVED}` } }), SIGNAL);
+  const nft = await readRules(tools({ "iptables-nft-save": { stdout: `# v1.8.9 (nf_tables)\n${SAVED}` } }), AS_ROOT);
   ok("rules" in nft);
   deepEqual([nft.backend, Object.keys(nft.rules)], ["nft", ["IPv4"]]);
   const legacy = await readRules(
     tools({ "iptables-nft-save": {}, "ip6tables-nft-save": {}, "iptables-legacy-save": { stdout: SAVED } }),
-    SIGNAL,
+    AS_ROOT,
   );
   ok("rules" in legacy);
   equal(legacy.backend, "legacy");
 });
 
 Deno.test("readRules: why the rules are not known, in one line", async () => {
-  const why = async (answers: Readonly<Record<string, Partial<ExecResult>>>): Promise<string> => {
-    const read = await readRules(tools(answers), SIGNAL);
+  const why = async (answers: Readonly<Record<string, Partial<ExecResult>>>, isRoot = true): Promise<string> => {
+    const read = await readRules(tools(answers), { ...AS_ROOT, isRoot });
     return "unknown" in read ? read.unknown : "known";
   };
   equal(await why({}), "no agent has written rules on this machine");
-  match(
-    await why({ "iptables-nft-save": { code: 4, stderr: "Could not fetch rule set: Permission denied\nmore" } }),
-    /iptables-nft-save: Could not fetch rule set: Permission denied\)?$/,
+  const refused = { "iptables-nft-save": { code: 4, stderr: "Could not fetch rule set: Permission denied\nmore" } };
+  equal(await why(refused), "iptables-nft-save: Could not fetch rule set: Permission denied");
+  equal(
+    await why(refused, false),
+    "only root may read the rules (iptables-nft-save: Could not fetch rule set: Permission denied)",
   );
+  equal(await why({ "iptables-nft-save": {} }, false), "only root may read the rules");
   const strange = SAVED.replace("-A K3SLB-DROP -j ACCEPT", "-A K3SLB-DROP -m owner --uid-owner 0 -j ACCEPT");
   match(await why({ "iptables-nft-save": { stdout: strange } }), /^the rules of this machine are not as .*"owner"$/);
 });
