@@ -5,6 +5,7 @@ import { ensureCorednsImage } from "../packaged/coredns_image.ts";
 import { cacheDir, ensureGoProgram, KUBERNETES_BUILD_FLAGS } from "../support/go_program.ts";
 import { programFiles, SHELL } from "../support/node_images.ts";
 import { ensureImageArchive } from "../support/oci_archive.ts";
+import { waitingTestsFlags } from "./waiting_tests.ts";
 
 /** As `k8s.io/kubernetes/test/utils/image` of the pinned version names them. */
 const AGNHOST_IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.63.0";
@@ -59,11 +60,11 @@ function ensureTestProgram(name: string, report: (line: string) => void): Promis
 }
 
 /** The program that runs Kubernetes' tests of Services. */
-export function ensureUpstreamTests(report: (line: string) => void): Promise<string> {
-  return ensureGoProgram({
+export async function ensureUpstreamTests(report: (line: string) => void): Promise<string> {
+  return await ensureGoProgram({
     name: "upstream",
     title: "Kubernetes' own tests",
-    flags: KUBERNETES_BUILD_FLAGS,
+    flags: [...KUBERNETES_BUILD_FLAGS, ...await waitingTestsFlags()],
     target: ["test", "."],
   }, report);
 }

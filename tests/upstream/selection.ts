@@ -26,12 +26,11 @@ export const ON_ONE_NODE: readonly string[] = [
   "\\[sig-network\\] LoadBalancers .*switch session affinity for LoadBalancer service with Local traffic policy",
 ];
 
+/** Those that are changed before they are run: see waiting_tests.ts. */
+export const CHANGED =
+  /ExternalTrafficPolicy: Local.*should (work for type=LoadBalancer|work from pods|only target nodes|target all nodes)/;
+
 /** What is left out of it. */
 export const SKIPPED: readonly SkippedTest[] = [
-  {
-    name:
-      "ExternalTrafficPolicy: Local.*should (work for type=LoadBalancer|work from pods|only target nodes|target all nodes)",
-    why: "waits for an address before it makes a pod; a node is in the status once it has an endpoint, as with K3s",
-  },
   { name: "SCTP", why: "the kernel of many machines has no SCTP, and neither has this data plane" },
 ];

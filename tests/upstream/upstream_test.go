@@ -1,5 +1,5 @@
 // Package upstream runs Kubernetes' own end-to-end tests of Services and host ports. Only those are linked, as all of them would take
-// many times as long to build; what is run of them says tests/support/upstream.ts.
+// many times as long to build; what is run of them says selection.ts.
 package upstream
 
 import (
@@ -15,8 +15,10 @@ import (
 	_ "k8s.io/kubernetes/test/e2e/framework/metrics/init"
 	_ "k8s.io/kubernetes/test/e2e/framework/node/init"
 	"k8s.io/kubernetes/test/e2e/framework/testfiles"
-	_ "k8s.io/kubernetes/test/e2e/network"
 	testingmanifests "k8s.io/kubernetes/test/e2e/testing-manifests"
+
+	// Kubernetes' own, with the changes of waiting_tests.ts.
+	_ "upstream/network"
 )
 
 func TestMain(m *testing.M) {

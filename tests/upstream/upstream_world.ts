@@ -10,6 +10,7 @@ import { DEPLOYMENTS } from "../../core/kube/resources.ts";
 import { waitUntil } from "../support/wait.ts";
 import { startWorld, type World } from "../support/world.ts";
 import { ensureUpstreamImages, ensureUpstreamTests } from "./images.ts";
+import { CHANGED } from "./selection.ts";
 
 /** The part of Ginkgo's report that is read here. */
 interface Spec {
@@ -104,8 +105,10 @@ export async function declareUpstreamTests(part: UpstreamPart): Promise<void> {
   for (const spec of specs) {
     const seconds = Math.round(spec.RunTime / NANOSECONDS);
     const isSkipped = spec.State === "skipped";
+    const name = nameOf(spec);
+    const how = CHANGED.test(name) ? "; changed: waits for the status" : "";
     Deno.test({
-      name: `upstream: ${nameOf(spec)} (${isSkipped ? `skipped: ${spec.Failure?.Message}` : `${seconds} s`})`,
+      name: `upstream: ${name} (${isSkipped ? `skipped: ${spec.Failure?.Message}` : `${seconds} s${how}`})`,
       ignore: isSkipped,
       fn: () => {
         const { FileName, LineNumber } = spec.Failure?.Location ?? {};
