@@ -3,6 +3,7 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { NODES } from "../../core/kube/resources.ts";
 import { PAUSE_IMAGE } from "../../core/packaged/versions.ts";
+import { FORWARDING_CONDITION } from "../../core/service/labels.ts";
 import { enterWorld } from "../support/netns.ts";
 import { CONTAINERD_SOCKET } from "../support/node_machine_config.ts";
 import { runToEnd } from "../support/programs.ts";
@@ -34,6 +35,14 @@ if (await enterWorld(import.meta.url)) {
         equal(answer.server, pod);
       }
     }
+    await waitUntil("every Node's condition to count it", async () => {
+      const nodes = (await world.admin.list(NODES)).items;
+      return nodes.every(({ status }) =>
+        status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION)?.message?.startsWith(
+          "2 ports of 1 Service,",
+        )
+      );
+    });
   });
 
   test("nodes: a pod's own namespace is reached, and asks by the Service's cluster address", async ({ world, ns }) => {

@@ -4,11 +4,16 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Command, CommandContext } from "../../../../cli/command.ts";
-import { MANIFESTS_LIST_COMMAND, MANIFESTS_VALIDATE_COMMAND } from "../../../../cli/answers/manifests_command.ts";
+import {
+  MANIFESTS_DIFF_COMMAND,
+  MANIFESTS_LIST_COMMAND,
+  MANIFESTS_VALIDATE_COMMAND,
+} from "../../../../cli/answers/manifests_command.ts";
 import type { ProgramHost } from "../../../../cli/program_host.ts";
 import { inspectManifests } from "../../../../core/manifests/inspect_manifests.ts";
 import { K3slbError } from "../../../../core/shared/errors.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
+import { sendJson, startLocalApi, statusBody } from "../../core/kube/_local_api.ts";
 
 const FILES: Readonly<Record<string, string>> = {
   "good.yaml":
@@ -29,6 +34,7 @@ async function run(
     readonly folder?: string;
     readonly output?: string;
     readonly disable?: readonly string[];
+    readonly env?: Readonly<Record<string, string>>;
   } = {},
 ): Promise<{ readonly code: number; readonly stdout: string; readonly warnings: readonly string[] }> {
   const dataDir = await mkdtemp(join(tmpdir(), "manifests-"));
@@ -41,12 +47,12 @@ async function run(
     let stdout = "";
     const warnings: string[] = [];
     const log = { ...SILENT_LOGGER, warn: (message: string) => void warnings.push(message) };
-    const host = { env: {}, stdout: (text: string) => void (stdout += text) } as unknown as ProgramHost;
+    const host = { env: options.env ?? {}, stdout: (text: string) => void (stdout += text) } as unknown as ProgramHost;
     const settings = {
       "data-dir": dataDir,
       disable: options.disable ?? ["off"],
       output: options.output ?? "table",
-      kubeconfig: join(dataDir, "none"),
+      kubeconfig: options.env === undefined ? join(dataDir, "none") : undefined,
     };
     const operands = options.folder !== undefined
       ? [options.folder]
@@ -149,6 +155,35 @@ Deno.test("manifests validate says what would keep a HelmChart from being instal
     assert.match(stdout, /^a\.yaml:1: document 1: HelmChart "app": spec\.timeout "banana" is no duration/m);
     assert.match(stdout, /^a\.yaml:1: document 1: HelmChart "app": spec\.set "tls" is true; write "true" in quotes/m);
     assert.match(stdout, /^b\.yaml:1: .*its ConfigMap holds 1048576/m);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+Deno.test("manifests list and diff ask by a KUBECONFIG of several files, as the server does", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "kubeconfigs-"));
+  await using api = await startLocalApi(({ url }, response) =>
+    url.includes("/addons")
+      ? sendJson(response, { kind: "AddonList", apiVersion: "k3s.cattle.io/v1", metadata: {}, items: [] })
+      : sendJson(response, statusBody(404, "NotFound", "there is none"), 404)
+  );
+  try {
+    const head = "apiVersion: v1\nkind: Config\n";
+    const context = "contexts: [{name: it, context: {cluster: it, user: me}}]\ncurrent-context: it\n";
+    const files = {
+      a: `clusters: [{name: it, cluster: {server: "${api.url}"}}]\n${context}`,
+      b: "users: [{name: me, user: {token: of-the-second-file}}]\n",
+    };
+    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), head + text);
+    const env = { KUBECONFIG: `${join(folder, "a")}:${join(folder, "b")}` };
+    const list = await run(MANIFESTS_LIST_COMMAND, { env });
+    assert.deepEqual(list.warnings, []);
+    assert.match(list.stdout, /^good\.yaml +good +Deployed +no +2$/m);
+    const asked = api.seen.length;
+    const diff = await run(MANIFESTS_DIFF_COMMAND, { env, operand: "good.yaml" });
+    assert.match(diff.stdout, /ConfigMap/);
+    assert.ok(asked > 0 && api.seen.length > asked, "the cluster was asked by both");
+    for (const { headers } of api.seen) assert.equal(headers.authorization, "Bearer of-the-second-file");
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -19,3 +19,16 @@ Deno.test("serverOptions: published addresses by node, names as Kubernetes has t
   const { publishedAddresses } = serverOptions(resolveSettings(FLAGS, { args: new Map(), env: {}, config: [] }));
   assert.equal(publishedAddresses, undefined);
 });
+
+Deno.test("serverOptions: --status-addresses k3s is K3s's rule, and another word is refused", () => {
+  const ruleOf = (word: readonly string[]): string =>
+    serverOptions(
+      resolveSettings(FLAGS, {
+        args: new Map(word.length > 0 ? [["status-addresses", word]] : []),
+        env: {},
+        config: [],
+      }),
+    ).statusAddresses;
+  assert.deepEqual([ruleOf([]), ruleOf(["k3s"]), ruleOf(["per-node"])], ["cluster", "k3s", "per-node"]);
+  assert.throws(() => ruleOf(["rke"]), { code: "flag-value" });
+});
