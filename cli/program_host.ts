@@ -26,6 +26,8 @@ export interface ProgramHost {
   onTermination(handler: (signal: string) => void): () => void;
   /** Ends the process at once. */
   exit(code: number): never;
+  /** Ends it within a second, with the exit code that is set by then, whatever connections still wait for somebody who is gone. */
+  endSoon(): void;
 }
 
 /** The process that this code runs in. Called once: it listens for failed writes. */
@@ -60,8 +62,11 @@ export function processHost(): ProgramHost {
       };
     },
     exit: (code) => process.exit(code),
+    endSoon: () => void setTimeout(() => process.exit(), LAST_WORDS_MS).unref(),
   };
 }
+
+const LAST_WORDS_MS = 1000;
 
 function write(stream: NodeJS.WriteStream, text: string, onFailure: (error: unknown) => void): void {
   writeRaw(stream, visibleText(text), onFailure);

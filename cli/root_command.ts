@@ -84,6 +84,7 @@ async function runCommand(
     return EXIT_FAILURE;
   } finally {
     stopListening();
+    if (ending.signal.aborted) host.endSoon();
   }
 }
 

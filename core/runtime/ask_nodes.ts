@@ -2,6 +2,7 @@
 // ask when, and what silence means, is decided by node_life.ts.
 import { Socket } from "node:net";
 import type { Logger } from "../shared/log.ts";
+import { type BunRuntime, bunRuntime } from "./bun.ts";
 import type { Clock } from "./clock.ts";
 import { type Ask, type AskedNode, type LifeChange, NodeLife, type SilentNode } from "./node_life.ts";
 
@@ -146,6 +147,12 @@ const PATIENCE_MS = 3000;
 
 /** Connects, and resets at once. */
 export function askByTcp(ask: Ask, onEnd: (end: AskEnd) => void): () => void {
+  const bun = bunRuntime();
+  // What was given up lives on there until the kernel gives up, too: one for each node that dies, but not one a second.
+  return bun === undefined || ask.again === true ? askByNode(ask, onEnd) : askByBun(bun, ask, onEnd);
+}
+
+function askByNode(ask: Ask, onEnd: (end: AskEnd) => void): () => void {
   const socket = new Socket();
   let isOver = false;
   const end = (how?: AskEnd): void => {
@@ -155,13 +162,33 @@ export function askByTcp(ask: Ask, onEnd: (end: AskEnd) => void): () => void {
     if (how !== undefined) onEnd(how);
   };
   socket.once("connect", () => end("answered"));
-  socket.on("error", (error: Error & { readonly code?: string }) => {
-    const { code = "" } = error;
-    // No answer from there is silence; anything else is trouble here, and says nothing of the node.
-    end(code === "ECONNREFUSED" ? "refused" : SILENCES.has(code) ? undefined : "failed");
-  });
+  socket.on("error", (error) => end(endOf(error)));
   socket.connect({ host: ask.ip, port: ask.port });
   return () => end();
+}
+
+function askByBun(bun: BunRuntime, ask: Ask, onEnd: (end: AskEnd) => void): () => void {
+  let isOver = false;
+  const end = (how?: AskEnd): void => {
+    if (isOver) return;
+    isOver = true;
+    if (how !== undefined) onEnd(how);
+  };
+  const socket = {
+    open: (opened: { terminate(): void }) => {
+      opened.terminate();
+      end("answered");
+    },
+    data: () => {},
+    connectError: (_: unknown, error: Error) => end(endOf(error)),
+  };
+  bun.connect({ hostname: ask.ip, port: ask.port, socket }).catch((error) => end(endOf(error)));
+  return () => end();
+}
+
+/** No answer from there is silence; anything else is trouble here, and says nothing of the node. */
+function endOf({ code = "" }: Error & { readonly code?: string }): AskEnd | undefined {
+  return code === "ECONNREFUSED" ? "refused" : SILENCES.has(code) ? undefined : "failed";
 }
 
 /** The last two: nobody on the wire has the address, or a router or a firewall says so. */

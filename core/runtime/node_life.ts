@@ -24,6 +24,8 @@ export interface Ask {
   readonly port: number;
   /** When it was asked. */
   readonly begunMs: number;
+  /** Earlier asks of the node wait for their answer. */
+  readonly again?: true;
 }
 
 /** A node that answered before, and does not any more. */
@@ -219,10 +221,11 @@ export class NodeLife {
     const others = life.ways.filter((way) => way !== best && (!isHeard(life) || way.ip === best.ip));
     const isToBeConfirmed = nowMs - life.refusedMs < QUICK_MS;
     const way = isToBeConfirmed || life.tries % 2 === 0 ? best : others[(life.tries >> 1) % others.length] ?? best;
+    const again = life.tries > 0 ? { again: true } as const : {};
     life.tries++;
     if (life.state === "deaf") life.nextMs = nowMs + DEAF_INTERVAL_MS;
     else life.nextMs = isWatched(life) ? nowMs + SUSPECT_INTERVAL_MS : this.#nextTurn(nowMs);
-    return { node: life.node.name, ...way, begunMs: nowMs };
+    return { node: life.node.name, ...way, begunMs: nowMs, ...again };
   }
 
   /** Whether `life`'s silence means that its node is dead. */

@@ -25,11 +25,11 @@ export interface SystemdUnitOptions {
 export const RUNTIME_ENVIRONMENT: Readonly<Record<string, string>> = {
   "BUN_JSC_useJIT": "0",
   // Milliseconds between looks for garbage while idle; each second by itself, which is half of an idle program's work.
-  "BUN_GC_TIMER_INTERVAL": "30000",
+  "BUN_GC_TIMER_INTERVAL": "120000",
   // Threads that look for garbage: others would be woken and ended again for a heap that one walks in milliseconds.
   "BUN_JSC_numberOfGCMarkers": "1",
   // Milliseconds between looks for memory to give back in half-used pages; after each turn of the event loop by itself.
-  "MIMALLOC_PURGE_HOLES_MIN_INTERVAL": "30000",
+  "MIMALLOC_PURGE_HOLES_MIN_INTERVAL": "120000",
 };
 
 /** Text of the unit file `NAME.service`. */

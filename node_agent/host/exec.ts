@@ -3,6 +3,7 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import process from "node:process";
+import { type BunRuntime, bunRuntime } from "../../core/runtime/bun.ts";
 import { abortError, K3slbError } from "../../core/shared/errors.ts";
 
 /** Options of one run. */
@@ -37,10 +38,13 @@ export interface Exec {
 
 /** Runs programs of this machine. `prefix` is put in front of every command, for example to enter a network namespace. */
 export function createExec(options: { readonly prefix?: readonly string[]; readonly path?: string } = {}): Exec {
+  const env = environment(options.path);
+  const bun = bunRuntime();
   return {
     run: (command, args, runOptions) => {
-      const [program = command, ...rest] = [...(options.prefix ?? []), command, ...args];
-      return runProgram({ program, args: rest, path: options.path }, runOptions);
+      const [name = command, ...rest] = [...(options.prefix ?? []), command, ...args];
+      const program = { program: name, args: rest, env };
+      return bun === undefined ? runProgram(program, runOptions) : runWithBun(bun, program, runOptions);
     },
   };
 }
@@ -48,7 +52,7 @@ export function createExec(options: { readonly prefix?: readonly string[]; reado
 interface Program {
   readonly program: string;
   readonly args: readonly string[];
-  readonly path: string | undefined;
+  readonly env: NodeJS.ProcessEnv;
 }
 
 function runProgram(program: Program, options: ExecOptions): Promise<ExecResult> {
@@ -56,7 +60,7 @@ function runProgram(program: Program, options: ExecOptions): Promise<ExecResult>
     if (options.signal?.aborted) return reject(abortError());
     const input = options.stdin === undefined ? "ignore" : "pipe";
     const child = spawn(program.program, [...program.args], {
-      env: environment(program.path),
+      env: program.env,
       stdio: [input, "pipe", "pipe"],
     }) as ChildProcessByStdio<Writable | null, Readable, Readable>;
     const text = { stdout: "", stderr: "" };
@@ -93,6 +97,42 @@ function runProgram(program: Program, options: ExecOptions): Promise<ExecResult>
     child.stdin?.on("error", () => {});
     child.stdin?.end(options.stdin);
   });
+}
+
+/** The same by the runtime's own means, at half the cost. */
+async function runWithBun(bun: BunRuntime, program: Program, options: ExecOptions): Promise<ExecResult> {
+  if (options.signal?.aborted) throw abortError();
+  const stdin = options.stdin === undefined ? "ignore" : new TextEncoder().encode(options.stdin);
+  const child = (() => {
+    try {
+      const command = [program.program, ...program.args];
+      return bun.spawn(command, { env: program.env, stdin, stdout: "pipe", stderr: "pipe" });
+    } catch (error) {
+      throw startError(program, error as NodeJS.ErrnoException);
+    }
+  })();
+  let failure: Error | undefined;
+  const { promise: killed, resolve } = Promise.withResolvers<void>();
+  const kill = (error: Error): void => {
+    failure ??= error;
+    child.kill("SIGKILL");
+    resolve();
+  };
+  const timer = setTimeout(() => kill(timeoutError(program, options.timeoutMs)), options.timeoutMs);
+  const onAbort = (): void => kill(abortError());
+  options.signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    const code = await child.exited;
+    // A grandchild may hold the pipes open; the caller must not wait for it longer than for the program.
+    const texts = await Promise.race([killed, Promise.all([child.stdout.text(), child.stderr.text()])]);
+    if (failure !== undefined) throw failure;
+    if (child.signalCode !== null) throw signalError(program, child.signalCode);
+    const [stdout = "", stderr = ""] = texts ?? [];
+    return { code, stdout, stderr };
+  } finally {
+    clearTimeout(timer);
+    options.signal?.removeEventListener("abort", onAbort);
+  }
 }
 
 /** The tools' own language must not depend on the machine's, and service managers often leave the sbin folders out. */

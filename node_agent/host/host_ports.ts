@@ -66,8 +66,8 @@ interface LastSearch {
   uses: number;
 }
 
-/** A socket that ends just as another one begins leaves the counts as they were: then it is seen at the third look. */
-const MAX_USES = 3;
+/** A socket that ends just as another one begins leaves the counts as they were: then it is seen at the sixth look, within a minute. */
+const MAX_USES = 6;
 
 /**
  * How many sockets of each kind there are. For the tables of TCP the kernel walks all that a host may have, some milliseconds each: the counts,

@@ -85,10 +85,10 @@ export class Exchange {
     );
     this.#cancelTimers = [cancelConnect, cancelAnswer];
     request.on("socket", (socket) => {
+      if (CONNECTED_SOCKETS.has(socket)) return cancelConnect();
       socket.setNoDelay(true);
       // A peer that vanished is noticed below HTTP too; watches are silent for long.
       socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
-      if (CONNECTED_SOCKETS.has(socket)) return cancelConnect();
       const onConnect = (): void => {
         CONNECTED_SOCKETS.add(socket);
         cancelConnect();
@@ -148,15 +148,15 @@ export class Exchange {
     let isEnded = false;
     let cancelSilence: (() => void) | undefined;
     // One timer that looks at the time of the last byte, instead of one per chunk.
-    const watchSilence = (delayMs: number): void => {
+    const watchSilence = (leftMs: number): void => {
       cancelSilence = clock.setTimer(() => {
         const limitMs = silenceMs();
-        const leftMs = lastByteMs + limitMs - clock.monotonicMs();
-        if (leftMs > 0) return watchSilence(Math.min(leftMs, SILENCE_CHECK_MS));
+        const stillMs = lastByteMs + limitMs - clock.monotonicMs();
+        if (stillMs > 0) return watchSilence(stillMs);
         this.#fail(answerError("silent", `the stream has been silent for ${limitMs / 1000} s`, failure));
-      }, delayMs);
+      }, Math.min(leftMs, nextSilenceCheckMs(clock)));
     };
-    watchSilence(Math.min(silenceMs(), SILENCE_CHECK_MS));
+    watchSilence(silenceMs());
     try {
       for await (const chunk of answer) {
         lastByteMs = clock.monotonicMs();
@@ -224,5 +224,14 @@ export class Exchange {
 /** Sockets whose handshake is done; a reused one says so no second time. */
 const CONNECTED_SOCKETS = new WeakSet<object>();
 
-const TCP_KEEP_ALIVE_MS = 30_000;
+/** Time until the next look. All streams look at the same moments, so that an idle program wakes up once for all of them. */
+function nextSilenceCheckMs(clock: Clock): number {
+  const nowMs = clock.monotonicMs();
+  // Timers may be a little early.
+  return Math.ceil((nowMs + EARLY_MS) / SILENCE_CHECK_MS) * SILENCE_CHECK_MS - nowMs;
+}
+
+/** Time in milliseconds until the kernel asks a silent peer whether it is there. */
+export const TCP_KEEP_ALIVE_MS = 30_000;
 const SILENCE_CHECK_MS = 30_000;
+const EARLY_MS = 1000;

@@ -6,7 +6,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import { isAbort, isK3slbError } from "../../shared/errors.ts";
 import type { ClusterAccess, Credentials } from "../access/cluster_access.ts";
 import type { RequestAction } from "../errors.ts";
-import { Exchange } from "./exchange.ts";
+import { Exchange, TCP_KEEP_ALIVE_MS } from "./exchange.ts";
 
 /** One request. */
 export interface TransportRequest {
@@ -326,6 +326,8 @@ function bareHost(hostname: string): string {
 
 const AGENT_OPTIONS = {
   keepAlive: true,
+  // What waits for the next request, too: each second otherwise.
+  keepAliveMsecs: TCP_KEEP_ALIVE_MS,
   maxFreeSockets: 4,
   timeout: 60_000,
   scheduling: "lifo",

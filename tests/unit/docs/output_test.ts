@@ -97,6 +97,7 @@ async function images(): Promise<string> {
     listFolder: () => Promise.resolve([]),
     onTermination: () => () => {},
     exit: () => assert.fail("it ended"),
+    endSoon: () => assert.fail("it ended"),
   });
   assert.equal(code, 0);
   return said;

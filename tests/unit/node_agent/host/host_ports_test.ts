@@ -108,7 +108,7 @@ Deno.test("createHostPorts: finds wanted sockets and their processes, reads a lo
   }
 });
 
-Deno.test("createHostPorts: while the counts of sockets stay, the tables are read every third time only", async () => {
+Deno.test("createHostPorts: while the counts of sockets stay, the tables are read every sixth time only", async () => {
   const root = await mkdtemp(join(tmpdir(), "k3slb-proc-"));
   try {
     await mkdir(join(root, "net"));
@@ -125,7 +125,9 @@ Deno.test("createHostPorts: while the counts of sockets stay, the tables are rea
     await writeProcTable(root, {});
     assert.equal(await find(), 0);
     await writeProcTable(root, { "00000000:0050": "11", "00000000:0051": "12" });
-    assert.deepEqual([await find(), await find(), await find()], [0, 0, 2]);
+    const found: number[] = [];
+    while (found.length < 6) found.push(await find());
+    assert.deepEqual(found, [0, 0, 0, 0, 0, 2]);
     // Another count, of any kind of socket, or other ports: at once.
     await writeProcTable(root, { "00000000:0050": "11" });
     await count(5, 1);
