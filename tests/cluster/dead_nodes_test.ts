@@ -131,6 +131,9 @@ if (await enterWorld(import.meta.url)) {
       await waitUntilSaid(world, "node1", /node3 has not answered/);
       const request = { protocol: "tcp", ip: world.node("node1").ip4, port, timeoutMs: 1000 } as const;
       equal((await world.client.ns.request(request)).outcome, "timeout", "not refused");
+      // A connect that nobody answers does not hold up a program that is to end.
+      equal(await world.node("node1").agent?.stop(), 0);
+      await world.node("node1").startAgent();
     } finally {
       await plugIn();
     }
