@@ -47,26 +47,35 @@ export const STATUS_COMMAND = defineCommand({
     { command: "k3slb status -o wide", note: "with nodes' addresses, families, policies and ready endpoints" },
   ],
   run: async (settings, context) => {
-    return await withCluster(settings, context, async (client) => {
-      while (true) {
-        const all = await withinPatience(context, (signal) => readStatus(client, { settings, context, signal }));
-        const status = settings.problems ? onlyProblems(all) : all;
-        const text = renderForm(
-          status,
-          settings.output,
-          (wide) => renderStatus(status, { width: lineWidth(context), wide }),
-        );
-        const isScreen = settings.watch && (settings.output === "table" || settings.output === "wide");
-        const terminal = isScreen ? context.host.terminal() : undefined;
-        if (terminal === undefined) context.host.stdout(text);
-        else context.host.redraw(firstLines(text, terminal.rows - 1));
-        if (!settings.watch) return settings.problems && hasProblem(all) ? EXIT_FAILURE : EXIT_OK;
-        await pause(SYSTEM_CLOCK, WATCH_PERIOD_MS, context.signal);
-        if (context.signal.aborted) return EXIT_OK;
-      }
-    });
+    try {
+      return await withCluster(settings, context, (client) => show(client, settings, context));
+    } catch (error) {
+      // Whoever has watched enough may say so while the cluster is asked.
+      if (settings.watch && context.signal.aborted) return EXIT_OK;
+      throw error;
+    }
   },
 });
+
+/** Prints the status, again and again with `--watch`. */
+async function show(client: KubeClient, settings: Settings<typeof FLAGS>, context: CommandContext): Promise<number> {
+  while (true) {
+    const all = await withinPatience(context, (signal) => readStatus(client, { settings, context, signal }));
+    const status = settings.problems ? onlyProblems(all) : all;
+    const text = renderForm(
+      status,
+      settings.output,
+      (wide) => renderStatus(status, { width: lineWidth(context), wide }),
+    );
+    const isScreen = settings.watch && (settings.output === "table" || settings.output === "wide");
+    const terminal = isScreen ? context.host.terminal() : undefined;
+    if (terminal === undefined) context.host.stdout(text);
+    else context.host.redraw(firstLines(text, terminal.rows - 1));
+    if (!settings.watch) return settings.problems && hasProblem(all) ? EXIT_FAILURE : EXIT_OK;
+    await pause(SYSTEM_CLOCK, WATCH_PERIOD_MS, context.signal);
+    if (context.signal.aborted) return EXIT_OK;
+  }
+}
 
 /** The status at this moment. */
 export async function readStatus(

@@ -53,6 +53,26 @@ for (const kind of programKinds()) {
   });
 }
 
+for (const kind of programKinds()) {
+  Deno.test(`status --watch (${kind.name}): ends in order and without a word, whenever the signal comes`, async () => {
+    const folder = await Deno.makeTempDir();
+    const asked = Promise.withResolvers<void>();
+    const api = await listen(() => asked.resolve());
+    try {
+      await Deno.writeTextFile(`${folder}/kubeconfig`, kubeconfig(api.port));
+      const child = spawnProgram(kind, { args: ["status", "--watch", "--kubeconfig", `${folder}/kubeconfig`] });
+      const output = child.output();
+      await asked.promise;
+      child.kill("SIGINT");
+      const { code, stdout, stderr } = await output;
+      assert.deepEqual([code, new TextDecoder().decode(stdout), new TextDecoder().decode(stderr)], [0, "", ""]);
+    } finally {
+      api.server.close();
+      await Deno.remove(folder, { recursive: true });
+    }
+  });
+}
+
 /** The first answer of `url`, once something listens there. */
 async function firstAnswer(url: string): Promise<readonly [number, string]> {
   for (const deadline = Date.now() + 20_000;;) {
@@ -87,9 +107,10 @@ async function untilLine(
   };
 }
 
-function listen(): Promise<{ readonly server: Server; readonly port: number }> {
+function listen(onAsked = (): void => {}): Promise<{ readonly server: Server; readonly port: number }> {
   return new Promise((resolve) => {
     const server = createServer((socket) => {
+      onAsked();
       socket.on("error", () => socket.destroy());
       socket.resume();
     });
