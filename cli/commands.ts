@@ -5,7 +5,7 @@ import type { Command } from "./command.ts";
 import { CHECK_COMMAND } from "./check/check_command.ts";
 import { completionCommand } from "./completion_command.ts";
 import { DUMP_COMMAND } from "./dump/dump_command.ts";
-import { EXPLAIN_COMMAND } from "./answers/explain_command.ts";
+import { EXPLAIN_COMMAND } from "./explain/explain_command.ts";
 import { IMAGES_COMMAND } from "./answers/images_command.ts";
 import { installCommand, uninstallCommand } from "./install/install_command.ts";
 import {

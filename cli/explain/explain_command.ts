@@ -4,13 +4,20 @@ import { readService } from "../../core/service/reading.ts";
 import { addressesOf } from "../../core/service_lb/answers/explain_service.ts";
 import { K3slbError } from "../../core/shared/errors.ts";
 import { createExec } from "../../node_agent/host/exec.ts";
-import { ANSWER_FLAGS, type AnswerSource, findService, lineWidth, readAnswers, withinPatience } from "./answers.ts";
-import { withCluster } from "./connect_cluster.ts";
+import {
+  ANSWER_FLAGS,
+  type AnswerSource,
+  findService,
+  lineWidth,
+  readAnswers,
+  withinPatience,
+} from "../answers/answers.ts";
+import { withCluster } from "../answers/connect_cluster.ts";
 import { renderForm } from "../output/render_form.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT_OK } from "../exit_codes.ts";
-import { nodeHere, type PacketAnswer, packetPaths } from "../explain/packet_paths.ts";
-import { localIps, readRules } from "../explain/read_rules.ts";
+import { nodeHere, type PacketAnswer, packetPaths } from "./packet_paths.ts";
+import { localIps, readRules } from "./read_rules.ts";
 import type { Flag } from "../settings/flag.ts";
 import { renderAnswer } from "../output/render_answer.ts";
 
