@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { readdirSync } from "node:fs";
-import { ROOM, type Suite, SUITES } from "./suites.ts";
+import { ALONE, LONGEST, ROOM, type Suite, SUITES } from "./suites.ts";
 import { worldCommand } from "./support/netns.ts";
 import { ensureTools } from "./support/prerequisites.ts";
 
@@ -17,6 +17,8 @@ interface Run {
   readonly suiteName: string;
   readonly suite: Suite;
   readonly paths: readonly string[];
+  /** Of {@linkcode ROOM}. */
+  readonly takes: number;
 }
 
 /** What runs counted. */
@@ -60,8 +62,11 @@ async function main(names: readonly string[]): Promise<number> {
 function runsOf(suiteName: string): readonly Run[] {
   const suite = SUITES[suiteName];
   if (!suite) throw new Error(`Unknown suite "${suiteName}"; there are: ${Object.keys(SUITES).join(", ")}`);
-  if (suite.parallel) return [{ suiteName, suite, paths: suite.paths }];
-  return suite.paths.flatMap(testFiles).map((path) => ({ suiteName, suite, paths: [path] }));
+  if (suite.parallel) return [{ suiteName, suite, paths: suite.paths, takes: suite.takes }];
+  return suite.paths.flatMap(testFiles).map((path) => {
+    const isAlone = suite.takes > 1 && isOneOf(ALONE, path);
+    return { suiteName, suite, paths: [path], takes: isAlone ? ROOM : suite.takes };
+  });
 }
 
 function testFiles(path: string): readonly string[] {
@@ -69,6 +74,10 @@ function testFiles(path: string): readonly string[] {
   return readdirSync(`${ROOT}/${path}`).filter((name) => name.endsWith("_test.ts")).sort().map((name) =>
     `${path}/${name}`
   );
+}
+
+function isOneOf(names: readonly string[], path: string): boolean {
+  return names.some((name) => path.endsWith(`/${name}_test.ts`));
 }
 
 /** Starts each run as soon as there is room for it: what takes all of it first, then those known as long, the others as given. */
@@ -79,13 +88,13 @@ async function runAll(runs: readonly Run[]): Promise<readonly Ended[]> {
   await new Promise<void>((resolve, reject) => {
     const startMore = (): void => {
       if (waiting.length === 0 && taken === 0) resolve();
-      for (let next = waiting[0]; next && taken + next.suite.takes <= ROOM; next = waiting[0]) {
+      for (let next = waiting[0]; next && taken + next.takes <= ROOM; next = waiting[0]) {
         const one = next;
         waiting.shift();
-        taken += one.suite.takes;
-        runOne(one, { isAlone: one.suite.takes === ROOM || runs.length === 1 }).then((result) => {
+        taken += one.takes;
+        runOne(one, { isAlone: one.takes === ROOM || runs.length === 1 }).then((result) => {
           ended.push(result);
-          taken -= one.suite.takes;
+          taken -= one.takes;
           startMore();
         }, reject);
       }
@@ -95,14 +104,10 @@ async function runAll(runs: readonly Run[]): Promise<readonly Ended[]> {
   return ended;
 }
 
-function rank({ suite, paths }: Run): number {
-  if (suite.takes === ROOM) return -1;
-  const place = LONGEST.findIndex((name) => paths[0]?.endsWith(`/${name}_test.ts`));
-  return place < 0 ? LONGEST.length : place;
+function rank({ takes, paths }: Run): number {
+  if (takes === ROOM) return 0;
+  return paths.some((path) => isOneOf(LONGEST, path)) ? 1 : 2;
 }
-
-/** The longest first: begun last, they would be waited for alone. */
-const LONGEST: readonly string[] = ["rollout", "manifests_kill"];
 
 async function runOne(one: Run, { isAlone }: { readonly isAlone: boolean }): Promise<Ended> {
   const { suiteName, suite, paths } = one;

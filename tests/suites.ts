@@ -36,6 +36,12 @@ const NODE_FILES = [
   ...["rbac", "servers", "systemd", "tenant", "traffic", "world"],
 ];
 
+/** They compare times: on a real control plane nothing runs beside them. */
+export const ALONE: readonly string[] = ["worst_day"];
+
+/** Begun last, they would be waited for alone. */
+export const LONGEST: readonly string[] = ["rollout", "in_cluster", "agent_decides", "manifests_kill", "dead_nodes"];
+
 /** By the names that the command line takes. */
 export const SUITES: Readonly<Record<string, Suite>> = {
   unit: suite(["--doc", "mod.ts", "tests/units_1.ts", "tests/units_2.ts", "tests/architecture_test.ts"], {
