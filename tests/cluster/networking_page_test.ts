@@ -50,10 +50,10 @@ if (await enterWorld(import.meta.url)) {
   test("For each LoadBalancer Service, a DaemonSet is created in the `kube-system` namespace", async ({ world, ns }) => {
     const service = await ns.createService({ name: "web", ports: [world.port()] });
     await ns.waitForIngress("web", world.nodeIps);
-    const sets = await ns.daemonSets("web");
-    equal(sets.length, 1);
-    equal(sets[0]?.metadata?.namespace, "kube-system");
-    equal(sets[0]?.metadata?.name, `svclb-web-${service.metadata?.uid?.slice(0, 8)}`);
+    const { metadata } = await ns.daemonSet("web");
+    equal((await ns.daemonSets("web")).length, 1);
+    equal(metadata?.namespace, "kube-system");
+    equal(metadata?.name, `svclb-web-${service.metadata?.uid?.slice(0, 8)}`);
   });
 
   test("This DaemonSet in turn creates Pods with a `svc` prefix, on each node", async ({ world, ns }) => {
@@ -118,7 +118,7 @@ if (await enterWorld(import.meta.url)) {
     const names: string[] = [];
     for (const name of ["one", "two", "three"]) {
       await ns.waitForIngress(name, world.nodeIps);
-      names.push(...(await ns.daemonSets(name)).map(({ metadata }) => metadata?.name ?? ""));
+      names.push((await ns.daemonSet(name)).metadata?.name ?? "");
     }
     equal(new Set(names).size, 3);
   });

@@ -166,8 +166,7 @@ if (await enterWorld(import.meta.url)) {
     const port = world.port();
     await ns.createService({ name: "fought", ports: [port] });
     await ns.waitForIngress("fought", world.nodeIps);
-    const [daemonSet] = await ns.daemonSets("fought");
-    const key = { namespace: "kube-system", name: daemonSet?.metadata?.name ?? "" };
+    const key = { namespace: "kube-system", name: (await ns.daemonSet("fought")).metadata?.name ?? "" };
     let edits = 0;
     const isForeign = async (): Promise<boolean> => {
       const { metadata } = await world.admin.get(DAEMON_SETS, key);

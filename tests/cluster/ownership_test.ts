@@ -103,12 +103,12 @@ if (await enterWorld(import.meta.url)) {
   test("a DaemonSet that somebody deletes or edits comes back as it was", async ({ world, ns }) => {
     await ns.createService({ name: "web", ports: [world.port()] });
     await ns.waitForIngress("web", world.nodeIps);
-    const [made] = await ns.daemonSets("web");
-    const key = { namespace: "kube-system", name: made?.metadata?.name ?? "" };
+    const made = await ns.daemonSet("web");
+    const key = { namespace: "kube-system", name: made.metadata?.name ?? "" };
     await world.admin.delete(DAEMON_SETS, key);
     await waitUntil("a new DaemonSet", async () => {
       const [again] = await ns.daemonSets("web");
-      return again !== undefined && again.metadata?.uid !== made?.metadata?.uid;
+      return again !== undefined && again.metadata?.uid !== made.metadata?.uid;
     });
     await ns.waitForIngress("web", world.nodeIps);
     await world.admin.patch(DAEMON_SETS, key, {
@@ -165,7 +165,7 @@ if (await enterWorld(import.meta.url)) {
       await ns.createService({ name, ports: [world.port()] });
       await ns.waitForIngress(name, world.nodeIps);
     }
-    const sets = (await Promise.all(names.map((name) => ns.daemonSets(name)))).flat();
+    const sets = await Promise.all(names.map((name) => ns.daemonSet(name)));
     equal(new Set(sets.map(({ metadata }) => metadata?.name)).size, 2);
     for (const { metadata } of sets) ok((metadata?.name?.length ?? 64) <= 63);
   });

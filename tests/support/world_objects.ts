@@ -204,6 +204,13 @@ export class TestNamespace {
     return (await this.#client.list(DAEMON_SETS, { namespace: this.#systemNamespace, labelSelector })).items;
   }
 
+  /** A Service's DaemonSet, which comes after the addresses where agents serve by themselves. */
+  async daemonSet(service: string): Promise<DaemonSet> {
+    return await waitUntil(`a DaemonSet of ${service}`, async () => (await this.daemonSets(service))[0], {
+      explain: this.#explain,
+    });
+  }
+
   /** The load balancer's pods of a Service. */
   async lbPods(service: string): Promise<readonly Pod[]> {
     const labelSelector = `${SERVICE_NAME_LABEL}=${service},${SERVICE_NAMESPACE_LABEL}=${this.name}`;
