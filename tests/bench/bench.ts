@@ -51,7 +51,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: NODES_BENCH, what: "Services on real nodes (as root)", run: benchNodes, onlyByName: true },
   {
     name: "control-plane-large",
-    what: "300 Services on 20 nodes, and 300 with default limits",
+    what: "50 and 300 Services on 20 nodes",
     run: benchLargeControlPlane,
     onlyByName: true,
   },
