@@ -64,7 +64,7 @@ function firstWindowMs(facts: StatusTimingFacts): number {
 
 /** The first address waits this long for those of other nodes at least. */
 const FIRST_ADDRESS_WINDOW_MS = 100;
-const MAX_FIRST_ADDRESS_WINDOW_MS = 1_000;
+const MAX_FIRST_ADDRESS_WINDOW_MS = 2_000;
 /** Between writes that tell of something else than addresses. */
 const MIN_WRITE_GAP_MS = 1_000;
 /** Between writes that only add addresses while more are to come. */
