@@ -75,6 +75,7 @@ if (await enterWorld(import.meta.url)) {
 
   test("0 refused connections, and all addresses stay, while all placeholder pods are deleted again and again", async (t) => {
     const requests = await serveWeb(t);
+    await t.ns.waitForLbPods("web", t.world.nodes.map(({ name }) => name));
     await underTraffic(t, requests, async () => {
       for (let round = 0; round < ROUNDS; round++) {
         await deletePods(t);
@@ -86,6 +87,7 @@ if (await enterWorld(import.meta.url)) {
 
   test("0 refused connections while the server, then every agent, is killed and started anew", async (t) => {
     const requests = await serveWeb(t);
+    await t.ns.waitForLbPods("web", t.world.nodes.map(({ name }) => name));
     await underTraffic(t, requests, async () => {
       await t.world.servers.at(-1)?.kill();
       for (const node of t.world.nodes) {

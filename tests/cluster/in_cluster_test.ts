@@ -113,6 +113,7 @@ if (await enterWorld(import.meta.url)) {
           return said !== "taken" && said;
         });
         match(refusal, /an agent writes about its own node only: this one is on "node1", not on "node2"/);
+        await ns.waitForLbPods("web", world.nodes.map(({ name }) => name));
         const foreign = (await ns.lbPods("web")).find(({ spec }) => spec?.nodeName === "node2")?.metadata?.name ?? "";
         const gate = {
           type: "strategic",

@@ -62,7 +62,7 @@ async function repairedEdit(world: World, ns: TestNamespace): Promise<void> {
     ok(daemonSet);
     return daemonSet;
   };
-  const { metadata } = await find();
+  const { metadata } = await ns.daemonSet("echo");
   const key = { namespace: "kube-system", name: metadata?.name ?? "" };
   const body = { metadata: { labels: { [DATAPLANE_LABEL]: "edited" } } };
   await world.admin.patch(DAEMON_SETS, key, { type: "merge", body });

@@ -217,7 +217,10 @@ async function createServices({ world, ns }: WorldTest, ports: readonly number[]
   await ns.waitForIngress("everywhere", everywhere);
   await ns.waitForIngress("solo", solo);
   // A container that is told to end while it starts hears nothing of it, and is killed half a minute later.
-  await waitUntil("all pods to be ready", async () => (await lbPods(ns)).every(isReady), { deadlineMs: 30_000 });
+  await waitUntil("all pods to be ready", async () => {
+    const pods = await lbPods(ns);
+    return pods.length === everywhere.length + solo.length && pods.every(isReady);
+  }, { deadlineMs: 30_000 });
   return { everywhere, solo };
 }
 
