@@ -44,6 +44,8 @@ for (const kind of programKinds()) {
       const [status, text] = await firstAnswer(`http://127.0.0.1:${port}/readyz`);
       assert.equal(status, 503);
       assert.match(text, /\[-\]start failed: the start is not done yet/);
+      // Deno's own server, in place of the binary's, knows no bound.
+      if (kind.name === "binary") await untilRefused(port);
       child.kill("SIGTERM");
       const { code, stderr } = await output;
       assert.equal(code, 0, new TextDecoder().decode(stderr));
@@ -70,6 +72,22 @@ for (const kind of programKinds()) {
       api.server.close();
       await Deno.remove(folder, { recursive: true });
     }
+  });
+}
+
+/** Connects and says nothing, again and again, until a connection is closed: who listens takes only so many. */
+async function untilRefused(port: number): Promise<void> {
+  const open: Deno.TcpConn[] = [];
+  const refused = Promise.withResolvers<void>();
+  for (let count = 0; count < 1_100; count++) {
+    const connection = await Deno.connect({ hostname: "127.0.0.1", port });
+    open.push(connection);
+    connection.read(new Uint8Array(1)).then(() => refused.resolve(), () => refused.resolve());
+  }
+  const late = setTimeout(() => refused.reject(new Error(`All of ${open.length} connections are kept`)), 10_000);
+  await refused.promise.finally(() => {
+    clearTimeout(late);
+    for (const connection of open) connection.close();
   });
 }
 
