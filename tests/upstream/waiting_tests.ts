@@ -1,6 +1,7 @@
 // Four of Kubernetes' own tests want an address before there is a pod, or one address for all pods: a load balancer apart from the nodes gives
 // that under policy Local, nodes can't, K3s's no more than ours. They are built with the changes below, which wait for what the Service's
-// status says and hold it to more than before: only nodes with an endpoint are listed, all of them. All else of them is as it was.
+// status says and hold it to more than before: only nodes with an endpoint are listed, all of them. All else of them is as it was, but that
+// the client may be a neighbour of nodes that have addresses of both families.
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -25,6 +26,41 @@ const CHANGES: readonly Change[] = [
     before: "jig.CreateOnlyLocalLoadBalancerService(ctx, loadBalancerCreateTimeout, ",
     after: "createOnlyLocalService(ctx, jig, loadBalancerCreateTimeout, ",
     times: 4,
+  },
+  // The client is a neighbour of the nodes: the pod must see its very address.
+  {
+    before: `		if subnetPrefix.Contains(ip) {
+			framework.Failf("Source IP was NOT preserved")
+		}
+	})
+
+	ginkgo.It("should only target nodes`,
+    after: `		_ = subnetPrefix
+		probe, err := net.Dial("udp", net.JoinHostPort(ingressIP, "9"))
+		framework.ExpectNoError(err)
+		defer probe.Close()
+		if own := probe.LocalAddr().(*net.UDPAddr).IP; !own.Equal(ip) {
+			framework.Failf("Source IP was NOT preserved: %s instead of %s", ip, own)
+		}
+	})
+
+	ginkgo.It("should only target nodes`,
+  },
+  // kube-proxy answers health checks of a Service in its own family alone.
+  {
+    before: `				if addr.Type == v1.NodeInternalIP && addr.Address != "" {
+					internalIPs.Insert(addr.Address)
+				}
+			}
+			if internalIPs.Len() > 0 {
+				nodeInternalIPs[node.Name] = internalIPs`,
+    after:
+      `				if addr.Type == v1.NodeInternalIP && netutils.IsIPv6String(addr.Address) == netutils.IsIPv6String(svc.Spec.ClusterIP) {
+					internalIPs.Insert(addr.Address)
+				}
+			}
+			if internalIPs.Len() > 0 {
+				nodeInternalIPs[node.Name] = internalIPs`,
   },
   {
     before: `		ingressIP := e2eservice.GetIngressPoint(&svc.Status.LoadBalancer.Ingress[0])
