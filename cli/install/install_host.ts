@@ -57,7 +57,7 @@ export async function readHostState(role: Role, isDryRun: boolean): Promise<Host
     program,
     isSameProgram: await isSameFile(program, PROGRAM_PATH),
     files,
-    isRunning: await exitCodeOf(status) === 0,
+    isRunning: await exitCodeOf(status, { quiet: true }) === 0,
     hasOtherRole: await isThere(unitPath(role === "agent" ? "server" : "agent", init)),
   };
 }
@@ -160,9 +160,13 @@ async function isSameFile(a: string, b: string): Promise<boolean> {
   return (await readFile(a)).equals(await readFile(b));
 }
 
-function exitCodeOf([program = "", ...args]: readonly string[]): Promise<number> {
+/** `quiet` where the exit code is the answer: a service that is not there yet is no failure to tell of. */
+function exitCodeOf(
+  [program = "", ...args]: readonly string[],
+  { quiet = false }: { readonly quiet?: boolean } = {},
+): Promise<number> {
   return new Promise((resolve) => {
-    const child = spawn(program, args, { stdio: ["ignore", "ignore", "inherit"] });
+    const child = spawn(program, args, { stdio: ["ignore", "ignore", quiet ? "ignore" : "inherit"] });
     child.on("error", () => resolve(127));
     child.on("close", (code) => resolve(code ?? 1));
   });

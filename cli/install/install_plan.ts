@@ -66,6 +66,11 @@ export function environmentPath(role: Role, init: InitSystem): string {
   return init === "systemd" ? `/etc/default/k3slb-${role}` : `/etc/conf.d/k3slb-${role}`;
 }
 
+/** What the program writes under OpenRC; systemd has its journal. */
+function logPath(role: Role): string {
+  return `/var/log/k3slb-${role}.log`;
+}
+
 /** Every file that an installation of `role` may write; facts are gathered of these. */
 export function installedFiles(role: Role, init: InitSystem): readonly string[] {
   return [unitPath(role, init), environmentPath(role, init), CONFIG_PATH, COMPLETION_PATH, PLUGIN_PATH];
@@ -160,7 +165,11 @@ export function uninstallPlan(
     ...(role === "agent" ? [{ do: "clean up", what: "rules" } as const] : []),
     ...(role === "server" && cluster ? [{ do: "clean up", what: "cluster" } as const] : []),
     ...remove(unit),
-    ...(files.has(unit) && init === "systemd" ? [run("systemctl", "daemon-reload")] : []),
+    ...(!files.has(unit)
+      ? []
+      : init === "systemd"
+      ? [run("systemctl", "daemon-reload")]
+      : [{ do: "remove", path: logPath(role) } as const]),
     ...removeOwn(environmentPath(role, init), environmentText(role, init)),
     ...shared,
     ...(role === "server" ? leftByServer({ cluster, dataDir }) : []),
@@ -192,13 +201,14 @@ function renderOpenRcScript(role: Role, program: string): string {
     `command_args=${role}`,
     "respawn_delay=5",
     "respawn_max=0",
-    `output_log=/var/log/k3slb-${role}.log`,
-    `error_log=/var/log/k3slb-${role}.log`,
+    `output_log=${logPath(role)}`,
+    `error_log=${logPath(role)}`,
     ...Object.entries(RUNTIME_ENVIRONMENT).map(([key, value]) => `export ${key}=${value}`),
     "",
     "depend() {",
-    "  need net",
-    "  after firewall k3s",
+    // Not needed: nothing has to provide it on this host, and the programs wait for the cluster themselves.
+    "  want net",
+    "  after net firewall k3s",
     "}",
     "",
   ].join("\n");

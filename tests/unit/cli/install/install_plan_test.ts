@@ -62,6 +62,17 @@ for (const init of INITS) {
   }
 }
 
+Deno.test("OpenRC: nothing has to provide the network, and the log goes with the program", () => {
+  const host = { ...EMPTY, init: "openrc" } as const;
+  const installed = after(host, installPlan(wish("agent"), TEXTS, host));
+  const script = installed.files.get("/etc/init.d/k3slb-agent") ?? "";
+  assert.match(script, /^ {2}want net\n {2}after net /m);
+  assert.doesNotMatch(script, /\bneed\b/);
+  const log = /^output_log=(.+)$/m.exec(script)?.[1] ?? "";
+  const steps = words(uninstallPlan({ ...wish("agent"), cluster: false }, TEXTS, installed));
+  assert.ok(steps.indexOf(`remove ${log}`) > steps.indexOf("run rc-service --ifstarted k3slb-agent stop"));
+});
+
 Deno.test("installPlan: settings of an administrator are never written over", () => {
   const files = new Map([[CONFIG_PATH, "disable: [traefik]\n"], [environmentPath("agent", "systemd"), "A=b\n"]]);
   const steps = installPlan(wish("agent"), TEXTS, { ...EMPTY, files });
