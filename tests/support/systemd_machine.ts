@@ -1,6 +1,7 @@
 // A machine of its own for a systemd: process, mount, host name and control group namespaces inside a node's network namespace, and
 // a copy-on-write view of this machine's files. The service manager is the real one; of the units that Debian starts, none is.
 import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -41,11 +42,16 @@ export class SystemdMachine {
   readonly #manager: Program;
   readonly #pid: number;
   readonly #root: string;
+  readonly #cgroup: string;
 
-  private constructor(manager: Program, pid: number, root: string) {
+  private constructor(
+    manager: Program,
+    parts: { readonly pid: number; readonly root: string; readonly cgroup: string },
+  ) {
     this.#manager = manager;
-    this.#pid = pid;
-    this.#root = root;
+    this.#pid = parts.pid;
+    this.#root = parts.root;
+    this.#cgroup = parts.cgroup;
   }
 
   /** Starts systemd and resolves when it takes orders. */
@@ -62,9 +68,12 @@ export class SystemdMachine {
     for (const [path, source] of Object.entries(programs)) copyFileSync(source, write(path));
     const script = join(dir, "enter.sh");
     writeFileSync(script, ENTER_SCRIPT);
+    // Two managers in one control group would end each other's units.
+    const cgroup = `k3slb-machine-${randomBytes(4).toString("hex")}`;
+    const enter = ["unshare", "-mpiuC", "--fork", "--kill-child", "--", "sh", script, dir, hostName, base];
     const manager = startProgram({
       name: `systemd of ${hostName}`,
-      command: ns.command(["unshare", "-mpiuC", "--fork", "--kill-child", "--", "sh", script, dir, hostName, base]),
+      command: ns.command(withCgroups('mkdir "$0" && echo $$ > "$0/cgroup.procs" && exec "$@"', cgroup, ...enter)),
       logFile: join(dir, "systemd.log"),
     });
     const explain = (): string => manager.logTail();
@@ -73,7 +82,7 @@ export class SystemdMachine {
         const [child] = childrenOf(manager.pid);
         return child !== undefined && readFileSync(`/proc/${child}/comm`, "utf8").trim() === "systemd" && child;
       }, { explain });
-      const machine = new SystemdMachine(manager, pid, join(dir, "root"));
+      const machine = new SystemdMachine(manager, { pid, root: join(dir, "root"), cgroup });
       await waitUntil("systemd to take orders", async () => {
         const { stdout } = await machine.run(["systemctl", "is-active", "k3slb-test.target"]);
         return stdout.trim() === "active";
@@ -126,7 +135,15 @@ export class SystemdMachine {
   async stop(): Promise<void> {
     await this.#manager.kill();
     rmSync(this.#root, { recursive: true, force: true });
+    // Its processes take a moment to be gone.
+    const remove = withCgroups('find "$0" -depth -type d -exec rmdir {} +', this.#cgroup);
+    await waitUntil("its control group to be empty", async () => (await runProgram(remove)).code === 0);
   }
+}
+
+/** A command that runs a shell script in the root of the control groups (version 2), wherever this machine has them. */
+function withCgroups(script: string, ...args: readonly string[]): readonly string[] {
+  return ["unshare", "-m", "sh", "-c", `mount -t cgroup2 cgroup2 /mnt && cd /mnt && ${script}`, ...args];
 }
 
 function childrenOf(pid: number): readonly number[] {
