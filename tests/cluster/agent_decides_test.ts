@@ -1,8 +1,8 @@
 // The agent serves by itself: no pod, no scheduler, no server is in the way of a client. A steady rate of new connections to every node while
 // what stands beside the Service comes and goes; none may fail.
-import { deepEqual, match, ok } from "node:assert/strict";
-import { DAEMON_SETS, PODS } from "../../core/kube/resources.ts";
-import type { Pod } from "../../core/kube/types.ts";
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { CONFIG_MAPS, DAEMON_SETS, NAMESPACES, PODS, ROLE_BINDINGS, ROLES } from "../../core/kube/resources.ts";
+import type { KubeObject, Pod } from "../../core/kube/types.ts";
 import { enterWorld, type PeerRequest } from "../support/netns.ts";
 import { staysTrue, waitUntil } from "../support/wait.ts";
 import { worldSuite, type WorldTest } from "../support/world_suite.ts";
@@ -68,6 +68,14 @@ function hostPod(namespace: string, port: number): Pod {
       containers: [{ name: "c", image: "i", ports: [{ containerPort: 8080, hostPort: port, protocol: "TCP" }] }],
     },
   };
+}
+
+async function namesIn({ world }: WorldTest, namespace: string): Promise<readonly string[]> {
+  const lists = [CONFIG_MAPS, ROLES, ROLE_BINDINGS, DAEMON_SETS].map(async (type) => {
+    const { items } = await world.admin.list<KubeObject>(type, { namespace });
+    return items.map(({ metadata }) => `${type.kind} ${metadata?.name}`);
+  });
+  return (await Promise.all(lists)).flat().filter((name) => /k3slb-(agent-)?facts|svclb/.test(name));
 }
 
 if (await enterWorld(import.meta.url)) {
@@ -148,5 +156,33 @@ if (await enterWorld(import.meta.url)) {
       await world.node("node1").startAgent();
     });
     await restartServer(t, []);
+  });
+
+  // The last one: the namespace is another one then.
+  test("--servicelb-namespace changes, on the server first and on the agents then: 0 refused connections, nothing is left in the old place", async (t) => {
+    const { world, ns } = t;
+    const requests = await serveWeb(t);
+    const moved = ["--servicelb-namespace", "elsewhere"];
+    await world.admin.create(NAMESPACES, { metadata: { name: "elsewhere" } });
+    await underTraffic(t, requests, async () => {
+      await restartServer(t, moved);
+      const all = ["ConfigMap k3slb-facts", "Role k3slb-agent-facts", "RoleBinding k3slb-agent-facts"];
+      const isLeft = (name: string): boolean => name.startsWith("DaemonSet");
+      await waitUntil("DaemonSets to have moved", async () => !(await namesIn(t, "kube-system")).some(isLeft));
+      deepEqual(await namesIn(t, "kube-system"), all, "while agents read it");
+      for (const node of world.nodes) {
+        await node.stopAgent();
+        await node.startAgent({ args: moved });
+      }
+      await waitUntil("nothing to be left", async () => (await namesIn(t, "kube-system")).length === 0, {
+        explain: () => world.logs(),
+      });
+      equal((await namesIn(t, "elsewhere")).filter((name) => all.includes(name)).length, all.length);
+      const port = world.port();
+      await ns.createService({ name: "fresh", app: "web", ports: [port] });
+      await ns.waitForIngress("fresh", world.nodeIps);
+      for (const ip of world.nodeIps) await world.waitForAnswer(world.client, { protocol: "tcp", ip, port });
+      deepEqual([...await ns.ingress("web")].sort(), [...world.nodeIps].sort());
+    });
   });
 }
