@@ -5,8 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SECRETS, SERVICES } from "../../core/kube/resources.ts";
 import type { KubeObject } from "../../core/kube/types.ts";
+import type { ExplainAnswer } from "../../cli/output/render_answer.ts";
 import type { ServiceAnswer } from "../../core/service_lb/answers/explain_service.ts";
 import { enterWorld } from "../support/netns.ts";
+import type { Host } from "../support/net_topology.ts";
 import { runProgram, type RunResult } from "../support/programs.ts";
 import { waitUntil } from "../support/wait.ts";
 import { SERVER_USER, type World } from "../support/world.ts";
@@ -155,6 +157,50 @@ if (await enterWorld(import.meta.url)) {
       match(lines.at(-1) ?? "", /^… \d+ more lines/);
       for (const line of lines) ok(line.length <= 80 && !line.includes("\u001b") && !line.includes("\\u"), line);
     }
+  });
+
+  test("explain: on a node it follows packets through the live rules, and that is where real ones go", async ({ world, ns }) => {
+    const port = world.port();
+    const pods = await ns.createApp({ name: "web", nodes: ["node1", "node2"] });
+    await ns.createService({ name: "web", ports: [port] });
+    await ns.waitForIngress("web", world.nodeIps);
+    const node = world.node("node1");
+    const to = { protocol: "tcp", ip: node.ip4, port } as const;
+    await world.waitForAnswer(world.client, to);
+    const kubeconfig = await world.api.kubeconfig(SERVER_USER, ["system:masters"]);
+    const words = ["explain", `${ns.name}/web`, "--kubeconfig", kubeconfig];
+    const told: ExplainAnswer = JSON.parse((await node.runProgram([...words, "-o", "json"])).stdout);
+    ok(told.packets !== undefined && "paths" in told.packets, JSON.stringify(told.packets));
+    const { paths } = told.packets;
+    equal(told.packets.node, "node1");
+    const ips = new Map(
+      await Promise.all(pods.map(async (name) => [(await ns.waitForPod(name)).status?.podIP ?? "", name] as const)),
+    );
+    const pod = await world.node("node1").pod(ns.name, "web-node1");
+    ok(pod);
+    const clients: readonly (readonly [string, Pick<Host, "ns" | "ip4">])[] = [
+      ["outside", world.client],
+      ["pod", pod],
+      ["node", node],
+    ];
+    for (const [client, from] of clients) {
+      const path = paths.find((one) => one.client === client && one.address === node.ip4);
+      const foretold = path?.ends.map((end) => `${ips.get(end.to.split(":")[0] ?? "")} ${end.masqueraded}`);
+      const met = new Set<string>();
+      await waitUntil(`packets from ${client} to have gone every way`, async () => {
+        const answer = await from.ns.request(to);
+        if (answer.outcome === "answer") met.add(`${answer.server} ${client === "node" || answer.peer !== from.ip4}`);
+        return met.size === 2;
+      });
+      deepEqual(foretold?.toSorted(), [...met].toSorted(), client);
+    }
+    const screen = (await node.runProgram(words)).stdout;
+    match(screen, /^Packets on this machine, node node1 \(iptables, (nft|legacy)\):$/m);
+    for (const line of screen.split("\n")) ok(line.length <= 80, line);
+    match(
+      (await k3slb(world, "explain", `${ns.name}/web`)).stdout,
+      /^Packets on this machine: not followed: it is no node/m,
+    );
   });
 
   test("explain: wrong words: one line, the nearest name, the right exit code", async ({ world, ns }) => {
