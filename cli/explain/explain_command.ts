@@ -2,7 +2,6 @@
 import type { Service } from "../../core/kube/types.ts";
 import { readService } from "../../core/service/reading.ts";
 import { addressesOf } from "../../core/service_lb/answers/explain_service.ts";
-import { K3slbError } from "../../core/shared/errors.ts";
 import { createExec } from "../../node_agent/host/exec.ts";
 import {
   ANSWER_FLAGS,
@@ -13,24 +12,13 @@ import {
   withinPatience,
 } from "../answers/answers.ts";
 import { withCluster } from "../answers/connect_cluster.ts";
+import { NAMESPACE_FLAG, parseServiceName } from "../answers/service_name.ts";
 import { renderForm } from "../output/render_form.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT_OK } from "../exit_codes.ts";
 import { nodeHere, type PacketAnswer, packetPaths } from "./packet_paths.ts";
 import { localIps, readRules } from "./read_rules.ts";
-import type { Flag } from "../settings/flag.ts";
 import { renderAnswer } from "../output/render_answer.ts";
-
-/** Where a Service is whose name is written without its namespace. */
-export const NAMESPACE_FLAG = {
-  name: "namespace",
-  short: "n",
-  type: "text",
-  default: "default",
-  commandLineOnly: true,
-  placeholder: "NAME",
-  help: "Namespace of the Service, unless it is named as NAMESPACE/NAME",
-} as const satisfies Flag;
 
 /** Prints everything about one Service. */
 export const EXPLAIN_COMMAND = defineCommand({
@@ -82,25 +70,3 @@ async function followPackets(
   const facts = { reading: readService(service), published: addressesOf(service), node, localIps: ips, rules };
   return { node: node.metadata?.name ?? "", backend, ...packetPaths(facts) };
 }
-
-/**
- * `NAME`, `NAMESPACE/NAME`, and kubectl's `svc/NAME`, `service/NAME`, `services/NAME`.
- * @throws {K3slbError} code "usage" for anything else
- */
-export function parseServiceName(
-  word: string,
-  namespace: string,
-): { readonly namespace: string; readonly name: string } {
-  const parts = word.split("/");
-  const [first = "", second = ""] = parts;
-  if (parts.length === 1 && first !== "") return { namespace, name: first };
-  if (parts.length === 2 && first !== "" && second !== "") {
-    return { namespace: KIND_WORDS.includes(first) ? namespace : first, name: second };
-  }
-  throw new K3slbError(`"${word}" names no Service`, {
-    code: "usage",
-    hint: "Write NAMESPACE/NAME, or svc/NAME with -n NAMESPACE",
-  });
-}
-
-const KIND_WORDS: readonly string[] = ["svc", "service", "services"];

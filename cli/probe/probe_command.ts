@@ -12,7 +12,7 @@ import { withCluster } from "../answers/connect_cluster.ts";
 import { renderForm } from "../output/render_form.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT_FAILURE, EXIT_OK } from "../exit_codes.ts";
-import { NAMESPACE_FLAG, parseServiceName } from "../explain/explain_command.ts";
+import { NAMESPACE_FLAG, parseServiceName } from "../answers/service_name.ts";
 import { checkHttpPath } from "../settings/check_value.ts";
 import type { Flag } from "../settings/flag.ts";
 import { askAgents } from "./ask_agents.ts";
