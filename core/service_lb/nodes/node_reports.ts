@@ -98,7 +98,9 @@ function concernedBy(
     const id = serviceId(service);
     if (!isWhole && sameWords(before?.services.get(id), after?.services.get(id))) continue;
     concerned.push(readService(service).key);
-    tookBack ||= before?.services.get(id)?.serves === true && after?.services.get(id)?.serves !== true;
+    // Of a Service that is being deleted it must.
+    tookBack ||= before?.services.get(id)?.serves === true && after?.services.get(id)?.serves !== true &&
+      service.metadata?.deletionTimestamp === undefined;
   }
   return { concerned, tookBack };
 }

@@ -31,7 +31,7 @@ export class ReportReader {
   note(node: string, hasChanged = false): void {
     if (hasChanged) this.#changed.add(node);
     const readMs = this.#readMs.get(node) ?? -Infinity;
-    const gapMs = Math.min(GAP_MS * 2 ** this.#waveringsOf(node), MAX_GAP_MS);
+    const gapMs = Math.min(GAP_MS * 2 ** Math.max(0, this.#waveringsOf(node) - FREE_WAVERINGS), MAX_GAP_MS);
     this.#queue.addAfter(node, readMs + gapMs - this.#now());
   }
 
@@ -61,6 +61,8 @@ export class ReportReader {
 
 /** An agent leaves more between two reports; whoever has stolen a node's credentials may not. */
 const GAP_MS = 100;
+/** More than any honest node comes to, however much is tried with it. */
+const FREE_WAVERINGS = 60;
 /** Each turn of a node's mind is a write of every Service's status, which all nodes read: it comes to one in some ten seconds. */
 const FORGIVEN_AFTER_MS = 10_000;
 const MAX_GAP_MS = 30_000;

@@ -44,8 +44,9 @@ Deno.test("ReportReader reads a node that changes its mind without end ever more
     }
     return readMs.length;
   };
-  const first = await noteFor(40);
-  assert.ok(first < 15, String(first));
+  // As often as any honest node changes nobody minds.
+  assert.equal(await noteFor(12), 48);
+  await noteFor(30);
   const later = await noteFor(60);
   assert.ok(later <= 12 && later >= 3, String(later));
   wavers = false;
