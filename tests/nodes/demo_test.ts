@@ -15,10 +15,10 @@ if (await enterWorld(import.meta.url)) {
     const env = { TMPDIR: tmp, K3SLB_WORLD: "" };
     const { code, stdout, stderr } = await runProgram([Deno.execPath(), "run", "-A", DEMO, "--nodes"], { env });
     equal(code, 0, stdout + stderr);
-    match(stdout, /^ {3}http:\/\/172\.30\.0\.13\/ +\{.*"server":"web-node[12]"/m);
+    match(stdout, /^ {3}http:\/\/172\.30\.0\.13\/ +web-node[12] +172\.30\.0\.13$/m);
     match(stdout, /^ {3}web-node1 +web\.demo\.svc\.cluster\.local +10\.43\.\d+\.\d+$/m);
     const ingress = existsSync(await goProgramFile(TRAEFIK))
-      ? /^ {3}http:\/\/172\.30\.0\.13:8088\/ +www\.example\.com +\{/m
+      ? /^ {3}http:\/\/172\.30\.0\.13:8088\/ +www\.example\.com +web-node[12] +10\.42\./m
       : /no Ingress is shown, as Traefik is not built/;
     match(stdout, ingress);
     match(stdout, /no process, namespace or file is left\.$/m);

@@ -5,9 +5,10 @@ import { runToEnd } from "../../support/programs.ts";
 import { waitUntil } from "../../support/wait.ts";
 import { scene } from "../scene.ts";
 import { expect } from "../story.ts";
+import { type Page, readPage } from "./real_pods.ts";
 
 interface IngressFacts {
-  readonly pages: readonly { readonly url: string; readonly host: string; readonly text: string }[];
+  readonly pages: readonly ({ readonly url: string; readonly host: string } & Page)[];
 }
 
 const SERVICE = "ingress";
@@ -89,14 +90,33 @@ export const INGRESS_SCENE = scene({
         intervalMs: 500,
       });
       expect(text.includes("web-node"), `Traefik's page is that of the Service "web": ${text}`);
-      pages.push({ url, host: HOST, text: text.trim() });
+      pages.push({ url, host: HOST, ...readPage(text) });
       counts.answers++;
     }
     return { pages };
   },
-  show: ({ pages }) => [{
-    kind: "table",
-    columns: [{ title: "the client gets" }, { title: "with host" }, { title: "page", wraps: true }],
-    rows: pages.map(({ url, host, text }) => [{ text: url, tone: "strong" }, { text: host, tone: "good" }, text]),
-  }],
+  show: ({ pages }) => [
+    {
+      kind: "table",
+      columns: [
+        { title: "the client gets" },
+        { title: "with host" },
+        { title: "a page by" },
+        { title: "which saw" },
+      ],
+      rows: pages.map(({ url, host, server, peer }) => [
+        { text: url, tone: "strong" },
+        { text: host, tone: "good" },
+        server,
+        peer,
+      ]),
+    },
+    {
+      kind: "text",
+      tone: "faint",
+      text:
+        "The demo started this Traefik itself, from an image that was built here: Helm's Job waits for its own. Pods see the " +
+        "address of Traefik's pod, as behind any proxy.",
+    },
+  ],
 });

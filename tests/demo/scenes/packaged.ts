@@ -67,7 +67,7 @@ export const PACKAGED_SCENE = scene({
       kind: "text",
       tone: "faint",
       text: runs
-        ? "CoreDNS runs; Helm's Job waits for its image, which no registry is reached for."
+        ? "CoreDNS runs, from an image that was built here; Helm's Job waits for its own, as no registry is asked."
         : "There are no containers here: CoreDNS and Helm's Job are applied, not run.",
     },
   ],

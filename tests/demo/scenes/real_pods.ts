@@ -7,8 +7,22 @@ import { type Stage } from "../stage.ts";
 import { expect } from "../story.ts";
 
 interface RealPodsFacts {
-  readonly pages: readonly { readonly url: string; readonly text: string }[];
+  readonly pages: readonly ({ readonly url: string } & Page)[];
   readonly lookup: { readonly pod: string; readonly name: string; readonly ip: string };
+}
+
+/** What the web page of a pod says. */
+export interface Page {
+  /** Name of the pod. */
+  readonly server: string;
+  /** Address that it was asked from. */
+  readonly peer: string;
+}
+
+/** A page that was got. */
+export function readPage(text: string): Page {
+  const { server, peer } = JSON.parse(text) as Page;
+  return { server, peer };
 }
 
 const SERVICE = "web";
@@ -21,7 +35,7 @@ export const REAL_PODS_SCENE = scene({
     const pages: RealPodsFacts["pages"][number][] = [];
     for (const ip of stage.world.nodeIps) {
       const url = `http://${ip}/`;
-      pages.push({ url, text: (await stage.world.client.ns.run("busybox", ["wget", "-q", "-O", "-", url])).trim() });
+      pages.push({ url, ...readPage(await stage.world.client.ns.run("busybox", ["wget", "-q", "-O", "-", url])) });
       stage.counts.answers++;
     }
     return { pages, lookup: await lookUp(stage) };
@@ -29,8 +43,8 @@ export const REAL_PODS_SCENE = scene({
   show: ({ pages, lookup }) => [
     {
       kind: "table",
-      columns: [{ title: "the client gets" }, { title: "page", wraps: true }],
-      rows: pages.map(({ url, text }) => [{ text: url, tone: "strong" }, text]),
+      columns: [{ title: "the client gets" }, { title: "a page by" }, { title: "which saw" }],
+      rows: pages.map(({ url, server, peer }) => [{ text: url, tone: "strong" }, { text: server, tone: "good" }, peer]),
     },
     {
       kind: "table",
