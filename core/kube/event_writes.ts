@@ -8,8 +8,8 @@ export class EventWrites {
   /** By namespace; the first is next. */
   readonly #waiting = new Map<string, (() => Promise<void>)[]>();
   readonly #busy = new Set<string>();
-  /** Namespaces whose last write took long. */
-  readonly #slow = new Set<string>();
+  /** Namespaces whose last write was quick, the longest known first: the others, of which nothing is known or which hang, have half of the places. */
+  readonly #quick = new Set<string>();
   readonly #idle: (() => void)[] = [];
   #queued = 0;
 
@@ -39,7 +39,7 @@ export class EventWrites {
   #start(): void {
     for (const [namespace, writes] of this.#waiting) {
       if (this.#busy.size >= MAX_AT_ONCE) return;
-      if (this.#busy.has(namespace) || (this.#slow.has(namespace) && this.#slowBusy >= MAX_AT_ONCE / 2)) continue;
+      if (this.#busy.has(namespace) || (!this.#quick.has(namespace) && this.#othersBusy >= MAX_AT_ONCE / 2)) continue;
       const write = writes.shift();
       // Its next turn is behind the others'.
       this.#waiting.delete(namespace);
@@ -53,15 +53,16 @@ export class EventWrites {
     const startMs = this.#clock.monotonicMs();
     await write();
     this.#busy.delete(namespace);
-    if (this.#clock.monotonicMs() - startMs >= SLOW_MS) this.#slow.add(namespace);
-    else this.#slow.delete(namespace);
+    this.#quick.delete(namespace);
+    if (this.#clock.monotonicMs() - startMs < SLOW_MS) this.#quick.add(namespace);
+    if (this.#quick.size > MAX_KNOWN) this.#quick.delete([...this.#quick][0] ?? "");
     this.#queued--;
     if (this.#queued === 0) { for (const resolve of this.#idle.splice(0)) resolve(); }
     this.#start();
   }
 
-  get #slowBusy(): number {
-    return [...this.#busy].filter((namespace) => this.#slow.has(namespace)).length;
+  get #othersBusy(): number {
+    return [...this.#busy].filter((namespace) => !this.#quick.has(namespace)).length;
   }
 }
 
@@ -71,3 +72,4 @@ const FAIR_SHARE = 16;
 /** Each has a connection. */
 const MAX_AT_ONCE = 8;
 const SLOW_MS = 2_000;
+const MAX_KNOWN = 10_000;
