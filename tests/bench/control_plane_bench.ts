@@ -195,7 +195,7 @@ async function idleFigures(bench: BenchWorld, seconds: number): Promise<readonly
   // Counts of repeated Events are written up to a minute late.
   await new Promise((resolve) => setTimeout(resolve, EVENT_DELAY_MS));
   const count = bench.world.api.countRequests();
-  const pid = bench.world.servers[0]?.pid ?? 0;
+  const pid = bench.world.servers.at(-1)?.pid ?? 0;
   const cpuMs = cpuOf(pid);
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
   // Kubelets here write only Leases; agents sign their node's condition once a minute.

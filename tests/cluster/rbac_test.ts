@@ -107,9 +107,10 @@ async function takeBack(world: World, ns: TestNamespace): Promise<void> {
   const server = await world.startServer(["--disable", "coredns,traefik,helm,servicelb"]);
   const explain = (): Promise<string> => Promise.resolve(world.logs());
   await waitUntil("the DaemonSets to go", async () => (await ns.daemonSets("echo")).length === 0, { explain });
-  await waitUntil("the nodes' right to be taken back", async () => {
-    const roles = await world.admin.list(CLUSTER_ROLES);
-    return !roles.items.some(({ metadata }) => metadata?.name === ENDPOINT_READER_ROLE);
+  // The last of what is taken back.
+  await waitUntil("the nodes' rights to be taken back", async () => {
+    const roles = [...(await world.admin.list(CLUSTER_ROLES)).items, ...(await world.admin.list(ROLES)).items];
+    return !roles.some(({ metadata }) => [ENDPOINT_READER_ROLE, FACTS_READER_ROLE].includes(metadata?.name ?? ""));
   }, { explain });
   await server.stop();
   ok(!/forbidden/i.test(server.logTail(1_000_000)), server.logTail());
