@@ -117,7 +117,10 @@ function listenTcp(endpoint: Endpoint): Promise<{ close(): void }> {
     const [ip, port] = [socket.remoteAddress, socket.remotePort ?? 0];
     socket.on("close", () => sockets.delete(socket));
     socket.on("error", () => socket.destroy());
-    createInterface({ input: socket }).on("line", () => socket.write(greeting(endpoint, ip, port) + "\n"));
+    const lines = createInterface({ input: socket });
+    lines.on("line", () => socket.write(greeting(endpoint, ip, port) + "\n"));
+    // It tells of the socket's errors once more: a client that has enough after the first line ends no server.
+    lines.on("error", () => {});
   });
   const close = (): void => {
     server.close();
