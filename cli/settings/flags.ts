@@ -13,7 +13,7 @@ export { IMAGE_FLAGS, SERVER_FLAGS } from "./server_flags.ts";
 export const DEFAULT_CONFIG_PATH = "/etc/rancher/k3slb/config.yaml";
 
 /** Flags of the log. */
-export const LOG_FLAGS = [
+const LOG_FLAGS = [
   {
     name: "log-level",
     type: "choice",
