@@ -82,6 +82,7 @@ export class BenchWorld implements AsyncDisposable {
   readonly client: LoadClient;
   readonly agents: boolean;
   readonly #seen = new Map<string, SeenStatus>();
+  readonly #restMs: number;
   readonly #end = new AbortController();
   #waiters: (() => void)[] = [];
   /** Services that stay have ports from here on. */
@@ -89,7 +90,9 @@ export class BenchWorld implements AsyncDisposable {
   #nextPort = FIRST_PORT;
   #nextName = 1;
 
-  constructor(parts: { world: World; ns: TestNamespace; client: LoadClient; agents: boolean }) {
+  /** @param parts.restMs From one Service to the next of those that are made one by one: containers of the one before have started by then. */
+  constructor(parts: { world: World; ns: TestNamespace; client: LoadClient; agents: boolean; restMs: number }) {
+    this.#restMs = parts.restMs;
     this.world = parts.world;
     this.ns = parts.ns;
     this.client = parts.client;
@@ -128,6 +131,7 @@ export class BenchWorld implements AsyncDisposable {
         const at = (await answered)?.answeredAtMs[0];
         if (at !== undefined) answerMs.push(at - startMs);
         if (this.agents) failedAtOnce += await this.#failuresAt(wish.port);
+        await new Promise((resolve) => setTimeout(resolve, this.#restMs));
       }
     }
     const requests = await finishCount();
@@ -297,7 +301,7 @@ export async function startBenchWorld(options: BenchWorldOptions): Promise<Bench
   });
   const ns = await world.namespace("bench");
   const client = await startLoadClient(world.client.ns);
-  const bench = new BenchWorld({ world, ns, client, agents: options.agents });
+  const bench = new BenchWorld({ world, ns, client, agents: options.agents, restMs: options.realNodes ? 3_000 : 0 });
   await bench.watch();
   // Servers of its own, on the port that Services mean: the ones of tests end when a connection is cut by a reset.
   for (const node of world.nodes.slice(0, 2)) {
