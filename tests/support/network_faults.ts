@@ -1,4 +1,7 @@
-// What goes wrong with a test world's network: cables that are pulled, ways that are cut, packets that are lost. Each fault is undone by what it returns.
+// What goes wrong with a test world's network: cables that are pulled, ways that are cut, packets that are lost or late. Each fault is undone by what
+// it returns.
+import { accessSync, constants } from "node:fs";
+import { fileURLToPath } from "node:url";
 import type { Host } from "./net_topology.ts";
 import type { Netns } from "./netns.ts";
 
@@ -9,14 +12,57 @@ export type EndFault = () => Promise<void>;
 type Machine = Pick<Host, "ns" | "ip4" | "ip6"> & { readonly podCidrs?: readonly string[] };
 
 /** Takes a machine off the LAN at the switch: its own link stays up, and nothing comes through. */
-export async function pullCable(lan: Netns, { ns }: Pick<Host, "ns">): Promise<EndFault> {
+export async function pullCable(lan: Netns, machine: Pick<Host, "ns">): Promise<EndFault> {
+  const port = await portOf(lan, machine);
+  await lan.ip(`link set ${port} nomaster`);
+  return () => lan.ip(`link set ${port} master lan`);
+}
+
+/** All that a machine sends and gets is `delayMs` late each way, and a share `loss` of it is lost each way; needs {@linkcode slowLineObstacle} to be `undefined`. */
+export async function slowLine(
+  lan: Netns,
+  machine: Pick<Host, "ns">,
+  { delayMs, loss }: { readonly delayMs: number; readonly loss: number },
+): Promise<EndFault> {
+  const port = await portOf(lan, machine);
+  const [bridge, near, far] = [`${port}-slow`, `${port}-near`, `${port}-far`];
+  const program = fileURLToPath(new URL("./slow_line.ts", import.meta.url));
+  const args = ["run", "--no-config", "--allow-ffi", program, near, far, String(delayMs), String(loss)];
+  const line = lan.spawn(Deno.execPath(), args, { stdout: "piped", stderr: "inherit" });
+  const said = await line.stdout.getReader().read();
+  if (said.done) throw new Error("The slow line has ended");
+  await lan.ip(
+    `link add ${bridge} type bridge`,
+    `link set ${bridge} up`,
+    `link set ${far} master ${bridge} up`,
+    `link set ${near} master lan up`,
+    `link set ${port} master ${bridge}`,
+  );
+  return async () => {
+    await lan.ip(`link set ${port} master lan`, `link del ${bridge}`);
+    line.kill("SIGKILL");
+    await line.status;
+  };
+}
+
+/** Why this machine has no {@linkcode slowLine}. */
+export function slowLineObstacle(): string | undefined {
+  try {
+    accessSync("/dev/net/tun", constants.R_OK | constants.W_OK);
+    return undefined;
+  } catch {
+    return "/dev/net/tun can't be used";
+  }
+}
+
+/** Name of the bridge's port that a machine's cable is in. */
+async function portOf(lan: Netns, { ns }: Pick<Host, "ns">): Promise<string> {
   const index = (await ns.run("cat", ["/sys/class/net/eth0/iflink"])).trim();
   const links = await lan.run("ip", ["-o", "link"]);
   const port = links.split("\n").map((line) => /^(\d+): ([^@:]+)/.exec(line)).find((match) => match?.[1] === index)
     ?.[2];
   if (port === undefined) throw new Error(`No port of the LAN has the index ${index}`);
-  await lan.ip(`link set ${port} nomaster`);
-  return () => lan.ip(`link set ${port} master lan`);
+  return port;
 }
 
 /** Two machines that hear nothing of each other, nor of each other's pods; everybody else hears both. */

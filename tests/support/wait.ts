@@ -65,12 +65,13 @@ export async function staysTrue(
   what: string,
   look: () => boolean | Promise<boolean>,
   durationMs: number,
+  intervalMs = 50,
 ): Promise<void> {
   const startMs = performance.now();
   while (performance.now() - startMs < durationMs) {
     if (!(await look())) {
       throw new WaitError(`No longer true after ${Math.round(performance.now() - startMs)} ms: ${what}`);
     }
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, intervalMs));
   }
 }
