@@ -1,8 +1,18 @@
 // The agent serves by itself: no pod, no scheduler, no server is in the way of a client. A steady rate of new connections to every node while
 // what stands beside the Service comes and goes; none may fail.
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { CONFIG_MAPS, DAEMON_SETS, NAMESPACES, PODS, ROLE_BINDINGS, ROLES } from "../../core/kube/resources.ts";
-import type { KubeObject, Pod } from "../../core/kube/types.ts";
+import {
+  CONFIG_MAPS,
+  DAEMON_SETS,
+  ENDPOINT_SLICES,
+  NAMESPACES,
+  NODES,
+  PODS,
+  ROLE_BINDINGS,
+  ROLES,
+} from "../../core/kube/resources.ts";
+import type { EndpointSlice, KubeObject, Pod } from "../../core/kube/types.ts";
+import { PAUSE_IMAGE } from "../../core/packaged/versions.ts";
 import { enterWorld, type PeerRequest } from "../support/netns.ts";
 import { staysTrue, waitUntil } from "../support/wait.ts";
 import { worldSuite, type WorldTest } from "../support/world_suite.ts";
@@ -70,6 +80,62 @@ function hostPod(namespace: string, port: number): Pod {
   };
 }
 
+/** Adds pods to a node until the kubelet takes no more, and waits until they run. */
+async function fillNode({ world, ns }: WorldTest, node: string): Promise<void> {
+  const { status } = await world.admin.get(NODES, { name: node });
+  const present = (await world.admin.list(PODS, { fieldSelector: `spec.nodeName=${node}` })).items.length;
+  const names = Array.from({ length: Number(status?.allocatable?.["pods"]) - present }, () => `filler-${filled++}`);
+  for (const name of names) {
+    await world.admin.create(PODS, {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name, namespace: ns.name, labels: FILLER },
+      spec: {
+        nodeName: node,
+        automountServiceAccountToken: false,
+        terminationGracePeriodSeconds: 0,
+        // That of placeholders, which would push out lesser ones.
+        priorityClassName: "system-node-critical",
+        containers: [{ name: "c", image: PAUSE_IMAGE }],
+      },
+    });
+  }
+  await waitUntil(`${names.length} more pods to run on ${node}`, async () => {
+    const pods = (await world.admin.list(PODS, { namespace: ns.name, labelSelector: "filler=true" })).items;
+    return pods.every(({ status: now }) => now?.phase === "Running");
+  }, { deadlineMs: 60_000, intervalMs: 500, explain: () => world.logs() });
+}
+
+let filled = 0;
+const FILLER = { filler: "true" };
+
+async function emptyNode({ world, ns }: WorldTest): Promise<void> {
+  for (
+    const { metadata } of (await world.admin.list(PODS, { namespace: ns.name, labelSelector: "filler=true" })).items
+  ) {
+    const key = { namespace: ns.name, name: metadata?.name ?? "" };
+    await world.admin.delete(PODS, key, { gracePeriodSeconds: 0 });
+  }
+}
+
+/** Endpoints of a Service without a selector, as their owner writes them: no controller has a part in it. */
+async function writeEndpoints({ world, ns }: WorldTest, service: string, pod: string): Promise<void> {
+  const { status, spec } = await ns.waitForPod(pod);
+  const [port] = (await ns.service(service)).spec?.ports ?? [];
+  await world.admin.create(ENDPOINT_SLICES, {
+    apiVersion: "discovery.k8s.io/v1",
+    kind: "EndpointSlice",
+    metadata: { name: `${service}-own`, namespace: ns.name, labels: { "kubernetes.io/service-name": service } },
+    addressType: "IPv4",
+    ports: [{ name: port?.name ?? "", port: 8080, protocol: "TCP" }],
+    endpoints: [{
+      addresses: [status?.podIP ?? ""],
+      nodeName: spec?.nodeName ?? "",
+      conditions: { ready: true },
+    }],
+  } as EndpointSlice);
+}
+
 async function namesIn({ world }: WorldTest, namespace: string): Promise<readonly string[]> {
   const lists = [CONFIG_MAPS, ROLES, ROLE_BINDINGS, DAEMON_SETS].map(async (type) => {
     const { items } = await world.admin.list<KubeObject>(type, { namespace });
@@ -79,7 +145,8 @@ async function namesIn({ world }: WorldTest, namespace: string): Promise<readonl
 }
 
 if (await enterWorld(import.meta.url)) {
-  const test = worldSuite({ nodes: 2 });
+  // As kubelets allow them if they are told nothing.
+  const test = worldSuite({ nodes: 2, maxPods: 110 });
 
   test("0 refused connections, and all addresses stay, while all placeholder pods are deleted again and again", async (t) => {
     const requests = await serveWeb(t);
@@ -157,6 +224,45 @@ if (await enterWorld(import.meta.url)) {
     });
     await restartServer(t, []);
   });
+
+  test(
+    "a node with 110 pods, then no scheduler and no controller-manager: 0 refused connections, and what is made meanwhile is served everywhere",
+    async (t) => {
+      const { world, ns } = t;
+      const requests = await serveWeb(t);
+      const answers = async (name: string, port: number): Promise<void> => {
+        for (const ip of world.nodeIps) await world.waitForAnswer(world.client, { protocol: "tcp", ip, port });
+        await ns.waitForIngress(name, world.nodeIps);
+      };
+      await underTraffic(t, requests, async () => {
+        await fillNode(t, "node2");
+        const port = world.port();
+        await ns.createService({ name: "fresh", app: "web", ports: [port] });
+        await answers("fresh", port);
+
+        const names = ["kube-controller-manager", "kube-scheduler"] as const;
+        const goOn = names.map((name) => world.api.pauseController(name));
+        try {
+          await deletePods(t);
+          await fillNode(t, "node2");
+          const late = world.port();
+          await ns.createService({ name: "late", ports: [late], spec: { selector: {} } });
+          await writeEndpoints(t, "late", "web-node1");
+          await answers("late", late);
+          deepEqual(await ns.lbPods("late"), []);
+        } finally {
+          for (const each of goOn) each();
+        }
+        const said = await ns.waitForCondition("fresh", ({ message = "" }) => message.includes("not kept"), 100_000);
+        deepEqual([said.status, said.reason], ["True", "Served"]);
+        match(said.message ?? "", /node2: its ports are not kept from other pods: .*Too many pods/);
+        await emptyNode(t);
+        for (const name of ["web", "fresh", "late"]) await ns.waitForLbPods(name, ["node1", "node2"]);
+        deepEqual([...await ns.ingress("web")].sort(), [...world.nodeIps].sort());
+      });
+    },
+    { only: { kind: "nodes", reason: "full is a kubelet's word, and controllers are programs there" } },
+  );
 
   // The last one: the namespace is another one then.
   test("--servicelb-namespace changes, on the server first and on the agents then: 0 refused connections, nothing is left in the old place", async (t) => {

@@ -31,6 +31,8 @@ export interface NodeMachineOptions {
   readonly clientCaFile: string;
   /** Archives that containerd imports. */
   readonly images: readonly string[];
+  /** Pods that kubelet takes. */
+  readonly maxPods: number;
 }
 
 /** A world knows no names of the outside: nobody answers there (RFC 5737). */

@@ -39,6 +39,8 @@ export interface KubeletConfig {
   readonly clientCaFile: string;
   /** The cgroup below which all pods are. */
   readonly cgroup: string;
+  /** How many pods it takes. */
+  readonly maxPods: number;
 }
 
 export function renderContainerdConfig(dir: string): string {
@@ -79,7 +81,7 @@ export function renderCniConfig(host: MachineHost): string {
   return JSON.stringify({ cniVersion: "0.4.0", name: "pods", plugins: [bridge, portmap] });
 }
 
-export function renderKubeletConfig({ host, dir, clientCaFile, cgroup }: KubeletConfig): string {
+export function renderKubeletConfig({ host, dir, clientCaFile, cgroup, maxPods }: KubeletConfig): string {
   return JSON.stringify({
     apiVersion: "kubelet.config.k8s.io/v1beta1",
     kind: "KubeletConfiguration",
@@ -112,7 +114,7 @@ export function renderKubeletConfig({ host, dir, clientCaFile, cgroup }: Kubelet
     imageGCHighThresholdPercent: 100,
     imageGCLowThresholdPercent: 99,
     allowedUnsafeSysctls: ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"],
-    maxPods: 500,
+    maxPods,
     kubeAPIQPS: 50,
     kubeAPIBurst: 100,
   });

@@ -63,6 +63,11 @@ export interface WorldOptions {
    * @default {"iptables", or what K3SLB_KUBE_PROXY says}
    */
   readonly kubeProxy?: KubeProxyMode;
+  /**
+   * Pods that a real node's kubelet takes.
+   * @default {500}
+   */
+  readonly maxPods?: number;
   /** Archives of images that real nodes know beside those of every world. */
   readonly images?: readonly string[];
   /** Folder for data and logs, which stays when the world stops; a temporary one that goes with the world if absent. */
@@ -148,6 +153,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
         topology,
         dir,
         images: options.images ?? [],
+        maxPods: options.maxPods ?? 500,
         mode: options.kubeProxy ?? kubeProxyMode(),
       })
       : simulatedNodes({ api, topology, ownGates: agents ? [] : [PROGRAMMED_CONDITION] });
@@ -264,12 +270,13 @@ function simulatedNodes({ api, topology, ownGates }: {
 }
 
 /** Nodes with containers. */
-async function realNodes({ api, admin, topology, dir, images: more, mode }: {
+async function realNodes({ api, admin, topology, dir, images: more, maxPods, mode }: {
   readonly api: WorldApi;
   readonly admin: KubeClient;
   readonly topology: Topology;
   readonly dir: string;
   readonly images: readonly string[];
+  readonly maxPods: number;
   readonly mode: KubeProxyMode;
 }): Promise<readonly NodeBody[]> {
   const images = [...await ensureNodeImages(), ...more];
@@ -287,7 +294,7 @@ async function realNodes({ api, admin, topology, dir, images: more, mode }: {
         const own = join(dir, host.name);
         mkdirSync(own, { recursive: true });
         const kubeconfig = await api.kubeconfig(`system:node:${host.name}`, ["system:nodes"]);
-        return { dir: own, kubeconfig, clientCaFile: api.caFile, images };
+        return { dir: own, kubeconfig, clientCaFile: api.caFile, images, maxPods };
       },
     })
   );
