@@ -7,8 +7,8 @@ import { cacheDir } from "./go_program.ts";
 import { ensureTools } from "./prerequisites.ts";
 import { runToEnd } from "./programs.ts";
 
-/** A service manager, what the program's packages recommend, and rpm. */
-const PACKAGES = ["systemd", "iptables", "conntrack", "iproute2", "rpm"];
+/** Two service managers, what the program's packages recommend, and rpm. */
+const PACKAGES = ["systemd", "openrc", "iptables", "conntrack", "iproute2", "rpm"];
 
 /** The folder; `undefined` if it was not made. */
 export function debianRoot(): string | undefined {
@@ -39,7 +39,7 @@ export async function ensureDebianRoot(report: (line: string) => void): Promise<
 }
 
 function rootFolder(): string {
-  return join(cacheDir(), `debian-${codename()}`);
+  return join(cacheDir(), `debian-${codename()}-inits`);
 }
 
 function codename(): string {

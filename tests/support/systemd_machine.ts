@@ -35,6 +35,11 @@ export interface SystemdMachineOptions {
    * @default {"/"}
    */
   readonly base?: string;
+  /**
+   * Who starts services. OpenRC's tools are those of `base`; it is as after a start into its default runlevel.
+   * @default {"systemd"}
+   */
+  readonly init?: "systemd" | "openrc";
 }
 
 /** A running service manager. */
@@ -56,13 +61,13 @@ export class SystemdMachine {
 
   /** Starts systemd and resolves when it takes orders. */
   static async start(options: SystemdMachineOptions): Promise<SystemdMachine> {
-    const { ns, hostName, dir, files, programs, base = "/" } = options;
+    const { ns, hostName, dir, files, programs, base = "/", init = "systemd" } = options;
     const staged = join(dir, "files");
     const write = (path: string): string => {
       mkdirSync(dirname(join(staged, path)), { recursive: true });
       return join(staged, path);
     };
-    for (const [path, text] of Object.entries({ ...MANAGER_FILES, ...files })) {
+    for (const [path, text] of Object.entries({ ...(init === "systemd" ? MANAGER_FILES : {}), ...files })) {
       writeFileSync(write(path), text, { mode: 0o600 });
     }
     for (const [path, source] of Object.entries(programs)) copyFileSync(source, write(path));
@@ -70,7 +75,7 @@ export class SystemdMachine {
     writeFileSync(script, ENTER_SCRIPT);
     // Two managers in one control group would end each other's units.
     const cgroup = `k3slb-machine-${randomBytes(4).toString("hex")}`;
-    const enter = ["unshare", "-mpiuC", "--fork", "--kill-child", "--", "sh", script, dir, hostName, base];
+    const enter = ["unshare", "-mpiuC", "--fork", "--kill-child", "--", "sh", script, dir, hostName, base, init];
     const manager = startProgram({
       name: `systemd of ${hostName}`,
       command: ns.command(withCgroups('mkdir "$0" && echo $$ > "$0/cgroup.procs" && exec "$@"', cgroup, ...enter)),
@@ -78,11 +83,13 @@ export class SystemdMachine {
     });
     const explain = (): string => manager.logTail();
     try {
-      const pid = await waitUntil("systemd to be process 1", () => {
+      const first = init === "systemd" ? "systemd" : "bash";
+      const pid = await waitUntil(`${first} to be process 1`, () => {
         const [child] = childrenOf(manager.pid);
-        return child !== undefined && readFileSync(`/proc/${child}/comm`, "utf8").trim() === "systemd" && child;
+        return child !== undefined && readFileSync(`/proc/${child}/comm`, "utf8").trim() === first && child;
       }, { explain });
       const machine = new SystemdMachine(manager, { pid, root: join(dir, "root"), cgroup });
+      if (init === "openrc") return machine;
       await waitUntil("systemd to take orders", async () => {
         const { stdout } = await machine.run(["systemctl", "is-active", "k3slb-test.target"]);
         return stdout.trim() === "active";
@@ -127,7 +134,7 @@ export class SystemdMachine {
 
   /** What the manager and the units wrote. */
   async logs(): Promise<string> {
-    const { stdout } = await this.run(["sh", "-c", "tail -n 25 /run/unit-logs/*"]);
+    const { stdout } = await this.run(["sh", "-c", "tail -n 25 /run/unit-logs/* /var/log/k3slb-*"]);
     return `${this.#manager.logTail()}\n${stdout}`;
   }
 
@@ -187,8 +194,18 @@ done
 mount -t tmpfs -o mode=755 tmpfs etc/systemd/system
 cp -r $dir/files/. .
 chmod -R u=rwX,go=rX etc/systemd usr/local
+if [ "$4" = openrc ]; then
+  mkdir run/openrc
+  for name in daemons exclusive failed inactive options scheduled started starting stopping tmp wasinactive; do
+    mkdir run/openrc/$name
+  done
+  touch run/openrc/softlevel
+  # bash takes leave of what ends without a parent, as process 1 has to.
+  init="bash -c 'while sleep 60; do :; done'"
+else
+  init='${SYSTEMD} --system --unit=k3slb-test.target --log-target=console --show-status=no'
+fi
 mkdir -p old
 pivot_root . old
-exec env -i container=k3slb PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -c 'umount -l /old && exec ${SYSTEMD} --system \\
-  --unit=k3slb-test.target --log-target=console --show-status=no'
+exec env -i container=k3slb PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -c "umount -l /old && exec $init"
 `;
