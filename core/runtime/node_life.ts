@@ -1,8 +1,8 @@
 // Which nodes have died, told from whether they answer a TCP connect: whom to ask when, how long each has been silent, and what follows. Pure:
 // times are handed in, connects are made by ask_nodes.ts, and it never fails.
-// Bounds: with 5 % of packets lost each way and 600 ms of round trip all of the asks in one window stay unanswered once in 1.2 million (0.0975^6),
-// which is once in 13 days and node; with 300 ms once in 3 years, without delay once in 400. A node that was taken for dead so is back with its next answer, a
-// second later. The client's own SYN comes again after 1 and 3 s: a node that has just answered and dies is found dead within 2.75 s.
+// Bounds: with 5 % of packets lost each way and 600 ms of round trip nine SYNs of one window (seven asks, and the kernel's second SYN of two of them) come
+// early enough to be answered in it; all are lost once in 1.2 billion (0.0975^9), which is once in 39 years and node. A node that was taken for dead so is
+// back with its next answer, a second later. The client's own SYN comes again after 1 and 3 s: a node that has just answered and dies is found dead within 2.8 s.
 
 /** A node that can be asked. */
 export interface AskedNode {
@@ -64,11 +64,11 @@ const ASK_INTERVAL_MS = 1000;
 /** Most nodes that are asked in a second; beyond, each is asked less often, in turn. */
 const MAX_ASKS_A_SECOND = 32;
 /** From one ask to the next when the first was not answered. */
-const SUSPECT_INTERVAL_MS = 250;
+const SUSPECT_INTERVAL_MS = 200;
 /** Asks without an answer after which a node is dead, each {@linkcode SUSPECT_INTERVAL_MS} after the one before. */
-const FATAL_TRIES = 7;
+const FATAL_TRIES = 9;
 /** As many are no chance; whoever else was silent meanwhile shares the cause. */
-const SUSPICIOUS_TRIES = 6;
+const SUSPICIOUS_TRIES = 7;
 /** Others must have been heard this long after a node fell silent. */
 const WITNESS_MS = 500;
 /** A timer that is this late says that this very program, or its machine, stood still; on a busy one timers are late by less. */

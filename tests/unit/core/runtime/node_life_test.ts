@@ -88,13 +88,13 @@ function silentC(atMs: number, untilMs = Infinity, else_: Answer = "answered"): 
   return ({ node }, nowMs) => node === "c" && nowMs >= atMs && nowMs < untilMs ? "silent" : else_;
 }
 
-Deno.test("a node that dies is found dead within 2.75 s, whenever it dies and whatever its ports say before", () => {
+Deno.test("a node that dies is found dead within 2.8 s, whenever it dies and whatever its ports say before", () => {
   for (const answer of ["answered", "refused"] as const) {
     for (let diedMs = 60_000; diedMs < 61_000; diedMs += 25) {
       const run = new Simulation(NODES, { reply: silentC(diedMs, Infinity, answer) }).runUntil(70_000);
       deepEqual(run.told, ["dead c"], `died at ${diedMs}`);
       const [dead] = run.changes;
-      ok(dead && dead.atMs - diedMs <= 2750, `found after ${dead && dead.atMs - diedMs} ms`);
+      ok(dead && dead.atMs - diedMs <= 2800, `found after ${dead && dead.atMs - diedMs} ms`);
       deepEqual(run.dead, ["c"]);
     }
   }
@@ -120,12 +120,12 @@ Deno.test("the first answer brings a node back, within a second", () => {
   }
 });
 
-Deno.test("30 minutes with 5 % of packets lost and 300 ms of delay take nothing out, whether it is each way or in all", () => {
-  for (const delayMs of [0, 150, 300]) {
+Deno.test("30 minutes with packets lost and delay take nothing out: 5 % and 300 ms each way, or 8 % and less", () => {
+  for (const [delayMs, loss] of [[300, 0.05], [150, 0.08], [0, 0.08]] as const) {
     for (let seed = 1; seed <= 20; seed++) {
       for (const answer of ["answered", "refused"] as const) {
-        const run = new Simulation(NODES, { reply: () => answer, delayMs, loss: 0.05 }, seed).runUntil(30 * MINUTES);
-        deepEqual(run.told, [], `seed ${seed}, ${delayMs} ms`);
+        const run = new Simulation(NODES, { reply: () => answer, delayMs, loss }, seed).runUntil(30 * MINUTES);
+        deepEqual(run.told, [], `seed ${seed}, ${delayMs} ms, ${loss}`);
       }
     }
   }
