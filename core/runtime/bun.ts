@@ -16,7 +16,7 @@ export interface BunRuntime {
   /** Starts a program; throws if it can't be started. What it says is read while it runs, whether or not somebody asks for it. */
   spawn(command: readonly string[], options: {
     readonly env: Readonly<Record<string, string | undefined>>;
-    readonly stdin: "ignore" | Uint8Array;
+    readonly stdin: "ignore";
     readonly stdout: "pipe";
     readonly stderr: "pipe";
   }): BunProcess;

@@ -1,5 +1,6 @@
 // What is done by the runtime's own calls where there are any: programs are run and nodes are asked; prints how each ended, as JSON. Run by
 // runtime_calls_test.ts on every runtime.
+import { readdirSync } from "node:fs";
 import { createServer } from "node:net";
 import process from "node:process";
 import { askByTcp } from "../../core/runtime/ask_nodes.ts";
@@ -28,6 +29,10 @@ await run("an end by a signal", ["sh", "-c", "kill -9 $$"]);
 await run("the caller's end, while a child holds the output", ["sh", "-c", "sleep 5 & exit 0"], {
   signal: AbortSignal.timeout(200),
 });
+const openFiles = (): number => readdirSync("/proc/self/fd").length;
+const openBefore = openFiles();
+for (let turn = 0; turn < 20; turn++) await exec.run("cat", [], { stdin: "text", timeoutMs: 20_000 });
+ended["no file is left open for each input"] = openFiles() < openBefore + 10;
 await run("the caller's end before it begins", ["true"], { signal: AbortSignal.abort() });
 
 const server = createServer((socket) => {

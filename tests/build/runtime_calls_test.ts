@@ -15,6 +15,7 @@ const WANTED = {
   "a program that hangs": "command-timeout",
   "an end by a signal": "command-failed",
   "the caller's end, while a child holds the output": "AbortError",
+  "no file is left open for each input": true,
   "the caller's end before it begins": "AbortError",
   "an ask": "answered",
   "the asked one sees": "ECONNRESET",
