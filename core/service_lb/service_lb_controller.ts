@@ -12,7 +12,6 @@ import { AgentSilence, repeat } from "./nodes/agent_silence.ts";
 import { ClusterView } from "./cluster_view.ts";
 import { DeadNodes } from "./nodes/dead_nodes.ts";
 import { SERVICE_NAME_LABEL } from "../service/labels.ts";
-import { keepLastGood } from "../service/last_good.ts";
 import { watchForeignServices } from "./foreign_services.ts";
 import { LocalSlices } from "./local_slices.ts";
 import { servedServiceKey, type ServiceKey, sliceServiceKey, splitKey } from "../service/keys.ts";
@@ -23,12 +22,12 @@ import { collectLeftBehind, ensurePrerequisites } from "./groundwork/groundwork.
 import { serviceClaim } from "../service/claim.ts";
 import { FactsPublisher } from "./nodes/publish_facts.ts";
 import type { ReconcileContext, ServiceMemory } from "./reconcile_context.ts";
-import { noteFailure, servedCondition } from "./reconcile_context.ts";
+import { noteFailure } from "./reconcile_context.ts";
 import { ReportReader } from "./nodes/report_reader.ts";
 import { isOwn, reconcileService, releaseService } from "./reconcile_service.ts";
 import type { ServiceLb, StartServiceLbOptions } from "./running_service_lb.ts";
-import { deleteDaemonSet, hasFinalizer } from "./service_writes.ts";
-import { trimDaemonSet, trimNode, trimPod, trimService } from "./trim_objects.ts";
+import { deleteDaemonSet } from "./service_writes.ts";
+import { keepLoadBalancer, trimDaemonSet, trimNode, trimPod, trimService } from "./trim_objects.ts";
 
 /** Serves LoadBalancer Services until `options.signal` is aborted. What was made stays. */
 export function startServiceLb(options: StartServiceLbOptions): ServiceLb {
@@ -109,7 +108,7 @@ class ServiceLbController implements ServiceLb {
       ...watching,
       type: SERVICES,
       selection: { fieldSelector: "spec.type=LoadBalancer" },
-      keep: (service) => keepLastGood(trimService(service), this.#services.objects),
+      keep: (service) => keepLoadBalancer(service, this.#services.objects),
       onChange: ({ key, before, after }) => this.#noteService(key, { before, after }),
     });
     this.#foreign = watchForeignServices({
@@ -278,9 +277,8 @@ class ServiceLbController implements ServiceLb {
   #noteService(key: ServiceKey, change: ObjectChange<Service>): void {
     const { before, after } = change;
     if (before !== undefined && after !== undefined && sameContent(before, after)) return;
-    if (after === undefined && before !== undefined && before.metadata?.deletionTimestamp === undefined) {
-      if (hasFinalizer(before) || servedCondition(before) !== undefined) this.#left.add(key);
-    }
+    // Something may have been written that was not seen yet.
+    if (after === undefined && before?.metadata?.deletionTimestamp === undefined) this.#left.add(key);
     if ((before === undefined || after === undefined) && this.#services.objects.size <= 1) this.#askNodes();
     const sharers = this.#view.noteService(change);
     const isOther = before === undefined || after === undefined || !sameWishes(before, after);

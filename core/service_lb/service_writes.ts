@@ -22,11 +22,6 @@ export interface WriteContext {
   readonly signal: AbortSignal;
 }
 
-/** Whether `service` has the finalizer that keeps it until its DaemonSet is gone. */
-export function hasFinalizer(service: Service): boolean {
-  return service.metadata?.finalizers?.includes(SERVICE_FINALIZER) ?? false;
-}
-
 /** The finalizers of `service` while it is served, or once it is not; `undefined` if they are so already. */
 export function finalizersFor(service: Service, served: boolean): readonly string[] | undefined {
   const present = service.metadata?.finalizers ?? [];

@@ -13,8 +13,10 @@ import {
   SERVICE_NAME_LABEL,
   SERVICE_NAMESPACE_LABEL,
 } from "../service/labels.ts";
+import { keepLastGood } from "../service/last_good.ts";
 import { heartbeatWriter } from "../service/node_report.ts";
 import { isSelectionLabel } from "../service/node_selection.ts";
+import { readService } from "../service/reading.ts";
 import { trimService as trimForReading } from "../service/trim.ts";
 import { pauseImagesOf } from "./daemonset/pause_image.ts";
 
@@ -30,6 +32,12 @@ export function trimService(service: Service): Service {
       ...(condition === undefined ? {} : { conditions: [condition] }),
     },
   };
+}
+
+/** `service` trimmed, with what its wishes said before; `undefined` if it is no load balancer: what was just written may be of another type by now. */
+export function keepLoadBalancer(service: Service, kept: ReadonlyMap<string, Service>): Service | undefined {
+  const trimmed = keepLastGood(trimService(service), kept);
+  return readService(trimmed).isLoadBalancer ? trimmed : undefined;
 }
 
 /** A Node with the labels, taints, addresses and conditions that decide, and what its agent says. */
