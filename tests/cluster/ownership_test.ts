@@ -63,6 +63,8 @@ if (await enterWorld(import.meta.url)) {
     const port = world.port();
     await ns.createService({ name: "web", ports: [port] });
     await ns.waitForIngress("web", world.nodeIps);
+    // The finalizer stands before the DaemonSet does.
+    await ns.daemonSet("web");
     ok((await ns.service("web")).metadata?.finalizers?.includes(SERVICE_FINALIZER));
     await ns.deleteService("web");
     await waitUntil(
