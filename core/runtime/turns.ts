@@ -20,6 +20,15 @@ export class Turns {
     this.#groups.set(group, keys.add(key));
   }
 
+  /** The key no longer waits. */
+  delete(key: string): void {
+    const group = this.#groupOf(key);
+    const keys = this.#groups.get(group);
+    if (!keys?.delete(key)) return;
+    this.size--;
+    if (keys.size === 0) this.#groups.delete(group);
+  }
+
   /** The next key, which no longer waits. */
   take(): string | undefined {
     for (const [group, keys] of this.#groups) {

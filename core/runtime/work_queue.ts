@@ -107,7 +107,10 @@ class KeyQueue implements WorkQueue {
       this.#again.add(key);
       return;
     }
-    this.#lanes[this.#standing.of(this.#groupOf(key))].waiting.add(key);
+    const own = this.#lanes[this.#standing.of(this.#groupOf(key))];
+    // It may wait where its group was before.
+    for (const lane of Object.values(this.#lanes)) if (lane !== own) lane.waiting.delete(key);
+    own.waiting.add(key);
     this.#start();
   }
 

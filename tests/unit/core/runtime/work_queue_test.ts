@@ -353,3 +353,28 @@ Deno.test("queue.run: a key that was slow once does not wait for others that are
   await clock.advance(100);
   await done;
 });
+
+Deno.test("queue.run: a key that waits while its group becomes a quick one, and is added again, is handled once", async () => {
+  const clock = createFakeClock();
+  const queue = createWorkQueue({ clock, groupOf: (key) => key.split("/", 1)[0] ?? "" });
+  const stop = new AbortController();
+  const begun: string[] = [];
+  const done = queue.run({
+    signal: stop.signal,
+    workers: 1,
+    patienceMs: 2_000,
+    reconcile: async (key) => {
+      begun.push(key);
+      await clock.sleep(50);
+    },
+  });
+  for (const key of ["a/1", "b/1", "a/2"]) queue.add(key);
+  await clock.advance(60);
+  assert.deepEqual(begun, ["a/1", "b/1"]);
+  queue.add("a/2");
+  await clock.advance(200);
+  assert.deepEqual(begun, ["a/1", "b/1", "a/2"]);
+  stop.abort();
+  await clock.advance(60);
+  await done;
+});
