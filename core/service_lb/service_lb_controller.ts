@@ -26,7 +26,7 @@ import { noteFailure } from "./reconcile_context.ts";
 import { ReportReader } from "./nodes/report_reader.ts";
 import { isOwn, reconcileService, releaseService } from "./reconcile_service.ts";
 import type { ServiceLb, StartServiceLbOptions } from "./running_service_lb.ts";
-import { deleteDaemonSet } from "./service_writes.ts";
+import { deleteDaemonSet, finalizersFor } from "./service_writes.ts";
 import { keepLoadBalancer, trimDaemonSet, trimNode, trimPod, trimService } from "./trim_objects.ts";
 
 /** Serves LoadBalancer Services until `options.signal` is aborted. What was made stays. */
@@ -277,8 +277,10 @@ class ServiceLbController implements ServiceLb {
   #noteService(key: ServiceKey, change: ObjectChange<Service>): void {
     const { before, after } = change;
     if (before !== undefined && after !== undefined && sameContent(before, after)) return;
-    // Something may have been written that was not seen yet.
-    if (after === undefined && before?.metadata?.deletionTimestamp === undefined) this.#left.add(key);
+    // Something may have been written that was not seen yet, or not been taken back.
+    if (after === undefined && before !== undefined) {
+      if (before.metadata?.deletionTimestamp === undefined || finalizersFor(before, false)) this.#left.add(key);
+    }
     if ((before === undefined || after === undefined) && this.#services.objects.size <= 1) this.#askNodes();
     const sharers = this.#view.noteService(change);
     const isOther = before === undefined || after === undefined || !sameWishes(before, after);

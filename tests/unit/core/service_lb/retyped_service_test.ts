@@ -1,4 +1,4 @@
-// A Service that ceases to be a load balancer while something is written to it, and is deleted a moment later, is let go of all the same.
+// A Service that ceases to be a load balancer while something is written to it, and is deleted a moment later or before, is let go of all the same.
 import { equal } from "node:assert/strict";
 import { DAEMON_SETS, NODES, SERVICES } from "../../../../core/kube/resources.ts";
 import { startServiceLb } from "../../../../core/service_lb/service_lb_controller.ts";
@@ -8,16 +8,21 @@ import { ManualClock } from "../../node_agent/_manual_clock.ts";
 import { loadBalancer } from "./controller_cluster.ts";
 import { SERVICE_OPTIONS } from "./fixtures.ts";
 
-const MOMENTS = [["after", "patch services"], ["before", "apply services/status"], ["after", "apply services/status"]];
+const MOMENTS = [
+  { first: "retype", when: "after", at: "patch services" },
+  { first: "retype", when: "before", at: "apply services/status" },
+  { first: "retype", when: "after", at: "apply services/status" },
+  { first: "delete", when: "before", at: "patch services" },
+];
 
-for (const [when, at] of MOMENTS) {
-  Deno.test(`startServiceLb() lets go of a deleted Service whose type changed right ${when} "${at}"`, async () => {
+for (const { first, when, at } of MOMENTS) {
+  Deno.test(`startServiceLb() lets go of a Service: ${first} first, change its type right ${when} "${at}"`, async () => {
     const clock = new ManualClock();
     const key = { namespace: "default", name: "web" };
-    let next = "retype";
+    let next = first === "retype" ? "retype" : "serve";
     const noteWrite = async (now: string, verb: string, resource: string): Promise<void> => {
       if (next === "retype" && now === when && `${verb} ${resource}` === at) {
-        next = "delete";
+        next = first === "retype" ? "delete" : "none";
         await client.patch(SERVICES, key, { type: "merge", body: { spec: { type: "ClusterIP" } } });
       } else if (next === "delete" && now === "after" && resource === "services/status") {
         next = "none";
@@ -61,6 +66,11 @@ for (const [when, at] of MOMENTS) {
       await clock.advance(1_000);
       await client.create(SERVICES, loadBalancer("web", 80));
       await clock.advance(60_000);
+      if (first === "delete") {
+        next = "retype";
+        await client.delete(SERVICES, key);
+        await clock.advance(60_000);
+      }
       equal(next, "none");
       equal(objects(SERVICES).get("default/web"), undefined);
       equal(objects(DAEMON_SETS).values().length, 1);
