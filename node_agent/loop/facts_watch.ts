@@ -9,7 +9,7 @@ import type { ConfigMap } from "../../core/kube/types.ts";
 import { type Clock, pause } from "../../core/runtime/clock.ts";
 import { type ClusterFacts, FACTS_CONFIG_MAP, FACTS_KEY, parseFacts } from "../../core/service/cluster_facts.ts";
 import { PROBE_REQUEST_ANNOTATION } from "../../core/service/labels.ts";
-import { errorMessage } from "../../core/shared/errors.ts";
+import { abortError, errorMessage } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 
 /** What {@linkcode startFactsWatch} takes. */
@@ -32,7 +32,7 @@ export interface FactsWatch {
   readonly probeRequest: () => string | undefined;
   /** Names who is to be told when {@linkcode FactsWatch.probeRequest} says something else. */
   readonly onProbeRequest: (tell: () => void) => void;
-  /** Resolves when it is known whether there are facts; never, while the API server can't be asked. */
+  /** Resolves when it is known whether there are facts; rejects with an `AbortError` if the signal is aborted before. */
   readonly ready: Promise<void>;
   /** Resolves when the signal has been aborted and all is closed. Never rejects. */
   readonly done: Promise<void>;
@@ -60,7 +60,9 @@ class ConfigMapWatch implements FactsWatch {
     const ready = Promise.withResolvers<void>();
     this.ready = ready.promise;
     this.#setReady = ready.resolve;
-    this.done = this.#run();
+    // Nobody has to wait for it.
+    ready.promise.catch(() => {});
+    this.done = this.#run().finally(() => ready.reject(abortError()));
   }
 
   current(): ClusterFacts | undefined {
