@@ -44,6 +44,7 @@ export function publishObstacle(ip: string, name: string, facts: AddressFacts): 
   const address = parseIpRange(ip);
   if (obstacle !== undefined || address === undefined) return obstacle;
   if (isLinkLocal(ip)) return "is a link-local address";
+  if (METADATA_SERVICES.some((range) => ipRangeContains(range, address))) return "is a cloud's metadata service";
   const text = canonicalIp(ip) ?? ip;
   for (const node of facts.nodes.values()) {
     const { ips, podRanges } = heldBy(node);
@@ -91,4 +92,8 @@ const SPECIAL_RANGES: readonly { readonly range: IpRange; readonly what: string 
   const range = parseIpRange(text);
   return range === undefined ? [] : [{ range, what }];
 });
+/** Where clouds answer with a node's credentials outside of link-local ranges: Azure, Alibaba; AWS, Google, Oracle in IPv6. */
+export const METADATA_SERVICES: readonly IpRange[] = [
+  ...["168.63.129.16", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe"],
+].flatMap((text) => parseIpRange(text) ?? []);
 const LINK_LOCAL: readonly IpRange[] = ["169.254.0.0/16", "fe80::/10"].flatMap((text) => parseIpRange(text) ?? []);

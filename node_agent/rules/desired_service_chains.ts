@@ -1,6 +1,7 @@
 // The chains of one port of one Service in one family: which clients may come, which endpoint a new connection gets, and whether the
 // endpoint sees the client's address. Pure. The measurements behind the layout are in docs/decisions.
 import type { ForwardedPort, ForwardEndpoint } from "../dataplane_contract.ts";
+import { METADATA_SERVICES } from "../../core/service/address_rules.ts";
 import { ipFamilyOf, type IpRange, ipRangeContains, parseIpRange, renderIpRange } from "../../core/shared/ip_ranges.ts";
 import type { IpFamily } from "../../core/shared/ip.ts";
 import {
@@ -63,14 +64,13 @@ export function endpointObstacle(endpoint: ForwardEndpoint): string | undefined 
 
 /**
  * This host, loopback, link-local (where clouds answer with a node's credentials), multicast and what is reserved; in IPv6 also
- * IPv4 addresses in its spelling, which mean these once more (RFC 4291, RFC 3927, RFC 1112). And where clouds answer so elsewhere: Azure,
- * Alibaba; AWS, Google, Oracle in IPv6.
+ * IPv4 addresses in its spelling, which mean these once more (RFC 4291, RFC 3927, RFC 1112). And where clouds answer so elsewhere.
  */
 const UNREACHABLE_RANGES: readonly IpRange[] = [
-  ...["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"],
-  ...["::/96", "::ffff:0:0/96", "fe80::/10", "ff00::/8"],
-  ...["168.63.129.16", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe"],
-].flatMap((text) => parseIpRange(text) ?? []);
+  ...["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/96", "::ffff:0:0/96", "fe80::/10", "ff00::/8"]
+    .flatMap((text) => parseIpRange(text) ?? []),
+  ...METADATA_SERVICES,
+];
 
 function usableEndpoints(
   port: ForwardedPort,

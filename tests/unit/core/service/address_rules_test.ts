@@ -30,19 +30,23 @@ const NEVER = [
   "fd43::/112",
   "fd42::/64",
   "fd00::2/128",
+  "168.63.129.16/32",
+  "100.100.100.200/32",
+  "fd00:ec2::254/128",
 ].flatMap((text) => parseIpRange(text) ?? []);
 
 /** Addresses near what is refused, and any others. */
 const IPS = fc.oneof(
   fc.ipV4(),
   fc.ipV6(),
+  fc.constantFrom("168.63.129.16", "100.100.100.200", "fd00:ec2:0::254", "fd20:ce::255"),
   fc.tuple(fc.constantFrom("127.0.0", "10.43.7", "10.42.1", "10.0.0", "224.0.0", "169.254.1"), fc.nat(255))
     .map(([start, last]) => `${start}.${last}`),
   fc.tuple(fc.constantFrom("fd43::", "fd42::", "fe80::", "ff02::", "::ffff:10.0.0.", "fd00::"), fc.nat(99))
     .map(([start, last]) => `${start}${last}`),
 );
 
-Deno.test("publishObstacle: exactly what is loopback, special, a Service's, a pod's or another node's is refused", () => {
+Deno.test("publishObstacle: exactly what is loopback, special, a metadata service's, a Service's, a pod's or another node's is refused", () => {
   fc.assert(fc.property(IPS, (ip) => {
     const address = parseIpRange(ip);
     assert.ok(address);

@@ -39,7 +39,18 @@ Deno.test("agentTargets(): the Service's own addresses and ports, none that is n
     "2001:db8::1 53/UDP",
   ]);
   deepEqual(
-    agentTargets(service(["127.0.0.1", "::1", "0.0.0.0", "224.0.0.1", "::ffff:10.0.0.1", "no-ip", "169.254.169.254"])),
+    agentTargets(
+      service([
+        "127.0.0.1",
+        "::1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "::ffff:10.0.0.1",
+        "no-ip",
+        "169.254.169.254",
+        "100.100.100.200",
+      ]),
+    ),
     [],
   );
   deepEqual(agentTargets({ ...service([]), status: { loadBalancer: { ingress: [{ hostname: "localhost" }] } } }), []);
