@@ -8,7 +8,6 @@ import { errorMessage, isAbort } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Contest } from "./contest.ts";
 import type { ServiceEvent, StatusMemory } from "./status/status_step.ts";
-import { SERVED_CONDITION } from "../service/labels.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
 import type { LateReservations } from "./daemonset/late_reservations.ts";
 import type { PodInquiry } from "./daemonset/pod_inquiry.ts";
@@ -51,11 +50,6 @@ export interface ReconcileContext {
     service(service: Service): void;
     daemonSet(daemonSet: DaemonSet): void;
   };
-}
-
-/** The own condition in a Service's status. */
-export function servedCondition(service: Service): { status: string; reason: string; message: string } | undefined {
-  return service.status?.conditions?.find(({ type }) => type === SERVED_CONDITION);
 }
 
 /** Tells what happened to `service`. Only after it has. */

@@ -9,7 +9,8 @@ import { hasLastGoodRecord, lastGoodRecord } from "../service/last_good.ts";
 import type { LateClaim } from "../service/foreign_ports.ts";
 import { readService } from "../service/reading.ts";
 import { daemonSetName } from "./daemonset/names.ts";
-import { type ReconcileContext, recordEvent, servedCondition, type ServiceMemory } from "./reconcile_context.ts";
+import { isMarked, servedCondition } from "./own_marks.ts";
+import { type ReconcileContext, recordEvent, type ServiceMemory } from "./reconcile_context.ts";
 import { type ServiceClaim, serviceClaim } from "../service/claim.ts";
 import { finalizersFor, writeFinalizers, writeRecord, writeStatus } from "./service_writes.ts";
 import { choosePauseImage } from "./daemonset/pause_image.ts";
@@ -121,7 +122,7 @@ export async function releaseService(
 ): Promise<void> {
   const { service, claim } = input;
   const own = input.daemonSets.filter(isOwn);
-  const touched = own.length > 0 || servedCondition(service) !== undefined;
+  const touched = own.length > 0 || isMarked(service);
   for (const daemonSet of own) await removeDaemonSet(context, { service, daemonSet });
   const deleted = claim.reason === "Deleted";
   const wasOurs = touched || (deleted && serviceClaim(alive(service), context.options).ours);

@@ -19,14 +19,15 @@ import { isSelectionLabel } from "../service/node_selection.ts";
 import { readService } from "../service/reading.ts";
 import { trimService as trimForReading } from "../service/trim.ts";
 import { pauseImagesOf } from "./daemonset/pause_image.ts";
+import { finalizerMark } from "./own_marks.ts";
 
-/** A Service with its reading, its finalizers and the status that is written here. */
+/** A Service with its reading, its finalizers and whose they are, and the status that is written here. */
 export function trimService(service: Service): Service {
   const condition = service.status?.conditions?.find(({ type }) => type === SERVED_CONDITION);
   const trimmed = trimForReading(service);
   return {
     ...trimmed,
-    metadata: { ...trimmed.metadata, ...pick(service.metadata, ["finalizers"]) },
+    metadata: { ...trimmed.metadata, ...pick(service.metadata, ["finalizers"]), ...finalizerMark(service) },
     status: {
       ...trimmed.status,
       ...(condition === undefined ? {} : { conditions: [condition] }),

@@ -14,7 +14,7 @@ import type { PodQuestion } from "../daemonset/pod_inquiry.ts";
 import type { PodObstacles } from "../daemonset/port_holder.ts";
 import { readDeadNodes } from "../nodes/dead_node_words.ts";
 import type { NodeVerdict } from "../nodes/node_verdicts.ts";
-import { servedCondition } from "../reconcile_context.ts";
+import { servedCondition } from "../own_marks.ts";
 import type { ServiceLbOptions } from "../service_lb_options.ts";
 import { claimRemedy, nodeRemedy } from "./remedies.ts";
 

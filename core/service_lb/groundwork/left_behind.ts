@@ -11,7 +11,7 @@ import type { Logger } from "../../shared/log.ts";
 import { DATAPLANE_LABEL, FACTS_READER_ROLE, POD_SERVICE_ACCOUNT } from "../../service/labels.ts";
 import { objectKey, type ServiceKey } from "../../service/keys.ts";
 import { MANAGED_BY_LABEL } from "./prerequisites.ts";
-import { servedCondition } from "../reconcile_context.ts";
+import { isMarked } from "../own_marks.ts";
 import { nameList } from "../status/served_condition.ts";
 import { deleteDaemonSet, type WriteContext } from "../service_writes.ts";
 
@@ -28,7 +28,7 @@ export async function findFormerServices({ client, signal }: WriteContext): Prom
     fieldSelector: "spec.type!=LoadBalancer",
     signal,
     each: (service: Service) => {
-      if (servedCondition(service) !== undefined) found.push(objectKey(service));
+      if (isMarked(service)) found.push(objectKey(service));
     },
   });
   return found;

@@ -7,7 +7,7 @@ import { FACTS_CONFIG_MAP } from "../../service/cluster_facts.ts";
 import { DATAPLANE_LABEL, ENDPOINT_READER_ROLE } from "../../service/labels.ts";
 import { objectKey, servedServiceKey } from "../../service/keys.ts";
 import { deleteFacts, deleteOwn, deleteStrayDaemonSets, deleteStrayFacts } from "./left_behind.ts";
-import { servedCondition } from "../reconcile_context.ts";
+import { isMarked, servedCondition } from "../own_marks.ts";
 import { deleteDaemonSet, finalizersFor, writeFinalizers, writeStatus } from "../service_writes.ts";
 
 /** What {@linkcode removeServiceLb} takes. */
@@ -40,7 +40,7 @@ export async function removeServiceLb(options: RemoveServiceLbOptions): Promise<
   await client.list(SERVICES, {
     signal,
     each: (service: Service) => {
-      if (servedCondition(service) !== undefined || served.has(objectKey(service))) services.push(service);
+      if (isMarked(service) || served.has(objectKey(service))) services.push(service);
     },
   });
   for (const daemonSet of sets.items) await deleteDaemonSet(options, daemonSet);

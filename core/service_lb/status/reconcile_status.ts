@@ -2,7 +2,8 @@
 import type { Condition, Service } from "../../kube/types.ts";
 import { readService, type SettingsProblem } from "../../service/reading.ts";
 import type { DesiredService } from "../desired_service.ts";
-import { type ReconcileContext, recordEvent, servedCondition, type ServiceMemory } from "../reconcile_context.ts";
+import { servedCondition } from "../own_marks.ts";
+import { type ReconcileContext, recordEvent, type ServiceMemory } from "../reconcile_context.ts";
 import { type ServedSummary, servedSummary } from "./served_condition.ts";
 import { SERVED_CONDITION } from "../../service/labels.ts";
 import { writeStatus } from "../service_writes.ts";

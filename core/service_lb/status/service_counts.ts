@@ -1,7 +1,7 @@
 // Services counted by what their condition says, for metrics. No I/O.
 import type { Service } from "../../kube/types.ts";
 import { type ClaimOptions, serviceClaim } from "../../service/claim.ts";
-import { servedCondition } from "../reconcile_context.ts";
+import { servedCondition } from "../own_marks.ts";
 
 /** How many Services say the same. */
 export interface ServiceCount {

@@ -1,0 +1,37 @@
+// Whether a Service bears what is written into it here, also when it is a load balancer of ours no more. Pure.
+import { FIELD_MANAGER } from "../kube/contract.ts";
+import type { ObjectMeta, Service } from "../kube/types.ts";
+import { SERVED_CONDITION, SERVICE_FINALIZER } from "../service/labels.ts";
+
+/** The own condition in a Service's status. */
+export function servedCondition(service: Service): { status: string; reason: string; message: string } | undefined {
+  return service.status?.conditions?.find(({ type }) => type === SERVED_CONDITION);
+}
+
+/** Whether `service` bears the condition, or the finalizer of a server that ended before it wrote the condition. */
+export function isMarked(service: Service): boolean {
+  return servedCondition(service) !== undefined || hasOwnFinalizer(service);
+}
+
+/**
+ * Of a Service's `managedFields` what shows that the finalizer is ours: its name is that of upstream's controllers, too. Absent where the condition
+ * says enough.
+ */
+export function finalizerMark(service: Service): Pick<ObjectMeta, "managedFields"> {
+  const isNeeded = servedCondition(service) === undefined && hasOwnFinalizer(service);
+  return isNeeded ? { managedFields: OWN_FINALIZER } : {};
+}
+
+function hasOwnFinalizer({ metadata }: Service): boolean {
+  if (!metadata?.finalizers?.includes(SERVICE_FINALIZER)) return false;
+  return (metadata.managedFields ?? []).some(({ manager, fieldsV1 }) => {
+    const fields = fieldsV1 as { readonly "f:metadata"?: { readonly "f:finalizers"?: object } } | undefined;
+    return manager === FIELD_MANAGER && FINALIZER_FIELD in (fields?.["f:metadata"]?.["f:finalizers"] ?? {});
+  });
+}
+
+const FINALIZER_FIELD = `v:${JSON.stringify(SERVICE_FINALIZER)}`;
+const OWN_FINALIZER: NonNullable<ObjectMeta["managedFields"]> = [{
+  manager: FIELD_MANAGER,
+  fieldsV1: { "f:metadata": { "f:finalizers": { [FINALIZER_FIELD]: {} } } },
+}];
