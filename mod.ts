@@ -153,10 +153,10 @@ export {
   type ForwardingFacts,
   type PodVerdict,
   type ServiceVerdict,
-} from "./node_agent/loop/forwarding_plan.ts";
-export type { LocalFacts, ServiceDecision } from "./node_agent/loop/service_decision.ts";
-export type { DepartedService } from "./node_agent/loop/departed_services.ts";
-export { parseReservedPorts, type ReservedRange } from "./node_agent/loop/reserved_ports.ts";
+} from "./node_agent/loop/plan/forwarding_plan.ts";
+export type { LocalFacts, SeenListener, ServiceDecision } from "./node_agent/loop/plan/service_decision.ts";
+export type { DepartedService } from "./node_agent/loop/plan/contenders.ts";
+export { parseReservedPorts, type ReservedRange } from "./node_agent/loop/plan/reserved_ports.ts";
 export * from "./node_agent/rules/desired_ruleset.ts";
 export type { ServiceChains } from "./node_agent/rules/desired_service_chains.ts";
 export * from "./node_agent/rules/ruleset.ts";
@@ -178,7 +178,6 @@ export {
   type WantedPort,
 } from "./node_agent/host/host_ports.ts";
 export type { ListeningSocket } from "./node_agent/host/listening_sockets.ts";
-export type { SeenListener } from "./node_agent/loop/listener_history.ts";
 export type { HostInterface } from "./core/node_identity/host_facts.ts";
 export type { AskEnd, BeginAsk } from "./core/runtime/ask_nodes.ts";
 export type { Ask } from "./core/runtime/node_life.ts";

@@ -21,6 +21,15 @@ const IMPURE_REGEXP =
 const SERVICE_FIELD_REGEXP =
   /\bservice\??\.spec\??\.\w+|\.(loadBalancer(SourceRanges|Class|IP)|(ex|in)ternalTrafficPolicy|ipFamilies|clusterIPs?|sessionAffinity\w*)\b|\b(SOURCE_RANGES|MATCH_ADDRESSES|MATCH_INTERFACES|TOLERATIONS|RESOURCES|PRIORITY_CLASS|IP_MODE|ENABLED)_ANNOTATION\b/g;
 
+/**
+ * The rooms of a folder, each with those it may import: they stand below it. Files beside the rooms put them together, and no room imports one
+ * of those.
+ */
+const ROOMS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
+  "node_agent/loop": { watches: ["plan"], checks: ["plan"], report: ["plan"], plan: [] },
+  "core/manifests": { deploy: ["objects", "record"], objects: ["record"], folder: ["record"], record: [] },
+};
+
 /** Code that one file has for all. */
 const HOMES: readonly { readonly home: string; readonly copy: RegExp }[] = [
   // abortError() and isNoSuchFile()
@@ -104,6 +113,21 @@ const RULES: readonly Rule[] = [
         : [],
   },
   {
+    name: "a room imports only the rooms below it",
+    why: "a room can be read, and tried, with what it stands on and nothing else",
+    breaches: (file) =>
+      Object.entries(ROOMS).flatMap(([folder, rooms]) => {
+        const room = under(file, `${folder}/`) ? roomIn(folder, file.path) : undefined;
+        if (room === undefined) return [];
+        const below = rooms[room];
+        if (below === undefined) return [`is in a room that ROOMS doesn't know`];
+        const open = [room, ...below];
+        return file.imports
+          .filter((i) => i.target.startsWith(`${folder}/`) && !open.includes(roomIn(folder, i.target) ?? ""))
+          .map(target);
+      }),
+  },
+  {
     name: "what has a home is not written again",
     why: "copies drift apart",
     breaches: (file) => HOMES.flatMap(({ home, copy }) => isCopy(file, home) ? matches(file, copy) : []),
@@ -164,6 +188,16 @@ Deno.test("architecture: no import cycles", () => {
   };
   for (const file of sources()) visit(file.path, []);
   assert.deepEqual(cycles, [], "a cycle has no bottom: no part of it can be read, tried or moved alone");
+});
+
+Deno.test("architecture: rooms have an order", () => {
+  const found = Object.entries(ROOMS).flatMap(([folder, rooms]) => {
+    const order = Object.keys(rooms);
+    return Object.entries(rooms).flatMap(([room, below]) =>
+      below.filter((one) => order.indexOf(one) <= order.indexOf(room)).map((one) => `${folder}/${room}: ${one}`)
+    );
+  });
+  assert.deepEqual(found, [], "two rooms that import each other are one");
 });
 
 Deno.test("architecture: each outside library is imported by one file", () => {
@@ -257,6 +291,12 @@ const PURE_LIBRARIES = ["node:crypto", "node:net", "node:buffer", "node:path", "
 
 function under(file: SourceFile, folder: string): boolean {
   return file.path.startsWith(folder);
+}
+
+/** The room of `folder` that `path` is in; `undefined` for a file beside the rooms. */
+function roomIn(folder: string, path: string): string | undefined {
+  const [room, ...rest] = path.slice(folder.length + 1).split("/");
+  return rest.length === 0 ? undefined : room;
 }
 
 function target(one: Import): string {

@@ -1,6 +1,6 @@
 // `k3slb manifests list|validate|diff`: what the deployer sees in the manifests folder and what it would do. Writes nothing.
 import { helmProblems } from "../../core/helm/releases/check_chart.ts";
-import type { AddOn } from "../../core/manifests/addon.ts";
+import type { AddOn } from "../../core/manifests/record/addon.ts";
 import {
   diffManifest,
   type InspectedFile,
@@ -8,7 +8,7 @@ import {
   type ObjectDifference,
   readAddOns,
 } from "../../core/manifests/inspect_manifests.ts";
-import { createKindCatalog } from "../../core/manifests/kind_catalog.ts";
+import { createKindCatalog } from "../../core/manifests/objects/kind_catalog.ts";
 import { errorMessage } from "../../core/shared/errors.ts";
 import { manifestsFolder } from "../../core/shared/k3s_names.ts";
 import { visibleLine } from "../../core/shared/visible_text.ts";

@@ -1,11 +1,11 @@
 // Objects that left a file because they moved to another one: the other file applies them, so nobody may remove them first.
 import { join } from "node:path";
 import { isK3slbError } from "../shared/errors.ts";
-import { addOnNameOf } from "./addon.ts";
-import { readManifest, scanFolder } from "./manifest_dir.ts";
-import type { ManifestObject } from "./parse_manifests.ts";
-import { readObjects } from "./read_objects.ts";
-import { selectFiles } from "./select_files.ts";
+import { addOnNameOf } from "./record/addon.ts";
+import { readManifest, scanFolder } from "./folder/manifest_dir.ts";
+import type { ManifestObject } from "./objects/parse_manifests.ts";
+import { readObjects } from "./objects/read_objects.ts";
+import { selectFiles } from "./folder/select_files.ts";
 
 /** What the files of `folder` have that are deployed under other names than `addOn`; files that can't be read have nothing. */
 export async function objectsOfOtherFiles(

@@ -6,16 +6,16 @@ import type { KubeClient, ResourceType } from "../kube/contract.ts";
 import { findObject, orAbsent } from "../kube/one_object.ts";
 import type { KubeObject } from "../kube/types.ts";
 import { errorMessage, isAbort, isK3slbError, K3slbError } from "../shared/errors.ts";
-import { ADD_ON_NAMESPACE, ADD_ONS, type AddOn, addOnNameOf, checksumOf, KINDS_ANNOTATION } from "./addon.ts";
-import { namespaceOf, objectToApply } from "./apply_plan.ts";
-import { type ChangedField, changedFields } from "./changed_fields.ts";
-import { createKindCatalog, type KindCatalog } from "./kind_catalog.ts";
-import { readManifest, scanFolder } from "./manifest_dir.ts";
-import type { ManifestObject } from "./parse_manifests.ts";
-import { readObjects } from "./read_objects.ts";
-import { findObjects } from "./prune_objects.ts";
-import { kindsToSearch, objectIdentity, prunePlan, type SeenObject } from "./prune_plan.ts";
-import { type LeftOutReason, type SeenFile, selectFiles } from "./select_files.ts";
+import { ADD_ON_NAMESPACE, ADD_ONS, type AddOn, addOnNameOf, checksumOf, KINDS_ANNOTATION } from "./record/addon.ts";
+import { namespaceOf, objectToApply } from "./objects/apply_plan.ts";
+import { type ChangedField, changedFields } from "./objects/changed_fields.ts";
+import { createKindCatalog, type KindCatalog } from "./objects/kind_catalog.ts";
+import { readManifest, scanFolder } from "./folder/manifest_dir.ts";
+import type { ManifestObject } from "./objects/parse_manifests.ts";
+import { readObjects } from "./objects/read_objects.ts";
+import { findObjects } from "./deploy/prune_objects.ts";
+import { kindsToSearch, objectIdentity, prunePlan, type SeenObject } from "./deploy/prune_plan.ts";
+import { type LeftOutReason, type SeenFile, selectFiles } from "./folder/select_files.ts";
 
 /** What becomes of a file. */
 export type FileState = "Deployed" | "Invalid" | "Unreadable" | "BadName" | "Conflict" | LeftOutReason;

@@ -4,18 +4,18 @@ import { join } from "node:path";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
 import { manifestsFolder } from "../shared/k3s_names.ts";
-import { type AddOn, addOnNameOf, checksumOf, SERVER_ANNOTATION } from "./addon.ts";
-import { ChangeSignal } from "./change_signal.ts";
+import { type AddOn, addOnNameOf, checksumOf, SERVER_ANNOTATION } from "./record/addon.ts";
+import { ChangeSignal } from "./folder/change_signal.ts";
 import { objectsOfOtherFiles } from "./claimed_objects.ts";
-import { FolderView } from "./folder_view.ts";
-import { refuseBesideK3s } from "./k3s_process.ts";
-import { createKindCatalog } from "./kind_catalog.ts";
-import { ensureManifestsFolder, FolderWatches, pathBelow, readManifest, scanFolder } from "./manifest_dir.ts";
-import { ManifestDeployer } from "./manifest_deployer.ts";
+import { FolderView } from "./folder/folder_view.ts";
+import { refuseBesideK3s } from "./folder/k3s_process.ts";
+import { createKindCatalog } from "./objects/kind_catalog.ts";
+import { ensureManifestsFolder, FolderWatches, pathBelow, readManifest, scanFolder } from "./folder/manifest_dir.ts";
+import { ManifestDeployer } from "./deploy/manifest_deployer.ts";
 import type { ManifestsOptions, RunningManifests } from "./manifests_options.ts";
-import { removePackagedFiles, writePackagedFiles } from "./packaged_files.ts";
-import { StandingProblems } from "./standing_problems.ts";
-import { type FileChoice, isDisabled, isSameChoice, misnamedFiles, selectFiles } from "./select_files.ts";
+import { removePackagedFiles, writePackagedFiles } from "./folder/packaged_files.ts";
+import { StandingProblems } from "./folder/standing_problems.ts";
+import { type FileChoice, isDisabled, isSameChoice, misnamedFiles, selectFiles } from "./folder/select_files.ts";
 
 /** Starts the deployer. Only the leader may run it. */
 export function startManifests(options: ManifestsOptions): RunningManifests {

@@ -3,9 +3,9 @@ import type { KubeClient } from "../kube/contract.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { ObserveQueue } from "../runtime/queue_metrics.ts";
 import type { Logger } from "../shared/log.ts";
-import type { ProblemsOf } from "./deploy_errors.ts";
-import type { ManifestEvents } from "./manifest_events.ts";
-import type { PackagedFile } from "./packaged_files.ts";
+import type { ProblemsOf } from "./deploy/deploy_errors.ts";
+import type { ManifestEvents } from "./record/manifest_events.ts";
+import type { PackagedFile } from "./folder/packaged_files.ts";
 
 /** Settings of the deployer. */
 export interface ManifestSettings {

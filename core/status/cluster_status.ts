@@ -1,6 +1,6 @@
 // The whole cluster at a glance: server, nodes, Services, charts and AddOns, as `k3slb status` and the page show them. Pure.
 import type { HelmChart } from "../helm/helm_chart.ts";
-import type { AddOn } from "../manifests/addon.ts";
+import type { AddOn } from "../manifests/record/addon.ts";
 import type { Lease, Node } from "../kube/types.ts";
 import { FORWARDING_CONDITION } from "../service/labels.ts";
 import { isReady } from "../service_lb/nodes/node_verdicts.ts";

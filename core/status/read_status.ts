@@ -5,7 +5,7 @@ import { isForbidden, isNotFound } from "../kube/errors.ts";
 import { orAbsent } from "../kube/one_object.ts";
 import { LEASES } from "../kube/resources.ts";
 import type { Lease } from "../kube/types.ts";
-import { ADD_ONS, type AddOn } from "../manifests/addon.ts";
+import { ADD_ONS, type AddOn } from "../manifests/record/addon.ts";
 import { ELECTION_LEASE_NAME } from "../service/labels.ts";
 
 /** The election, charts and AddOns, as far as they are there and may be looked at. */

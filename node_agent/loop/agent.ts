@@ -12,24 +12,24 @@ import { createWorkQueue, type WorkQueue } from "../../core/runtime/work_queue.t
 import type { NodeReport, ReportAuthor } from "../../core/service/node_report.ts";
 import { errorMessage, isAbort, isK3slbError } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
-import { type AgentCaches, startAgentCaches } from "./agent_caches.ts";
+import { type AgentCaches, startAgentCaches } from "./watches/agent_caches.ts";
 import { type AgentMetrics, startAgentMetrics } from "./agent_metrics.ts";
-import { cachedFacts } from "./cached_facts.ts";
+import { cachedFacts } from "./watches/cached_facts.ts";
 import type { AgentOptions } from "../agent_options.ts";
 import type { ApplyReport, Dataplane } from "../dataplane_contract.ts";
-import { type ApplyOutcome, desiredGate, failureReason } from "./desired_gate.ts";
-import { desiredReport } from "./desired_report.ts";
-import { type ForwardingDecision, forwardingDecision } from "./forwarding_plan.ts";
-import { createGateWriter, type GateWriter, SERVICE_GRACE_MS, ServiceGrace } from "./gate_writer.ts";
-import { createHeartbeatWriter, type HeartbeatWriter } from "./heartbeat_writer.ts";
+import { type ApplyOutcome, desiredGate, failureReason } from "./report/desired_gate.ts";
+import { desiredReport } from "./report/desired_report.ts";
+import { type ForwardingDecision, forwardingDecision } from "./plan/forwarding_plan.ts";
+import { createGateWriter, type GateWriter, SERVICE_GRACE_MS, ServiceGrace } from "./report/gate_writer.ts";
+import { createHeartbeatWriter, type HeartbeatWriter } from "./report/heartbeat_writer.ts";
 import type { HostPorts } from "../host/host_ports.ts";
-import { HostWatch } from "./host_watch.ts";
-import { KernelCheck } from "./kernel_check.ts";
-import { LatePods } from "./late_pods.ts";
-import { PeerNodes } from "./peer_nodes.ts";
-import { answerProbes } from "./probe_answerer.ts";
-import { parseReservedPorts, type ReservedRange } from "./reserved_ports.ts";
-import { portKey } from "./service_decision.ts";
+import { HostWatch } from "./checks/host_watch.ts";
+import { KernelCheck } from "./checks/kernel_check.ts";
+import { LatePods } from "./report/late_pods.ts";
+import { PeerNodes } from "./checks/peer_nodes.ts";
+import { answerProbes } from "./checks/probe_answerer.ts";
+import { parseReservedPorts, type ReservedRange } from "./plan/reserved_ports.ts";
+import { portKey } from "./plan/service_decision.ts";
 
 /** The agent's surroundings, so that tests can replace each. */
 export interface AgentParts {

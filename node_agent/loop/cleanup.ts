@@ -8,9 +8,10 @@ import { SERVICE_NAME_LABEL } from "../../core/service/labels.ts";
 import { errorMessage, isAbort, K3slbError } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import type { Dataplane } from "../dataplane_contract.ts";
-import { gateOf, gatePatch } from "./desired_gate.ts";
-import { apiTime } from "./gate_writer.ts";
-import { heartbeatOf, heartbeatRemovalPatch } from "./heartbeat.ts";
+import { gateOf } from "./plan/load_balancer_pods.ts";
+import { gatePatch } from "./report/desired_gate.ts";
+import { apiTime } from "./report/gate_writer.ts";
+import { heartbeatOf, heartbeatRemovalPatch } from "./report/heartbeat.ts";
 
 /** What {@linkcode cleanUp} takes. */
 export interface CleanUpOptions {

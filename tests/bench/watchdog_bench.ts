@@ -3,7 +3,7 @@
 import { planInstall } from "../../core/helm/install_plan.ts";
 import type { HelmChart } from "../../core/helm/helm_chart.ts";
 import { prepareValues } from "../../core/helm/values/prepare_values.ts";
-import { readParts, takePart } from "../../core/manifests/read_objects.ts";
+import { readParts, takePart } from "../../core/manifests/objects/read_objects.ts";
 import type { EndpointSlice, Node, Service } from "../../core/kube/types.ts";
 import { PortIndex } from "../../core/service_lb/affected_services.ts";
 import { ClusterView } from "../../core/service_lb/cluster_view.ts";
@@ -16,9 +16,9 @@ import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/
 import { keepLastGood } from "../../core/service/last_good.ts";
 import { readService } from "../../core/service/reading.ts";
 import { trimEndpointSlice } from "../../core/service/trim.ts";
-import { trimNode as trimAgentNode, trimPod as trimAgentPod } from "../../node_agent/loop/trim_objects.ts";
-import { forwardingDecision } from "../../node_agent/loop/forwarding_plan.ts";
-import { DEFAULT_MAX_SERVICE_RULES } from "../../node_agent/loop/service_size.ts";
+import { trimNode as trimAgentNode, trimPod as trimAgentPod } from "../../node_agent/loop/watches/trim_objects.ts";
+import { forwardingDecision } from "../../node_agent/loop/plan/forwarding_plan.ts";
+import { DEFAULT_MAX_SERVICE_RULES } from "../../node_agent/loop/plan/service_size.ts";
 import type { BenchContext } from "./bench_context.ts";
 import { duration, type Figure, judged } from "./report.ts";
 import { median } from "./stats.ts";

@@ -7,7 +7,7 @@ import process from "node:process";
 import type { ResourceType } from "../../core/kube/contract.ts";
 import { CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, SERVICES } from "../../core/kube/resources.ts";
 import type { KubeObject } from "../../core/kube/types.ts";
-import { ADD_ONS, checksumOf } from "../../core/manifests/addon.ts";
+import { ADD_ONS, checksumOf } from "../../core/manifests/record/addon.ts";
 import { enterWorld } from "../support/netns.ts";
 import { randomFrom } from "../support/random.ts";
 import { staysTrue, waitUntil } from "../support/wait.ts";

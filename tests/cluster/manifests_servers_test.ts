@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CONFIG_MAPS, EVENTS, LEASES } from "../../core/kube/resources.ts";
 import type { ConfigMap, Lease } from "../../core/kube/types.ts";
-import { ADD_ONS, type AddOn, SERVER_ANNOTATION } from "../../core/manifests/addon.ts";
+import { ADD_ONS, type AddOn, SERVER_ANNOTATION } from "../../core/manifests/record/addon.ts";
 import { enterWorld } from "../support/netns.ts";
 import { type Program, startProgram } from "../support/programs.ts";
 import { staysTrue, waitUntil } from "../support/wait.ts";

@@ -5,7 +5,13 @@ import { join } from "node:path";
 import { isNotFound } from "../../../core/kube/errors.ts";
 import { CONFIG_MAPS } from "../../../core/kube/resources.ts";
 import type { Service } from "../../../core/kube/types.ts";
-import { ADD_ON_NAMESPACE, ADD_ONS, addOnNameOf, KINDS_ANNOTATION, parseKinds } from "../../../core/manifests/addon.ts";
+import {
+  ADD_ON_NAMESPACE,
+  ADD_ONS,
+  addOnNameOf,
+  KINDS_ANNOTATION,
+  parseKinds,
+} from "../../../core/manifests/record/addon.ts";
 import { waitUntil } from "../../support/wait.ts";
 import { scene } from "../scene.ts";
 import { expect } from "../story.ts";

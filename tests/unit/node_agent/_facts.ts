@@ -1,6 +1,6 @@
 // Facts for tests of the forwarding plan: a node with two interfaces, and what one Service with its pod adds.
-import type { ForwardingFacts } from "../../../node_agent/loop/forwarding_plan.ts";
-import { parseReservedPorts } from "../../../node_agent/loop/reserved_ports.ts";
+import type { ForwardingFacts } from "../../../node_agent/loop/plan/forwarding_plan.ts";
+import { parseReservedPorts } from "../../../node_agent/loop/plan/reserved_ports.ts";
 import { endpoint, NODE, node, pod, service, slice } from "./_objects.ts";
 
 /** A node without load balancers. */

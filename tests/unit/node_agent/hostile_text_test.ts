@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { IP_FAMILIES } from "../../../core/shared/ip.ts";
-import { desiredGate } from "../../../node_agent/loop/desired_gate.ts";
-import { heartbeatState } from "../../../node_agent/loop/heartbeat.ts";
+import { desiredGate } from "../../../node_agent/loop/report/desired_gate.ts";
+import { heartbeatState } from "../../../node_agent/loop/report/heartbeat.ts";
 import { desiredRuleSet } from "../../../node_agent/rules/desired_ruleset.ts";
 import { DEFAULT_MARK_BITS, parseMarkBits } from "../../../node_agent/rules/parse_mark_bits.ts";
 import { renderRuleSet } from "../../../node_agent/rules/render_restore.ts";

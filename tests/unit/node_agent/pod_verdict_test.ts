@@ -6,8 +6,8 @@ import {
   SOURCE_RANGES_ANNOTATION,
 } from "../../../core/service/labels.ts";
 import type { EndpointSlice } from "../../../core/kube/types.ts";
-import { forwardingDecision, type ForwardingFacts } from "../../../node_agent/loop/forwarding_plan.ts";
-import { parseReservedPorts } from "../../../node_agent/loop/reserved_ports.ts";
+import { forwardingDecision, type ForwardingFacts } from "../../../node_agent/loop/plan/forwarding_plan.ts";
+import { parseReservedPorts } from "../../../node_agent/loop/plan/reserved_ports.ts";
 import { CLOSED, EMPTY, ENDING, frozen, web } from "./_facts.ts";
 import { endpoint, pod, port, service, slice } from "./_objects.ts";
 

@@ -2,7 +2,7 @@
 import type { KubeClient } from "../../../../core/kube/contract.ts";
 import type { EventContent, ObjectReference } from "../../../../core/kube/events.ts";
 import type { UnknownObject } from "../../../../core/kube/types.ts";
-import type { ManifestEvents } from "../../../../core/manifests/manifest_events.ts";
+import type { ManifestEvents } from "../../../../core/manifests/record/manifest_events.ts";
 import { createInProcess, type InProcess, type InProcessRequest } from "../../../support/memory_api/in_process.ts";
 import { type ApiObject, objectKey } from "../../../support/memory_api/store.ts";
 

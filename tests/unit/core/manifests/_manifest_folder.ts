@@ -2,10 +2,10 @@
 import { mkdir, mkdtemp, rename, rm, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import type { ProblemsOf } from "../../../../core/manifests/deploy_errors.ts";
+import type { ProblemsOf } from "../../../../core/manifests/deploy/deploy_errors.ts";
 import { startManifests } from "../../../../core/manifests/manifest_controller.ts";
 import type { ManifestSettings } from "../../../../core/manifests/manifests_options.ts";
-import type { PackagedFile } from "../../../../core/manifests/packaged_files.ts";
+import type { PackagedFile } from "../../../../core/manifests/folder/packaged_files.ts";
 import { type Clock, SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { waitUntil } from "../../../support/wait.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdir, mkdtemp, rm, unlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { checksumOf } from "../../../../core/manifests/addon.ts";
+import { checksumOf } from "../../../../core/manifests/record/addon.ts";
 import { startManifests } from "../../../../core/manifests/manifest_controller.ts";
 import { type Clock, SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { scanFolder } from "../../../../core/manifests/manifest_dir.ts";
+import { scanFolder } from "../../../../core/manifests/folder/manifest_dir.ts";
 import { waitUntil } from "../../../support/wait.ts";
 import { configMap, untilApplied, withFolder } from "./_manifest_folder.ts";
 

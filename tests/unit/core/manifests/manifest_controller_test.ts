@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { mkdir, rename, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { PackagedFile } from "../../../../core/manifests/packaged_files.ts";
+import type { PackagedFile } from "../../../../core/manifests/folder/packaged_files.ts";
 import { K3slbError } from "../../../../core/shared/errors.ts";
 import { waitUntil } from "../../../support/wait.ts";
 import { configMap, serverOf, untilApplied, withFolder } from "./_manifest_folder.ts";

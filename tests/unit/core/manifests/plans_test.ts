@@ -8,14 +8,14 @@ import {
   parseKinds,
   renderKinds,
   saysSame,
-} from "../../../../core/manifests/addon.ts";
-import { adoptedFields } from "../../../../core/manifests/adopted_fields.ts";
-import { applyPhases, objectToApply } from "../../../../core/manifests/apply_plan.ts";
-import { changedFields } from "../../../../core/manifests/changed_fields.ts";
-import { isK3sServer, k3sDataDir } from "../../../../core/manifests/k3s_process.ts";
-import { parseManifests } from "../../../../core/manifests/parse_manifests.ts";
-import { kindsToSearch, prunePlan, type SeenObject } from "../../../../core/manifests/prune_plan.ts";
-import { renderTemplate } from "../../../../core/manifests/packaged_files.ts";
+} from "../../../../core/manifests/record/addon.ts";
+import { adoptedFields } from "../../../../core/manifests/objects/adopted_fields.ts";
+import { applyPhases, objectToApply } from "../../../../core/manifests/objects/apply_plan.ts";
+import { changedFields } from "../../../../core/manifests/objects/changed_fields.ts";
+import { isK3sServer, k3sDataDir } from "../../../../core/manifests/folder/k3s_process.ts";
+import { parseManifests } from "../../../../core/manifests/objects/parse_manifests.ts";
+import { kindsToSearch, prunePlan, type SeenObject } from "../../../../core/manifests/deploy/prune_plan.ts";
+import { renderTemplate } from "../../../../core/manifests/folder/packaged_files.ts";
 import type { ResourceType } from "../../../../core/kube/contract.ts";
 
 function type(kind: string, namespaced = true, group = ""): ResourceType {

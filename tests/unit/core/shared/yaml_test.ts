@@ -1,4 +1,4 @@
-// Reading and writing YAML. What kubectl makes of whole documents is compared in core/manifests/corpus_test.ts.
+// Reading and writing YAML. What kubectl makes of whole documents is compared in core/manifests/objects/corpus_test.ts.
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { isK3slbError, K3slbError } from "../../../../core/shared/errors.ts";

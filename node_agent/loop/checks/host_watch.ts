@@ -1,0 +1,60 @@
+// What the loop has seen of its own host: who listens at the ports that matter, and since when, and the interfaces with their addresses.
+import { type HostInterface, readHostInterfaces } from "../../../core/node_identity/host_facts.ts";
+import type { Clock } from "../../../core/runtime/clock.ts";
+import type { HostPorts, WantedPort } from "../../host/host_ports.ts";
+import type { SeenListener } from "../plan/service_decision.ts";
+import { ListenerHistory } from "./listener_history.ts";
+
+/** What {@linkcode HostWatch} takes. */
+export interface HostWatchParts {
+  readonly hostPorts: HostPorts;
+  readonly clock: Clock;
+  /** @default {readHostInterfaces} */
+  readonly interfaces?: () => readonly HostInterface[];
+}
+
+/** The host as of the last look. */
+export class HostWatch {
+  /** Sockets that listen at the ports looked at. */
+  listeners: readonly SeenListener[] = [];
+  interfaces: readonly HostInterface[] = [];
+  readonly #parts: HostWatchParts;
+  readonly #history = new ListenerHistory();
+  #ports: readonly WantedPort[] = [];
+
+  constructor(parts: HostWatchParts) {
+    this.#parts = parts;
+  }
+
+  /** Looks at everything again. Returns whether anything is otherwise than before. */
+  async look(): Promise<boolean> {
+    const isChanged = await this.#readListeners(this.#ports);
+    // Addresses of the host change without an event: what depends on them is read again with the listeners.
+    return this.#readInterfaces() || isChanged;
+  }
+
+  /** Looks at the interfaces, and at the listeners of `ports` if those are others than the last time. */
+  async lookFor(ports: readonly WantedPort[]): Promise<void> {
+    if (!samePorts(ports, this.#ports)) await this.#readListeners(ports);
+    this.#readInterfaces();
+  }
+
+  #readInterfaces(): boolean {
+    const before = JSON.stringify(this.interfaces);
+    this.interfaces = (this.#parts.interfaces ?? readHostInterfaces)();
+    return JSON.stringify(this.interfaces) !== before;
+  }
+
+  async #readListeners(ports: readonly WantedPort[]): Promise<boolean> {
+    const before = JSON.stringify(this.listeners);
+    this.#ports = ports;
+    const { hostPorts, clock } = this.#parts;
+    this.listeners = this.#history.mark(await hostPorts.listeners(ports), clock.monotonicMs());
+    return JSON.stringify(this.listeners) !== before;
+  }
+}
+
+/** Whether two sorted lists name the same ports. */
+function samePorts(a: readonly WantedPort[], b: readonly WantedPort[]): boolean {
+  return a.length === b.length && a.every((port, i) => port.port === b[i]?.port && port.protocol === b[i]?.protocol);
+}

@@ -1,0 +1,165 @@
+// Writes the heartbeat and the report of all Services to the agent's own Node, in one request: at once when its state or the report changes,
+// soon when its counts do, else every minute. Changes one by one are told at once; while they go on, several times a second, in a large cluster
+// once. Also notices another live agent that signs the same Node's heartbeat.
+import type { KubeClient } from "../../../core/kube/contract.ts";
+import { NODES } from "../../../core/kube/resources.ts";
+import type { Node } from "../../../core/kube/types.ts";
+import type { Clock } from "../../../core/runtime/clock.ts";
+import type { ObserveQueue } from "../../../core/runtime/queue_metrics.ts";
+import { Pace } from "../../../core/runtime/pace.ts";
+import { createWorkQueue } from "../../../core/runtime/work_queue.ts";
+import { lastReport, type NodeReport, renderReport, withoutNotes } from "../../../core/service/node_report.ts";
+import { errorMessage } from "../../../core/shared/errors.ts";
+import type { Logger } from "../../../core/shared/log.ts";
+import { apiTime } from "./gate_writer.ts";
+import {
+  type AgentSignature,
+  type ForwardingHealth,
+  HEARTBEAT_INTERVAL_MS,
+  heartbeatNews,
+  heartbeatPatch,
+  heartbeatState,
+  rivalInstance,
+} from "./heartbeat.ts";
+
+/** What {@linkcode createHeartbeatWriter} takes. */
+export interface HeartbeatWriterOptions {
+  readonly client: KubeClient;
+  /** Observes its queue, for metrics. */
+  readonly observeQueue?: ObserveQueue;
+  readonly nodeName: string;
+  readonly signature: AgentSignature;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** The Node as last seen. */
+  readonly node: () => Node | undefined;
+  /** How many nodes have agents, 0 if that is not known. */
+  readonly nodeCount: () => number;
+}
+
+/** Keeps the heartbeat fresh. */
+export interface HeartbeatWriter {
+  /**
+   * Sets what the heartbeat says; written at once if status or reason change, within some seconds if the number of ports or Services or the
+   * warnings do. Nothing is written before the first call.
+   *
+   * @param report What is said of Services; `undefined` where the pods decide
+   */
+  report(health: ForwardingHealth, report: NodeReport | undefined): void;
+  /** The Node may have changed: checks who wrote its heartbeat. */
+  notice(): void;
+  /** Writes until the signal is aborted. Never rejects. */
+  run(): Promise<void>;
+}
+
+/** A writer that has nothing to say yet. */
+export function createHeartbeatWriter(options: HeartbeatWriterOptions): HeartbeatWriter {
+  const { client, nodeName, signature, clock, logger, signal, node, nodeCount } = options;
+  const queue = createWorkQueue({ clock, maxBackoffMs: MAX_BACKOFF_MS, observer: options.observeQueue?.("heartbeat") });
+  let health: ForwardingHealth | undefined;
+  let rivalId: string | undefined;
+  let rivalSeenMs = -Infinity;
+  let firstWrittenMs: number | undefined;
+  let lastWrittenMs = -Infinity;
+  let lastNews = "";
+  let report: ReportText = {};
+  let written: ReportText = {};
+  const pace = new Pace({ inARow: REPORTS_IN_A_ROW, intervalMs: () => reportIntervalMs(nodeCount()) });
+  return {
+    report: (next, services) => {
+      const isNews = health === undefined || reasonOf(health) !== reasonOf(next);
+      health = next;
+      const text = services && renderReport(services);
+      if (text !== report.text) {
+        report = services === undefined ? {} : { text, verdicts: renderReport(withoutNotes(services)) };
+      }
+      if (isNews) return queue.add("heartbeat");
+      if (report.verdicts !== written.verdicts) {
+        queue.addAfter("heartbeat", pace.delayMs(clock.monotonicMs()));
+      } else if (report.text !== written.text) queue.addAfter("heartbeat", NOTE_DELAY_MS);
+      if (heartbeatNews(next) === lastNews) return;
+      const sinceMs = clock.monotonicMs() - lastWrittenMs;
+      queue.addAfter("heartbeat", Math.max(NEWS_DELAY_MS, NEWS_INTERVAL_MS - sinceMs));
+    },
+    notice: () => {
+      if (firstWrittenMs === undefined) return;
+      // Somebody took the report away.
+      if (written.text !== undefined && lastReport(node()) === undefined) {
+        queue.addAfter("heartbeat", RESTORE_DELAY_MS);
+      }
+      const found = rivalInstance(node(), signature.instanceId, firstWrittenMs);
+      if (found === undefined) return;
+      rivalSeenMs = clock.monotonicMs();
+      if (found === rivalId) return;
+      rivalId = found;
+      logger.warn("Another agent runs under this node's name", {
+        node: nodeName,
+        instance: found,
+        hint: "Give each machine its own name with --node-name, or stop one of the agents",
+      });
+      queue.add("heartbeat");
+    },
+    run: () =>
+      queue.run({
+        signal,
+        reconcile: async () => {
+          if (!health) return;
+          if (rivalId !== undefined && clock.monotonicMs() - rivalSeenMs > RIVAL_MEMORY_MS) {
+            logger.info("The other agent under this node's name is gone", { node: nodeName, instance: rivalId });
+            rivalId = undefined;
+          }
+          const nowMs = clock.now();
+          const news = heartbeatNews(health);
+          const state = heartbeatState(health, signature, rivalId);
+          const told = report;
+          const patch = heartbeatPatch(node(), { state, report: told.text, now: apiTime(nowMs) });
+          await client.patch(NODES, { name: nodeName }, patch, { subresource: "status", signal });
+          firstWrittenMs ??= nowMs;
+          lastWrittenMs = clock.monotonicMs();
+          lastNews = news;
+          if (told.verdicts !== written.verdicts) pace.note(lastWrittenMs);
+          written = told;
+          return HEARTBEAT_INTERVAL_MS;
+        },
+        onFailure: (_, error, failures) => {
+          const level = failures === 1 ? "warn" : "debug";
+          logger[level]("Cannot write the node's heartbeat; it is tried again", { error: errorMessage(error) });
+        },
+      }),
+  };
+}
+
+/** A report as it is written. */
+interface ReportText {
+  readonly text?: string | undefined;
+  /** Without what is only worth a word. */
+  readonly verdicts?: string;
+}
+
+/** From one report to the next while changes go on: all nodes together write some 50 a second, large clusters one for each node. */
+export function reportIntervalMs(nodeCount: number): number {
+  if (nodeCount === 0) return MAX_REPORT_INTERVAL_MS;
+  return Math.min(MAX_REPORT_INTERVAL_MS, Math.max(MIN_REPORT_INTERVAL_MS, nodeCount * NODE_SHARE_MS));
+}
+
+const NODE_SHARE_MS = 20;
+const MIN_REPORT_INTERVAL_MS = 200;
+const MAX_REPORT_INTERVAL_MS = 1000;
+/** After a calm time so many need not wait, so that Services made one by one don't. */
+const REPORTS_IN_A_ROW = 6;
+/** Whoever took the report away may do so again. */
+const RESTORE_DELAY_MS = 1000;
+/** For a change of words alone: whether there are endpoints, say, may change every second during a rollout. */
+const NOTE_DELAY_MS = 3000;
+/** Counts change often while many Services are made: they are told once things have calmed, and from thousands of nodes not at once for ever. */
+const NEWS_DELAY_MS = 2000;
+const NEWS_INTERVAL_MS = 10_000;
+/** After an outage servers hear of this agent before they count it as silent. */
+const MAX_BACKOFF_MS = 10_000;
+/** A live agent signs every minute; one that was stopped is not spoken of for ever. */
+const RIVAL_MEMORY_MS = 3 * HEARTBEAT_INTERVAL_MS;
+
+function reasonOf(health: ForwardingHealth): string {
+  return "reason" in health ? health.reason : "";
+}

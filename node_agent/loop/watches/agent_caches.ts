@@ -1,0 +1,256 @@
+// What the agent knows of the cluster: its own pods and Node, Services of type LoadBalancer, what the server publishes, and the EndpointSlices of
+// the Services that concern this node. Watches are narrow and objects trimmed; what to do with them is not decided here.
+import type { KubeClient } from "../../../core/kube/contract.ts";
+import { isForbidden } from "../../../core/kube/errors.ts";
+import { type Reflector, startReflector } from "../../../core/kube/reflector.ts";
+import { ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../../core/kube/resources.ts";
+import type { EndpointSlice, KubeObject, Node, Pod, Service } from "../../../core/kube/types.ts";
+import type { Clock } from "../../../core/runtime/clock.ts";
+import type { ClusterFacts } from "../../../core/service/cluster_facts.ts";
+import { SLICE_SERVICE_LABEL, sliceServiceKey } from "../../../core/service/keys.ts";
+import { NODE_REPORT_ANNOTATION, SERVICE_NAME_LABEL } from "../../../core/service/labels.ts";
+import { keepLastGood } from "../../../core/service/last_good.ts";
+import { lastReport, type NodeReport } from "../../../core/service/node_report.ts";
+import { trimEndpointSlice, trimService } from "../../../core/service/trim.ts";
+import { errorMessage, isAbort } from "../../../core/shared/errors.ts";
+import type { Logger } from "../../../core/shared/log.ts";
+import { FirstSlices } from "./first_slices.ts";
+import type { DepartedService } from "../plan/contenders.ts";
+import { type FactsWatch, startFactsWatch } from "./facts_watch.ts";
+import { podHolds, servesPort } from "../plan/forwarding_plan.ts";
+import { isLoadBalancerPod } from "../plan/load_balancer_pods.ts";
+import { OwnServices } from "./own_services.ts";
+import { servedBefore } from "../plan/served_before.ts";
+import { hostPortsOf, trimHostPod, trimNode, trimPod } from "./trim_objects.ts";
+import { sameContent } from "../../../core/kube/trim.ts";
+import { WantedSlices } from "../../../core/kube/wanted_slices.ts";
+
+/** What {@linkcode startAgentCaches} takes. */
+export interface AgentCachesOptions {
+  readonly client: KubeClient;
+  readonly nodeName: string;
+  /** Namespace of the load balancers' pods. */
+  readonly servicelbNamespace: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** `portKey`s of the ports that the kernel has; `undefined` before that is known. */
+  readonly programmed: () => ReadonlySet<string> | undefined;
+  /** Told that something changed which may change the plan. */
+  readonly onChange: () => void;
+  /** Told that the own Node was written, by whomever. */
+  readonly onNode: () => void;
+  /**
+   * Told why the caches can't be filled yet, each time it is tried.
+   *
+   * @param report What an earlier run served, and goes on serving meanwhile; `undefined` where the pods decide
+   */
+  readonly onBlocked: (error: unknown, report: NodeReport | undefined) => void;
+}
+
+/** The objects, as of now. They must not be changed. */
+export interface AgentCaches extends Pick<FactsWatch, "probeRequest" | "onProbeRequest"> {
+  readonly pods: Reflector<Pod>;
+  readonly services: Reflector<Service>;
+  readonly slices: Reflector<EndpointSlice>;
+  readonly nodes: Reflector<Node>;
+  /** What the server publishes; `undefined`: the pods decide. */
+  readonly facts: () => ClusterFacts | undefined;
+  /** `portKey`s of the ports that an earlier run of the agent served. */
+  readonly servedBefore: ReadonlySet<string>;
+  /** Whether the Service's EndpointSlices are complete; else neither it nor its pods are to be judged yet. */
+  readonly isKnown: (service: string) => boolean;
+  /** Services that were served here until now, and are still to be. */
+  readonly departed: () => readonly DepartedService[];
+  /** `NAMESPACE/NAME` of the pods on this node that are in the host's network. */
+  readonly hostPods: () => ReadonlyMap<string, readonly string[]>;
+  /** Uid of such a pod. */
+  readonly hostPodUid: (name: string) => string | undefined;
+  /** Resolves when all watches have ended. */
+  readonly done: Promise<unknown>;
+}
+
+/**
+ * Starts the watches and resolves when all of them have been filled once. Waits for as long as that takes.
+ *
+ * @throws {DOMException} "AbortError" if the signal is aborted before
+ */
+export async function startAgentCaches(options: AgentCachesOptions): Promise<AgentCaches> {
+  const { client, nodeName, servicelbNamespace, clock, logger, signal, onChange } = options;
+  const common = { client, clock, logger, signal };
+  const wanted = new WantedSlices({
+    ...common,
+    merge: (items) => slices.merge(items),
+    onListed: () => onChange(),
+  });
+  let before: ReadonlySet<string> = new Set();
+  const own = new OwnServices({
+    ...common,
+    nodeName,
+    pods: () => pods.objects,
+    services: () => services.objects,
+    node: () => nodes.objects.get(nodeName),
+    facts: () => facts.current(),
+    serves: (service, port) => servesPort(options.programmed() ?? before)(service, port),
+    onChosen: (service) => firstSlices.noteService(service),
+    onChange: () => {
+      wanted.replace(own.keys());
+      onChange();
+    },
+  });
+  const firstSlices = new FirstSlices({ clock, signal, onExpire: onChange });
+  const facts = startFactsWatch({
+    ...common,
+    servicelbNamespace,
+    onChange: () => {
+      own.refresh();
+      onChange();
+    },
+  });
+
+  const pods = startReflector({
+    ...common,
+    type: PODS,
+    selection: {
+      namespace: servicelbNamespace,
+      fieldSelector: `spec.nodeName=${nodeName}`,
+      labelSelector: SERVICE_NAME_LABEL,
+    },
+    keep: (pod) => isLoadBalancerPod(pod, servicelbNamespace) ? trimPod(pod) : undefined,
+    onChange: (change) => {
+      own.notePod(change);
+      if (isOther(change)) onChange();
+    },
+  });
+  const hostPods = startReflector({
+    ...common,
+    type: PODS,
+    selection: { fieldSelector: `spec.nodeName=${nodeName}` },
+    keep: (pod) => {
+      if (!podHolds(pod, nodeName) || isLoadBalancerPod(pod, servicelbNamespace)) return undefined;
+      return pod.spec?.hostNetwork || hostPortsOf(pod).length > 0 ? trimHostPod(pod) : undefined;
+    },
+    onChange: ({ before, after }) => {
+      // Their statuses change all the time; what counts is that they are here.
+      if ((before === undefined) !== (after === undefined)) onChange();
+    },
+  });
+  const services: Reflector<Service> = startReflector<Service>({
+    ...common,
+    type: SERVICES,
+    selection: { fieldSelector: "spec.type=LoadBalancer" },
+    keep: (service) => keepLastGood(trimService(service), services.objects),
+    onChange: (change) => {
+      if (!isOther(change)) return;
+      own.noteService(change);
+      // The server's own writes, a status and a finalizer for each Service, change no rule.
+      if (!sameContent(withoutStatus(change.before), withoutStatus(change.after))) onChange();
+    },
+  });
+  const nodes: Reflector<Node> = startReflector<Node>({
+    ...common,
+    type: NODES,
+    selection: { fieldSelector: `metadata.name=${nodeName}` },
+    keep: trimNode,
+    onChange: ({ before, after }) => {
+      if (!sameContent(choosingPart(before), choosingPart(after))) own.refresh();
+      if (!sameContent(withoutOwnWords(before), withoutOwnWords(after))) onChange();
+      options.onNode();
+    },
+  });
+
+  // The slices come last: by then it is known whose are wanted, and the first list brings them all.
+  await Promise.all([pods.synced, services.synced, nodes.synced, facts.ready]);
+  before = servedBefore([...pods.objects.values()], [...services.objects.values()], nodes.objects.get(nodeName));
+  own.fill();
+  wanted.replace(own.keys());
+  await waitForSlicePermission({
+    ...options,
+    onBlocked: (error) =>
+      options.onBlocked(error, facts.current() === undefined ? undefined : lastReport(nodes.objects.get(nodeName))),
+  });
+  const slices = startReflector({
+    ...common,
+    type: ENDPOINT_SLICES,
+    keep: (slice) => wanted.keeps(sliceServiceKey(slice) ?? "") ? trimEndpointSlice(slice, nodeName) : undefined,
+    onChange: (change) => {
+      firstSlices.noteSlice(change);
+      if (isOther(change)) onChange();
+    },
+  });
+  const listing = wanted.run();
+  await Promise.all([slices.synced, hostPods.synced]);
+  return {
+    pods,
+    services,
+    nodes,
+    slices,
+    facts: () => facts.current(),
+    probeRequest: () => facts.probeRequest(),
+    onProbeRequest: (tell) => facts.onProbeRequest(tell),
+    servedBefore: before,
+    isKnown: (service) => wanted.isComplete(service) && !firstSlices.isAwaited(service),
+    departed: () => own.departed(),
+    hostPods: () => new Map([...hostPods.objects].map(([name, pod]) => [name, hostPortsOf(pod)])),
+    hostPodUid: (name) => hostPods.objects.get(name)?.metadata?.uid,
+    done: Promise.all([pods.done, hostPods.done, services.done, nodes.done, slices.done, facts.done, listing]),
+  };
+}
+
+/** Whether anything that is kept of an object has changed: whoever writes the rest again and again makes no work. */
+function isOther(
+  { before, after }: { readonly before: KubeObject | undefined; readonly after: KubeObject | undefined },
+): boolean {
+  return before === undefined || after === undefined || !sameContent(before, after);
+}
+
+/** What of the own Node decides which Services it is chosen for. */
+function choosingPart(node: Node | undefined): object {
+  return { there: node !== undefined, labels: node?.metadata?.labels, taints: node?.spec?.taints };
+}
+
+function withoutStatus(service: Service | undefined): object | undefined {
+  return service && { metadata: service.metadata, spec: service.spec };
+}
+
+/** All but what this agent writes itself: heartbeat and report. */
+function withoutOwnWords(node: Node | undefined): object | undefined {
+  if (node === undefined) return undefined;
+  const { metadata, spec, status } = node;
+  const { [NODE_REPORT_ANNOTATION]: _, ...annotations } = metadata?.annotations ?? {};
+  return { labels: metadata?.labels, annotations, spec, addresses: status?.addresses };
+}
+
+/** A node's identity may not read EndpointSlices until the server has granted it: waits for that, without noise. */
+async function waitForSlicePermission(
+  { client, clock, logger, signal, onBlocked }: Pick<AgentCachesOptions, "client" | "clock" | "logger" | "signal"> & {
+    readonly onBlocked: (error: unknown) => void;
+  },
+): Promise<void> {
+  for (let isFirst = true;; isFirst = false) {
+    try {
+      const labelSelector = `${SLICE_SERVICE_LABEL}=${NO_SERVICE}`;
+      await client.list(ENDPOINT_SLICES, { labelSelector, resourceVersion: "0", signal });
+      if (!isFirst) logger.info("EndpointSlices can be read now");
+      return;
+    } catch (error) {
+      if (isAbort(error) || signal.aborted) throw error;
+      onBlocked(error);
+      if (isFirst) {
+        logger.warn("Cannot read EndpointSlices; waiting", {
+          error: errorMessage(error),
+          ...(isForbidden(error)
+            ? {
+              hint: "k3slb server grants it to nodes as soon as it runs; without it, apply the shipped RBAC manifest",
+            }
+            : {}),
+        });
+      }
+      await clock.sleep(PERMISSION_RETRY_MS, signal);
+    }
+  }
+}
+
+/** A name that no Service can have for long: the list is asked for its permission, not for its items. */
+const NO_SERVICE = "k3slb-no-service";
+const PERMISSION_RETRY_MS = 3000;

@@ -1,0 +1,159 @@
+// What the heartbeat says, and whose it is.
+import assert from "node:assert/strict";
+import { NODES } from "../../../../../core/kube/resources.ts";
+import type { Node } from "../../../../../core/kube/types.ts";
+import { FORWARDING_CONDITION } from "../../../../../core/service/labels.ts";
+import { lastReport, type ServiceReport } from "../../../../../core/service/node_report.ts";
+import type { IpFamily } from "../../../../../core/shared/ip.ts";
+import { SILENT_LOGGER } from "../../../../../core/shared/log.ts";
+import { createFakeClock } from "../../../../support/fake_clock.ts";
+import { createInProcess } from "../../../../support/memory_api/in_process.ts";
+import { portWith } from "../../../../support/plans.ts";
+import type { ConditionState } from "../../../../../node_agent/loop/report/desired_gate.ts";
+import { heartbeatPatch, heartbeatState, rivalInstance } from "../../../../../node_agent/loop/report/heartbeat.ts";
+import { createHeartbeatWriter, reportIntervalMs } from "../../../../../node_agent/loop/report/heartbeat_writer.ts";
+
+const SIGNATURE = { version: "0.1.0", backend: "nft", instanceId: "one" };
+const HEALTHY = {
+  plan: { ports: [], podCidrs: [] },
+  report: { families: ["IPv4", "IPv6"] as const, failures: [], ruleCounts: { IPv4: 7, IPv6: 8 }, chainsWritten: 0 },
+};
+
+Deno.test("heartbeatState: counts, version, backend and instance of a healthy agent", () => {
+  assert.deepEqual(heartbeatState(HEALTHY, SIGNATURE), {
+    status: "True",
+    reason: "Forwarding",
+    message: "0 ports of 0 Services, 7 IPv4 rules, 8 IPv6 rules; agent 0.1.0, nft, instance one",
+  });
+});
+
+Deno.test("heartbeatState: one port is one port, and warnings come before the signature", () => {
+  const plan = { ports: [portWith()], podCidrs: [] };
+  const { message } = heartbeatState({ ...HEALTHY, plan, warnings: ["FORWARD drops all"] }, SIGNATURE);
+  assert.equal(
+    message,
+    "1 port of 1 Service, 7 IPv4 rules, 8 IPv6 rules; FORWARD drops all; agent 0.1.0, nft, instance one",
+  );
+});
+
+Deno.test("heartbeatState: False while a wanted family could not be written, whatever the other one has", () => {
+  const unwritten = [{ family: "IPv6", reason: "no such table" }] as const;
+  const stateOf = (families: readonly IpFamily[]): ConditionState =>
+    heartbeatState(
+      {
+        plan: { ports: [portWith({ families })], podCidrs: [] },
+        report: { families: ["IPv4"], failures: [], unwritten, ruleCounts: { IPv4: 7 }, chainsWritten: 0 },
+      },
+      SIGNATURE,
+    );
+  const wanted = stateOf(["IPv4", "IPv6"]);
+  assert.deepEqual([wanted.status, wanted.reason], ["False", "FamilyNotWritten"]);
+  assert.match(wanted.message, /^the IPv6 rules are not as they should be: no such table; 1 port of 1 Service/);
+  assert.equal(stateOf(["IPv4"]).status, "True");
+});
+
+Deno.test("heartbeatState: reason of an agent that can't, and its rival", () => {
+  const state = heartbeatState({ reason: "IptablesFailed", message: "no such table" }, SIGNATURE, "two");
+  assert.deepEqual([state.status, state.reason], ["False", "IptablesFailed"]);
+  assert.match(state.message, /^no such table; another agent \(instance two\) .*instance one$/);
+});
+
+Deno.test("heartbeatPatch: the transition time moves with the status only", () => {
+  const before = nodeWith("instance one", "2026-11-23T00:00:00Z");
+  const state = heartbeatState(HEALTHY, SIGNATURE);
+  const condition = (node: Node | undefined): unknown =>
+    (heartbeatPatch(node, { state, report: undefined, now: "2026-11-23T00:01:00Z" }).body as {
+      status: { conditions: unknown[] };
+    }).status
+      .conditions[0];
+  const common = { type: FORWARDING_CONDITION, ...state, lastHeartbeatTime: "2026-11-23T00:01:00Z" };
+  assert.deepEqual(condition(before), { ...common, lastTransitionTime: "2026-11-22T00:00:00Z" });
+  assert.deepEqual(condition(undefined), { ...common, lastTransitionTime: "2026-11-23T00:01:00Z" });
+});
+
+interface RivalCase {
+  readonly name: string;
+  readonly message: string;
+  readonly time: string;
+  readonly want: string | undefined;
+}
+
+const SINCE_MS = Date.parse("2026-11-23T00:00:00Z");
+const RIVAL_CASES: readonly RivalCase[] = [
+  {
+    name: "our own heartbeat",
+    message: "x; agent 1, nft, instance one",
+    time: "2026-11-23T00:01:00Z",
+    want: undefined,
+  },
+  {
+    name: "another one that is newer",
+    message: "x; agent 1, nft, instance two",
+    time: "2026-11-23T00:01:00Z",
+    want: "two",
+  },
+  {
+    name: "the predecessor's last one",
+    message: "x; agent 1, nft, instance two",
+    time: "2026-11-22T23:59:59Z",
+    want: undefined,
+  },
+  { name: "a message without a signature", message: "fine", time: "2026-11-23T00:01:00Z", want: undefined },
+  { name: "a heartbeat without a time", message: "instance two", time: "", want: undefined },
+];
+
+for (const { name, message, time, want } of RIVAL_CASES) {
+  Deno.test(`rivalInstance: ${name}`, () => {
+    assert.equal(rivalInstance(nodeWith(message, time), "one", SINCE_MS), want);
+  });
+}
+
+function nodeWith(message: string, lastHeartbeatTime: string): Node {
+  const lastTransitionTime = "2026-11-22T00:00:00Z";
+  return {
+    status: {
+      conditions: [{ type: FORWARDING_CONDITION, status: "True", message, lastHeartbeatTime, lastTransitionTime }],
+    },
+  };
+}
+
+for (const [nodes, want] of [[0, 1000], [1, 200], [3, 200], [20, 400], [1000, 1000]] as const) {
+  Deno.test(`reportIntervalMs: ${want} ms in a cluster of ${nodes} nodes`, () => {
+    assert.equal(reportIntervalMs(nodes), want);
+  });
+}
+
+Deno.test("createHeartbeatWriter: Services made one by one are reported at once, a burst at its pace, and the last word is always written", async () => {
+  const clock = createFakeClock();
+  const end = new AbortController();
+  const { client, objects } = createInProcess({
+    onRequest: ({ verb }) => {
+      if (verb === "patch") writtenMs.push(clock.monotonicMs());
+    },
+  });
+  const writtenMs: number[] = [];
+  const nodes = objects(NODES);
+  nodes.put({ metadata: { name: "a" } });
+  const writer = createHeartbeatWriter({
+    client,
+    nodeName: "a",
+    signature: SIGNATURE,
+    clock,
+    logger: SILENT_LOGGER,
+    signal: end.signal,
+    node: () => nodes.get("a"),
+    nodeCount: () => 3,
+  });
+  const running = writer.run();
+  const services = new Map<string, ServiceReport>();
+  for (let i = 0; i < 16; i++) {
+    services.set(`s${i}`, { ports: "80/TCP", serves: true });
+    writer.report(HEALTHY, { instance: "one", services: new Map(services), cut: 0 });
+    await clock.advance(50);
+  }
+  await clock.advance(1000);
+  assert.deepEqual(writtenMs, [0, 50, 100, 150, 200, 250, 300, 400, 600, 800]);
+  assert.equal(lastReport(nodes.get("a"))?.services.size, 16);
+  end.abort();
+  await running;
+});
