@@ -11,6 +11,7 @@ import type { ServiceEvent, StatusMemory } from "./status/status_step.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
 import type { LateReservations } from "./daemonset/late_reservations.ts";
 import type { PodInquiry } from "./daemonset/pod_inquiry.ts";
+import type { PodObstacles } from "./daemonset/port_holder.ts";
 import { type ObjectReference, referenceTo } from "../kube/events.ts";
 
 /** Where Events go. Sending is the recorder's affair; it never throws. */
@@ -26,6 +27,8 @@ export interface ServiceMemory {
   record?: Contest;
   /** Younger Services that were told that a port of theirs is taken. */
   toldLate?: string;
+  /** What is in the way of its pods, as far as it was asked for. */
+  obstacles?: PodObstacles | undefined;
   /** The failure that was told last. */
   toldFailure?: string;
   /** The last write of the DaemonSet, and who else writes it. */

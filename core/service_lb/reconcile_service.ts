@@ -47,6 +47,7 @@ export async function reconcileService(context: ReconcileContext, input: Reconci
     daemonSet: observed,
     verdicts: seen.verdicts,
   });
+  input.memory.obstacles = obstacles;
   const desired = obstacles === undefined
     ? seen
     : desiredService(service, { ...options, facts: { ...input.facts(), remembered, obstacles } });

@@ -62,6 +62,7 @@ class ServiceLbController implements ServiceLb {
     pods: [...this.#pods.objects.values()],
     daemonSets: [...this.#daemonSets.objects.values()],
     slices: this.#slices.all,
+    obstacles: (key) => this.#memories.get(key)?.obstacles,
     nowMs: this.#start.clock.now(),
   });
   readonly silentNodes = () => this.#dead.nodes.size;

@@ -133,11 +133,13 @@ function serviceRows(answers: readonly ServiceAnswer[]): readonly PageRow[] {
   });
 }
 
-/** Nodes with the same words stand together. */
+/** What `status` says of a Service with which something is wrong, and what `explain` says of its nodes; those with the same words stand together. */
 function whyCell({ nodes, served, problem }: ServiceAnswer): string {
-  const left = nodes.filter(({ serves }) => !serves);
-  if (left.length === 0) return problem ? escape(served.message) : "";
-  const groups = Map.groupBy(left, ({ reason = "", message = "" }) => `${reason}: ${message}`);
+  const groups = Map.groupBy(
+    nodes.filter(({ serves, message }) => !serves || message !== undefined),
+    ({ reason, message }) => [reason, message].filter((part) => part !== undefined).join(": "),
+  );
+  if (groups.size === 0) return problem ? escape(served.message) : "";
   const items = [...groups].map(([why, group]) => {
     const names = group.map(({ node }) => node);
     const more = names.length > MAX_NAMED ? ` and ${names.length - MAX_NAMED} more` : "";
@@ -145,9 +147,10 @@ function whyCell({ nodes, served, problem }: ServiceAnswer): string {
     const todo = remedy === undefined ? "" : `<br><b>To do:</b> <code>${escape(remedy)}</code>`;
     return `<li>${escape(`${names.slice(0, MAX_NAMED).join(", ")}${more}: ${why}`)}${todo}</li>`;
   });
-  return `<details${problem ? " open" : ""}><summary>${left.length} left out</summary><ul>${
-    items.join("")
-  }</ul></details>`;
+  const left = nodes.filter(({ serves }) => !serves).length;
+  const summary = problem ? served.message : left === 0 ? "what nodes say" : `${left} left out`;
+  const list = `<summary>${escape(summary)}</summary><ul>${items.join("")}</ul>`;
+  return `<details${problem ? " open" : ""}>${list}</details>`;
 }
 
 function simpleRows(kind: string, rows: readonly StatusRow[]): readonly PageRow[] {

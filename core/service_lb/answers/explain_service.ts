@@ -30,6 +30,8 @@ export interface ClusterSnapshot {
   readonly daemonSets: readonly DaemonSet[];
   /** Slices of the Services. */
   readonly slices: readonly EndpointSlice[];
+  /** What a server has found out about pods that are missing; whoever asks for himself tells it later. */
+  readonly obstacles?: (key: ServiceKey) => PodObstacles | undefined;
   /** Milliseconds since 1970. */
   readonly nowMs: number;
 }
@@ -89,7 +91,7 @@ export class Answers {
   readonly #options: ServiceLbOptions;
   readonly #view: ClusterView;
   readonly #silentNodes: ReadonlySet<string>;
-  readonly #obstacles = new Map<ServiceKey, PodObstacles>();
+  readonly #obstacles = new Map<Service, PodObstacles>();
   readonly #known = new Map<Service, DesiredService & { readonly facts: ServiceFacts }>();
 
   constructor(snapshot: ClusterSnapshot, options: ServiceLbOptions) {
@@ -133,10 +135,10 @@ export class Answers {
     return { key, service, daemonSet: this.#daemonSet(service), verdicts: this.#desired(service).verdicts };
   }
 
-  /** What the API server said of the pods of a Service. */
-  noteObstacles(key: ServiceKey, obstacles: PodObstacles): void {
-    this.#obstacles.set(key, obstacles);
-    for (const service of this.#known.keys()) if (readService(service).key === key) this.#known.delete(service);
+  /** What the API server said of the pods of `service`. */
+  noteObstacles(service: Service, obstacles: PodObstacles): void {
+    this.#obstacles.set(service, obstacles);
+    this.#known.delete(service);
   }
 
   #desired(service: Service): DesiredService & { readonly facts: ServiceFacts } {
@@ -147,7 +149,7 @@ export class Answers {
 
   #decide(service: Service): DesiredService & { readonly facts: ServiceFacts } {
     const { key } = readService(service);
-    const obstacles = this.#obstacles.get(key);
+    const obstacles = this.#obstacles.get(service) ?? this.#snapshot.obstacles?.(key);
     const facts = {
       ...this.#view.factsOf(key, this.#silentNodes),
       deadNodes: readDeadNodes(servedCondition(service)?.message ?? ""),

@@ -91,7 +91,7 @@ export async function readObstacles(
   await Promise.all(services.map(async (service) => {
     const question = answers.question(service);
     const obstacles = question === undefined ? undefined : (await inquiry.ask(question)).obstacles;
-    if (question !== undefined && obstacles !== undefined) answers.noteObstacles(question.key, obstacles);
+    if (obstacles !== undefined) answers.noteObstacles(service, obstacles);
   }));
 }
 

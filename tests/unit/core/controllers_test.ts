@@ -1,10 +1,15 @@
-// What the active server says of its controllers: a fault that is over is not told any more.
+// What the active server says of its controllers: a fault that is over is not told any more, a missing pod with its reason.
 import { deepEqual, match } from "node:assert/strict";
 import { join } from "node:path";
 import { type Controller, startControllers } from "../../../core/controllers.ts";
 import { createKubeClient } from "../../../core/kube/client.ts";
 import { SYSTEM_CLOCK } from "../../../core/runtime/clock.ts";
-import { createLogger } from "../../../core/shared/log.ts";
+import { DAEMON_SETS, EVENTS, NODES, SERVICES } from "../../../core/kube/resources.ts";
+import type { Node } from "../../../core/kube/types.ts";
+import { createLogger, SILENT_LOGGER } from "../../../core/shared/log.ts";
+import { createInProcess } from "../../support/memory_api/in_process.ts";
+import { ManualClock } from "../node_agent/_manual_clock.ts";
+import { loadBalancer } from "./service_lb/controller_cluster.ts";
 import { startMemoryApi } from "../../support/memory_api/memory_api.ts";
 import { waitUntil } from "../../support/wait.ts";
 import { SERVER_OPTIONS } from "./server_options.ts";
@@ -61,6 +66,62 @@ Deno.test("startControllers() forgets what a part could not start of as soon as 
     await Promise.all(controllers.map(({ done }) => done));
     client.close();
     await api.stop();
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("startControllers(): what the page shows of pods that are missing is what the API server says of them", async () => {
+  const clock = new ManualClock();
+  const { client, objects, stop: stopApi } = createInProcess({
+    now: () => new Date(clock.now()),
+    controllers: ["garbageCollector"],
+  });
+  const stop = new AbortController();
+  const folder = await Deno.makeTempDir();
+  objects(NODES).put({
+    metadata: { name: "n1", labels: { "kubernetes.io/os": "linux" } },
+    status: {
+      conditions: [{ type: "Ready", status: "True" }],
+      addresses: [{ type: "InternalIP", address: "192.0.2.1" }],
+    },
+  } as Node);
+  const controllers = startControllers({
+    ...SERVER_OPTIONS,
+    dataDir: folder,
+    disable: ["coredns", "traefik", "helm"],
+    dataplane: "pods",
+  }, {
+    client,
+    clock,
+    logger: SILENT_LOGGER,
+    events: { record: () => {}, flush: () => Promise.resolve() },
+    env: {},
+    signal: stop.signal,
+    server: "here",
+    version: "0.0.0",
+  });
+  try {
+    await clock.advance(1_000);
+    await client.create(SERVICES, loadBalancer("web", 80));
+    await clock.advance(1_000);
+    const [daemonSet] = objects(DAEMON_SETS).values();
+    const { uid = "", name = "" } = daemonSet?.metadata ?? {};
+    objects(EVENTS).put({
+      metadata: { name: "refused", namespace: "kube-system" },
+      involvedObject: { kind: "DaemonSet", namespace: "kube-system", name, uid },
+      reason: "FailedCreate",
+      message: 'Error creating: pods "svclb-web-x" is forbidden: exceeded quota: pods',
+    });
+    await clock.advance(6_000);
+    const answer = controllers.find(({ name }) => name === "servicelb")?.answers?.()?.services[0];
+    deepEqual([answer?.served.reason, answer?.nodes.map(({ reason, message }) => [reason, message])], [
+      "FailedCreate",
+      [["FailedCreate", "its pod can't be created: exceeded quota: pods"]],
+    ]);
+  } finally {
+    stop.abort();
+    await Promise.all(controllers.map(({ done }) => done));
+    stopApi();
     await Deno.remove(folder, { recursive: true });
   }
 });

@@ -63,11 +63,29 @@ Deno.test("pageTables: each port of each node has its owner and those who wait; 
   ]);
   match(tables.find(({ id }) => id === "map")?.rows[0]?.html ?? "", /title="web has it"/);
   deepEqual(rowsOf(tables, "services"), [
-    "shop/late ✗ PortTaken 80/TCP none 0 of 2 2 left out a, b: PortTaken: web has it To do: delete one",
+    "shop/late ✗ PortTaken 80/TCP none 0 of 2 said a, b: PortTaken: web has it To do: delete one",
     "shop/pool ✓ Served 443/TCP 192.0.2.1 1 of 2 1 left out a: NotInPool: no",
     "shop/web ✓ Served 80/TCP 192.0.2.1 2 of 2",
   ]);
   deepEqual(rowsOf(tables, "summary"), ["2 of 3 Services served, 1 nodes. Nothing is wrong. k3slb 1.0.0."]);
+});
+
+Deno.test("pageTables: what nodes have to say although they serve, and what is wrong with the Service itself, in the words of all answers", () => {
+  const note = "its ports are not kept from other pods: its pod can't be created: no room";
+  const rows = rowsOf(
+    pageTables(facts([
+      answer("kept", [{ node: "a", serves: true, message: note }, { node: "b", serves: true, message: note }]),
+      answer("typo", [{ node: "a", serves: true }], {
+        problem: true,
+        served: { status: "True", reason: "Served", message: "a typo" },
+      }),
+    ])),
+    "services",
+  );
+  deepEqual(rows, [
+    `shop/kept ✓ Served 80/TCP 192.0.2.1 2 of 2 what nodes say a, b: ${note.replace("'", "&#39;")}`,
+    "shop/typo ✗ Served 80/TCP 192.0.2.1 1 of 1 a typo",
+  ]);
 });
 
 Deno.test("pageTables: a server that waits says so and knows nothing", () => {
