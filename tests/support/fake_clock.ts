@@ -1,16 +1,19 @@
 // A clock that stands still until the test moves it. Random numbers are always the same.
+import { setImmediate } from "node:timers";
 import type { Clock } from "../../core/runtime/clock.ts";
 
 /** A clock under the test's control. */
 export interface FakeClock extends Clock {
   /** Lets work that waits for promises go on, then moves time and calls every timer that falls due, in order. */
   advance(byMs: number): Promise<void>;
+  /** Time that work takes: timers that fall due meanwhile are called later. */
+  work(durationMs: number): void;
   /** Number of timers that wait. */
   readonly timers: number;
 }
 
 /** A clock that shows `startMs` (wall time in milliseconds since 1970). */
-export function createFakeClock(startMs = Date.UTC(2026, 0, 1), random = 0.5): FakeClock {
+export function createFakeClock(startMs = Date.UTC(2026, 10, 23), random = 0.5): FakeClock {
   let elapsedMs = 0;
   const timers = new Set<{ readonly dueMs: number; readonly callback: () => void }>();
   const setTimer = (callback: () => void, delayMs: number): () => void => {
@@ -50,13 +53,14 @@ export function createFakeClock(startMs = Date.UTC(2026, 0, 1), random = 0.5): F
     setTimer,
     random: () => random,
     advance,
+    work: (durationMs) => void (elapsedMs += durationMs),
     get timers() {
       return timers.size;
     },
   };
 }
 
-/** A macrotask: every promise that can go on without time has gone on. */
-function settle(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
+/** Lets everything run that waits for nothing but its turn. */
+export async function settle(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
 }

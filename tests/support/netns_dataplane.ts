@@ -6,6 +6,7 @@ import { createExec } from "../../node_agent/host/exec.ts";
 import { DEFAULT_MARK_BITS } from "../../node_agent/rules/parse_mark_bits.ts";
 import { SILENT_LOGGER } from "../../core/shared/log.ts";
 import type { Netns } from "./netns.ts";
+import { portWith } from "./plans.ts";
 
 /** The machine that a namespace plays. `path` replaces PATH, for tools that fail. */
 export function hostOf(ns: Netns, options: { readonly path?: string } = {}): DataplaneHost {
@@ -32,15 +33,5 @@ export function dataplaneOf(ns: Netns, options: Partial<DataplaneOptions> = {}):
 
 /** A TCP port 80 of `default/web` without endpoints, with what `fields` changes. */
 export function portOf(fields: Partial<ForwardedPort> = {}): ForwardedPort {
-  return {
-    namespace: "default",
-    service: "web",
-    portName: "http",
-    protocol: "TCP",
-    port: 80,
-    families: ["IPv4", "IPv6"],
-    trafficPolicy: "Cluster",
-    endpoints: [],
-    ...fields,
-  };
+  return portWith({ endpoints: [], ...fields });
 }

@@ -14,7 +14,7 @@ import { createInProcess, type InProcess } from "../support/memory_api/in_proces
 import { SERVICE_OPTIONS } from "./core/service_lb/fixtures.ts";
 import { AGENT_OPTIONS } from "./node_agent/_agent_bench.ts";
 import { FakeDataplane } from "./node_agent/_fake_dataplane.ts";
-import { ManualClock } from "./node_agent/_manual_clock.ts";
+import { createFakeClock } from "../support/fake_clock.ts";
 
 /** Who decides: pods, as with agents of a version before reports; or the agents, with or without placeholder pods. */
 export type WorldKind = "pods decide" | "agents decide, with pods" | "agents decide, no pods";
@@ -27,7 +27,7 @@ export interface NodeSketch {
 
 /** Services, nodes, rules and statuses of one cluster. */
 export class HistoryWorld {
-  readonly clock = new ManualClock();
+  readonly clock = createFakeClock();
   readonly #api: InProcess;
   readonly #mode: PortReservationMode;
   readonly #agentsClient: KubeClient;

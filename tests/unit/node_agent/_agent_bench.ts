@@ -15,7 +15,8 @@ import type { ListeningSocket } from "../../../node_agent/host/listening_sockets
 import { createInProcess, type InProcess, type Objects } from "../../support/memory_api/in_process.ts";
 import { StatusError } from "../../support/memory_api/status_error.ts";
 import { FakeDataplane } from "./_fake_dataplane.ts";
-import { ManualClock } from "./_manual_clock.ts";
+import { CLUSTER_FACTS } from "../../support/cluster_facts.ts";
+import { createFakeClock } from "../../support/fake_clock.ts";
 import { endpoint, NODE, node, pod, service, slice } from "./_objects.ts";
 
 export const AGENT_OPTIONS: AgentOptions = {
@@ -23,20 +24,6 @@ export const AGENT_OPTIONS: AgentOptions = {
   allowPortOverride: false,
   reservedPorts: ["22", "10250"],
   maxServiceRules: 10_000,
-};
-
-/** What a server with its defaults publishes in a quiet cluster. */
-export const CLUSTER_FACTS: ClusterFacts = {
-  server: "0.1.0",
-  dataplane: "agent",
-  reservePorts: "daemonset",
-  lbClass: "k3slb.io/node-addresses",
-  lbDefault: true,
-  allowList: false,
-  honorExcludeLabel: false,
-  foreign: [],
-  contested: new Map(),
-  nodes: new Map(),
 };
 
 const KINDS: Readonly<Record<string, ResourceType<KubeObject>>> = Object.fromEntries(
@@ -99,7 +86,7 @@ class BenchCluster {
 /** What a test of the loop works with. */
 export class AgentBench {
   readonly dataplane = new FakeDataplane();
-  readonly clock = new ManualClock();
+  readonly clock = createFakeClock();
   readonly cluster = new BenchCluster(() => new Date(this.clock.now()));
   readonly lines: string[] = [];
   listeners: ListeningSocket[] = [];

@@ -33,12 +33,3 @@ export const READY = { ready: true };
 export const CLOSED = { ready: false };
 /** Conditions of an endpoint. */
 export const ENDING = { ready: false, serving: true, terminating: true };
-
-/** The same facts, every object of them read-only. */
-export function frozen<T>(value: T): T {
-  if (typeof value === "object" && value !== null && !(value instanceof Set)) {
-    Object.values(value).forEach(frozen);
-    Object.freeze(value);
-  }
-  return value;
-}

@@ -8,7 +8,8 @@ import {
 import type { EndpointSlice } from "../../../core/kube/types.ts";
 import { forwardingDecision, type ForwardingFacts } from "../../../node_agent/loop/plan/forwarding_plan.ts";
 import { parseReservedPorts } from "../../../node_agent/loop/plan/reserved_ports.ts";
-import { CLOSED, EMPTY, ENDING, frozen, web } from "./_facts.ts";
+import { frozen } from "../../support/frozen.ts";
+import { CLOSED, EMPTY, ENDING, web } from "./_facts.ts";
 import { endpoint, pod, port, service, slice } from "./_objects.ts";
 
 interface VerdictCase {

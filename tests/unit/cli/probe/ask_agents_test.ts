@@ -12,12 +12,12 @@ import {
 } from "../../../../core/service/labels.ts";
 import { parseProbeRequest, renderNodeProbe, targetId } from "../../../../core/service/probe_exchange.ts";
 import { createInProcess, type InProcess } from "../../../support/memory_api/in_process.ts";
-import { ManualClock, settle } from "../../node_agent/_manual_clock.ts";
+import { createFakeClock, settle } from "../../../support/fake_clock.ts";
 
 const TARGETS = probeTargets(["192.0.2.1", "192.0.2.2"], [{ port: 80, protocol: "TCP" }]);
 
 class AskBench {
-  readonly clock = new ManualClock();
+  readonly clock = createFakeClock();
   readonly api: InProcess = createInProcess({ now: () => new Date(this.clock.now()) });
   readonly #nodes = this.api.objects<Node>(NODES);
   readonly #facts = this.api.objects<ConfigMap>(CONFIG_MAPS);

@@ -63,8 +63,8 @@ Deno.test("recorder.record writes a v1 Event with all that kubectl describe show
     reason: "Served",
     message: "ok",
     count: 1,
-    firstTimestamp: "2026-01-01T00:00:00Z",
-    lastTimestamp: "2026-01-01T00:00:00Z",
+    firstTimestamp: "2026-11-23T00:00:00Z",
+    lastTimestamp: "2026-11-23T00:00:00Z",
     source: { component: "service-lb-controller", host: "node-1" },
     reportingComponent: "service-lb-controller",
     reportingInstance: "node-1",
@@ -83,7 +83,7 @@ Deno.test("recorder.record counts a repeated Event with at most one write a minu
   assert.ok(patched.length >= 4 && patched.length <= 6, `${patched.length} patches`);
   assert.deepEqual(patched.at(-1), {
     key: { namespace: "ns", name: created[0]?.metadata?.name },
-    body: { count: 300, lastTimestamp: "2026-01-01T00:04:59Z" },
+    body: { count: 300, lastTimestamp: "2026-11-23T00:04:59Z" },
   });
   assert.equal(clock.timers, 0);
   await clock.advance(11 * 60_000);

@@ -94,3 +94,16 @@ export class FakeEvents implements ManifestEvents {
     this.list.push({ subject: `${subject.kind} ${subject.namespace}/${subject.name}`, ...event });
   }
 }
+
+/** A CRD of the kind Thing. */
+export const THING_CRD = JSON.stringify({
+  apiVersion: "apiextensions.k8s.io/v1",
+  kind: "CustomResourceDefinition",
+  metadata: { name: "things.example.com" },
+  spec: {
+    group: "example.com",
+    scope: "Namespaced",
+    names: { kind: "Thing", plural: "things" },
+    versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object" } } }],
+  },
+});

@@ -8,19 +8,7 @@ import { startManifests } from "../../../../core/manifests/manifest_controller.t
 import { type Clock, SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { waitUntil } from "../../../support/wait.ts";
-import { FakeEvents, ManifestCluster } from "./_manifest_cluster.ts";
-
-const CRD = JSON.stringify({
-  apiVersion: "apiextensions.k8s.io/v1",
-  kind: "CustomResourceDefinition",
-  metadata: { name: "things.example.com" },
-  spec: {
-    group: "example.com",
-    scope: "Namespaced",
-    names: { kind: "Thing", plural: "things" },
-    versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object" } } }],
-  },
-});
+import { FakeEvents, ManifestCluster, THING_CRD } from "./_manifest_cluster.ts";
 
 function object(kind: string, name: string, apiVersion = "v1"): string {
   return JSON.stringify({ apiVersion, kind, metadata: { name, namespace: "default" }, data: { of: name } });
@@ -35,7 +23,7 @@ const BEFORE: Files = {
 const AFTER: Files = {
   "app.yaml": [
     object("Thing", "t", "example.com/v1"),
-    CRD,
+    THING_CRD,
     object("ConfigMap", "b"),
     object("Secret", "new-kind"),
   ]

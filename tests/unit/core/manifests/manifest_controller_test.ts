@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { PackagedFile } from "../../../../core/manifests/folder/packaged_files.ts";
 import { K3slbError } from "../../../../core/shared/errors.ts";
 import { waitUntil } from "../../../support/wait.ts";
+import { THING_CRD } from "./_manifest_cluster.ts";
 import { configMap, serverOf, untilApplied, withFolder } from "./_manifest_folder.ts";
 
 Deno.test("startManifests applies a file that is there, and records AddOn and Events", () =>
@@ -131,7 +132,7 @@ Deno.test("startManifests applies a custom resource once another file brings its
       () => events.list.find(({ reason }) => reason === "ValidateManifestFailed"),
     );
     assert.match(failed.message, /does not have the kind "Thing"/);
-    await write("z-crd.yaml", CRD);
+    await write("z-crd.yaml", THING_CRD);
     await untilApplied(cluster, "a-thing", "z-crd");
     assert.equal(cluster.get("Thing", "t")?.metadata?.namespace, "default");
   }));
@@ -317,15 +318,3 @@ Deno.test("startManifests reads a file whose time is 0 again at each scan, and a
       () => (cluster.get("ConfigMap", "one")?.["data"] as Record<string, string>)["a"] === "2",
     );
   }));
-
-const CRD = JSON.stringify({
-  apiVersion: "apiextensions.k8s.io/v1",
-  kind: "CustomResourceDefinition",
-  metadata: { name: "things.example.com" },
-  spec: {
-    group: "example.com",
-    scope: "Namespaced",
-    names: { kind: "Thing", plural: "things" },
-    versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object" } } }],
-  },
-});

@@ -5,7 +5,8 @@ import { keepLastGood } from "../../../../core/service/last_good.ts";
 import { trimService } from "../../../../core/service/trim.ts";
 import { type DesiredService, desiredService } from "../../../../core/service_lb/desired_service.ts";
 import { type ForwardingDecision, forwardingDecision } from "../../../../node_agent/loop/plan/forwarding_plan.ts";
-import { EMPTY, frozen } from "../../node_agent/_facts.ts";
+import { frozen } from "../../../support/frozen.ts";
+import { EMPTY } from "../../node_agent/_facts.ts";
 import { NODE, pod as agentPod } from "../../node_agent/_objects.ts";
 import { node, pod, service, SERVICE_OPTIONS, slice } from "../service_lb/fixtures.ts";
 

@@ -9,19 +9,13 @@ import {
 } from "../../../../core/service/cluster_facts.ts";
 import { foreignPorts, trimForeign } from "../../../../core/service/foreign_ports.ts";
 import { serviceId } from "../../../../core/service/service_id.ts";
+import { CLUSTER_FACTS } from "../../../support/cluster_facts.ts";
 import { service } from "../service_lb/fixtures.ts";
 
 const FACTS: ClusterFacts = {
-  server: "1.2.3",
-  dataplane: "agent",
-  reservePorts: "daemonset",
-  lbClass: "k3slb.io/node-addresses",
-  lbDefault: true,
-  allowList: false,
+  ...CLUSTER_FACTS,
   honorExcludeLabel: true,
   nodePortRange: { from: 30000, to: 32767 },
-  foreign: [],
-  contested: new Map(),
   nodes: new Map([["node-a", { ips: ["10.0.0.1", "fd00::1"], kubeletPort: 10250 }]]),
 };
 

@@ -1,7 +1,8 @@
 // Which endpoints of a Service port take new connections, by the rules of the EndpointSlice API.
 import assert from "node:assert/strict";
 import { forwardingDecision, type ForwardingFacts } from "../../../../node_agent/loop/plan/forwarding_plan.ts";
-import { CLOSED, EMPTY, ENDING, frozen, READY, web } from "../../node_agent/_facts.ts";
+import { frozen } from "../../../support/frozen.ts";
+import { CLOSED, EMPTY, ENDING, READY, web } from "../../node_agent/_facts.ts";
 import { endpoint, NODE, slice } from "../../node_agent/_objects.ts";
 
 interface EndpointCase {

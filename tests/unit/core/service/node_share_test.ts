@@ -5,6 +5,7 @@ import type { Node, Service } from "../../../../core/kube/types.ts";
 import { serviceClaim } from "../../../../core/service/claim.ts";
 import { type ClusterFacts, parseFacts, renderFacts } from "../../../../core/service/cluster_facts.ts";
 import { isAllowListMode } from "../../../../core/service/node_selection.ts";
+import { CLUSTER_FACTS } from "../../../support/cluster_facts.ts";
 import { nodeShare } from "../../../../core/service/node_share.ts";
 import { portIds } from "../../../../core/service/port_owners.ts";
 import { readService } from "../../../../core/service/reading.ts";
@@ -18,19 +19,6 @@ import { node, service, SERVICE_OPTIONS } from "../service_lb/fixtures.ts";
 const ENABLE = "svccontroller.k3s.cattle.io/enablelb";
 const POOL = "svccontroller.k3s.cattle.io/lbpool";
 const EXCLUDE = "node.kubernetes.io/exclude-from-external-load-balancers";
-const CLAIM = { lbClass: "k3slb.io/node-addresses", lbDefault: true };
-
-const FACTS: ClusterFacts = {
-  ...CLAIM,
-  server: "1",
-  dataplane: "agent",
-  reservePorts: "daemonset",
-  allowList: false,
-  honorExcludeLabel: false,
-  foreign: [],
-  contested: new Map(),
-  nodes: new Map(),
-};
 
 const port = (number: number, protocol = "TCP"): { port: number; protocol: string } => ({ port: number, protocol });
 const taint = (effect: string): Parameters<typeof node>[1] => ({ taints: [{ key: "dedicated", value: "db", effect }] });
@@ -203,7 +191,7 @@ for (const { name, want: [part, reason, words], ...given } of CASES) {
     const own = service(given.service);
     const share = nodeShare([own, ...given.others ?? []], {
       node: node("n1", given.node),
-      facts: { ...FACTS, ...given.facts },
+      facts: { ...CLUSTER_FACTS, ...given.facts },
       serves: ({ metadata }) => given.serves?.includes(metadata?.name ?? "") ?? false,
     }).get("default/web");
     assert.ok(share !== undefined);
@@ -219,7 +207,7 @@ const serviceSketch = fc.record({
   ports: fc.uniqueArray(fc.constantFrom(80, 81, 30080), { minLength: 1 }),
   nodePort: fc.constantFrom(30080, 30081),
   pool: fc.constantFrom("", "blue"),
-  lbClass: fc.constantFrom("", "", CLAIM.lbClass, "other"),
+  lbClass: fc.constantFrom("", "", CLUSTER_FACTS.lbClass, "other"),
   enabled: fc.constantFrom("true", "true", "false"),
   tolerates: fc.boolean(),
   /** Whether it has its DaemonSet, and where not. */
@@ -264,7 +252,7 @@ Deno.test("nodeShare() says for every node what the server says, by the facts th
       );
       const options = {
         ...SERVICE_OPTIONS,
-        lbClass: CLAIM.lbClass,
+        lbClass: CLUSTER_FACTS.lbClass,
         lbDefault: given.lbDefault,
         honorExcludeLabel: given.honorExcludeLabel,
         ...(given.keepsNodePorts ? { nodePortRange: { from: 30000, to: 32767 } } : {}),
@@ -293,7 +281,7 @@ Deno.test("nodeShare() says for every node what the server says, by the facts th
         }
       }
       const published = renderFacts({
-        ...FACTS,
+        ...CLUSTER_FACTS,
         ...options,
         allowList,
         foreign,

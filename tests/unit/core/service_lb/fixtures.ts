@@ -1,4 +1,5 @@
 // Objects and options for the load balancer's tests, deeply frozen: a pure function that changes its input throws.
+import { frozen } from "../../../support/frozen.ts";
 import type { EndpointSlice, Node, Pod, Service } from "../../../../core/kube/types.ts";
 import type { DesiredServiceOptions } from "../../../../core/service_lb/desired_service.ts";
 import { NODE_REPORT_ANNOTATION } from "../../../../core/service/labels.ts";
@@ -17,15 +18,6 @@ export const SERVICE_OPTIONS: DesiredServiceOptions = Object.freeze({
   honorExcludeLabel: false,
   serviceRanges: [],
 });
-
-/** `value` and everything in it, frozen. */
-export function frozen<T>(value: T): T {
-  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
-    Object.freeze(value);
-    for (const part of Object.values(value)) frozen(part);
-  }
-  return value;
-}
 
 /** What a test says of a Service. */
 export interface ServiceSketch {

@@ -7,7 +7,7 @@ import { removeServiceLb } from "../../../../core/service_lb/groundwork/remove_s
 import { startServiceLb } from "../../../../core/service_lb/service_lb_controller.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { createInProcess, type InProcess } from "../../../support/memory_api/in_process.ts";
-import { ManualClock } from "../../node_agent/_manual_clock.ts";
+import { createFakeClock } from "../../../support/fake_clock.ts";
 import { loadBalancer } from "./controller_cluster.ts";
 import { SERVICE_OPTIONS } from "./fixtures.ts";
 
@@ -43,7 +43,7 @@ async function leftService(
 for (const { fieldManager, left } of WRITERS) {
   for (const { name, bodies } of CHANGES) {
     Deno.test(`startServiceLb() finds a finalizer of ${fieldManager} on a Service with ${name}`, async () => {
-      const clock = new ManualClock();
+      const clock = createFakeClock();
       const cluster = createInProcess({ now: () => new Date(clock.now()) });
       const finalizers = await leftService(cluster, { fieldManager, bodies });
       const end = new AbortController();

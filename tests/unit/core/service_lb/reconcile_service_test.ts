@@ -2,42 +2,11 @@
 import assert from "node:assert/strict";
 import { K3slbError } from "../../../../core/shared/errors.ts";
 import { DAEMON_SETS } from "../../../../core/kube/resources.ts";
-import type { Node, Pod, Service } from "../../../../core/kube/types.ts";
-import type { ServiceMemory } from "../../../../core/service_lb/reconcile_context.ts";
-import { reconcileService } from "../../../../core/service_lb/reconcile_service.ts";
-import { type ReconcileWorld, reconcileWorld } from "./reconcile_world.ts";
+import type { Pod, Service } from "../../../../core/kube/types.ts";
+import { reconcile, type ReconcileFacts, type ReconcileWorld, reconcileWorld, TWO_NODES } from "./reconcile_world.ts";
 import { node, pod, service } from "./fixtures.ts";
 
 const WEB = service();
-const NODES = [node("a", { internal: ["10.0.0.1"] }), node("b", { internal: ["10.0.0.2"] })];
-
-interface ReconcileFacts {
-  readonly nodes?: readonly Node[];
-  readonly pods?: readonly Pod[];
-  readonly silent?: readonly string[];
-}
-
-async function reconcile(
-  world: ReconcileWorld,
-  memory: ServiceMemory,
-  facts: ReconcileFacts = {},
-): Promise<number | undefined> {
-  const present = world.services.get("web");
-  assert.ok(present);
-  return await reconcileService(world.context, {
-    service: present,
-    daemonSets: world.daemonSets.values(),
-    memory,
-    facts: () => ({
-      nodes: new Map((facts.nodes ?? NODES).map((each) => [each.metadata?.name ?? "", each])),
-      allowList: false,
-      pods: facts.pods ?? [],
-      slices: [],
-      conflicts: new Map(),
-      silentNodes: new Set(facts.silent),
-    }),
-  });
-}
 
 function worldWith(given: Service, overrides: Parameters<typeof reconcileWorld>[0] = {}): ReconcileWorld {
   const world = reconcileWorld(overrides);
@@ -104,7 +73,7 @@ Deno.test("reconcileService() logs one line when a Service becomes served, chang
   );
   await reconcile(world, memory, { pods: BOTH });
   assert.equal(next(), "");
-  const nodes = NODES.slice(0, 1);
+  const nodes = TWO_NODES.slice(0, 1);
   await reconcile(world, memory, { nodes, pods: [pod(WEB, "a")] });
   assert.match(next(), /^INFO +Service changed service=default\/web addresses=10\.0\.0\.1 reason=Served /);
   await reconcile(world, memory, { nodes: [] });

@@ -1,12 +1,15 @@
 // What reconciling a Service works with, over the in-memory API server; it notes writes and Events.
+import assert from "node:assert/strict";
 import { DAEMON_SETS, SERVICES } from "../../../../core/kube/resources.ts";
-import type { DaemonSet, Service } from "../../../../core/kube/types.ts";
+import type { DaemonSet, Node, Pod, Service } from "../../../../core/kube/types.ts";
 import { LateReservations } from "../../../../core/service_lb/daemonset/late_reservations.ts";
-import type { ReconcileContext } from "../../../../core/service_lb/reconcile_context.ts";
+import type { Reported } from "../../../../core/service_lb/nodes/node_reports.ts";
+import type { ReconcileContext, ServiceMemory } from "../../../../core/service_lb/reconcile_context.ts";
+import { reconcileService } from "../../../../core/service_lb/reconcile_service.ts";
 import type { ServiceEvent } from "../../../../core/service_lb/status/status_step.ts";
 import { createLogger } from "../../../../core/shared/log.ts";
 import { createInProcess, type Objects } from "../../../support/memory_api/in_process.ts";
-import { SERVICE_OPTIONS } from "./fixtures.ts";
+import { node, SERVICE_OPTIONS } from "./fixtures.ts";
 
 /** What was done and left. */
 export interface ReconcileWorld {
@@ -67,4 +70,43 @@ export function reconcileWorld(overrides: Partial<ReconcileContext["options"]> =
     },
   };
   return world;
+}
+
+/** Two nodes. */
+export const TWO_NODES: readonly Node[] = [
+  node("a", { internal: ["10.0.0.1"] }),
+  node("b", { internal: ["10.0.0.2"] }),
+];
+
+/** What the cluster says, {@linkcode TWO_NODES} unless told otherwise. */
+export interface ReconcileFacts {
+  readonly nodes?: readonly Node[];
+  readonly pods?: readonly Pod[];
+  readonly silent?: readonly string[];
+  /** What agents report, by node; absent: the pods decide. */
+  readonly said?: Readonly<Record<string, Reported>>;
+}
+
+/** Reconciles the Service `web` of `world`. */
+export async function reconcile(
+  world: ReconcileWorld,
+  memory: ServiceMemory,
+  { nodes = TWO_NODES, pods = [], silent = [], said }: ReconcileFacts = {},
+): Promise<number | undefined> {
+  const present = world.services.get("web");
+  assert.ok(present);
+  return await reconcileService(world.context, {
+    service: present,
+    daemonSets: world.daemonSets.values(),
+    memory,
+    facts: () => ({
+      nodes: new Map(nodes.map((each) => [each.metadata?.name ?? "", each])),
+      allowList: false,
+      pods,
+      slices: [],
+      conflicts: new Map(),
+      silentNodes: new Set(silent),
+      ...(said === undefined ? {} : { reported: (name) => said[name] }),
+    }),
+  });
 }

@@ -4,7 +4,7 @@ import { DAEMON_SETS, NODES, SERVICES } from "../../../../core/kube/resources.ts
 import { startServiceLb } from "../../../../core/service_lb/service_lb_controller.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { createInProcess } from "../../../support/memory_api/in_process.ts";
-import { ManualClock } from "../../node_agent/_manual_clock.ts";
+import { createFakeClock } from "../../../support/fake_clock.ts";
 import { loadBalancer } from "./controller_cluster.ts";
 import { SERVICE_OPTIONS } from "./fixtures.ts";
 
@@ -17,7 +17,7 @@ const MOMENTS = [
 
 for (const { first, when, at } of MOMENTS) {
   Deno.test(`startServiceLb() lets go of a Service: ${first} first, change its type right ${when} "${at}"`, async () => {
-    const clock = new ManualClock();
+    const clock = createFakeClock();
     const key = { namespace: "default", name: "web" };
     let next = first === "retype" ? "retype" : "serve";
     const noteWrite = async (now: string, verb: string, resource: string): Promise<void> => {

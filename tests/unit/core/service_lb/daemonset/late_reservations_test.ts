@@ -2,11 +2,9 @@
 import assert from "node:assert/strict";
 import { LateReservations } from "../../../../../core/service_lb/daemonset/late_reservations.ts";
 import type { Reported } from "../../../../../core/service_lb/nodes/node_reports.ts";
-import type { ServiceMemory } from "../../../../../core/service_lb/reconcile_context.ts";
-import { reconcileService } from "../../../../../core/service_lb/reconcile_service.ts";
 import { K3slbError } from "../../../../../core/shared/errors.ts";
-import { node, service } from "../fixtures.ts";
-import { type ReconcileWorld, reconcileWorld } from "../reconcile_world.ts";
+import { service } from "../fixtures.ts";
+import { reconcile, type ReconcileWorld, reconcileWorld } from "../reconcile_world.ts";
 
 function turns(): { readonly late: LateReservations; readonly told: string[] } {
   const told: string[] = [];
@@ -51,32 +49,8 @@ Deno.test("LateReservations: a Service that goes holds nobody", () => {
   assert.deepEqual(told, ["d/b"]);
 });
 
-const NODES = new Map(["a", "b"].map((name, i) => [name, node(name, { internal: [`10.0.0.${i + 1}`] })]));
 const SERVES: Reported = { says: "serves" };
 const NOTHING: Reported = { says: "nothing", isCut: false };
-
-async function reconcile(
-  world: ReconcileWorld,
-  memory: ServiceMemory,
-  said: Readonly<Record<string, Reported>>,
-): Promise<number | undefined> {
-  const present = world.services.get("web");
-  assert.ok(present);
-  return await reconcileService(world.context, {
-    service: present,
-    daemonSets: world.daemonSets.values(),
-    memory,
-    facts: () => ({
-      nodes: NODES,
-      allowList: false,
-      pods: [],
-      slices: [],
-      conflicts: new Map(),
-      silentNodes: new Set(),
-      reported: (name) => said[name],
-    }),
-  });
-}
 
 function newWorld(): ReconcileWorld {
   const world = reconcileWorld();
@@ -87,13 +61,13 @@ function newWorld(): ReconcileWorld {
 Deno.test("reconcileService() writes the status first where agents tell, then finalizer and DaemonSet", async () => {
   const world = newWorld();
   const memory = {};
-  await reconcile(world, memory, { a: NOTHING, b: NOTHING });
+  await reconcile(world, memory, { said: { a: NOTHING, b: NOTHING } });
   assert.deepEqual(world.writes, []);
-  await reconcile(world, memory, { a: SERVES, b: SERVES });
+  await reconcile(world, memory, { said: { a: SERVES, b: SERVES } });
   assert.deepEqual(world.writes, ["apply services/status", "patch services", "apply daemonsets"]);
   assert.deepEqual(world.events.map(({ reason }) => reason), ["UpdatedLoadBalancer"]);
   assert.deepEqual(world.services.get("web")?.metadata?.finalizers, ["service.kubernetes.io/load-balancer-cleanup"]);
-  await reconcile(world, memory, { a: SERVES, b: SERVES });
+  await reconcile(world, memory, { said: { a: SERVES, b: SERVES } });
   assert.equal(world.writes.length, 3);
 });
 
@@ -101,15 +75,15 @@ Deno.test("reconcileService() makes the DaemonSet all the same when an agent doe
   const world = newWorld();
   const memory = {};
   const said = { a: NOTHING, b: NOTHING };
-  assert.equal(await reconcile(world, memory, said), 5_000);
+  assert.equal(await reconcile(world, memory, { said }), 5_000);
   world.clockMs += 5_000;
-  await reconcile(world, memory, said);
+  await reconcile(world, memory, { said });
   assert.deepEqual(world.writes, ["patch services", "apply daemonsets"]);
 });
 
 Deno.test("reconcileService() makes the DaemonSet at once where a pod decides on some node", async () => {
   const world = newWorld();
-  await reconcile(world, {}, { a: NOTHING });
+  await reconcile(world, {}, { said: { a: NOTHING } });
   assert.deepEqual(world.writes, ["patch services", "apply daemonsets"]);
 });
 
@@ -118,7 +92,7 @@ Deno.test("reconcileService() says once that the late DaemonSet is refused, and 
   world.refusal = new K3slbError("no such field", { code: "kube-bad-request", retriable: false });
   const memory = {};
   const served = { a: SERVES, b: SERVES };
-  for (let i = 0; i < 3; i++) await assert.rejects(reconcile(world, memory, served), /no such field/);
+  for (let i = 0; i < 3; i++) await assert.rejects(reconcile(world, memory, { said: served }), /no such field/);
   const condition = world.services.get("web")?.status?.conditions?.[0];
   assert.equal(condition?.reason, "DaemonSetRefused");
   assert.equal(world.writes.filter((each) => each === "apply services/status").length, 2);

@@ -1,24 +1,12 @@
 // Facts are published as soon as they say something else, and not without end.
 import assert from "node:assert/strict";
 import { CONFIG_MAPS } from "../../../../../core/kube/resources.ts";
-import { type ClusterFacts, parseFacts } from "../../../../../core/service/cluster_facts.ts";
+import { parseFacts } from "../../../../../core/service/cluster_facts.ts";
 import { FactsPublisher } from "../../../../../core/service_lb/nodes/publish_facts.ts";
 import { SILENT_LOGGER } from "../../../../../core/shared/log.ts";
+import { CLUSTER_FACTS } from "../../../../support/cluster_facts.ts";
 import { createFakeClock } from "../../../../support/fake_clock.ts";
 import { createInProcess } from "../../../../support/memory_api/in_process.ts";
-
-const FACTS: ClusterFacts = {
-  server: "1.2.3",
-  dataplane: "agent",
-  reservePorts: "daemonset",
-  lbClass: "k3slb.io/node-addresses",
-  lbDefault: true,
-  allowList: false,
-  honorExcludeLabel: false,
-  foreign: [],
-  contested: new Map(),
-  nodes: new Map(),
-};
 
 Deno.test("FactsPublisher writes changes of some labels in a row at once, and one a second while they go on", async () => {
   const clock = createFakeClock();
@@ -36,7 +24,7 @@ Deno.test("FactsPublisher writes changes of some labels in a row at once, and on
     logger: SILENT_LOGGER,
     signal: end.signal,
     namespace: "kube-system",
-    facts: () => ({ ...FACTS, allowList }),
+    facts: () => ({ ...CLUSTER_FACTS, allowList }),
   });
   for (let i = 0; i < 16; i++) {
     await clock.advance(250);

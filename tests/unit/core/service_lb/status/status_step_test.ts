@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { NodeVerdict } from "../../../../../core/service_lb/nodes/node_verdicts.ts";
 import type { ServedSummary } from "../../../../../core/service_lb/status/served_condition.ts";
 import { type StatusFacts, type StatusMemory, statusStep } from "../../../../../core/service_lb/status/status_step.ts";
-import { frozen } from "../fixtures.ts";
+import { frozen } from "../../../../support/frozen.ts";
 
 const SERVED: ServedSummary = { status: "True", reason: "Served", message: "Served by 1 node: a", problem: false };
 const PARTLY: ServedSummary = { status: "True", reason: "PartlyServed", message: "b: no", problem: true };

@@ -7,11 +7,11 @@ import { parseNodeProbe, renderProbeRequest } from "../../../../../core/service/
 import { SILENT_LOGGER } from "../../../../../core/shared/log.ts";
 import { answerProbes } from "../../../../../node_agent/loop/checks/probe_answerer.ts";
 import { createInProcess } from "../../../../support/memory_api/in_process.ts";
-import { ManualClock } from "../../_manual_clock.ts";
+import { createFakeClock } from "../../../../support/fake_clock.ts";
 import { NODE, node, service } from "../../_objects.ts";
 
 class ProbeBench {
-  readonly clock = new ManualClock();
+  readonly clock = createFakeClock();
   /** What was connected to, a line for each request. */
   readonly tried: string[] = [];
   readonly services = new Map<string, Service>([["default/web", {

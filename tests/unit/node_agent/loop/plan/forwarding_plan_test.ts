@@ -9,7 +9,8 @@ import {
 import type { ForwardedPort } from "../../../../../node_agent/dataplane_contract.ts";
 import type { DepartedService } from "../../../../../node_agent/loop/plan/contenders.ts";
 import { forwardingDecision, type ForwardingFacts } from "../../../../../node_agent/loop/plan/forwarding_plan.ts";
-import { CLOSED, EMPTY, ENDING, frozen, READY, web } from "../../_facts.ts";
+import { frozen } from "../../../../support/frozen.ts";
+import { CLOSED, EMPTY, ENDING, READY, web } from "../../_facts.ts";
 import { endpoint, NODE, pod, port, service, slice } from "../../_objects.ts";
 
 /** The pod of `web` was here a moment ago. */

@@ -4,7 +4,7 @@ import { CONFIG_MAPS } from "../../../../../core/kube/resources.ts";
 import { SILENT_LOGGER } from "../../../../../core/shared/log.ts";
 import { startFactsWatch } from "../../../../../node_agent/loop/watches/facts_watch.ts";
 import { createInProcess } from "../../../../support/memory_api/in_process.ts";
-import { ManualClock } from "../../_manual_clock.ts";
+import { createFakeClock } from "../../../../support/fake_clock.ts";
 
 for (const verb of ["list", "watch"]) {
   Deno.test(`startFactsWatch() keeps no agent that ends before the ${verb} of what is published is answered`, async () => {
@@ -17,7 +17,7 @@ for (const verb of ["list", "watch"]) {
     const watch = startFactsWatch({
       client,
       servicelbNamespace: "kube-system",
-      clock: new ManualClock(),
+      clock: createFakeClock(),
       logger: SILENT_LOGGER,
       signal: end.signal,
       onChange: () => {},
