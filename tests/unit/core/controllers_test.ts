@@ -8,7 +8,7 @@ import { DAEMON_SETS, EVENTS, NODES, SERVICES } from "../../../core/kube/resourc
 import type { Node } from "../../../core/kube/types.ts";
 import { createLogger, SILENT_LOGGER } from "../../../core/shared/log.ts";
 import { createInProcess } from "../../support/memory_api/in_process.ts";
-import { ManualClock } from "../node_agent/_manual_clock.ts";
+import { createFakeClock } from "../../support/fake_clock.ts";
 import { loadBalancer } from "./service_lb/controller_cluster.ts";
 import { startMemoryApi } from "../../support/memory_api/memory_api.ts";
 import { waitUntil } from "../../support/wait.ts";
@@ -71,7 +71,7 @@ Deno.test("startControllers() forgets what a part could not start of as soon as 
 });
 
 Deno.test("startControllers(): what the page shows of pods that are missing is what the API server says of them", async () => {
-  const clock = new ManualClock();
+  const clock = createFakeClock();
   const { client, objects, stop: stopApi } = createInProcess({
     now: () => new Date(clock.now()),
     controllers: ["garbageCollector"],
