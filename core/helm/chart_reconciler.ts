@@ -74,6 +74,7 @@ export class ChartReconciler {
     if (seen === undefined) {
       this.#attempts.delete(key);
       this.#leaving.forget(key);
+      this.#staticCharts.forget(key);
       await this.#parts.secrets.secretsFor(key, { namespace: "", names: [] });
       this.#failures.keepOnly(view.jobs.objects.values());
       return undefined;

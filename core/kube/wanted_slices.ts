@@ -26,8 +26,10 @@ export class WantedSlices {
   readonly #options: WantedSlicesOptions;
   readonly #queue: WorkQueue;
   #wanted: ReadonlySet<string> = new Set();
-  /** Services of which slices were dropped since they were known whole. */
+  /** Services of which slices were dropped since they were known whole; nobody tells when these go. */
   readonly #dropped = new Set<string>();
+  /** There were more of them than are remembered. */
+  #hasOthers = false;
   /** Services to be listed -> in which turn they became wanted: a list that was under way by then does not count. */
   readonly #pending = new Map<string, number>();
   #turn = 0;
@@ -40,7 +42,8 @@ export class WantedSlices {
   /** Whether a slice of this Service, which the watch has brought, is to be kept; remembered if not. */
   keeps(service: string): boolean {
     if (this.#wanted.has(service)) return true;
-    this.#dropped.add(service);
+    if (this.#dropped.size < MAX_DROPPED) this.#dropped.add(service);
+    else if (!this.#dropped.has(service)) this.#hasOthers = true;
     return false;
   }
 
@@ -54,7 +57,7 @@ export class WantedSlices {
     this.#turn++;
     for (const key of this.#pending.keys()) if (!wanted.has(key)) this.#pending.delete(key);
     for (const key of wanted) {
-      if (!this.#wanted.has(key) && this.#dropped.has(key)) this.#pending.set(key, this.#turn);
+      if (!this.#wanted.has(key) && (this.#hasOthers || this.#dropped.has(key))) this.#pending.set(key, this.#turn);
     }
     this.#wanted = wanted;
     if (this.#pending.size > 0) this.#queue.add(LIST);
@@ -97,5 +100,7 @@ export class WantedSlices {
 }
 
 const LIST = "list";
+/** More than most clusters have. Beyond, a Service that becomes wanted costs a list, whether it had slices or not. */
+const MAX_DROPPED = 10_000;
 /** Names of 63 characters each fit into a URL that every proxy takes. */
 const MAX_BATCH = 100;

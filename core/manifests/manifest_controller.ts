@@ -215,8 +215,9 @@ class ManifestController {
     const choices = [...this.#choices.values()].filter(({ file }) => addOnNameOf(file.path) === addOn);
     const deployed = choices.filter(({ leftOut }) => leftOut === undefined);
     const [only] = deployed;
+    if (deployed.length < 2) this.#notices.set(`conflict ${addOn}`, []);
+    if (choices.every(({ leftOut }) => leftOut !== "Disabled")) this.#notices.set(`disabled ${addOn}`, []);
     if (only === undefined) return await this.#retire(addOn, choices);
-    if (deployed.length === 1) this.#notices.set(`conflict ${addOn}`, []);
     const owner = deployed.length === 1 ? only : await this.#owner(addOn, deployed);
     return await this.#deploy(addOn, owner);
   }
@@ -339,8 +340,8 @@ class ManifestController {
         await this.#deployer.remove(addOn, { signal: this.#signal, reason: "its file is gone" });
       }
     }
-    this.#recorded.delete(addOn);
-    this.#handled.delete(addOn);
-    this.#forced.delete(addOn);
+    for (const known of [this.#recorded, this.#handled, this.#forced, this.#repairDue, this.#moving]) {
+      known.delete(addOn);
+    }
   }
 }

@@ -66,7 +66,7 @@ class NodeHostsController implements RunningNodeHosts {
   readonly #nodes: Reflector<Node>;
   readonly #configMaps: Reflector<ConfigMap>;
   readonly #customs: Reflector<ConfigMap>;
-  readonly #toldFaulty = new Set<string>();
+  #toldFaulty: ReadonlySet<string> = new Set();
   #toldDrift = "";
   #toldCustom = "";
 
@@ -121,9 +121,10 @@ class NodeHostsController implements RunningNodeHosts {
       present: present ?? "",
       recorded: record.split(",").filter((name) => name !== ""),
     });
-    for (const line of faulty) {
-      if (this.#toldFaulty.has(line)) continue;
-      this.#toldFaulty.add(line);
+    const toldFaulty = this.#toldFaulty;
+    this.#toldFaulty = new Set(faulty);
+    for (const line of this.#toldFaulty) {
+      if (toldFaulty.has(line)) continue;
       logger.warn("Line in NodeHosts is dropped: it needs an address and a name", { line });
     }
     const names = nodeNames.join(",");

@@ -62,6 +62,8 @@ class Asking implements NodeAsker {
     const text = JSON.stringify(nodes);
     if (text === this.#known || this.#options.signal.aborted) return;
     this.#known = text;
+    const names = new Set(nodes.map(({ name }) => name));
+    for (const ask of this.#open.keys()) if (!names.has(ask.node)) this.#close(ask);
     this.#life.replace(nodes, this.#now());
     this.#settle();
   }

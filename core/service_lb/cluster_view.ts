@@ -39,7 +39,7 @@ export class ClusterView {
   readonly #reports = new NodeReports();
   /** Of each Service; found when first asked for after a change. */
   readonly #conflicts = new Map<ServiceKey, ReadonlyMap<string, PortConflict>>();
-  #held = new Map<ServiceKey, HeldPorts | undefined>();
+  readonly #held = new Map<ServiceKey, HeldPorts | undefined>();
   #allowList: boolean | undefined;
 
   constructor(objects: () => ClusterObjects, options: ServiceLbOptions) {
@@ -71,7 +71,9 @@ export class ClusterView {
 
   /** Returns the Services that may win or lose a port by it. */
   noteService(change: ObjectChange<Service>): readonly ServiceKey[] {
-    this.#foreignPorts.note(change.before, change.after);
+    const { before, after } = change;
+    if (after === undefined) this.#held.delete(objectKey(before ?? {}));
+    this.#foreignPorts.note(before, after);
     return this.#ports.note(change);
   }
 

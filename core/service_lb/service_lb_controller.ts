@@ -80,7 +80,7 @@ class ServiceLbController implements ServiceLb {
         for (const key of concerned) this.#add(key);
         if (concerned.some((key) => this.#view.sharesPorts(key))) this.#facts?.note();
         if (hasChanged) this.#addOnNode(node);
-        return tookBack || hasChanged;
+        return this.#nodes.objects.has(node) ? tookBack || hasChanged : undefined;
       },
     });
     this.#queue = createWorkQueue({

@@ -11,6 +11,8 @@ const LOG_LINES = 50;
 const LOG_BYTES = 1024 * 1024;
 
 interface KnownFailure {
+  /** Of the configuration. */
+  readonly hash: string;
   readonly run: string;
   /** helm's words. */
   readonly line: string;
@@ -18,7 +20,7 @@ interface KnownFailure {
   readonly note: string;
 }
 
-/** Failures by name of the Job and configuration. */
+/** Failures by name of the Job, each of its last configuration. */
 export class JobFailures {
   readonly #client: KubeClient;
   readonly #logger: Logger;
@@ -36,7 +38,9 @@ export class JobFailures {
   async of(job: Job | undefined, pods: readonly Pod[], signal: AbortSignal): Promise<string> {
     if (job?.metadata?.uid === undefined) return "";
     const key = keyOf(job);
-    const known = this.#known.get(key);
+    const hash = hashOf(job);
+    const last = this.#known.get(key);
+    const known = last?.hash === hash ? last : undefined;
     // klipper-helm ends without an error after some failures, so a finished Job's last log is looked at too.
     const [lastPod] = isComplete(job) ? podsOf(job, pods) : [];
     const failed = latestFailure(job, pods) ?? (lastPod === undefined ? undefined : { pod: lastPod, previous: false });
@@ -46,7 +50,7 @@ export class JobFailures {
     if (known?.run === run) return saidOf(known);
     const read = await this.#why(failed, signal);
     if (read === undefined) return saidOf(known);
-    const failure = { run, line: read.line || (known?.line ?? ""), note: read.note };
+    const failure = { hash, run, line: read.line || (known?.line ?? ""), note: read.note };
     this.#known.set(key, failure);
     return saidOf(failure);
   }
@@ -58,7 +62,7 @@ export class JobFailures {
   }
 
   /** `undefined` if no log can be read. */
-  async #why(run: FailedRun, signal: AbortSignal): Promise<Omit<KnownFailure, "run"> | undefined> {
+  async #why(run: FailedRun, signal: AbortSignal): Promise<Pick<KnownFailure, "line" | "note"> | undefined> {
     const log = await this.#read(run, signal);
     if (log === undefined) return undefined;
     const isRestarted = !run.previous && (helmStatusIn(run.pod)?.restartCount ?? 0) > 0;
@@ -87,7 +91,7 @@ export class JobFailures {
 }
 
 function keyOf(job: Job): string {
-  return `${job.metadata?.namespace}/${job.metadata?.name} ${hashOf(job)}`;
+  return `${job.metadata?.namespace}/${job.metadata?.name}`;
 }
 
 function saidOf(failure: KnownFailure | undefined): string {

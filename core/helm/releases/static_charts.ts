@@ -10,13 +10,15 @@ import { CHART_URL_ANNOTATION } from "../names.ts";
 const REFERENCE_REGEXP = /^https?:\/\/%\{KUBERNETES_API\}%\/static\/charts\/([A-Za-z0-9._+-]+\.tgz)$/;
 
 interface CachedChart {
+  /** Name, size and time of the file. */
   readonly stamp: string;
   readonly content: string;
 }
 
-/** Reads charts, each file once for each change of it. */
+/** Reads charts, for each HelmChart its file once for each change of it. */
 export class StaticCharts {
   readonly #folder: string;
+  /** By `namespace/name` of the HelmChart. */
   readonly #cache = new Map<string, CachedChart>();
 
   constructor(dataDir: string) {
@@ -27,23 +29,31 @@ export class StaticCharts {
   async resolve(chart: HelmChart): Promise<HelmChart> {
     const url = chart.spec?.chart ?? "";
     const name = chart.spec?.chartContent ? undefined : REFERENCE_REGEXP.exec(url)?.[1];
-    if (name === undefined) return chart;
-    const chartContent = await this.#read(name);
-    if (chartContent === undefined) return chart;
     const { metadata } = chart;
+    const key = `${metadata?.namespace}/${metadata?.name}`;
+    const chartContent = name === undefined ? undefined : await this.#read(key, name);
+    if (chartContent === undefined) {
+      this.forget(key);
+      return chart;
+    }
     const annotations = { ...metadata?.annotations, [CHART_URL_ANNOTATION]: url };
     return { ...chart, metadata: { ...metadata, annotations }, spec: { ...chart.spec, chartContent } };
   }
 
-  async #read(name: string): Promise<string | undefined> {
+  /** Forgets what was read for the HelmChart `key`, `namespace/name`. */
+  forget(key: string): void {
+    this.#cache.delete(key);
+  }
+
+  async #read(key: string, name: string): Promise<string | undefined> {
     const path = join(this.#folder, name);
     try {
       const { size, mtimeMs } = await stat(path);
-      const stamp = `${size} ${mtimeMs}`;
-      const cached = this.#cache.get(name);
+      const stamp = `${name} ${size} ${mtimeMs}`;
+      const cached = this.#cache.get(key);
       if (cached?.stamp === stamp) return cached.content;
       const content = (await readFile(path)).toString("base64");
-      this.#cache.set(name, { stamp, content });
+      this.#cache.set(key, { stamp, content });
       return content;
     } catch (error) {
       if (isNoSuchFile(error)) return undefined;

@@ -177,6 +177,7 @@ export class ManifestDeployer {
       if (moved.length > 0) throw movingError(seen.spec?.source ?? "", moved);
     }
     await options.beforeRecord?.();
+    this.#failed.delete(addOn);
     if (seen === undefined) return;
     await removeObject(this.#options.client, ADD_ONS, { ...identityOf(seen), signal: options.signal });
     this.#options.logger.info("removed manifest", { addOn, reason: options.reason });

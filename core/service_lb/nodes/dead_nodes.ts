@@ -71,7 +71,9 @@ export class DeadNodes {
   note({ services, nodes }: KnownObjects): void {
     if (!this.#options.isOn) return;
     this.#nodes = nodes;
-    for (const name of this.#unheard) if (!nodes.has(name)) this.#unheard.delete(name);
+    for (const known of [this.#unheard, this.#lastBeats]) {
+      for (const name of known.keys()) if (!nodes.has(name)) known.delete(name);
+    }
     for (const name of this.#asker.dead.keys()) {
       if (heartbeatOf(nodes.get(name)) !== this.#lastBeats.get(name)) this.#asker.excuse(name);
     }

@@ -6,11 +6,11 @@ import { createWorkQueue, type WorkQueue } from "../../runtime/work_queue.ts";
 export interface ReportReaderOptions {
   readonly clock: Clock;
   /**
-   * Reads; says whether the node has taken back what others may rely on.
+   * Reads; says whether the node has taken back what others may rely on, `undefined` if it is gone.
    *
    * @param hasChanged Its addresses or conditions are others since it was read
    */
-  readonly read: (node: string, hasChanged: boolean) => boolean;
+  readonly read: (node: string, hasChanged: boolean) => boolean | undefined;
 }
 
 /** Reads the words of nodes at a pace that each of them has for itself. */
@@ -39,9 +39,11 @@ export class ReportReader {
   read(node: string): void {
     this.#readMs.set(node, this.#now());
     const hasChanged = this.#changed.delete(node);
-    if (this.#options.read(node, hasChanged)) {
-      this.#waverings.set(node, { count: this.#waveringsOf(node) + 1, atMs: this.#now() });
-    }
+    const tookBack = this.#options.read(node, hasChanged);
+    if (tookBack) this.#waverings.set(node, { count: this.#waveringsOf(node) + 1, atMs: this.#now() });
+    if (tookBack !== undefined) return;
+    this.#readMs.delete(node);
+    this.#waverings.delete(node);
   }
 
   /** Reads until the signal is aborted. Never rejects. */

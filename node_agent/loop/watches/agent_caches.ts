@@ -8,7 +8,7 @@ import type { EndpointSlice, KubeObject, Node, Pod, Service } from "../../../cor
 import type { Clock } from "../../../core/runtime/clock.ts";
 import type { ClusterFacts } from "../../../core/service/cluster_facts.ts";
 import { SLICE_SERVICE_LABEL, sliceServiceKey } from "../../../core/service/keys.ts";
-import { NODE_REPORT_ANNOTATION, SERVICE_NAME_LABEL } from "../../../core/service/labels.ts";
+import { NODE_REPORT_ANNOTATION, PROBE_ANSWER_ANNOTATION, SERVICE_NAME_LABEL } from "../../../core/service/labels.ts";
 import { keepLastGood } from "../../../core/service/last_good.ts";
 import { lastReport, type NodeReport } from "../../../core/service/node_report.ts";
 import { trimEndpointSlice, trimService } from "../../../core/service/trim.ts";
@@ -213,11 +213,11 @@ function withoutStatus(service: Service | undefined): object | undefined {
   return service && { metadata: service.metadata, spec: service.spec };
 }
 
-/** All but what this agent writes itself: heartbeat and report. */
+/** All but what this agent writes itself: heartbeat, report, and answers to probes. */
 function withoutOwnWords(node: Node | undefined): object | undefined {
   if (node === undefined) return undefined;
   const { metadata, spec, status } = node;
-  const { [NODE_REPORT_ANNOTATION]: _, ...annotations } = metadata?.annotations ?? {};
+  const { [NODE_REPORT_ANNOTATION]: _, [PROBE_ANSWER_ANNOTATION]: __, ...annotations } = metadata?.annotations ?? {};
   return { labels: metadata?.labels, annotations, spec, addresses: status?.addresses };
 }
 

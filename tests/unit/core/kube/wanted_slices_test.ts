@@ -129,6 +129,20 @@ Deno.test("WantedSlices tries again after a failure, and forgets what is no long
   await stop();
 });
 
+Deno.test("WantedSlices remembers ten thousand Services whose slices it dropped, and takes any other for one of them after that", async () => {
+  const { slices, clock, asked, stop } = start();
+  slices.replace(new Set(["ns/new"]));
+  for (let at = 0; at < 10_000; at++) drop(slices, `ns/s${at}`);
+  slices.replace(new Set(["ns/new", "ns/other"]));
+  await clock.advance(0);
+  assert.deepEqual(asked, []);
+  drop(slices, "ns/one-too-many");
+  slices.replace(new Set(["ns/new", "ns/other", "ns/one-too-many", "ns/s0"]));
+  await clock.advance(0);
+  assert.deepEqual(asked, [`ns|${LABEL} in (one-too-many,s0)`]);
+  await stop();
+});
+
 Deno.test("WantedSlices asks for at most 100 Services at once", async () => {
   const { slices, clock, asked, stop } = start();
   const names = Array.from({ length: 250 }, (_, at) => `ns/s${at}`);

@@ -171,6 +171,11 @@ Deno.test("DeadNodes believes no silence of a node whose agent still writes its 
   isCut = true;
   await clock.advance(3000);
   deepEqual(state(), [["c"], []], "it answered, so that its silence means something again");
+  const others = NODES.filter(({ metadata }) => metadata?.name !== "c");
+  dead.note({ services, nodes: new Map(others.map((one) => [one.metadata?.name ?? "", one])) });
+  noteBeat("2026-01-01T00:01:00Z");
+  await clock.advance(300_000);
+  deepEqual(state(), [[], []], "of another node of that name nothing was known");
   ending.abort();
 });
 

@@ -1,13 +1,15 @@
 // An agent that is asked to connect: once for each request, apart in time, and nothing stays when the request is gone.
-import { deepEqual, equal } from "node:assert/strict";
+import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { NODES } from "../../../../../core/kube/resources.ts";
-import type { Node, Service } from "../../../../../core/kube/types.ts";
-import { PROBE_ANSWER_ANNOTATION } from "../../../../../core/service/labels.ts";
+import type { KubeObject, Node, Service } from "../../../../../core/kube/types.ts";
+import { FACTS_CONFIG_MAP } from "../../../../../core/service/cluster_facts.ts";
+import { PROBE_ANSWER_ANNOTATION, PROBE_REQUEST_ANNOTATION } from "../../../../../core/service/labels.ts";
 import { parseNodeProbe, renderProbeRequest } from "../../../../../core/service/probe_exchange.ts";
 import { SILENT_LOGGER } from "../../../../../core/shared/log.ts";
 import { answerProbes } from "../../../../../node_agent/loop/checks/probe_answerer.ts";
 import { createInProcess } from "../../../../support/memory_api/in_process.ts";
 import { createFakeClock } from "../../../../support/fake_clock.ts";
+import { AgentBench } from "../../_agent_bench.ts";
 import { NODE, node, service } from "../../_objects.ts";
 
 class ProbeBench {
@@ -128,3 +130,23 @@ Deno.test("answerProbes: a Service that is not there, or no request at all, is c
     deepEqual([bench.tried.length, bench.answer], [1, undefined]);
   });
 });
+
+Deno.test("runAgent: an answer to a probe makes no work", () =>
+  AgentBench.run(async (bench) => {
+    bench.publish();
+    bench.cluster.put("services", service("web"));
+    bench.start();
+    await bench.clock.advance(5000);
+    const { applies } = bench.dataplane;
+    ok(applies > 0);
+    const key = `kube-system/${FACTS_CONFIG_MAP}`;
+    const annotations = { [PROBE_REQUEST_ANNOTATION]: "12345678-1234 default/web" };
+    const published = bench.cluster.get<KubeObject>("configmaps", key);
+    bench.cluster.put("configmaps", { ...published, metadata: { ...published?.metadata, annotations } } as KubeObject);
+    await bench.clock.advance(2000);
+    match(
+      bench.cluster.get<Node>("nodes", NODE)?.metadata?.annotations?.[PROBE_ANSWER_ANNOTATION] ?? "",
+      /12345678-1234/,
+    );
+    equal(bench.dataplane.applies, applies);
+  }));
