@@ -10,7 +10,7 @@ import { runToEnd } from "./programs.ts";
 import { APP_IMAGE } from "./world_app.ts";
 
 /** The pause by another name, to change to. */
-export const OTHER_PAUSE_IMAGE = "k3slb.test/pause:2";
+export const OTHER_PAUSE_IMAGE = "registry.k8s.io/pause:k3slb-test-2";
 
 const APPLETS = "sh cat date echo grep hostname ip kill ls nc nslookup ps seq sleep test timeout true wget".split(" ");
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 export const CONTAINERD_SOCKET = "/run/containerd/containerd.sock";
 
 /** What containerd runs as the first container of each pod. */
-export const SANDBOX_IMAGE = "k3slb.test/pause:1";
+export const SANDBOX_IMAGE = "registry.k8s.io/pause:k3slb-test-1";
 
 /** Of which Services have their cluster addresses. */
 export const SERVICE_RANGES = { IPv4: "10.43.0.0/16", IPv6: "fd43::/112" } as const;

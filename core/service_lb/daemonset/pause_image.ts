@@ -1,6 +1,7 @@
 // Which image the placeholders run: one that the nodes have already, so that nothing is pulled, also where there is no way to the net. Pure.
 // Facts: a kubelet lists its images in the Node's status (at most 50, the largest first) and needs a pause image for every pod itself.
-// A node says itself what it has, so an image counts only if every node names it: no node alone decides what the others run.
+// A node says itself what it has, so an image counts only if every node names it: no node alone decides what the others run. Nor does a tenant,
+// whose pods may bring any image to all nodes: it must be a pause image of those who publish Kubernetes.
 import type { Node } from "../../kube/types.ts";
 
 /** Pause images among the names that a node gives its images, bounded. */
@@ -30,7 +31,20 @@ export function choosePauseImage(nodes: Iterable<Node>, given: string, current: 
   return common.includes(given) ? given : common.toSorted()[0] ?? given;
 }
 
-/** By name and tag; as the field calls them: `registry.k8s.io/pause:3.10`, `docker.io/rancher/mirrored-pause:3.6`. */
-const PAUSE_IMAGE_REGEXP = /(?:^|\/)(?:mirrored-)?pause(?:-[a-z0-9]+)?:[\w.-]+$/;
+/** Where nobody else can publish: upstream's registries, and those of K3s, RKE2, k0s, EKS, AKS, GKE and Alibaba; EKS's newer nodes bring theirs along. */
+const PUBLISHERS = [
+  "registry\\.k8s\\.io",
+  "k8s\\.gcr\\.io",
+  "gcr\\.io/google_containers",
+  "gke\\.gcr\\.io",
+  "(?:(?:index\\.)?docker\\.io/)?rancher",
+  "quay\\.io/k0sproject",
+  "602401143452\\.dkr\\.ecr\\.[a-z0-9-]+\\.amazonaws\\.com/eks",
+  "localhost/kubernetes",
+  "mcr\\.microsoft\\.com/oss(?:/v2)?/kubernetes",
+  "registry(?:\\.[a-z0-9-]+)?\\.aliyuncs\\.com/google_containers",
+];
+/** By name and tag, such as `registry.k8s.io/pause:3.10`, `docker.io/rancher/mirrored-pause:3.6`. */
+const PAUSE_IMAGE_REGEXP = new RegExp(`^(?:${PUBLISHERS.join("|")})/(?:mirrored-)?pause(?:-[a-z0-9]+)?:[\\w.-]+$`);
 const MAX_NAME_LENGTH = 256;
 const MAX_NAMES = 8;

@@ -40,18 +40,18 @@ Deno.test("startServiceLb() takes the pause image that all nodes have, and repla
       const [daemonSet] = (await admin.list(DAEMON_SETS)).items;
       return `${daemonSet?.spec?.template.spec?.containers[0]?.image} ${daemonSet?.metadata?.generation}`;
     };
-    for (const node of ["n1", "n2"]) await have(node, "example.com/pause:3.9");
+    for (const node of ["n1", "n2"]) await have(node, "registry.k8s.io/pause:3.9");
     const stop = startController({ adoptPauseImage: true });
     await admin.create(SERVICES, loadBalancer("web", 80));
     await waitUntil("both", async () => await ips("web") === "10.0.0.1 10.0.0.2");
-    assert.equal(await seen(), "example.com/pause:3.9 1");
-    for (const node of ["n1", "n2"]) await have(node, "example.com/pause:3.9", SERVICE_OPTIONS.pauseImage);
+    assert.equal(await seen(), "registry.k8s.io/pause:3.9 1");
+    for (const node of ["n1", "n2"]) await have(node, "registry.k8s.io/pause:3.9", SERVICE_OPTIONS.pauseImage);
     await admin.patch(SERVICES, { namespace: "default", name: "web" }, {
       type: "merge",
       body: { spec: { externalTrafficPolicy: "Local" } },
     });
     await waitUntil("a later reconcile", async () => await ips("web") === "");
-    assert.equal(await seen(), "example.com/pause:3.9 1");
+    assert.equal(await seen(), "registry.k8s.io/pause:3.9 1");
     await stop();
   }));
 

@@ -40,7 +40,35 @@ const TABLE: readonly {
     want: OLD,
   },
   { name: "somebody else's image is not kept", nodes: [having("a", "evil:1")], current: "evil:1", want: GIVEN },
-  { name: "a name that only looks like it", nodes: [having("a", "evil/not-pause:1", "evil/pausefoo:1")], want: GIVEN },
+  {
+    name: "a name that only looks like it",
+    nodes: [having("a", "rancher/not-pause:1", "rancher/pausefoo:1")],
+    want: GIVEN,
+  },
+  ...[
+    "docker.io/tenant/pause:1",
+    "evil.example.com/registry.k8s.io/pause:1",
+    "evil.example.com/rancher/mirrored-pause:3.6",
+    "registry.k8s.io.example.com/pause:1",
+    "registryxk8s.io/pause:1",
+    "123456789012.dkr.ecr.eu-west-1.amazonaws.com/eks/pause:1",
+  ].map((image) => ({
+    name: `an image that a tenant's pods brought to all nodes: ${image}`,
+    nodes: [having("a", image), having("b", image)],
+    current: image,
+    want: GIVEN,
+  })),
+  ...[
+    "registry.k8s.io/pause:3.10.1",
+    "index.docker.io/rancher/mirrored-pause:3.6",
+    "quay.io/k0sproject/pause:3.10.1",
+    "602401143452.dkr.ecr.eu-west-1.amazonaws.com/eks/pause:3.5",
+    "localhost/kubernetes/pause:0.1.0",
+    "mcr.microsoft.com/oss/kubernetes/pause:3.6",
+    "gke.gcr.io/pause:3.8",
+    "registry.aliyuncs.com/google_containers/pause:3.9",
+    "registry.cn-hangzhou.aliyuncs.com/google_containers/pause:3.9",
+  ].map((image) => ({ name: `the nodes' own: ${image}`, nodes: [having("a", image)], want: image })),
 ];
 
 for (const { name, nodes, current, want } of TABLE) {
