@@ -79,9 +79,15 @@ function findConfigValues(flag: Flag, config: readonly ConfigEntry[]): FoundValu
 
 function parseSwitch(flag: Flag, { values, source }: FoundValues): boolean {
   const value = values.at(-1) ?? "";
-  if (TRUE_WORDS.includes(value.toLowerCase())) return true;
-  if (FALSE_WORDS.includes(value.toLowerCase())) return false;
-  throw valueError(flag, source, { value, wrong: "is neither true nor false" });
+  const isOn = parseSwitchWord(value);
+  if (isOn === undefined) throw valueError(flag, source, { value, wrong: "is neither true nor false" });
+  return isOn;
+}
+
+/** What a word says of a switch; `undefined` if it says nothing. */
+export function parseSwitchWord(word: string): boolean | undefined {
+  if (/^(?:true|t|1|yes|on)$/i.test(word)) return true;
+  return /^(?:false|f|0|no|off)$/i.test(word) ? false : undefined;
 }
 
 function parseList(flag: Flag & { readonly type: "list" }, { values, source }: FoundValues): readonly string[] {
@@ -115,6 +121,3 @@ function valueError(
     hint: didYouMean(fault.value, fault.allowed ?? [], `--${flag.name}: ${flag.help}`),
   });
 }
-
-const TRUE_WORDS: readonly string[] = ["true", "t", "1", "yes", "on"];
-const FALSE_WORDS: readonly string[] = ["false", "f", "0", "no", "off"];

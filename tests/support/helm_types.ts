@@ -37,9 +37,10 @@ export function generateHelmTypes(): { readonly files: GeneratedFiles } | { read
   }
 }
 
-/** Under our own first lines, and with the type of open values that must be looked at before use. */
+/** Under our own first lines, without the descriptions, which the CRDs have, and with the type of open values that must be looked at before use. */
 function tidy(text: string): string {
-  return `${HEAD}\n${text.replaceAll(/^\/\/.*\n/gm, "").replaceAll(/\bany\b/g, "unknown").trim()}\n`;
+  const bare = text.replaceAll(/^\/\/.*\n|^ *\/\*\*[^]*?\*\/\n/gm, "").replaceAll(/\bany\b/g, "unknown");
+  return `${HEAD}\n${bare.trim()}\n`;
 }
 
 /** Where a generated file is. */
