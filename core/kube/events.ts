@@ -3,6 +3,7 @@
 import type { Clock } from "../runtime/clock.ts";
 import { errorMessage } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+import { present } from "../shared/values.ts";
 import { visibleLine } from "../shared/visible_text.ts";
 import type { KubeClient } from "./contract.ts";
 import { EventWrites } from "./event_writes.ts";
@@ -62,15 +63,9 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
 
 /** The reference to `object`, which must have its `apiVersion` and `kind`. */
 export function referenceTo(object: KubeObject): ObjectReference {
-  const { namespace, name = "", uid, resourceVersion } = object.metadata ?? {};
-  return {
-    apiVersion: object.apiVersion ?? "",
-    kind: object.kind ?? "",
-    name,
-    ...(namespace === undefined ? {} : { namespace }),
-    ...(uid === undefined ? {} : { uid }),
-    ...(resourceVersion === undefined ? {} : { resourceVersion }),
-  };
+  const { apiVersion = "", kind = "", metadata } = object;
+  const { namespace, name = "", uid, resourceVersion } = metadata ?? {};
+  return present({ apiVersion, kind, name, namespace, uid, resourceVersion });
 }
 
 /** `text` cut to `maxBytes` of UTF-8 without splitting a character; a cut text ends in `...`. */
@@ -196,9 +191,9 @@ class QueuedEventRecorder implements EventRecorder {
       apiVersion: "v1",
       kind: "Event",
       metadata: {
+        ...present({ annotations: content.annotations && { ...content.annotations } }),
         namespace,
         name: series.name,
-        ...(content.annotations === undefined ? {} : { annotations: { ...content.annotations } }),
       },
       involvedObject: { ...reference },
       type: content.type,

@@ -1,4 +1,5 @@
 // Requests about one object that may be there or not. Adapter.
+import { present } from "../shared/values.ts";
 import type { CallOptions, DeleteOptions, KubeClient, ObjectKey, ResourceType } from "./contract.ts";
 import { isConflict, isNotFound } from "./errors.ts";
 import type { KubeObject } from "./types.ts";
@@ -43,11 +44,10 @@ export async function removeObject(
 /** Where the object is. */
 export function keyOf({ metadata }: KubeObject): ObjectKey {
   const { name = "", namespace } = metadata ?? {};
-  return { name, ...(namespace === undefined ? {} : { namespace }) };
+  return present({ name, namespace });
 }
 
 /** What names exactly this object, for {@linkcode removeObject}. */
 export function identityOf(object: KubeObject): { readonly key: ObjectKey; readonly uid?: string } {
-  const uid = object.metadata?.uid;
-  return { key: keyOf(object), ...(uid === undefined ? {} : { uid }) };
+  return present({ key: keyOf(object), uid: object.metadata?.uid });
 }

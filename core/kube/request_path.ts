@@ -1,4 +1,5 @@
 // URLs of the Kubernetes API, and the names of what they address. Pure.
+import { present } from "../shared/values.ts";
 import type { ResourceType } from "./contract.ts";
 import type { RequestAction } from "./errors.ts";
 import type { KubeObject } from "./types.ts";
@@ -18,14 +19,8 @@ export function objectPath(
   if (key.name !== undefined) parts.push(key.name);
   if (options.subresource !== undefined) parts.push(options.subresource);
   const path = `/${parts.map(encodeURIComponent).join("/")}`;
-  const query = renderQuery(options.query ?? {});
-  return query === "" ? path : `${path}?${query}`;
-}
-
-/** The resource as RBAC and kubectl name it, such as `daemonsets.apps` or `services/status`. */
-function resourceLabel(type: ResourceType<KubeObject>, subresource?: string): string {
-  const resource = type.group === "" ? type.plural : `${type.plural}.${type.group}`;
-  return subresource === undefined ? resource : `${resource}/${subresource}`;
+  const query = Object.entries(options.query ?? {}).flatMap(([name, value]) => value ? [[name, value]] : []);
+  return query.length === 0 ? path : `${path}?${new URLSearchParams(query)}`;
 }
 
 /** What a request wants, for messages. */
@@ -35,18 +30,11 @@ export function action(
   key: { readonly namespace?: string | undefined; readonly name?: string | undefined },
   subresource?: string,
 ): RequestAction {
-  return {
+  const resource = type.group === "" ? type.plural : `${type.plural}.${type.group}`;
+  return present({
     verb,
-    resource: resourceLabel(type, subresource),
-    ...(key.namespace === undefined ? {} : { namespace: key.namespace }),
-    ...(key.name === undefined ? {} : { name: key.name }),
-  };
-}
-
-function renderQuery(query: PathQuery): string {
-  const parameters = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined && value !== "") parameters.set(name, value);
-  }
-  return parameters.toString();
+    resource: subresource === undefined ? resource : `${resource}/${subresource}`,
+    namespace: key.namespace,
+    name: key.name,
+  });
 }

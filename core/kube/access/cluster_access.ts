@@ -27,7 +27,7 @@ export interface ClusterAccess {
   /** URL of the server without a slash at the end, such as `https://[fd00::1]:6443`. */
   readonly server: string;
   /** Host name that the server's certificate must carry, if not the one of the URL. */
-  readonly tlsServerName?: string;
+  readonly tlsServerName?: string | undefined;
   /** Takes any certificate of the server's. */
   readonly insecureSkipTlsVerify: boolean;
   /** Namespace of the context, `default` if it has none. */

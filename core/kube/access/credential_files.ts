@@ -2,7 +2,6 @@
 import { readFile, stat } from "node:fs/promises";
 import type { Clock } from "../../runtime/clock.ts";
 import { errorMessage, K3slbError } from "../../shared/errors.ts";
-import type { FileOrData } from "./kubeconfig_file.ts";
 
 /** The content of one credential, now. */
 export interface CredentialText {
@@ -11,14 +10,13 @@ export interface CredentialText {
 }
 
 /**
- * The credential that `source` names; `undefined` if it names none. A file is looked at again at most once in 10 s and read
+ * The credential that `data` is or `file` holds, data first as in kubectl; `undefined` if there is neither. A file is looked at again at most once in 10 s and read
  * when it changed. A file that cannot be read while a former content is known, as in the middle of a rotation, gives the former one.
  */
 export function credentialText(
-  source: FileOrData,
+  { data, file }: { readonly file?: string | undefined; readonly data?: string | undefined },
   options: { readonly what: string; readonly clock: Clock },
 ): CredentialText | undefined {
-  const { data, file } = source;
   if (data !== undefined) return { read: () => Promise.resolve(data) };
   return file === undefined ? undefined : new RotatedFile(file, options);
 }

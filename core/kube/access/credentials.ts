@@ -3,8 +3,9 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import type { Clock } from "../../runtime/clock.ts";
 import { K3slbError } from "../../shared/errors.ts";
+import { present } from "../../shared/values.ts";
 import type { CredentialOptions, Credentials } from "./cluster_access.ts";
-import { credentialText } from "./credential_files.ts";
+import { type CredentialText, credentialText } from "./credential_files.ts";
 import { createExecCredentials, type ExecCredential } from "./exec_credential.ts";
 import type { ClusterEntry, UserEntry } from "./kubeconfig_file.ts";
 
@@ -24,15 +25,18 @@ export function credentialsOf(
   options: CredentialsOptions,
 ): (request?: CredentialOptions) => Promise<Credentials> {
   const { clock, env, userName } = options;
-  const ca = credentialText(cluster.ca, { what: "certificate authority", clock });
-  const certificate = credentialText(user.certificate, { what: "client certificate", clock });
-  const key = credentialText(user.key, { what: "client key", clock });
-  // As client-go: a token file wins over a token, so that a rotated one is seen.
-  const token = credentialText(
-    user.tokenFile === undefined ? (user.token === undefined ? {} : { data: user.token }) : { file: user.tokenFile },
-    { what: "token", clock },
+  const readable = (what: string, file?: string, data?: string): CredentialText | undefined =>
+    credentialText({ file, data }, { what, clock });
+  const ca = readable(
+    "certificate authority",
+    cluster["certificate-authority"],
+    cluster["certificate-authority-data"],
   );
-  const usesExec = user.exec !== undefined && token === undefined && certificate === undefined;
+  const certificate = readable("client certificate", user["client-certificate"], user["client-certificate-data"]);
+  const key = readable("client key", user["client-key"], user["client-key-data"]);
+  // As client-go: a token file wins over a token, so that a rotated one is seen.
+  const token = readable("token", user.tokenFile, user.tokenFile === undefined ? user.token : undefined);
+  const usesExec = token === undefined && certificate === undefined;
   const exec = user.exec === undefined || !usesExec ? undefined : createExecCredentials({
     entry: user.exec,
     user: userName,
@@ -40,9 +44,9 @@ export function credentialsOf(
     clock,
     clusterInfo: async () => ({
       server: cluster.server,
-      ...(cluster.tlsServerName === undefined ? {} : { "tls-server-name": cluster.tlsServerName }),
-      ...(cluster.insecureSkipTlsVerify ? { "insecure-skip-tls-verify": true } : {}),
-      ...(ca === undefined ? {} : { "certificate-authority-data": Buffer.from(await ca.read()).toString("base64") }),
+      "tls-server-name": cluster["tls-server-name"],
+      "insecure-skip-tls-verify": cluster["insecure-skip-tls-verify"],
+      "certificate-authority-data": ca && Buffer.from(await ca.read()).toString("base64"),
     }),
   });
   const identity = new ClientIdentity(clock, userName);
@@ -57,20 +61,18 @@ export function credentialsOf(
     // Two files, or one that was switched between two reads, are not rotated in one instant.
     if (!identity.isPair(usedCertificate, usedKey)) [usedCertificate, usedKey] = await readPair({ refresh: true });
     if (usedCertificate !== undefined) identity.check(usedCertificate, usedKey);
-    return {
-      ...(caText === undefined ? {} : { ca: caText }),
-      ...(usedCertificate === undefined ? {} : { certificate: usedCertificate }),
-      ...(usedKey === undefined ? {} : { key: usedKey }),
-      ...authorization(tokenText ?? plugin.token, user),
-    };
+    return present({
+      ca: caText,
+      certificate: usedCertificate,
+      key: usedKey,
+      authorization: authorization(tokenText ?? plugin.token, user),
+    });
   };
 }
 
-function authorization(token: string | undefined, user: UserEntry): { readonly authorization?: string } {
-  if (token !== undefined) return { authorization: `Bearer ${token.trim()}` };
-  if (user.username === undefined) return {};
-  const pair = Buffer.from(`${user.username}:${user.password ?? ""}`).toString("base64");
-  return { authorization: `Basic ${pair}` };
+function authorization(token: string | undefined, { username, password = "" }: UserEntry): string | undefined {
+  if (token !== undefined) return `Bearer ${token.trim()}`;
+  return username === undefined ? undefined : `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
 }
 
 /** Says what is wrong with a client certificate and its key before a TLS library or a server does, in words that nobody understands. */

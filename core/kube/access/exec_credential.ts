@@ -3,7 +3,7 @@
 import { execFile } from "node:child_process";
 import type { Clock } from "../../runtime/clock.ts";
 import { abortError, errorMessage, K3slbError } from "../../shared/errors.ts";
-import { isMapping } from "../../shared/values.ts";
+import { isMapping, present } from "../../shared/values.ts";
 import type { CredentialOptions } from "./cluster_access.ts";
 import type { ExecEntry } from "./kubeconfig_file.ts";
 
@@ -15,21 +15,14 @@ export interface ExecCredential {
   readonly expiresMs?: number;
 }
 
-/** What a plugin is told about the cluster, if it asked. */
-export interface ExecClusterInfo {
-  readonly server: string;
-  readonly "tls-server-name"?: string;
-  readonly "insecure-skip-tls-verify"?: boolean;
-  readonly "certificate-authority-data"?: string;
-}
-
 /** What {@linkcode createExecCredentials} takes. */
 export interface ExecCredentialsOptions {
   readonly entry: ExecEntry;
   readonly user: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
-  readonly clusterInfo: () => Promise<ExecClusterInfo>;
+  /** What a plugin is told about the cluster, if it asked, in the kubeconfig's words. */
+  readonly clusterInfo: () => Promise<object>;
 }
 
 /** Gives a plugin's credentials; several callers at once share one run, which ends when none of them waits any longer. */
@@ -109,27 +102,24 @@ function parseExecCredential(output: string, apiVersion: string): ExecCredential
   const expiry = textOf(fields["expirationTimestamp"]);
   const expiresMs = expiry === undefined ? undefined : Date.parse(expiry);
   if (expiresMs !== undefined && Number.isNaN(expiresMs)) throw new TypeError("its expirationTimestamp is not a time");
-  return {
-    ...(token === undefined ? {} : { token }),
-    ...(certificate === undefined || key === undefined ? {} : { certificate, key }),
-    ...(expiresMs === undefined ? {} : { expiresMs }),
-  };
+  return present({ token, certificate, key, expiresMs });
 }
 
 async function runPlugin(options: ExecCredentialsOptions, signal: AbortSignal): Promise<ExecCredential> {
   const { entry, user } = options;
-  const info = {
-    apiVersion: entry.apiVersion,
-    kind: "ExecCredential",
-    spec: {
-      interactive: false,
-      ...(entry.provideClusterInfo ? { cluster: await options.clusterInfo() } : {}),
-    },
-  };
+  const { apiVersion = "", env = [] } = entry;
+  const cluster = entry.provideClusterInfo ? await options.clusterInfo() : undefined;
+  const info = { apiVersion, kind: "ExecCredential", spec: { interactive: false, cluster } };
   try {
-    const env = { ...options.env, ...entry.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) };
-    const output = await execute(entry, { env, signal });
-    return parseExecCredential(output, entry.apiVersion);
+    const output = await execute(entry, {
+      env: {
+        ...options.env,
+        ...Object.fromEntries(env.map(({ name = "", value = "" }) => [name, value])),
+        KUBERNETES_EXEC_INFO: JSON.stringify(info),
+      },
+      signal,
+    });
+    return parseExecCredential(output, apiVersion);
   } catch (error) {
     throw new K3slbError(`Credential plugin "${entry.command}" of user "${user}" failed: ${errorMessage(error)}`, {
       code: "credentials-exec",
@@ -142,7 +132,7 @@ async function runPlugin(options: ExecCredentialsOptions, signal: AbortSignal): 
 }
 
 function execute(
-  entry: ExecEntry,
+  { command = "", args = [] }: ExecEntry,
   { env, signal }: { readonly env: Readonly<Record<string, string | undefined>>; readonly signal: AbortSignal },
 ): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -159,7 +149,7 @@ function execute(
       child.stderr?.destroy();
       child.kill("SIGKILL");
     };
-    const child = execFile(entry.command, [...entry.args], options, (error, output, problem) => {
+    const child = execFile(command, [...args], options, (error, output, problem) => {
       signal.removeEventListener("abort", giveUp);
       if (error === null) return resolve(String(output));
       if (error.code === "ENOENT") return reject(new Error("the program is not there"));

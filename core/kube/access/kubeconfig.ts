@@ -47,7 +47,9 @@ export async function loadKubeconfig(options: LoadKubeconfigOptions): Promise<Cl
   const listed = (options.env["KUBECONFIG"] ?? "").split(delimiter).filter((path) => path !== "");
   if (listed.length > 0) {
     // As kubectl: files of the list that do not exist are passed over.
-    const configs = (await Promise.all([...new Set(listed)].map(readKubeconfigIfPresent))).filter(isPresent);
+    const configs = (await Promise.all([...new Set(listed)].map(readKubeconfigIfPresent))).filter((config) =>
+      config !== undefined
+    );
     if (configs.length > 0) return accessOf(mergeKubeconfigs(configs), options);
     throw notFound(`no file of KUBECONFIG exists (${listed.map(quote).join(", ")})`);
   }
@@ -112,23 +114,31 @@ async function readKubeconfigIfPresent(path: string): Promise<Kubeconfig | undef
 }
 
 function accessOf(config: Kubeconfig, options: LoadKubeconfigOptions): ClusterAccess {
-  const { context, contextName, cluster, user } = chooseContext(config);
-  refuseUnsupported(cluster, user, { contextName, userName: context.user, clusterName: context.cluster });
-  const url = parseServer(cluster, user, context.cluster);
+  const { context, cluster, user } = chooseContext(config);
+  const { user: userName = "", cluster: clusterName = "" } = context;
+  const [unsupported] = unsupportedIn(cluster, user, { userName, clusterName });
+  if (unsupported !== undefined) {
+    const file = user.fileName || cluster.fileName;
+    const [what, hint] = unsupported;
+    throw new K3slbError(`Cannot use context "${config.currentContext}" of kubeconfig "${file}": ${what}`, {
+      code: "kubeconfig-unsupported",
+      hint,
+    });
+  }
+  const url = parseServer(cluster, user, clusterName);
   return {
-    source: `kubeconfig ${config.fileNames.map(quote).join(", ")} (context "${contextName}")`,
+    source: `kubeconfig ${config.fileNames.map(quote).join(", ")} (context "${config.currentContext}")`,
     server: `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/, "")}`,
-    ...(cluster.tlsServerName === undefined ? {} : { tlsServerName: cluster.tlsServerName }),
-    insecureSkipTlsVerify: cluster.insecureSkipTlsVerify,
+    tlsServerName: cluster["tls-server-name"],
+    insecureSkipTlsVerify: cluster["insecure-skip-tls-verify"] ?? false,
     namespace: context.namespace ?? "default",
     impersonationHeaders: impersonationHeaders(user),
-    credentials: credentialsOf(cluster, user, { ...options, userName: context.user }),
+    credentials: credentialsOf(cluster, user, { ...options, userName }),
   };
 }
 
 function chooseContext(config: Kubeconfig): {
   readonly context: ContextEntry;
-  readonly contextName: string;
   readonly cluster: ClusterEntry;
   readonly user: UserEntry;
 } {
@@ -144,67 +154,63 @@ function chooseContext(config: Kubeconfig): {
       `Choose one of its contexts: ${[...config.contexts.keys()].join(", ") || "it has none"}`,
     );
   }
-  const cluster = config.clusters.get(context.cluster);
+  const cluster = config.clusters.get(context.cluster ?? "");
   if (cluster === undefined) {
-    throw invalid(`context "${contextName}" of ${files} names cluster "${context.cluster}", which is missing`);
+    throw invalid(`context "${contextName}" of ${files} names cluster "${context.cluster ?? ""}", which is missing`);
   }
-  const user = context.user === "" ? NO_USER : config.users.get(context.user);
+  const user = context.user === undefined ? NO_USER : config.users.get(context.user);
   if (user === undefined) {
     throw invalid(`context "${contextName}" of ${files} names user "${context.user}", which is missing`);
   }
-  return { context, contextName, cluster, user };
+  return { context, cluster, user };
 }
 
-function refuseUnsupported(
+/** What of the context this program can't do, each with a hint. */
+function unsupportedIn(
   cluster: ClusterEntry,
-  user: UserEntry,
-  names: { readonly contextName: string; readonly clusterName: string; readonly userName: string },
-): void {
-  const refuse = (what: string, hint: string): never => {
-    throw new K3slbError(
-      `Cannot use context "${names.contextName}" of kubeconfig "${user.fileName || cluster.fileName}": ${what}`,
-      {
-        code: "kubeconfig-unsupported",
-        hint,
-      },
-    );
-  };
-  if (cluster.proxyUrl !== undefined) {
-    refuse(
-      `cluster "${names.clusterName}" has a "proxy-url", which is not supported`,
+  { exec, "auth-provider": provider }: UserEntry,
+  { clusterName, userName }: { readonly clusterName: string; readonly userName: string },
+): readonly (readonly [what: string, hint: string])[] {
+  const found: [string, string][] = [];
+  if (cluster["proxy-url"] !== undefined) {
+    found.push([
+      `cluster "${clusterName}" has a "proxy-url", which is not supported`,
       "Use a direct address of the API server",
-    );
+    ]);
   }
-  if (user.authProvider !== undefined) {
-    refuse(
-      `user "${names.userName}" has the auth-provider "${user.authProvider}", which Kubernetes has removed`,
+  if (provider !== undefined) {
+    found.push([
+      `user "${userName}" has the auth-provider "${provider.name ?? "unnamed"}", which Kubernetes has removed`,
       'Use its successor, an "exec" credential plugin',
-    );
+    ]);
   }
-  if (user.exec !== undefined && !EXEC_API_VERSIONS.includes(user.exec.apiVersion)) {
-    refuse(
-      `the exec plugin of user "${names.userName}" has apiVersion "${user.exec.apiVersion}"`,
+  if (exec !== undefined && !EXEC_API_VERSIONS.includes(exec.apiVersion ?? "")) {
+    found.push([
+      `the exec plugin of user "${userName}" has apiVersion "${exec.apiVersion ?? ""}"`,
       `Set it to one of ${EXEC_API_VERSIONS.join(", ")}`,
-    );
+    ]);
   }
-  if (user.exec?.interactiveMode === "Always") {
-    refuse(
-      `the exec plugin of user "${names.userName}" always asks a person ("interactiveMode: Always")`,
+  if (exec?.interactiveMode === "Always") {
+    found.push([
+      `the exec plugin of user "${userName}" always asks a person ("interactiveMode: Always")`,
       "Use credentials that work without a terminal",
-    );
+    ]);
   }
+  return found;
 }
 
 function parseServer(cluster: ClusterEntry, user: UserEntry, clusterName: string): URL {
+  const { server = "" } = cluster;
   // As client-go: without a scheme it is https where anything speaks of TLS. A token must not travel in the clear by mistake.
-  const isTls = cluster.insecureSkipTlsVerify ||
-    [cluster.ca, user.certificate].some(({ file, data }) => file !== undefined || data !== undefined);
-  const scheme = cluster.server.includes("://") || cluster.server === "" ? "" : isTls ? "https://" : "http://";
-  const written = `${scheme}${cluster.server}`;
+  const isTls = cluster["insecure-skip-tls-verify"] || cluster["certificate-authority"] !== undefined ||
+    cluster["certificate-authority-data"] !== undefined || user["client-certificate"] !== undefined ||
+    user["client-certificate-data"] !== undefined;
+  const scheme = server.includes("://") || server === "" ? "" : isTls ? "https://" : "http://";
+  const written = `${scheme}${server}`;
   const url = URL.canParse(written) ? new URL(written) : undefined;
   if (url === undefined || (url.protocol !== "https:" && url.protocol !== "http:")) {
     throw invalid(
-      `cluster "${clusterName}" of kubeconfig "${cluster.fileName}" has no usable server ("${cluster.server}")`,
+      `cluster "${clusterName}" of kubeconfig "${cluster.fileName}" has no usable server ("${server}")`,
       'Set "server" to an address such as https://10.0.0.1:6443',
     );
   }
@@ -212,13 +218,12 @@ function parseServer(cluster: ClusterEntry, user: UserEntry, clusterName: string
 }
 
 function impersonationHeaders(user: UserEntry): readonly (readonly [string, string])[] {
-  const { impersonate } = user;
-  if (impersonate === undefined) return [];
+  if (user.as === undefined) return [];
   return [
-    ["Impersonate-User", impersonate.user],
-    ...(impersonate.uid === undefined ? [] : [["Impersonate-Uid", impersonate.uid] as const]),
-    ...impersonate.groups.map((group) => ["Impersonate-Group", group] as const),
-    ...Object.entries(impersonate.extra).flatMap(([name, values]) =>
+    ["Impersonate-User", user.as],
+    ...(user["as-uid"] === undefined ? [] : [["Impersonate-Uid", user["as-uid"]] as const]),
+    ...(user["as-groups"] ?? []).map((group) => ["Impersonate-Group", group] as const),
+    ...Object.entries(user["as-user-extra"] ?? {}).flatMap(([name, values]) =>
       values.map((value) => [`Impersonate-Extra-${encodeURIComponent(name)}`, value] as const)
     ),
   ];
@@ -239,15 +244,11 @@ function notFound(tried: string): K3slbError {
   });
 }
 
-function isPresent<T>(value: T | undefined): value is T {
-  return value !== undefined;
-}
-
 function quote(text: string): string {
   return `"${text}"`;
 }
 
-const NO_USER: UserEntry = { fileName: "", certificate: {}, key: {} };
+const NO_USER: UserEntry = { fileName: "" };
 const EXEC_API_VERSIONS: readonly string[] = [
   "client.authentication.k8s.io/v1",
   "client.authentication.k8s.io/v1beta1",

@@ -1,62 +1,71 @@
-// The text of a kubeconfig as typed values, and several of them as one, the way kubectl merges them. Pure.
+// The text of a kubeconfig as typed values under the file's own names, and several of them as one, the way kubectl merges them. Pure.
 // Facts: https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/ and client-go's api/v1 types.
+import { Buffer } from "node:buffer";
 import { dirname, isAbsolute, join } from "node:path";
 import { errorMessage, K3slbError } from "../../shared/errors.ts";
+import { isMapping, present } from "../../shared/values.ts";
 import { parseYaml } from "../../shared/yaml.ts";
 
-/** A file of a credential, or its content. Content wins, as in kubectl. */
-export interface FileOrData {
-  readonly file?: string;
-  readonly data?: string;
+/** What a field holds. Paths (`file`, `program`) become relative to the kubeconfig; a program's bare name is looked for in PATH. */
+type Scalar = "text" | "flag" | "file" | "program" | "base64";
+type Kind = Scalar | "lists" | readonly [Scalar | Fields] | Fields;
+interface Fields {
+  readonly [name: string]: Kind;
 }
 
-/** A cluster as a kubeconfig has it. */
-export interface ClusterEntry {
-  readonly fileName: string;
-  readonly server: string;
-  readonly tlsServerName?: string;
-  readonly insecureSkipTlsVerify: boolean;
-  readonly ca: FileOrData;
-  readonly proxyUrl?: string;
-}
+const CONTEXT = { cluster: "text", user: "text", namespace: "text" } as const;
+const CLUSTER = {
+  server: "text",
+  "tls-server-name": "text",
+  "insecure-skip-tls-verify": "flag",
+  "certificate-authority": "file",
+  "certificate-authority-data": "base64",
+  "proxy-url": "text",
+} as const;
+const EXEC = {
+  apiVersion: "text",
+  command: "program",
+  args: ["text"],
+  env: [{ name: "text", value: "text" }],
+  installHint: "text",
+  provideClusterInfo: "flag",
+  interactiveMode: "text",
+} as const;
+const USER = {
+  "client-certificate": "file",
+  "client-certificate-data": "base64",
+  "client-key": "file",
+  "client-key-data": "base64",
+  token: "text",
+  tokenFile: "file",
+  username: "text",
+  password: "text",
+  as: "text",
+  "as-uid": "text",
+  "as-groups": ["text"],
+  "as-user-extra": "lists",
+  "auth-provider": { name: "text" },
+  exec: EXEC,
+} as const;
+const ROOT = { kind: "text", "current-context": "text" } as const;
 
-/** How an exec plugin is run. */
-export interface ExecEntry {
-  readonly apiVersion: string;
-  readonly command: string;
-  readonly args: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-  readonly installHint?: string;
-  readonly provideClusterInfo: boolean;
-  readonly interactiveMode?: string;
-}
+/** The type of what `S` describes; what is empty or `null` is absent. */
+type Read<S> = S extends "flag" ? boolean
+  : S extends Scalar ? string
+  : S extends "lists" ? Readonly<Record<string, readonly string[]>>
+  : S extends readonly [infer Item] ? readonly Read<Item>[]
+  : { readonly [K in keyof S]?: Read<S[K]> };
 
-/** A user as a kubeconfig has it. */
-export interface UserEntry {
-  readonly fileName: string;
-  readonly certificate: FileOrData;
-  readonly key: FileOrData;
-  readonly token?: string;
-  readonly tokenFile?: string;
-  readonly username?: string;
-  readonly password?: string;
-  readonly exec?: ExecEntry;
-  readonly authProvider?: string;
-  readonly impersonate?: {
-    readonly user: string;
-    readonly uid?: string;
-    readonly groups: readonly string[];
-    readonly extra: Readonly<Record<string, readonly string[]>>;
-  };
-}
-
+/** An entry of a kubeconfig, and the file that has it. */
+type Entry<S> = Read<S> & { readonly fileName: string };
+/** A cluster as a kubeconfig has it. Data wins over a file, as in kubectl. */
+export type ClusterEntry = Entry<typeof CLUSTER>;
+/** A user as a kubeconfig has it, likewise. */
+export type UserEntry = Entry<typeof USER>;
 /** A context as a kubeconfig has it. */
-export interface ContextEntry {
-  readonly fileName: string;
-  readonly cluster: string;
-  readonly user: string;
-  readonly namespace?: string;
-}
+export type ContextEntry = Entry<typeof CONTEXT>;
+/** How an exec plugin is run. */
+export type ExecEntry = Read<typeof EXEC>;
 
 /** A kubeconfig, or several merged. */
 export interface Kubeconfig {
@@ -70,38 +79,22 @@ export interface Kubeconfig {
 /**
  * The kubeconfig that `text` says. Relative paths in it become relative to the file.
  *
- * @throws {K3slbError} code `kubeconfig-invalid`
+ * @throws {K3slbError} code `kubeconfig-invalid`, with file and place, and never a value that may be secret
  */
 export function parseKubeconfig(text: string, fileName: string): Kubeconfig {
-  let value: unknown;
-  try {
-    value = parseYaml(text, { file: fileName });
-  } catch (error) {
-    throw new K3slbError(`Cannot read kubeconfig "${fileName}": ${errorMessage(error)}`, {
-      code: "kubeconfig-invalid",
-      hint: "The file must be a kubeconfig in YAML or JSON; write it again",
-      cause: error,
-    });
+  const file = mapping(parse(text, fileName) ?? {}, { fileName, name: "the file" });
+  const root = readFields(file, ROOT, { fileName, name: "the file" });
+  if (root.kind !== undefined && root.kind !== "Config") {
+    throw invalid(fileName, `its kind is "${root.kind}" instead of "Config"`);
   }
-  const reader = new FieldReader(fileName);
-  if (value === null || value === undefined) value = {};
-  const root = reader.map(value, "the file");
-  const kind = reader.text(root, "kind", "the file");
-  if (kind !== undefined && kind !== "Config") throw reader.invalid(`its kind is "${kind}" instead of "Config"`);
+  const users = readNamed(file, { list: "users", field: "user", shape: USER, fileName });
+  for (const [name, user] of users) checkUser(name, user);
   return {
     fileNames: [fileName],
-    currentContext: reader.text(root, "current-context", "the file") ?? "",
-    clusters: reader.named(
-      root,
-      { list: "clusters", field: "cluster" },
-      (entry, place) => reader.cluster(entry, place),
-    ),
-    users: reader.named(root, { list: "users", field: "user" }, (entry, place) => reader.user(entry, place)),
-    contexts: reader.named(
-      root,
-      { list: "contexts", field: "context" },
-      (entry, place) => reader.context(entry, place),
-    ),
+    currentContext: root["current-context"] ?? "",
+    clusters: readNamed(file, { list: "clusters", field: "cluster", shape: CLUSTER, fileName }),
+    users,
+    contexts: readNamed(file, { list: "contexts", field: "context", shape: CONTEXT, fileName }),
   };
 }
 
@@ -110,193 +103,123 @@ export function mergeKubeconfigs(configs: readonly Kubeconfig[]): Kubeconfig {
   return {
     fileNames: configs.flatMap((config) => config.fileNames),
     currentContext: configs.map((config) => config.currentContext).find((name) => name !== "") ?? "",
-    clusters: firstOfEach(configs.map((config) => config.clusters)),
-    users: firstOfEach(configs.map((config) => config.users)),
-    contexts: firstOfEach(configs.map((config) => config.contexts)),
+    clusters: firstOfEach(configs.flatMap((config) => [...config.clusters])),
+    users: firstOfEach(configs.flatMap((config) => [...config.users])),
+    contexts: firstOfEach(configs.flatMap((config) => [...config.contexts])),
   };
 }
 
-function firstOfEach<V>(maps: readonly ReadonlyMap<string, V>[]): ReadonlyMap<string, V> {
-  // A later entry of a Map's list replaces an earlier one: the first file must come last.
-  return new Map(maps.toReversed().flatMap((map) => [...map]));
+function firstOfEach<V>(entries: readonly (readonly [string, V])[]): ReadonlyMap<string, V> {
+  // A later entry of a Map's list replaces an earlier one.
+  return new Map(entries.toReversed());
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-
-/** Reads fields with errors that name file and place, and never a value that may be secret. */
-class FieldReader {
-  readonly #fileName: string;
-
-  constructor(fileName: string) {
-    this.#fileName = fileName;
-  }
-
-  invalid(problem: string): K3slbError {
-    return new K3slbError(`Cannot use kubeconfig "${this.#fileName}": ${problem}`, {
+function parse(text: string, fileName: string): unknown {
+  try {
+    return parseYaml(text, { file: fileName });
+  } catch (error) {
+    throw new K3slbError(`Cannot read kubeconfig "${fileName}": ${errorMessage(error)}`, {
       code: "kubeconfig-invalid",
-      hint: "Correct the file; `kubectl config view` shows how kubectl reads it",
-      details: { file: this.#fileName },
+      hint: "The file must be a kubeconfig in YAML or JSON; write it again",
+      cause: error,
     });
   }
+}
 
-  map(value: unknown, place: string): Fields {
-    if (typeof value !== "object" || value === null || Array.isArray(value)) {
-      throw this.invalid(`${place} is not a map of fields`);
-    }
-    return value as Fields;
+function checkUser(name: string, user: UserEntry): void {
+  const stray = (["as-uid", "as-groups", "as-user-extra"] as const).find((field) => user[field] !== undefined);
+  // As client-go: left out silently it would be another identity than the one that was meant.
+  if (user.as === undefined && stray !== undefined) {
+    throw invalid(user.fileName, `user "${name}" has "${stray}" without "as"`);
   }
-
-  text(fields: Fields, name: string, place: string): string | undefined {
-    const value = fields[name];
-    if (value === undefined || value === null || value === "") return undefined;
-    if (typeof value !== "string") throw this.invalid(`"${name}" of ${place} is not a text`);
-    return value;
-  }
-
-  flag(fields: Fields, name: string, place: string): boolean {
-    const value = fields[name] ?? false;
-    if (typeof value !== "boolean") throw this.invalid(`"${name}" of ${place} is not true or false`);
-    return value;
-  }
-
-  list(fields: Fields, name: string, place: string): readonly unknown[] {
-    const value = fields[name] ?? [];
-    if (!Array.isArray(value)) throw this.invalid(`"${name}" of ${place} is not a list`);
-    return value;
-  }
-
-  texts(fields: Fields, name: string, place: string): readonly string[] {
-    const values = this.list(fields, name, place);
-    if (!values.every((value) => typeof value === "string")) throw this.invalid(`"${name}" of ${place} has a non-text`);
-    return values as readonly string[];
-  }
-
-  named<V>(
-    root: Fields,
-    names: { readonly list: string; readonly field: string },
-    read: (fields: Fields, place: string) => V,
-  ): ReadonlyMap<string, V> {
-    const entries = new Map<string, V>();
-    for (const [index, item] of this.list(root, names.list, "the file").entries()) {
-      const fields = this.map(item, `entry ${index + 1} of "${names.list}"`);
-      const name = this.text(fields, "name", `entry ${index + 1} of "${names.list}"`);
-      if (name === undefined) throw this.invalid(`entry ${index + 1} of "${names.list}" has no name`);
-      const place = `${names.field} "${name}"`;
-      if (!entries.has(name)) entries.set(name, read(this.map(fields[names.field] ?? {}, place), place));
-    }
-    return entries;
-  }
-
-  cluster(fields: Fields, place: string): ClusterEntry {
-    return {
-      fileName: this.#fileName,
-      server: this.text(fields, "server", place) ?? "",
-      insecureSkipTlsVerify: this.flag(fields, "insecure-skip-tls-verify", place),
-      ca: this.#fileOrData(fields, "certificate-authority", place),
-      ...optional("tlsServerName", this.text(fields, "tls-server-name", place)),
-      ...optional("proxyUrl", this.text(fields, "proxy-url", place)),
-    };
-  }
-
-  user(fields: Fields, place: string): UserEntry {
-    const tokenFile = this.text(fields, "tokenFile", place);
-    const impersonated = this.text(fields, "as", place);
-    const stray = ["as-uid", "as-groups", "as-user-extra"].find((name) => !isAbsent(fields[name]));
-    // As client-go: left out silently it would be another identity than the one that was meant.
-    if (impersonated === undefined && stray !== undefined) throw this.invalid(`${place} has "${stray}" without "as"`);
-    const provider = fields["auth-provider"];
-    return {
-      fileName: this.#fileName,
-      certificate: this.#fileOrData(fields, "client-certificate", place),
-      key: this.#fileOrData(fields, "client-key", place),
-      ...optional("token", this.text(fields, "token", place)),
-      ...optional("tokenFile", tokenFile === undefined ? undefined : this.#path(tokenFile)),
-      ...optional("username", this.text(fields, "username", place)),
-      ...optional("password", this.text(fields, "password", place)),
-      ...optional("exec", isAbsent(fields["exec"]) ? undefined : this.#exec(fields["exec"], `exec of ${place}`)),
-      ...optional(
-        "authProvider",
-        isAbsent(provider)
-          ? undefined
-          : this.text(this.map(provider, `auth-provider of ${place}`), "name", place) ?? "unnamed",
-      ),
-      ...optional(
-        "impersonate",
-        impersonated === undefined ? undefined : {
-          user: impersonated,
-          ...optional("uid", this.text(fields, "as-uid", place)),
-          groups: this.texts(fields, "as-groups", place),
-          extra: this.#extra(fields["as-user-extra"] ?? {}, place),
-        },
-      ),
-    };
-  }
-
-  context(fields: Fields, place: string): ContextEntry {
-    return {
-      fileName: this.#fileName,
-      cluster: this.text(fields, "cluster", place) ?? "",
-      user: this.text(fields, "user", place) ?? "",
-      ...optional("namespace", this.text(fields, "namespace", place)),
-    };
-  }
-
-  #exec(value: unknown, place: string): ExecEntry {
-    const fields = this.map(value, place);
-    const command = this.text(fields, "command", place);
-    if (command === undefined) throw this.invalid(`${place} has no command`);
-    const env = isAbsent(fields["env"]) ? [] : this.list(fields, "env", place).map((item) => {
-      const variable = this.map(item, `env of ${place}`);
-      return [this.text(variable, "name", place) ?? "", this.text(variable, "value", place) ?? ""] as const;
-    });
-    return {
-      apiVersion: this.text(fields, "apiVersion", place) ?? "",
-      // As client-go: a bare name is looked for in PATH, a relative path is relative to the file.
-      command: command.includes("/") ? asPath(this.#path(command)) : command,
-      args: isAbsent(fields["args"]) ? [] : this.texts(fields, "args", place),
-      env: Object.fromEntries(env),
-      provideClusterInfo: this.flag(fields, "provideClusterInfo", place),
-      ...optional("installHint", this.text(fields, "installHint", place)),
-      ...optional("interactiveMode", this.text(fields, "interactiveMode", place)),
-    };
-  }
-
-  #extra(value: unknown, place: string): Readonly<Record<string, readonly string[]>> {
-    const fields = this.map(value, `"as-user-extra" of ${place}`);
-    return Object.fromEntries(Object.keys(fields).map((name) => [name, this.texts(fields, name, place)]));
-  }
-
-  #fileOrData(fields: Fields, name: string, place: string): FileOrData {
-    const file = this.text(fields, name, place);
-    const encoded = this.text(fields, `${name}-data`, place);
-    return {
-      ...optional("file", file === undefined ? undefined : this.#path(file)),
-      ...optional("data", encoded === undefined ? undefined : this.#decode(encoded, `"${name}-data" of ${place}`)),
-    };
-  }
-
-  #decode(encoded: string, what: string): string {
-    const compact = encoded.replaceAll(/\s/g, "");
-    if (!BASE64_REGEXP.test(compact)) throw this.invalid(`${what} is not base64`);
-    return Buffer.from(compact, "base64").toString("utf8");
-  }
-
-  #path(path: string): string {
-    return isAbsolute(path) ? path : join(dirname(this.#fileName), path);
+  if (user.exec !== undefined && user.exec.command === undefined) {
+    throw invalid(user.fileName, `exec of user "${name}" has no command`);
   }
 }
 
-function optional<N extends string, V>(name: N, value: V | undefined): Partial<Record<N, V>> {
-  return value === undefined ? {} : { [name]: value } as Record<N, V>;
+function invalid(fileName: string, problem: string): K3slbError {
+  return new K3slbError(`Cannot use kubeconfig "${fileName}": ${problem}`, {
+    code: "kubeconfig-invalid",
+    hint: "Correct the file; `kubectl config view` shows how kubectl reads it",
+    details: { file: fileName },
+  });
 }
 
-/** A path that is no bare name, which would be looked for in PATH: beside a kubeconfig "config" the plugin "./x" is not "x". */
-function asPath(path: string): string {
-  return path.includes("/") ? path : `./${path}`;
+/** Where a value stands, for messages and for paths. */
+interface Place {
+  readonly fileName: string;
+  readonly name: string;
 }
 
-function isAbsent(value: unknown): boolean {
-  return value === undefined || value === null;
+function readNamed<S extends Fields>(
+  file: Readonly<Record<string, unknown>>,
+  { list, field, shape, fileName }: {
+    readonly list: string;
+    readonly field: string;
+    readonly shape: S;
+    readonly fileName: string;
+  },
+): ReadonlyMap<string, Entry<S>> {
+  const items = listOf(file[list] ?? [], { fileName, name: `"${list}" of the file` });
+  return firstOfEach(items.map((item, index) => {
+    const place = { fileName, name: `entry ${index + 1} of "${list}"` };
+    const fields = mapping(item, place);
+    const { name } = readFields(fields, { name: "text" } as const, place);
+    if (name === undefined) throw invalid(fileName, `${place.name} has no name`);
+    const entry = readFields(mapping(fields[field] ?? {}, place), shape, { fileName, name: `${field} "${name}"` });
+    return [name, { ...entry, fileName }] as const;
+  }));
 }
 
-const BASE64_REGEXP = /^[A-Za-z0-9+/]+={0,2}$/;
+function readFields<S extends Fields>(fields: Readonly<Record<string, unknown>>, shape: S, place: Place): Read<S> {
+  const entries = Object.entries(shape).map(([name, kind]) =>
+    [name, readField(fields[name], kind, { ...place, name: `"${name}" of ${place.name}` })] as const
+  );
+  // Each field has the type that Read says: readField branches on the same words.
+  return present(Object.fromEntries(entries)) as Read<S>;
+}
+
+function readField(value: unknown, kind: Kind, place: Place): unknown {
+  if (value === undefined || value === null || value === "") return undefined;
+  if (typeof kind === "object" && !isList(kind)) return readFields(mapping(value, place), kind, place);
+  if (kind === "lists") {
+    const lists = Object.entries(mapping(value, place));
+    return Object.fromEntries(lists.map(([name, list]) => [name, readField(list, ["text"], place) ?? []]));
+  }
+  if (!isList(kind)) return readScalar(value, kind, place);
+  const [item] = kind;
+  return listOf(value, place).map((one) =>
+    typeof item === "object" ? readFields(mapping(one, place), item, place) : readScalar(one, item, place)
+  );
+}
+
+function readScalar(value: unknown, kind: Scalar, { fileName, name }: Place): string | boolean {
+  if (kind === "flag") {
+    if (typeof value === "boolean") return value;
+    throw invalid(fileName, `${name} is not true or false`);
+  }
+  if (typeof value !== "string") throw invalid(fileName, `${name} is not a text`);
+  if (kind === "file") return isAbsolute(value) ? value : join(dirname(fileName), value);
+  // Beside a kubeconfig "config" the plugin "./x" must not become "x", which would be looked for in PATH.
+  if (kind === "program" && value.includes("/") && !isAbsolute(value)) {
+    return join(dirname(fileName), value).replace(/^[^/]+$/, "./$&");
+  }
+  if (kind !== "base64") return value;
+  const compact = value.replaceAll(/\s/g, "");
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(compact)) throw invalid(fileName, `${name} is not base64`);
+  return Buffer.from(compact, "base64").toString("utf8");
+}
+
+function mapping(value: unknown, { fileName, name }: Place): Readonly<Record<string, unknown>> {
+  if (!isMapping(value)) throw invalid(fileName, `${name} is not a map of fields`);
+  return value;
+}
+
+function listOf(value: unknown, { fileName, name }: Place): readonly unknown[] {
+  if (!Array.isArray(value)) throw invalid(fileName, `${name} is not a list`);
+  return value;
+}
+
+function isList(kind: Kind): kind is readonly [Scalar | Fields] {
+  return Array.isArray(kind);
+}
