@@ -39,6 +39,23 @@ export interface Command<Flags extends readonly Flag[] = readonly Flag[]> {
   run(settings: Settings<Flags>, context: CommandContext): Promise<number>;
 }
 
+/** The command that `path` calls. */
+export function commandAt(path: readonly string[], commands: readonly Command[]): Command | undefined {
+  return commands.find((command) => command.path.join(" ") === path.join(" "));
+}
+
+/** Commands whose words start with `path`, but for that one itself. */
+export function commandsBelow(path: readonly string[], commands: readonly Command[]): readonly Command[] {
+  return commands.filter((command) =>
+    command.path.length > path.length && path.every((word, index) => command.path[index] === word)
+  );
+}
+
+/** Words that may follow `path` in a command's name. */
+export function nextWords(path: readonly string[], commands: readonly Command[]): readonly string[] {
+  return [...new Set(commandsBelow(path, commands).map((command) => command.path[path.length] ?? ""))];
+}
+
 /** Checks that `run` fits the flags, and forgets their types so that commands can stand in one list. */
 export function defineCommand<const Flags extends readonly Flag[]>(command: Command<Flags>): Command {
   return command;

@@ -3,7 +3,7 @@
 import { parseArgs } from "node:util";
 import { K3slbError } from "../core/shared/errors.ts";
 import { nearestName } from "../core/shared/nearest_name.ts";
-import type { Command } from "./command.ts";
+import { type Command, commandAt, nextWords } from "./command.ts";
 import type { Flag, SwitchFlag } from "./settings/flag.ts";
 import { parseSwitchWord } from "./settings/resolve_settings.ts";
 
@@ -61,16 +61,6 @@ export function readCommandLine(words: readonly string[], commands: readonly Com
 function pathIn(words: readonly string[], commands: readonly Command[]): readonly string[] {
   const end = words.findIndex((word, index) => !nextWords(words.slice(0, index), commands).includes(word));
   return end < 0 ? words : words.slice(0, end);
-}
-
-/** Words that may follow `path` in a command's name. */
-function nextWords(path: readonly string[], commands: readonly Command[]): readonly string[] {
-  return commands.filter((command) => path.every((word, index) => command.path[index] === word))
-    .flatMap((command) => command.path.slice(path.length, path.length + 1));
-}
-
-function commandAt(path: readonly string[], commands: readonly Command[]): Command | undefined {
-  return commands.find((command) => command.path.join(" ") === path.join(" "));
 }
 
 function nameOf(path: readonly string[]): string {

@@ -1,7 +1,7 @@
 // From the command line to an exit code: finds the command, resolves its settings, runs it, prints what failed.
 import { isAbort, isK3slbError } from "../core/shared/errors.ts";
 import { createLogger, type LogFormat, type Logger, type LogLevel } from "../core/shared/log.ts";
-import type { Command } from "./command.ts";
+import { type Command, commandsBelow } from "./command.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./exit_codes.ts";
 import { COMMANDS } from "./commands.ts";
 import { envNames, type Flag, ownEnvName, type Settings } from "./settings/flag.ts";
@@ -21,7 +21,7 @@ export async function runProgram(words: readonly string[], host: ProgramHost): P
     const { command } = invocation;
     if (command === undefined) return explainUsage(invocation, host);
     if (invocation.help) {
-      host.stdout(renderCommandHelp(command, childrenOf(command.path)));
+      host.stdout(renderCommandHelp(command, commandsBelow(command.path, COMMANDS)));
       return EXIT_OK;
     }
     const resolved = await settingsOf(command, invocation, host);
@@ -103,19 +103,13 @@ function mistypedVariables(env: ProgramHost["env"]): readonly (readonly [string,
 
 function explainUsage(invocation: Invocation, host: ProgramHost): number {
   const { path } = invocation;
-  const text = path.length === 0 ? renderProgramHelp(COMMANDS) : renderGroupHelp(path, childrenOf(path));
+  const text = path.length === 0 ? renderProgramHelp(COMMANDS) : renderGroupHelp(path, commandsBelow(path, COMMANDS));
   if (invocation.help) {
     host.stdout(text);
     return EXIT_OK;
   }
   host.stderr(text);
   return EXIT_USAGE;
-}
-
-function childrenOf(path: readonly string[]): readonly Command[] {
-  return COMMANDS.filter((command) =>
-    command.path.length > path.length && path.every((word, index) => command.path[index] === word)
-  );
 }
 
 function loggerOf(settings: Settings<readonly Flag[]>, host: ProgramHost): Logger {

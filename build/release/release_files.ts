@@ -53,7 +53,7 @@ export function releaseFiles(options: ReleaseFilesOptions): readonly ReleaseFile
       path,
       inArchive: `completions/k3slb.${shell}`,
       mode: 0o644,
-      content: { text: renderCompletion(shell, COMMANDS) },
+      content: { text: renderCompletion(shell) },
     })),
     ...manPages(COMMANDS, { version, date }).map(({ file, text }): ReleaseFile => ({
       path: `/usr/share/man/man1/${file}`,

@@ -5,7 +5,7 @@ import { ELECTION_LEASE_NAME } from "../../core/service/labels.ts";
 import { removeServiceLb } from "../../core/service_lb/groundwork/remove_service_lb.ts";
 import { K3slbError } from "../../core/shared/errors.ts";
 import { AGENT_CLEANUP_COMMAND } from "../programs/agent_cleanup_command.ts";
-import { type Command, type CommandContext, defineCommand } from "../command.ts";
+import { type CommandContext, defineCommand } from "../command.ts";
 import { withCluster } from "../answers/connect_cluster.ts";
 import { EXIT_OK } from "../exit_codes.ts";
 import type { Flag, Settings } from "../settings/flag.ts";
@@ -50,72 +50,72 @@ const CLUSTER_FLAG = {
   help: "With server: also remove the load balancer's DaemonSets, addresses and conditions from the cluster",
 } as const satisfies Flag;
 
-/** Installs; `commands` are those that the completion script knows. */
-export function installCommand(commands: () => readonly Command[]): Command {
-  return defineCommand({
-    path: ["install"],
-    summary: "Install this program as a service of this host: server or agent",
-    description: [
-      "Copies the program to /usr/local/bin, writes the unit (systemd, or OpenRC's start script), an environment file, a config",
-      "file with every option commented out, and the completion script, then enables and starts the service. Run again it",
-      "changes what is different, and starts nothing again that has not changed.",
-    ].join("\n"),
-    operands: OPERANDS,
-    flags: [DRY_RUN_FLAG, START_FLAG, DATA_DIR_FLAG, ...COMMAND_LOG_FLAGS],
-    examples: [
-      { command: "k3slb install server", note: "on a node with an administrator's kubeconfig" },
-      { command: "k3slb install agent", note: "on every node that shall take traffic" },
-      { command: "k3slb install agent --dry-run", note: "what it would do" },
-    ],
-    pitfalls: [
-      "Settings belong into the config file or the environment file: the unit is written anew by each installation.",
-    ],
-    run: async (settings, context) => {
-      const role = roleOf(context);
-      const isDryRun = settings["dry-run"];
-      const host = await readHostState(role, isDryRun);
-      const wish = { role, dataDir: settings["data-dir"], start: settings.start };
-      const steps = installPlan(wish, textsFor(commands()), host);
-      await follow(steps, { isDryRun, context });
-      if (steps.length === 0) context.host.stdout(`k3slb-${role} is installed as it should be\n`);
-      return EXIT_OK;
-    },
-  });
-}
+const TEXTS: InstallTexts = {
+  config: renderConfig([...COMMON_FLAGS, DATA_DIR_FLAG, ...SERVER_FLAGS, ...AGENT_FLAGS]),
+  completion: renderCompletion("bash"),
+};
+
+/** Installs. */
+export const INSTALL_COMMAND = defineCommand({
+  path: ["install"],
+  summary: "Install this program as a service of this host: server or agent",
+  description: [
+    "Copies the program to /usr/local/bin, writes the unit (systemd, or OpenRC's start script), an environment file, a config",
+    "file with every option commented out, and the completion script, then enables and starts the service. Run again it",
+    "changes what is different, and starts nothing again that has not changed.",
+  ].join("\n"),
+  operands: OPERANDS,
+  flags: [DRY_RUN_FLAG, START_FLAG, DATA_DIR_FLAG, ...COMMAND_LOG_FLAGS],
+  examples: [
+    { command: "k3slb install server", note: "on a node with an administrator's kubeconfig" },
+    { command: "k3slb install agent", note: "on every node that shall take traffic" },
+    { command: "k3slb install agent --dry-run", note: "what it would do" },
+  ],
+  pitfalls: [
+    "Settings belong into the config file or the environment file: the unit is written anew by each installation.",
+  ],
+  run: async (settings, context) => {
+    const role = roleOf(context);
+    const isDryRun = settings["dry-run"];
+    const host = await readHostState(role, isDryRun);
+    const wish = { role, dataDir: settings["data-dir"], start: settings.start };
+    const steps = installPlan(wish, TEXTS, host);
+    await follow(steps, { isDryRun, context });
+    if (steps.length === 0) context.host.stdout(`k3slb-${role} is installed as it should be\n`);
+    return EXIT_OK;
+  },
+});
 
 /** Takes an installation back. */
-export function uninstallCommand(commands: () => readonly Command[]): Command {
-  const flags = [DRY_RUN_FLAG, CLUSTER_FLAG, ...CLUSTER_FLAGS, DATA_DIR_FLAG, ...COMMAND_LOG_FLAGS] as const;
-  return defineCommand({
-    path: ["uninstall"],
-    summary: "Remove the service, its rules and the files that install made",
-    description: [
-      "Stops the service and removes it. With agent also all rules in the kernel, and this node's condition. Files that somebody",
-      "changed stay and are named.",
-    ].join("\n"),
-    operands: OPERANDS,
-    flags,
-    examples: [
-      { command: "k3slb uninstall agent", note: "this node forwards no more" },
-      { command: "k3slb uninstall server --cluster", note: "the last server: Services lose their addresses, too" },
-    ],
-    pitfalls: [
-      "Charts and manifests that were deployed stay in the cluster: start the server with --disable first to remove them.",
-    ],
-    run: async (settings, context) => {
-      const role = roleOf(context);
-      const isDryRun = settings["dry-run"];
-      const host = await readHostState(role, isDryRun);
-      const steps = uninstallPlan(
-        { role, cluster: settings.cluster, dataDir: settings["data-dir"] },
-        textsFor(commands()),
-        host,
-      );
-      await follow(steps, { isDryRun, context, cluster: () => removeFromCluster(settings, context) });
-      return EXIT_OK;
-    },
-  });
-}
+export const UNINSTALL_COMMAND = defineCommand({
+  path: ["uninstall"],
+  summary: "Remove the service, its rules and the files that install made",
+  description: [
+    "Stops the service and removes it. With agent also all rules in the kernel, and this node's condition. Files that somebody",
+    "changed stay and are named.",
+  ].join("\n"),
+  operands: OPERANDS,
+  flags: [DRY_RUN_FLAG, CLUSTER_FLAG, ...CLUSTER_FLAGS, DATA_DIR_FLAG, ...COMMAND_LOG_FLAGS],
+  examples: [
+    { command: "k3slb uninstall agent", note: "this node forwards no more" },
+    { command: "k3slb uninstall server --cluster", note: "the last server: Services lose their addresses, too" },
+  ],
+  pitfalls: [
+    "Charts and manifests that were deployed stay in the cluster: start the server with --disable first to remove them.",
+  ],
+  run: async (settings, context) => {
+    const role = roleOf(context);
+    const isDryRun = settings["dry-run"];
+    const host = await readHostState(role, isDryRun);
+    const steps = uninstallPlan(
+      { role, cluster: settings.cluster, dataDir: settings["data-dir"] },
+      TEXTS,
+      host,
+    );
+    await follow(steps, { isDryRun, context, cluster: () => removeFromCluster(settings, context) });
+    return EXIT_OK;
+  },
+});
 
 interface Following {
   readonly isDryRun: boolean;
@@ -151,11 +151,4 @@ function roleOf({ operands }: CommandContext): Role {
     code: "usage",
     hint: didYouMean(word, ROLES, `There are ${ROLES.join(" and ")}`),
   });
-}
-
-function textsFor(commands: readonly Command[]): InstallTexts {
-  return {
-    config: renderConfig([...COMMON_FLAGS, DATA_DIR_FLAG, ...SERVER_FLAGS, ...AGENT_FLAGS]),
-    completion: renderCompletion("bash", commands),
-  };
 }

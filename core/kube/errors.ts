@@ -57,8 +57,8 @@ export function statusError(
   const said = reported === "" ? `HTTP status ${httpStatus}` : reported;
   return new K3slbError(`Cannot ${describeAction(options.action)}: ${said}`, {
     code: kind.code,
-    hint: kind.hint(options.action, causes),
-    retriable: kind.retriable,
+    hint: typeof kind.hint === "string" ? kind.hint : kind.hint(options.action, causes),
+    retriable: kind.retriable ?? false,
     details: {
       httpStatus,
       reason: status.reason ?? "",
@@ -116,13 +116,14 @@ export function isBadRequest(error: unknown): boolean {
 
 /** Whether the request itself is refused, by a rule, a right, a quota or a webhook: a later try fails too, until someone acts. */
 export function isRefusal(error: unknown): boolean {
-  if (
-    ["kube-bad-request", "kube-forbidden", "kube-invalid", "kube-rejected", "kube-too-large"].some((code) =>
-      isK3slbError(error, code)
-    )
-  ) return true;
-  return isK3slbError(error, "kube-server-error") && /failed calling webhook/.test(error.message);
+  if (!isK3slbError(error)) return false;
+  return REFUSALS.has(error.code) ||
+    (error.code === "kube-server-error" && /failed calling webhook/.test(error.message));
 }
+
+const REFUSALS: ReadonlySet<string> = new Set([
+  ...["kube-bad-request", "kube-forbidden", "kube-invalid", "kube-rejected", "kube-too-large"],
+]);
 
 /** Whether the request failed because its namespace is being deleted. */
 export function isNamespaceTerminating(error: unknown): boolean {
@@ -139,97 +140,83 @@ export function isConnectionFailure(error: unknown): boolean {
 
 interface FailureKind {
   readonly code: string;
-  readonly retriable: boolean;
-  hint(action: RequestAction, causes: readonly StatusCause[]): string;
+  /** Default: no. */
+  readonly retriable?: boolean;
+  readonly hint: string | ((action: RequestAction, causes: readonly StatusCause[]) => string);
 }
 
 function kindOfFailure(httpStatus: number, reason: string): FailureKind {
   if (reason === "AlreadyExists") return ALREADY_EXISTS;
   if (reason === "Expired" || reason === "Gone") return GONE;
-  const exact = KINDS_BY_STATUS.get(httpStatus);
-  if (exact !== undefined) return exact;
-  return httpStatus >= 500 ? SERVER_ERROR : REJECTED;
+  return KINDS_BY_STATUS[httpStatus] ?? (httpStatus >= 500 ? SERVER_ERROR : REJECTED);
 }
 
 const ALREADY_EXISTS: FailureKind = {
   code: "kube-already-exists",
-  retriable: false,
-  hint: () => "Use the existing object or delete it first",
+  hint: "Use the existing object or delete it first",
 };
 const GONE: FailureKind = {
   code: "kube-gone",
   retriable: true,
-  hint: () => "The server has forgotten that point in time; list again",
+  hint: "The server has forgotten that point in time; list again",
 };
 const SERVER_ERROR: FailureKind = {
   code: "kube-server-error",
   retriable: true,
-  hint: () => "Look into the API server's log; the request is tried again",
+  hint: "Look into the API server's log; the request is tried again",
 };
 const REJECTED: FailureKind = {
   code: "kube-rejected",
-  retriable: false,
-  hint: () => "Check that the server is a Kubernetes API server of a supported version",
+  hint: "Check that the server is a Kubernetes API server of a supported version",
 };
 
-const KINDS_BY_STATUS: ReadonlyMap<number, FailureKind> = new Map([
-  [400, {
+const KINDS_BY_STATUS: Readonly<Record<number, FailureKind>> = {
+  400: {
     code: "kube-bad-request",
-    retriable: false,
-    hint: () => "The server does not understand the request; check the object and the server's version",
-  }],
-  [401, {
+    hint: "The server does not understand the request; check the object and the server's version",
+  },
+  401: {
     code: "kube-unauthorized",
     retriable: true,
-    hint: () => "Check that the credentials of the kubeconfig are valid for this cluster and not expired",
-  }],
-  [403, {
+    hint: "Check that the credentials of the kubeconfig are valid for this cluster and not expired",
+  },
+  403: {
     code: "kube-forbidden",
     retriable: true,
-    hint: (action) =>
-      `Give this identity the verb "${action.verb}" on "${action.resource}" by an RBAC role, or use another kubeconfig`,
-  }],
-  [404, {
+    hint: ({ verb, resource }) =>
+      `Give this identity the verb "${verb}" on "${resource}" by an RBAC role, or use another kubeconfig`,
+  },
+  404: {
     code: "kube-not-found",
-    retriable: false,
-    hint: () => "Check the name and the namespace, and that the cluster has this kind of object",
-  }],
-  [409, {
-    code: "kube-conflict",
-    retriable: true,
-    hint: () => "Someone else changed the object; read it again and retry",
-  }],
-  [410, GONE],
-  [413, {
-    code: "kube-too-large",
-    retriable: false,
-    hint: () => "Make the object smaller; the server takes about 1.5 MiB",
-  }],
-  [422, {
+    hint: "Check the name and the namespace, and that the cluster has this kind of object",
+  },
+  409: { code: "kube-conflict", retriable: true, hint: "Someone else changed the object; read it again and retry" },
+  410: GONE,
+  413: { code: "kube-too-large", hint: "Make the object smaller; the server takes about 1.5 MiB" },
+  422: {
     code: "kube-invalid",
-    retriable: false,
     hint: (_action, causes) => {
       // "[]" stands for the object as a whole.
-      const fields = causes.flatMap(({ field = "" }) => field === "" || field === "[]" ? [] : [field]);
-      return fields.length === 0 ? "Correct the object" : `Correct ${fields.map((field) => `"${field}"`).join(", ")}`;
+      const fields = causes.flatMap(({ field = "" }) => field === "" || field === "[]" ? [] : [`"${field}"`]);
+      return `Correct ${fields.length === 0 ? "the object" : fields.join(", ")}`;
     },
-  }],
-  [429, {
+  },
+  429: {
     code: "kube-too-many-requests",
     retriable: true,
-    hint: () => "The server is busy; the request is tried again later",
-  }],
-  [503, {
+    hint: "The server is busy; the request is tried again later",
+  },
+  503: {
     code: "kube-unavailable",
     retriable: true,
-    hint: () => "The API server is starting, stopping or overloaded; the request is tried again",
-  }],
-  [504, {
+    hint: "The API server is starting, stopping or overloaded; the request is tried again",
+  },
+  504: {
     code: "kube-server-timeout",
     retriable: true,
-    hint: () => "The server could not finish in time; look at the load of etcd and of admission webhooks",
-  }],
-]);
+    hint: "The server could not finish in time; look at the load of etcd and of admission webhooks",
+  },
+};
 
 function cut(text: string): string {
   const line = text.trim().replaceAll(/\s+/g, " ");
