@@ -1,4 +1,5 @@
-// What a command of the program is. Each command is one file that exports one value of this kind; commands.ts lists them.
+// What a command of the program is, and how its words lead to it. Each command is one file that exports one value of this kind; commands.ts lists
+// them. Pure.
 import type { Logger } from "../core/shared/log.ts";
 import type { Flag, Settings } from "./settings/flag.ts";
 import type { ProgramHost } from "./program_host.ts";
