@@ -14,6 +14,7 @@ import {
 import type { EndpointSlice, KubeObject, Pod } from "../../core/kube/types.ts";
 import { PAUSE_IMAGE } from "../../core/packaged/versions.ts";
 import { enterWorld, type PeerRequest } from "../support/netns.ts";
+import { podLines } from "../support/pod_lines.ts";
 import { staysTrue, waitUntil } from "../support/wait.ts";
 import { worldSuite, type WorldTest } from "../support/world_suite.ts";
 
@@ -80,30 +81,42 @@ function hostPod(namespace: string, port: number): Pod {
   };
 }
 
-/** Adds pods to a node until the kubelet takes no more, and waits until they run. */
+/**
+ * Adds pods to a node until its kubelet takes no more: it counts those that it has admitted, whether they run or not. One that comes when
+ * a placeholder had the last place fails, and counts no more.
+ */
 async function fillNode({ world, ns }: WorldTest, node: string): Promise<void> {
   const { status } = await world.admin.get(NODES, { name: node });
-  const present = (await world.admin.list(PODS, { fieldSelector: `spec.nodeName=${node}` })).items.length;
-  const names = Array.from({ length: Number(status?.allocatable?.["pods"]) - present }, () => `filler-${filled++}`);
-  for (const name of names) {
-    await world.admin.create(PODS, {
-      apiVersion: "v1",
-      kind: "Pod",
-      metadata: { name, namespace: ns.name, labels: FILLER },
-      spec: {
-        nodeName: node,
-        automountServiceAccountToken: false,
-        terminationGracePeriodSeconds: 0,
-        // That of placeholders, which would push out lesser ones.
-        priorityClassName: "system-node-critical",
-        containers: [{ name: "c", image: PAUSE_IMAGE }],
-      },
-    });
-  }
-  await waitUntil(`${names.length} more pods to run on ${node}`, async () => {
-    const pods = (await world.admin.list(PODS, { namespace: ns.name, labelSelector: "filler=true" })).items;
-    return pods.every(({ status: now }) => now?.phase === "Running");
-  }, { deadlineMs: 60_000, intervalMs: 500, explain: () => world.logs() });
+  const places = Number(status?.allocatable?.["pods"]);
+  let pods: readonly Pod[] = [];
+  await waitUntil(`${places} pods on ${node}`, async () => {
+    pods = (await world.admin.list(PODS, { fieldSelector: `spec.nodeName=${node}` })).items;
+    const taking = pods.filter(({ status: now }) => now?.phase !== "Failed" && now?.phase !== "Succeeded");
+    for (let i = taking.length; i < places; i++) await world.admin.create(PODS, filler(ns.name, node));
+    return taking.length === places && taking.every(isAdmitted);
+  }, { deadlineMs: 60_000, intervalMs: 500, explain: () => `${podLines(pods)}\n${world.logs()}` });
+}
+
+/** A kubelet gives conditions to a pod that it takes, long before it runs. */
+function isAdmitted({ metadata, status }: Pod): boolean {
+  return metadata?.deletionTimestamp === undefined && (status?.conditions ?? []).some(({ type }) => type === "Ready");
+}
+
+function filler(namespace: string, node: string): Pod {
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: `filler-${filled++}`, namespace, labels: FILLER },
+    spec: {
+      nodeName: node,
+      hostNetwork: true,
+      automountServiceAccountToken: false,
+      terminationGracePeriodSeconds: 0,
+      // That of placeholders, which would push out lesser ones.
+      priorityClassName: "system-node-critical",
+      containers: [{ name: "c", image: PAUSE_IMAGE }],
+    },
+  };
 }
 
 let filled = 0;

@@ -9,6 +9,7 @@ import type { Pod } from "../../core/kube/types.ts";
 import { SYSTEM_CLOCK } from "../../core/runtime/clock.ts";
 import { SILENT_LOGGER } from "../../core/shared/log.ts";
 import { enterWorld } from "../support/netns.ts";
+import { podLine } from "../support/pod_lines.ts";
 import { waitUntil } from "../support/wait.ts";
 import { APP_IMAGE, appPod, type AppPodWish, MISSING_IMAGE } from "../support/world_app.ts";
 import { worldSuite, type WorldTest } from "../support/world_suite.ts";
@@ -105,24 +106,6 @@ const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
-/** A pod's status in one line. */
-function lineOf(pod: Pod): string {
-  const { status, metadata } = pod;
-  const ready = status?.conditions?.find(({ type }) => type === "Ready");
-  const [container] = status?.containerStatuses ?? [];
-  const { waiting, running, terminated } = container?.state ?? {};
-  return [
-    [status?.phase, status?.reason, metadata?.deletionTimestamp === undefined ? undefined : "deleting"],
-    [`Ready=${ready?.status}`, ready?.reason],
-    [
-      waiting && `waiting ${waiting.reason}`,
-      running && "running",
-      terminated && `terminated ${terminated.exitCode}`,
-    ],
-  ].map((words) => words.filter((word) => word !== undefined && word !== "").join(" ")).filter((part) => part !== "")
-    .join(", ");
-}
-
 /** What is seen of one pod, line by line. */
 class PodWatch implements AsyncDisposable {
   readonly lines: string[] = [];
@@ -139,7 +122,7 @@ class PodWatch implements AsyncDisposable {
       signal: this.#end.signal,
       onChange: () => {
         const pod = reflector.objects.get(`${key.namespace}/${key.name}`);
-        const line = pod === undefined ? "gone" : lineOf(pod);
+        const line = pod === undefined ? "gone" : podLine(pod);
         if (this.lines.at(-1) !== line) this.lines.push(line);
       },
     });

@@ -6,6 +6,7 @@ import { PAUSE_IMAGE } from "../../core/packaged/versions.ts";
 import { FORWARDING_CONDITION } from "../../core/service/labels.ts";
 import { enterWorld } from "../support/netns.ts";
 import { CONTAINERD_SOCKET } from "../support/node_machine_config.ts";
+import { isPodReady } from "../support/pod_lines.ts";
 import { runToEnd } from "../support/programs.ts";
 import { waitUntil } from "../support/wait.ts";
 import { worldSuite } from "../support/world_suite.ts";
@@ -74,14 +75,10 @@ if (await enterWorld(import.meta.url)) {
     await ns.createService({ name: "web", ports: [world.port()] });
     await waitUntil("all placeholders to be ready", async () => {
       const pods = await ns.lbPods("web");
-      return pods.length === world.nodes.length && pods.every(({ status }) => isReady(status?.conditions));
+      return pods.length === world.nodes.length && pods.every(isPodReady);
     }, { deadlineMs: 30_000, explain: () => world.logs() });
     const used = [...new Set((await ns.lbPods("web")).map(({ spec }) => spec?.containers?.[0]?.image ?? ""))];
     deepEqual([used.length, used[0] === PAUSE_IMAGE], [1, false]);
     for (const names of await listed()) ok(names.includes(used[0] ?? ""), names.join(" "));
   });
-}
-
-function isReady(conditions: readonly { readonly type: string; readonly status: string }[] | undefined): boolean {
-  return conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false;
 }

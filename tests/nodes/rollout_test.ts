@@ -9,6 +9,7 @@ import type { Pod } from "../../core/kube/types.ts";
 import { POOL_LABEL } from "../../core/service/labels.ts";
 import { enterWorld, type PeerRequest } from "../support/netns.ts";
 import { OTHER_PAUSE_IMAGE } from "../support/node_images.ts";
+import { isPodReady, podLines } from "../support/pod_lines.ts";
 import { runToEnd } from "../support/programs.ts";
 import { waitUntil } from "../support/wait.ts";
 import type { TestNamespace } from "../support/world_objects.ts";
@@ -61,14 +62,11 @@ async function lbPods(ns: TestNamespace): Promise<readonly Pod[]> {
 /** Waits until none of the given pods is left and as many others are Ready. */
 async function waitForSuccessors(ns: TestNamespace, before: readonly Pod[]): Promise<void> {
   const old = new Set(before.map(({ metadata }) => metadata?.uid));
+  let now: readonly Pod[] = [];
   await waitUntil("other pods to have taken over", async () => {
-    const now = await lbPods(ns);
-    return now.length === before.length && now.every((pod) => !old.has(pod.metadata?.uid) && isReady(pod));
-  }, { deadlineMs: 30_000 });
-}
-
-function isReady(pod: Pod): boolean {
-  return pod.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false;
+    now = await lbPods(ns);
+    return now.length === before.length && now.every((pod) => !old.has(pod.metadata?.uid) && isPodReady(pod));
+  }, { deadlineMs: 30_000, explain: () => podLines(now) });
 }
 
 async function deleteAllPods({ world, ns }: WorldTest): Promise<void> {
@@ -136,7 +134,7 @@ async function drainNode({ world, ns }: WorldTest): Promise<void> {
     return before.every(({ metadata }) => !uids.includes(metadata?.uid));
   });
   await runToEnd([...world.api.kubectl, "uncordon", name]);
-  await waitUntil("all pods to be ready", async () => (await lbPods(ns)).every(isReady));
+  await waitUntil("all pods to be ready", async () => (await lbPods(ns)).every(isPodReady));
   await ns.createApp({ name: "app", nodes: [name], stopAfterMs: STOP_AFTER_MS });
 }
 
@@ -157,7 +155,7 @@ async function goRound({ world, ns }: WorldTest): Promise<void> {
       const pods = await lbPods(ns);
       const sets = (await Promise.all(SERVICES.map((name) => ns.daemonSets(name)))).flat();
       if (args === none) return pods.length + sets.length === 0;
-      return pods.length === length && pods.every(isReady);
+      return pods.length === length && pods.every(isPodReady);
     }, { deadlineMs: 30_000, explain: () => world.logs() });
   }
 }
@@ -219,7 +217,7 @@ async function createServices({ world, ns }: WorldTest, ports: readonly number[]
   // A container that is told to end while it starts hears nothing of it, and is killed half a minute later.
   await waitUntil("all pods to be ready", async () => {
     const pods = await lbPods(ns);
-    return pods.length === everywhere.length + solo.length && pods.every(isReady);
+    return pods.length === everywhere.length + solo.length && pods.every(isPodReady);
   }, { deadlineMs: 30_000 });
   return { everywhere, solo };
 }

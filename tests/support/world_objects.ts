@@ -4,6 +4,7 @@ import { isNotFound } from "../../core/kube/errors.ts";
 import { DAEMON_SETS, EVENTS, NAMESPACES, PODS, SERVICES } from "../../core/kube/resources.ts";
 import type { Condition, DaemonSet, KubeEvent, Pod, Service } from "../../core/kube/types.ts";
 import { SERVED_CONDITION, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/labels.ts";
+import { isPodReady, podLines } from "./pod_lines.ts";
 import { waitUntil } from "./wait.ts";
 import { appPod } from "./world_app.ts";
 
@@ -113,10 +114,11 @@ export class TestNamespace {
   }
 
   async waitForPod(name: string): Promise<Pod> {
+    let last: Pod | undefined;
     return await waitUntil(`pod ${this.name}/${name} to be ready`, async () => {
-      const pod = await this.#client.get(PODS, { namespace: this.name, name });
-      return pod.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") && pod;
-    }, { explain: this.#explain });
+      last = await this.#client.get(PODS, { namespace: this.name, name });
+      return isPodReady(last) && last;
+    }, { explain: async () => `${podLines(last === undefined ? [] : [last])}\n${await this.#explain()}` });
   }
 
   async deletePod(name: string): Promise<void> {
@@ -221,12 +223,13 @@ export class TestNamespace {
   async waitForLbPods(service: string, nodes: readonly string[]): Promise<void> {
     const wanted = [...nodes].sort().join(" ");
     let last = "";
+    let pods: readonly Pod[] = [];
     await waitUntil(`pods of service ${service} on "${wanted}"`, async () => {
-      const pods = await this.lbPods(service);
+      pods = await this.lbPods(service);
       const placed = pods.filter(({ metadata }) => metadata?.deletionTimestamp === undefined)
         .map(({ spec }) => spec?.nodeName ?? "").filter((node) => node !== "");
       last = placed.sort().join(" ");
       return last === wanted;
-    }, { explain: async () => `they are on "${last}"\n${await this.#explain()}` });
+    }, { explain: async () => `they are on "${last}"\n${podLines(pods)}\n${await this.#explain()}` });
   }
 }
