@@ -1,6 +1,6 @@
 // A Debian package (deb(5), Debian Policy chapters 5, 6 and 10) of the release files, by `dpkg-deb`.
 import { runTool } from "../run_tool.ts";
-import type { PackageOptions } from "./package_options.ts";
+import { type PackageOptions, XZ_LEVEL } from "./package_options.ts";
 import { UNITS } from "./release_files.ts";
 import { stageFiles } from "./stage.ts";
 
@@ -21,12 +21,12 @@ export async function writeDebianPackage(options: PackageOptions): Promise<strin
   await runTool([
     "dpkg-deb",
     "--root-owner-group",
-    ...(options.compress === false ? ["-Znone"] : ["-Zxz", "-z6"]),
+    ...(options.compress === false ? ["-Znone"] : ["-Zxz", `-z${XZ_LEVEL}`]),
     "--build",
     tree,
     file,
   ], {
-    env: { SOURCE_DATE_EPOCH: String(epochSeconds), XZ_DEFAULTS: "-T1" },
+    env: { SOURCE_DATE_EPOCH: String(epochSeconds) },
     hint: 'Install dpkg-deb (package "dpkg")',
   });
   return file;

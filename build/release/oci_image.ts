@@ -1,5 +1,6 @@
 // The program's container image for several processors (opencontainers/image-spec 1.1: index, manifest, config), without a container engine.
-import { gzipSync } from "node:zlib";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
 import { RUNTIME_ENVIRONMENT } from "../../core/shared/systemd_unit.ts";
 import { copyDebianFiles, type DebianPackage } from "./debian_files.ts";
 import {
@@ -66,7 +67,7 @@ async function writeManifest(
   const layer = await writeBlob(
     layout,
     "application/vnd.oci.image.layer.v1.tar+gzip",
-    gzipSync(bytes, { level: 6 }),
+    await promisify(gzip)(bytes, { level: 6 }),
   );
   const architecture = arch === "x64" ? "amd64" : "arm64";
   const config = await writeBlob(

@@ -13,8 +13,9 @@ import { runTool } from "../run_tool.ts";
 import { bunPackage, type Target, TARGETS } from "../targets.ts";
 import { writeDebianPackage } from "./debian_package.ts";
 import { foreignImages, writeImageArchive } from "./image_archive.ts";
-import { writeOciImage } from "./oci_image.ts";
-import { releaseFiles } from "./release_files.ts";
+import { inParallel } from "./in_parallel.ts";
+import { type OciImageOptions, writeOciImage } from "./oci_image.ts";
+import { type ReleaseFile, releaseFiles } from "./release_files.ts";
 import { writeRpmPackage } from "./rpm_package.ts";
 import { renderSbom } from "./sbom.ts";
 import { packFolder, stageFiles } from "./stage.ts";
@@ -40,11 +41,14 @@ export async function release(
   build: typeof buildTarget = buildTarget,
 ): Promise<void> {
   const root = fileURLToPath(new URL("../..", import.meta.url));
+  // Folders have the same rights in every archive, whoever makes it.
+  const umask = Deno.umask(0o022);
   const work = await Deno.makeTempDir({ prefix: "k3slb-release-" });
   const source = await sourceOf(root);
   await Deno.mkdir(out, { recursive: true });
-  const written: string[] = [];
   const binaries: { readonly arch: "x64" | "arm64"; readonly binary: string }[] = [];
+  const tasks: (() => Promise<string>)[] = [];
+  const written: string[] = [];
   try {
     for (const target of targets) {
       const folder = `${work}/${target}`;
@@ -55,32 +59,27 @@ export async function release(
       const notices = `${folder}/THIRD_PARTY_NOTICES.txt`;
       const files = releaseFiles({ version: VERSION, epochSeconds: source.epochSeconds, root, binary, notices });
       const name = `k3slb-${VERSION}-${target}`;
-      await stageFiles(files, {
-        folder,
-        pathOf: ({ inArchive }) => (inArchive === undefined ? undefined : `${name}/${inArchive}`),
-      });
-      const archive = `${out}/${name}.tar.xz`;
-      await packFolder({ folder, name, archive, epochSeconds: source.epochSeconds });
       const sbom = `${out}/${name}.cdx.json`;
       const { name: runtimeName, version: runtimeVersion } = bunPackage(target);
       const runtime = { name: runtimeName, version: runtimeVersion };
       const packages = bundledPackages(built.inputs);
       await Deno.writeTextFile(sbom, renderSbom({ version: VERSION, ...source, runtime, packages }));
-      written.push(archive, sbom);
+      written.push(sbom);
+      tasks.push(() => writeArchive(files, { name, folder, out, epochSeconds: source.epochSeconds }));
       if (target.endsWith("musl")) continue;
       const arch = target === "linux-arm64" ? "arm64" : "x64";
       const options = { files, version: VERSION, arch, out, work: folder, epochSeconds: source.epochSeconds } as const;
-      written.push(await writeDebianPackage(options), await writeRpmPackage(options));
+      tasks.push(() => writeDebianPackage(options), () => writeRpmPackage(options));
       binaries.push({ arch, binary });
     }
     if (image !== undefined && binaries.length > 0) {
       const notices = `${work}/${targets[0]}/THIRD_PARTY_NOTICES.txt`;
       const parts = { ...source, repository: image, version: VERSION, binaries, notices, out, work };
-      const { file, packages } = await writeOciImage(parts);
-      written.push(file);
-      const inside = packages.map(({ name, version }) => `${name} ${version}`).join(", ");
-      print(`${file}: ${image}:${VERSION} for ${binaries.map(({ arch }) => arch).join(", ")}, of Debian: ${inside}`);
+      // First, as it waits for the Debian archive while others pack.
+      tasks.unshift(() => writeImage(parts));
     }
+    print("Packing: most of the time goes into xz");
+    written.push(...await inParallel(tasks));
     const list = `${out}/k3slb-${VERSION}-images.txt`;
     await Deno.writeTextFile(list, `${foreignImages().join("\n")}\n`);
     written.push(list);
@@ -91,11 +90,38 @@ export async function release(
     written.push(...await copyDeployments(root, { ...source, out, work }));
     await writeSums(out, written);
   } finally {
+    Deno.umask(umask);
     await Deno.remove(work, { recursive: true });
   }
   for (const file of [...written, `${out}/SHA256SUMS`]) {
     print(`${file}  ${((await Deno.stat(file)).size / 1_000_000).toFixed(1)} MB`);
   }
+}
+
+async function writeArchive(
+  files: readonly ReleaseFile[],
+  { name, folder, out, epochSeconds }: ArchiveOptions,
+): Promise<string> {
+  const pathOf = ({ inArchive }: ReleaseFile) => (inArchive === undefined ? undefined : `${name}/${inArchive}`);
+  await stageFiles(files, { folder, pathOf });
+  const archive = `${out}/${name}.tar.xz`;
+  await packFolder({ folder, name, archive, epochSeconds });
+  return archive;
+}
+
+interface ArchiveOptions {
+  readonly name: string;
+  readonly folder: string;
+  readonly out: string;
+  readonly epochSeconds: number;
+}
+
+async function writeImage(options: OciImageOptions): Promise<string> {
+  const { repository, version, binaries } = options;
+  const { file, packages } = await writeOciImage(options);
+  const inside = packages.map(({ name, version }) => `${name} ${version}`).join(", ");
+  print(`${file}: ${repository}:${version} for ${binaries.map(({ arch }) => arch).join(", ")}, of Debian: ${inside}`);
+  return file;
 }
 
 /** Which commit the sources are of, and its time, which every written file gets (https://reproducible-builds.org/specs/source-date-epoch/). */
@@ -115,7 +141,7 @@ async function copyDeployments(
   { out, work, epochSeconds }: { readonly out: string; readonly work: string; readonly epochSeconds: number },
 ): Promise<readonly string[]> {
   for (const name of ["install.sh", "k3slb.yaml"]) await Deno.copyFile(`${root}deploy/${name}`, `${out}/${name}`);
-  await runTool(["cp", "-r", `${root}deploy/chart`, `${work}/k3slb`], {
+  await runTool(["cp", "-r", "--no-preserve=mode", `${root}deploy/chart`, `${work}/k3slb`], {
     hint: "Check the checkout: deploy/chart is missing",
   });
   await packFolder({ folder: work, name: "k3slb", archive: `${work}/chart.tar`, epochSeconds });

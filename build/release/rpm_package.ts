@@ -1,6 +1,6 @@
 // An RPM of the release files, by `rpmbuild` (rpm-spec(5)). RPM has no purge: the last removal takes the rules away.
 import { runTool } from "../run_tool.ts";
-import type { PackageOptions } from "./package_options.ts";
+import { type PackageOptions, XZ_LEVEL } from "./package_options.ts";
 import { UNITS } from "./release_files.ts";
 import { stageFiles } from "./stage.ts";
 
@@ -25,7 +25,7 @@ export async function writeRpmPackage(options: PackageOptions): Promise<string> 
     ["__os_install_post", "%{nil}"],
     ["debug_package", "%{nil}"],
     ["_build_id_links", "none"],
-    ["_binary_payload", options.compress === false ? "w1.gzdio" : "w6.xzdio"],
+    ["_binary_payload", options.compress === false ? "w1.gzdio" : `w${XZ_LEVEL}.xzdio`],
   ];
   const defines = macros.flatMap(([name, value]) => ["--define", `${name} ${value}`]);
   await runTool(["rpmbuild", "-bb", "--target", `${machine}-linux`, ...defines, `${work}/k3slb.spec`], {

@@ -53,12 +53,12 @@ Deno.test("releaseFiles: README and docs are shipped, and no link in them leads 
   assert.deepEqual(broken, []);
 });
 
-Deno.test("release: all that is said of it, for every target, and the sum of each file", async () => {
+Deno.test("release: all that is said of it, for every target, and the sum of each file; the same bytes whoever builds it", async () => {
   await withFolders(async (out, work) => {
     const build = async (target: Target, options: BuildTargetOptions): Promise<BuiltTarget> => {
-      await filesIn(work);
-      await Deno.copyFile(`${work}/k3slb`, `${options.out}/${binaryName(target)}`);
-      await Deno.copyFile(`${work}/notices`, `${options.out}/THIRD_PARTY_NOTICES.txt`);
+      await filesIn(options.out);
+      await Deno.rename(`${options.out}/k3slb`, `${options.out}/${binaryName(target)}`);
+      await Deno.rename(`${options.out}/notices`, `${options.out}/THIRD_PARTY_NOTICES.txt`);
       return { binary: "", inputs: [], summary: target };
     };
     await release({ targets: TARGETS, out, archiveImages: false }, build);
@@ -78,6 +78,15 @@ Deno.test("release: all that is said of it, for every target, and the sum of eac
     for (const file of ["k3slb", "docs/air-gap.md", "deploy/rbac.yaml", "man/k3slb.1", "completions/k3slb.zsh"]) {
       assert.ok(listing.includes(`\n${name}-linux-x64-musl/${file}\n`), file);
     }
+    // Another folder, of somebody whose files are his own.
+    const umask = Deno.umask(0o077);
+    try {
+      await release({ targets: TARGETS, out: work, archiveImages: false }, build);
+      assert.equal(Deno.umask(), 0o077);
+    } finally {
+      Deno.umask(umask);
+    }
+    assert.equal(await Deno.readTextFile(`${work}/SHA256SUMS`), await Deno.readTextFile(`${out}/SHA256SUMS`));
   });
 });
 
