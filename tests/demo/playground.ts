@@ -5,6 +5,7 @@ import process from "node:process";
 import { ensureControlPlaneProgram, hasControlPlaneProgram } from "../support/control_plane_program.ts";
 import { WORLD_CGROUP_VARIABLE } from "../support/netns.ts";
 import type { World } from "../support/world.ts";
+import { programCommand } from "../support/world_node.ts";
 import type { Block } from "./render_text.ts";
 
 /** Writes the scripts; the blocks say how to use them. */
@@ -32,6 +33,10 @@ export async function renderPlayground(
   ]);
   const kubectl = write("kubectl", [`exec ${enter} ${await kubectlCommand()} --kubeconfig ${kubeconfig} "$@"`]);
   const [first] = world.nodes;
+  const program = write("k3slb", [
+    `export K3SLB_KUBECONFIG=${kubeconfig} K3SLB_NODE_NAME=${first?.name}`,
+    `exec ${nodes[0]} ${programCommand().join(" ")} "$@"`,
+  ]);
   return [
     { kind: "text", text: "Everything goes on running. To play with it, in another terminal:" },
     {
@@ -41,6 +46,10 @@ export async function renderPlayground(
         [
           `${kubectl} get services -A`,
           `kubectl as administrator${world.kind === "nodes" ? "" : "; all but logs and exec"}`,
+        ],
+        [
+          `${program} explain demo/web`,
+          `k3slb on ${first?.name}, as administrator: status, ports, probe, check, dump too`,
         ],
         [`${ask} ${first?.ip4} 80`, 'asks as the client; UDP with "53 udp"'],
         [`${client} [COMMAND]`, "a shell, or one command, on the client"],
