@@ -5,7 +5,6 @@ import { CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, NODES, SERVICES } from "../../co
 import type { KubeObject, Node, Service } from "../../core/kube/types.ts";
 import { type ClaimOptions, serviceClaim } from "../../core/service/claim.ts";
 import { FACTS_CONFIG_MAP, FACTS_KEY, parseFacts } from "../../core/service/cluster_facts.ts";
-import { objectKey } from "../../core/service/keys.ts";
 import { DATAPLANE_LABEL, FORWARDING_CONDITION, SERVICE_NAME_LABEL } from "../../core/service/labels.ts";
 import { portId } from "../../core/service/port_owners.ts";
 import { readService } from "../../core/service/reading.ts";
@@ -176,7 +175,7 @@ async function readVersions(
     ...(server === undefined ? [] : [{ who: "the server", version: server }]),
     ...(nodes?.items ?? []).flatMap((node) => {
       const found = agentVersion(node);
-      return found === undefined ? [] : [{ who: objectKey(node), version: found }];
+      return found === undefined ? [] : [{ who: node.metadata?.name ?? "", version: found }];
     }),
   ];
 }

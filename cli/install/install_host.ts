@@ -135,7 +135,7 @@ async function replaceFile(path: string, write: (fresh: string) => Promise<void>
 async function initSystem(): Promise<InitSystem> {
   if (await isThere("/run/systemd/system")) return "systemd";
   if (await isThere("/sbin/openrc-run")) return "openrc";
-  throw new K3slbError("Cannot install: neither systemd nor OpenRC runs here", {
+  throw new K3slbError("Cannot manage services: neither systemd nor OpenRC runs here", {
     code: "no-init",
     hint: 'Start "k3slb server" and "k3slb agent" by whatever starts programs on this host',
   });

@@ -61,7 +61,8 @@ export function renderProbe(
   const failed = results.filter(({ problem }) => problem);
   const table = silent === undefined || wide ? renderEach(answer, width) : renderFromAll(answer, silent, width);
   if (failed.length === 0) return table;
-  const advice = `${failed.length} of ${results.length} do not connect${silent === undefined ? " from here" : ""}. ` +
+  const verb = failed.some(({ state }) => state === "NotHttp") ? "answer" : "connect";
+  const advice = `${failed.length} of ${results.length} do not ${verb}${silent === undefined ? " from here" : ""}. ` +
     `k3slb explain ${answer.namespace}/${answer.name} says which node serves and which does not.`;
   return `${table}\n${wrapText(advice, width).join("\n")}\n`;
 }

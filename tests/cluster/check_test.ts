@@ -153,6 +153,7 @@ if (await enterWorld(import.meta.url)) {
       "iptables-backends",
       "ipv4-forwarding",
     ]);
+    match(rows.find((row) => row.check === "versions")?.message ?? "", /\(this program, the server, node1\)$/);
     // The agent puts it right within seconds.
     await node.stopAgent();
     try {

@@ -34,8 +34,9 @@ export async function renderPlayground(
   const kubectl = write("kubectl", [`exec ${enter} ${await kubectlCommand()} --kubeconfig ${kubeconfig} "$@"`]);
   const [first] = world.nodes;
   const program = write("k3slb", [
-    `export K3SLB_KUBECONFIG=${kubeconfig} K3SLB_NODE_NAME=${first?.name}`,
-    `exec ${nodes[0]} ${programCommand().join(" ")} "$@"`,
+    `export K3SLB_KUBECONFIG=${kubeconfig} K3SLB_NODE_NAME=${first?.name} K3SLB_DATA_DIR=${join(dir, "server1")}`,
+    // Where the user stands: archives of \`dump\` and relative paths belong there.
+    `exec ${nodes[0]} env -C "$PWD" ${programCommand().join(" ")} "$@"`,
   ]);
   return [
     { kind: "text", text: "Everything goes on running. To play with it, in another terminal:" },

@@ -68,6 +68,8 @@ Deno.test("renderProbe: a line for each, and what to do next if one fails", () =
   const six = row("2001:db8::1", { state: "NoRoute" });
   const mixed = renderProbe({ ...head, results: [four, six] }, { width: 80, wide: false }).replaceAll(/\s+/g, " ");
   match(mixed, /2 of 2 do not connect from here\. k3slb explain shop\/web says/);
+  const mute = row("192.0.2.1", { state: "NotHttp" });
+  match(renderProbe({ ...head, results: [mute] }, { width: 80, wide: false }), /\n1 of 1 do not answer from here\. /);
   for (const line of renderProbe({ ...head, results: [four, six] }, { width: 80, wide: false }).split("\n")) {
     ok(line.length <= 80, line);
   }
