@@ -5,10 +5,12 @@ import {
   copyFile,
   lstat,
   mkdir,
+  readdir,
   readFile,
   readlink,
   rename,
   rm,
+  rmdir,
   stat,
   symlink,
   writeFile,
@@ -17,6 +19,7 @@ import { basename, dirname } from "node:path";
 import process from "node:process";
 import { errorMessage, isNoSuchFile, K3slbError } from "../../core/shared/errors.ts";
 import {
+  CONFIG_PATH,
   type HostState,
   type InitSystem,
   installedFiles,
@@ -115,7 +118,12 @@ async function perform(step: Step): Promise<void> {
     case "link":
       return await replaceFile(step.path, (fresh) => symlink(step.target, fresh));
     case "remove":
-      return await rm(step.path, { force: true });
+      await rm(step.path, { force: true });
+      // The folder that is the program's alone; what others have put into it stays, and the folder with it.
+      if (step.path === CONFIG_PATH && (await readdir(dirname(CONFIG_PATH))).length === 0) {
+        await rmdir(dirname(CONFIG_PATH));
+      }
+      return;
     case "run": {
       const code = await exitCodeOf(step.command);
       if (code !== 0) throw new Error(`it exits with ${code}`);

@@ -138,7 +138,7 @@ const WIDEST_STATE = "UnknownName".length;
 const MESSAGES: Readonly<Record<ProbeState, string>> = {
   Connected: "",
   Answered: "",
-  Refused: "no rules there, no ready endpoint, or a firewall that rejects",
+  Refused: "no rules there, no ready endpoint, pods that do not listen on the targetPort, or a firewall that rejects",
   TimedOut: "no answer: something between here and the endpoint drops packets, or the address is down",
   NotHttp: "connected, and no answer by HTTP",
   Silent: "sent, no answer and no refusal: whether it arrived can't be told",

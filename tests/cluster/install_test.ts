@@ -146,6 +146,10 @@ async function lifeOnHost({ world, ns }: WorldTest, kind: Kind): Promise<void> {
     match(told.join("\n"), /^leave \/etc\/rancher\/k3slb\/config\.yaml: it was changed/m);
     const left = (await files()).filter((path) => !before.includes(path));
     deepEqual(left, ["/etc/rancher/k3slb/config.yaml"]);
+    await machine.run(["rm", "/etc/rancher/k3slb/config.yaml"]);
+    await k3slb("install", "agent", "--no-start");
+    await k3slb("uninstall", "agent");
+    equal((await machine.run(["test", "-e", "/etc/rancher/k3slb"])).code, 1, "its folder goes with the last file");
     equal((await machine.run(["sh", "-c", "ls /var/log/k3slb-*"])).stdout, "");
     for (const save of ["iptables-nft-save", "iptables-legacy-save", "ip6tables-nft-save"]) {
       equal((await machine.run([save])).stdout.includes("K3SLB"), false, save);
