@@ -5,7 +5,7 @@ import { withCluster } from "./connect_cluster.ts";
 import { renderForm } from "../output/render_form.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT_OK } from "../exit_codes.ts";
-import { renderWrappedRows } from "../output/wrap_text.ts";
+import { renderRows } from "../output/render_rows.ts";
 
 /** One port of one node for one Service, as `-o json` prints it. */
 export interface PortRow {
@@ -44,7 +44,7 @@ export const PORTS_COMMAND = defineCommand({
       );
       const rows = portRows(services.map((service) => answers.about(service)));
       const table = (wide: boolean): string =>
-        renderWrappedRows(
+        renderRows(
           ["NODE", "PORT", "SERVICE", "STATE", ...(wide ? ["ADDRESSES"] : []), wide ? "WHY, AND WHAT TO DO" : "WHY"],
           rows.map(({ node, port, service, state, message, addresses = [], remedy }) => [
             ...[node, port, service, state],

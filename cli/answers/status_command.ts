@@ -10,7 +10,7 @@ import { readOthers } from "../../core/status/read_status.ts";
 import { type CommandContext, defineCommand } from "../command.ts";
 import { EXIT_FAILURE, EXIT_OK } from "../exit_codes.ts";
 import type { Flag, Settings } from "../settings/flag.ts";
-import { renderWrappedRows, wrapText } from "../output/wrap_text.ts";
+import { renderRows, wrapText } from "../output/render_rows.ts";
 
 const FLAGS = [
   {
@@ -107,9 +107,9 @@ export function renderStatus(
 ): string {
   const glance = (message: string): string => wide ? message : atAGlance(message);
   const parts = [
-    renderWrappedRows(["SERVER", "STATE", ""], [[server.name, server.state, server.message]], width),
+    renderRows(["SERVER", "STATE", ""], [[server.name, server.state, server.message]], width),
     ...(nodes.length === 0 ? [] : [
-      renderWrappedRows(
+      renderRows(
         ["NODE", "STATE", ...(wide ? ["ADDRESSES"] : []), ""],
         nodes.map(({ name, state, message, addresses = [] }) => [
           ...[name, state],
@@ -120,7 +120,7 @@ export function renderStatus(
       ),
     ]),
     ...(services.length === 0 ? [] : [
-      renderWrappedRows(
+      renderRows(
         [
           ...["SERVICE", "PORTS", "NODES", "STATE"],
           ...(wide ? ["FAMILIES", "POLICY", "READY"] : []),
@@ -139,7 +139,7 @@ export function renderStatus(
     ]),
     ...([["CHART", charts], ["ADDON", addOns]] as const).flatMap(([header, rows]) =>
       rows.length === 0 ? [] : [
-        renderWrappedRows(
+        renderRows(
           [header, "STATE", ""],
           rows.map(({ name, state, message }) => [name, state, glance(message)]),
           width,

@@ -1,5 +1,5 @@
 // What `k3slb check` looks at, what follows from the facts, and how it is printed. Pure.
-import { renderWrappedRows } from "../output/wrap_text.ts";
+import { renderRows } from "../output/render_rows.ts";
 import type { IpFamily } from "../../core/shared/ip.ts";
 import { clusterChecks, type ClusterFacts } from "./cluster_checks.ts";
 import { failed, type Finding, ok, skipped } from "./finding.ts";
@@ -67,7 +67,7 @@ export function failures(rows: readonly CheckRow[]): number {
 export function renderChecks(rows: readonly CheckRow[], width: number): string {
   const count = (result: CheckRow["result"]): number => rows.filter((row) => row.result === result).length;
   const counts = `${count("ok")} well, ${count("failed")} failed, ${count("skipped")} skipped`;
-  const table = renderWrappedRows(
+  const table = renderRows(
     ["", "CHECK", "WHAT WAS FOUND, AND WHAT TO DO"],
     rows.map(({ category, check, result, message, remedy }) => [
       SIGNS[result],

@@ -1,6 +1,6 @@
 // What happens to packets on this machine, as tables for people: one for each address and port, a line for each of our chains that sends them
 // somewhere. Pure.
-import { renderWrappedRows, wrapText } from "../output/wrap_text.ts";
+import { renderRows, wrapText } from "../output/render_rows.ts";
 import type { PacketAnswer, PacketClient, PacketEnd, PacketPath } from "./packet_paths.ts";
 
 /** The tables, `width` characters wide; `wide`: all of them. */
@@ -15,7 +15,7 @@ export function renderPaths(answer: PacketAnswer, { width, wide }: { width: numb
   const tables = shown.map((target) => {
     const { address, port } = target[0] as PacketPath;
     const rows = targetRows(target, wide ? Infinity : MAX_ENDS);
-    return renderWrappedRows([`${address} ${port}`, "BY CHAIN", "TO"], rows, width);
+    return renderRows([`${address} ${port}`, "BY CHAIN", "TO"], rows, width);
   });
   const rest = left + (answer.otherTargets ?? 0);
   const more = rest === 0 ? "" : `${rest} more pairs of address and port${left > 0 ? ": -o wide" : " are left out"}\n`;

@@ -3,7 +3,7 @@ import type { NodeAnswer, ServiceAnswer } from "../../core/service_lb/answers/ex
 import { visibleLine } from "../../core/shared/visible_text.ts";
 import type { PacketAnswer } from "../explain/packet_paths.ts";
 import { renderPaths } from "../explain/render_paths.ts";
-import { renderWrappedRows, wrapText } from "./wrap_text.ts";
+import { renderRows, wrapText } from "./render_rows.ts";
 
 /** Everything about one Service, as `k3slb explain -o json` prints it. */
 export interface ExplainAnswer extends ServiceAnswer {
@@ -68,7 +68,7 @@ function renderNodes(nodes: readonly NodeAnswer[], { width, wide }: ScreenOption
   });
   const shown = wide ? rows : rows.slice(0, MAX_NODE_ROWS);
   const headers = ["NODE", "SERVES", ...(wide ? ["ADDRESSES"] : []), "WHY"];
-  const table = `${renderWrappedRows(headers, shown, width)}${moreLine(rows.length - shown.length)}`;
+  const table = `${renderRows(headers, shown, width)}${moreLine(rows.length - shown.length)}`;
   const all = [...new Set(nodes.flatMap(({ remedy }) => (remedy === undefined ? [] : [remedy])))];
   if (all.length === 0) return [table];
   const remedies = wide ? all : all.slice(0, MAX_REMEDIES);

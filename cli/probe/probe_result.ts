@@ -1,7 +1,6 @@
 // What a probe of a Service comes to, from here or from every node, and how it is printed. Pure.
 import type { ProbeOutcome, ProbeState, ProbeTarget } from "../../core/runtime/probe_outcome.ts";
-import { renderRows } from "../output/render_rows.ts";
-import { renderWrappedRows, wrapText } from "../output/wrap_text.ts";
+import { renderRows, wrapText } from "../output/render_rows.ts";
 
 /** One row, as `-o json` prints it. */
 export interface ProbeRow extends ProbeTarget, ProbeOutcome {
@@ -74,7 +73,7 @@ export function isProbeProblem({ results, silent = [] }: ProbeAnswer): boolean {
 
 function renderEach({ results, silent }: ProbeAnswer, width: number): string {
   const isFromAll = silent !== undefined;
-  return renderWrappedRows(
+  return renderRows(
     [...(isFromAll ? ["FROM"] : []), "ADDRESS", "PORT", "RESULT", "MS", "WHAT IT MEANS"],
     [
       ...results.map(({ from = "", address, port, protocol, state, latencyMs, message }) => [

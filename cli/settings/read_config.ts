@@ -32,9 +32,12 @@ export interface Config {
  */
 export async function readConfig(path: string, options: ReadConfigOptions): Promise<Config> {
   const { host, required, flags } = options;
-  const main = await readFileOrFail(path, host);
+  const readFile = (file: string): Promise<string | undefined> =>
+    orInvalid(host.readTextFile(file), { kind: "file", path: file });
+  const main = await readFile(path);
   const folder = `${path}.d`;
-  const names = (await listFolderOrFail(folder, host)).filter((name) => /\.ya?ml$/i.test(name)).sort();
+  const files = await orInvalid(host.listFolder(folder), { kind: "folder", path: folder });
+  const names = files.filter((name) => /\.ya?ml$/i.test(name)).sort();
   if (main === undefined && required && names.length === 0) {
     throw new K3slbError(`Config file "${path}" does not exist`, {
       code: "config-missing",
@@ -44,7 +47,7 @@ export async function readConfig(path: string, options: ReadConfigOptions): Prom
   const configs = main === undefined ? [] : [parseConfig(main, { path, flags })];
   for (const name of names) {
     const file = `${folder}/${name}`;
-    configs.push(parseConfig(await readFileOrFail(file, host) ?? "", { path: file, flags }));
+    configs.push(parseConfig(await readFile(file) ?? "", { path: file, flags }));
   }
   return {
     entries: configs.flatMap((config) => config.entries),
@@ -127,25 +130,16 @@ function parseDocuments(text: string, path: string): ReturnType<typeof parseYaml
   }
 }
 
-async function listFolderOrFail(path: string, host: ProgramHost): Promise<readonly string[]> {
+async function orInvalid<T>(
+  reading: Promise<T>,
+  { kind, path }: { readonly kind: string; readonly path: string },
+): Promise<T> {
   try {
-    return await host.listFolder(path);
+    return await reading;
   } catch (cause) {
-    throw new K3slbError(`Cannot read config folder "${path}": ${errorMessage(cause)}`, {
+    throw new K3slbError(`Cannot read config ${kind} "${path}": ${errorMessage(cause)}`, {
       code: "config-invalid",
-      hint: "Check that it is a folder and that this user may read it",
-      cause,
-    });
-  }
-}
-
-async function readFileOrFail(path: string, host: ProgramHost): Promise<string | undefined> {
-  try {
-    return await host.readTextFile(path);
-  } catch (cause) {
-    throw new K3slbError(`Cannot read config file "${path}": ${errorMessage(cause)}`, {
-      code: "config-invalid",
-      hint: "Check that it is a file and that this user may read it",
+      hint: `Check that it is a ${kind} and that this user may read it`,
       cause,
     });
   }

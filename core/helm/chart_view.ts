@@ -1,11 +1,9 @@
 // Copies of the charts and of everything that is made for them, kept by watches that select these objects alone, and which chart
 // each change is about.
-import type { KubeClient, ResourceType, Selection } from "../kube/contract.ts";
+import type { ResourceType, Selection, Surroundings } from "../kube/contract.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { CLUSTER_ROLE_BINDINGS, CONFIG_MAPS, JOBS, PODS, SECRETS, SERVICE_ACCOUNTS } from "../kube/resources.ts";
 import type { ClusterRoleBinding, ConfigMap, Job, KubeObject, Pod, Secret, ServiceAccount } from "../kube/types.ts";
-import type { Clock } from "../runtime/clock.ts";
-import type { Logger } from "../shared/log.ts";
 import {
   OWNER_NAME_ANNOTATION,
   OWNER_NAMESPACE_ANNOTATION,
@@ -30,11 +28,7 @@ export interface ChartView {
 }
 
 /** What {@linkcode startChartView} takes. */
-export interface ChartViewOptions {
-  readonly client: KubeClient;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
+export interface ChartViewOptions extends Surroundings {
   /** Told the chart, as `namespace/name`, that a change is about. */
   readonly onChange: (chart: string) => void;
 }

@@ -1,26 +1,17 @@
 // Gives charts back that this controller managed, when it is turned off: left as they are, nobody could delete them any more.
-import type { KubeClient } from "../kube/contract.ts";
+import type { KubeClient, Surroundings } from "../kube/contract.ts";
 import { isForbidden, isNotFound } from "../kube/errors.ts";
 import { findObject, orAbsent } from "../kube/one_object.ts";
 import { JOBS, PODS } from "../kube/resources.ts";
-import { type Clock, pause } from "../runtime/clock.ts";
-import type { Logger } from "../shared/log.ts";
+import { pause } from "../runtime/clock.ts";
 import { handBack, uninstallCommand } from "./chart_leaving.ts";
 import { chartKey, HELM_CHARTS, type HelmChart } from "./helm_chart.ts";
 import { CHART_LABEL, CONTROLLER_NAME, jobName, MANAGED_BY_ANNOTATION } from "./names.ts";
 
 const REQUEUE_MS = 5_000;
 
-/** What {@linkcode handBackCharts} works with. */
-export interface HandBackParts {
-  readonly client: KubeClient;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
-}
-
 /** Gives back every chart, those whose helm is running as soon as it has ended. Releases stay. Resolves when none is left. */
-export async function handBackCharts({ client, clock, logger, signal }: HandBackParts): Promise<void> {
+export async function handBackCharts({ client, clock, logger, signal }: Surroundings): Promise<void> {
   while (!signal.aborted) {
     const charts = await ownCharts(client, signal);
     let waiting = 0;

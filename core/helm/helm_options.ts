@@ -1,9 +1,7 @@
 // What the Helm controller is told at its start.
-import type { KubeClient } from "../kube/contract.ts";
+import type { Surroundings } from "../kube/contract.ts";
 import type { EventRecorder } from "../kube/events.ts";
-import type { Clock } from "../runtime/clock.ts";
 import type { ObserveQueue } from "../runtime/queue_metrics.ts";
-import type { Logger } from "../shared/log.ts";
 
 /** Settings of the controller. */
 export interface HelmSettings {
@@ -34,12 +32,8 @@ export interface HelmSettings {
 }
 
 /** What {@linkcode startHelm} takes. */
-export interface HelmOptions {
-  readonly client: KubeClient;
-  readonly clock: Clock;
-  readonly logger: Logger;
+export interface HelmOptions extends Surroundings {
   readonly events: Pick<EventRecorder, "record">;
-  readonly signal: AbortSignal;
   readonly options: HelmSettings;
   /** The process's environment; its proxy variables go to the Jobs. */
   readonly env: Readonly<Record<string, string | undefined>>;

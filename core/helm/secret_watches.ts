@@ -1,12 +1,10 @@
 // Watches of the single Secrets that charts name for values: one narrow watch each, so that no other Secret is ever read.
-import type { KubeClient } from "../kube/contract.ts";
+import type { Surroundings } from "../kube/contract.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { isForbidden } from "../kube/errors.ts";
 import { SECRETS } from "../kube/resources.ts";
 import type { Secret } from "../kube/types.ts";
-import type { Clock } from "../runtime/clock.ts";
 import { K3slbError } from "../shared/errors.ts";
-import type { Logger } from "../shared/log.ts";
 
 const POLL_INTERVAL_MS = 100;
 const PATIENCE_MS = 5_000;
@@ -19,11 +17,7 @@ interface SecretWatch {
 }
 
 /** What {@linkcode SecretWatches} takes. */
-export interface SecretWatchesOptions {
-  readonly client: KubeClient;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
+export interface SecretWatchesOptions extends Surroundings {
   readonly onChange: (chart: string) => void;
 }
 

@@ -1,5 +1,7 @@
 // What the rest of the program needs of a Kubernetes API server: one small interface, implemented once over HTTPS.
 // Semantics are those of the API itself (https://kubernetes.io/docs/reference/using-api/api-concepts/). Pure.
+import type { Clock } from "../runtime/clock.ts";
+import type { Logger } from "../shared/log.ts";
 import type { KubeObject, UnknownObject } from "./types.ts";
 
 /** The name under which this program owns fields in server-side apply and in updates. */
@@ -198,4 +200,16 @@ export interface KubeClient {
   raw<T>(method: "GET" | "POST", path: string, options?: RawOptions): Promise<T>;
   /** Closes every connection. Safe to call twice. */
   close(): void;
+}
+
+/** What every part that works with the cluster for long is handed. */
+export interface Surroundings {
+  /** The cluster. */
+  readonly client: KubeClient;
+  /** Time, timers and randomness. */
+  readonly clock: Clock;
+  /** Takes what an operator may want to read. */
+  readonly logger: Logger;
+  /** Ends the part. */
+  readonly signal: AbortSignal;
 }

@@ -1,22 +1,17 @@
 // A copy of the cluster's objects of one kind, kept up to date by list and watch.
 // Facts: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes (bookmarks, 410 Gone,
 // streaming lists, KEP-3157) and KEP-5504 (resource versions of one kind can be compared as numbers).
-import { type Clock, pause } from "../runtime/clock.ts";
+import { pause } from "../runtime/clock.ts";
 import { abortError, errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
-import type { Logger } from "../shared/log.ts";
-import type { KubeClient, ResourceType, Selection, WatchEvent } from "./contract.ts";
+import type { ResourceType, Selection, Surroundings, WatchEvent } from "./contract.ts";
 import { isBadRequest, isConnectionFailure, isGone, isInvalid, isKindMissing } from "./errors.ts";
 import { ObjectStore, type StoreChange } from "./object_store.ts";
 import type { KubeObject } from "./types.ts";
 
 /** What {@linkcode startReflector} takes. */
-export interface ReflectorOptions<T extends KubeObject> {
-  readonly client: KubeClient;
+export interface ReflectorOptions<T extends KubeObject> extends Surroundings {
   readonly type: ResourceType<T>;
   readonly selection?: Selection;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
   /** Trims an object before it is stored, or drops it with `undefined`. Keep `metadata.name`, `namespace` and `resourceVersion`. */
   readonly keep?: (object: T) => T | undefined;
   /** Told about each change of the stored objects, after it. Must not throw; what it throws is logged. */

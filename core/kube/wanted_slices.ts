@@ -1,20 +1,14 @@
 // Which Services' EndpointSlices a program keeps: those of the Services that it needs them for. Where slices of a Service that becomes wanted
 // were dropped when the watch brought them, they are listed once; all Services that wait for it in one request. Adapter.
-import type { KubeClient } from "./contract.ts";
+import type { Surroundings } from "./contract.ts";
 import { ENDPOINT_SLICES } from "./resources.ts";
 import type { EndpointSlice } from "./types.ts";
-import type { Clock } from "../runtime/clock.ts";
 import { SLICE_SERVICE_LABEL } from "../service/keys.ts";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage } from "../shared/errors.ts";
-import type { Logger } from "../shared/log.ts";
 
 /** What {@linkcode WantedSlices} takes. */
-export interface WantedSlicesOptions {
-  readonly client: KubeClient;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
+export interface WantedSlicesOptions extends Surroundings {
   /** Takes slices of Services that have become wanted, before `onListed`. */
   readonly merge: (slices: readonly EndpointSlice[]) => void;
   /** Told of the Services whose slices are all known now. */

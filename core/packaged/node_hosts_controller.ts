@@ -1,16 +1,14 @@
 // Keeps NodeHosts in the ConfigMap of CoreDNS at what the Nodes say, tells who edits the Corefile that the change won't last, and
 // who adds to it that CoreDNS would not start again. Thin: the text is made in node_hosts.ts. Its field manager is its own, so the deployer's apply leaves the key alone.
-import type { KubeClient } from "../kube/contract.ts";
+import type { Surroundings } from "../kube/contract.ts";
 import { isConflict, isNotFound } from "../kube/errors.ts";
 import { type EventRecorder, referenceTo } from "../kube/events.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { CONFIG_MAPS, NODES } from "../kube/resources.ts";
 import type { ConfigMap, Node } from "../kube/types.ts";
-import type { Clock } from "../runtime/clock.ts";
 import type { ObserveQueue } from "../runtime/queue_metrics.ts";
 import { createWorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage } from "../shared/errors.ts";
-import type { Logger } from "../shared/log.ts";
 import type { ClusterVersion } from "./cluster_version.ts";
 import { COREDNS_CONFIG_MAP, COREDNS_CUSTOM_CONFIG_MAP, corefileDrift, NODE_HOSTS_KEY } from "./coredns.ts";
 import { customProblems } from "./coredns_custom.ts";
@@ -31,12 +29,8 @@ export interface NodeHostsPlan {
 }
 
 /** What {@linkcode startNodeHosts} takes. */
-export interface NodeHostsOptions {
-  readonly client: KubeClient;
-  readonly clock: Clock;
-  readonly logger: Logger;
+export interface NodeHostsOptions extends Surroundings {
   readonly events: Pick<EventRecorder, "record">;
-  readonly signal: AbortSignal;
   readonly plan: NodeHostsPlan;
   /** Observes its queue, for metrics. */
   readonly observeQueue?: ObserveQueue;

@@ -1,11 +1,10 @@
 // Decides at each start which packaged manifests the folder gets, says which and why, and hands them to the deployer, which
 // writes them (0600, folders 0700), leaves skipped ones alone and removes disabled ones with their objects.
+import type { Surroundings } from "../kube/contract.ts";
 import { manifestsFolder } from "../shared/k3s_names.ts";
 import { readFile, unlink } from "node:fs/promises";
 import { join } from "node:path";
-import type { KubeClient } from "../kube/contract.ts";
 import { isForbidden } from "../kube/errors.ts";
-import type { Clock } from "../runtime/clock.ts";
 import { errorMessage, isAbort, isK3slbError, isNoSuchFile } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { chooseDns, type DnsChoice } from "./cluster_dns.ts";
@@ -44,12 +43,8 @@ export interface PackagedSettings {
 }
 
 /** What {@linkcode stagePackaged} takes. */
-export interface StageOptions {
-  readonly client: KubeClient;
+export interface StageOptions extends Surroundings {
   readonly options: PackagedSettings;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
 }
 
 /** A manifest for the deployer. */
