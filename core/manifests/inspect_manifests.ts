@@ -2,16 +2,16 @@
 // The same selection, parsing and apply objects as the deployer's; the server is asked for dry runs only.
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import type { KubeClient, ResourceType } from "../kube/contract.ts";
+import type { KubeClient } from "../kube/contract.ts";
 import { findObject, orAbsent } from "../kube/one_object.ts";
-import type { KubeObject } from "../kube/types.ts";
 import { errorMessage, isAbort, isK3slbError, K3slbError } from "../shared/errors.ts";
-import { ADD_ON_NAMESPACE, ADD_ONS, type AddOn, addOnNameOf, checksumOf, KINDS_ANNOTATION } from "./record/addon.ts";
-import { namespaceOf, objectToApply } from "./objects/apply_plan.ts";
-import { type ChangedField, changedFields } from "./objects/changed_fields.ts";
-import { createKindCatalog, type KindCatalog } from "./objects/kind_catalog.ts";
+import { ADD_ON_NAMESPACE, ADD_ONS, type AddOn, addOnNameOf, checksumOf } from "./record/addon.ts";
+import { namespaceOf } from "./objects/apply_plan.ts";
+import type { ChangedField } from "./objects/changed_fields.ts";
+import { dryRun } from "./objects/dry_run.ts";
+import type { KindCatalog } from "./objects/kind_catalog.ts";
 import { readManifest, scanFolder } from "./folder/manifest_dir.ts";
-import type { ManifestObject } from "./objects/parse_manifests.ts";
+import type { LocatedObject, ManifestObject } from "./objects/parse_manifests.ts";
 import { readObjects } from "./objects/read_objects.ts";
 import { findObjects } from "./deploy/prune_objects.ts";
 import { kindsToSearch, objectIdentity, prunePlan, type SeenObject } from "./deploy/prune_plan.ts";
@@ -93,44 +93,38 @@ export interface ObjectDifference {
 /** What {@linkcode diffManifest} takes. */
 export interface DiffOptions {
   readonly client: KubeClient;
-  /** Shared between files; a new one if absent. */
-  readonly kinds?: KindCatalog;
+  readonly kinds: KindCatalog;
   /** What other files have: it is not pruned. */
-  readonly claims?: readonly ManifestObject[];
-  readonly signal?: AbortSignal;
+  readonly claims: readonly ManifestObject[];
+  readonly signal: AbortSignal;
 }
 
 /** What applying `file` would do. Changes nothing. */
 export async function diffManifest(file: InspectedFile, options: DiffOptions): Promise<readonly ObjectDifference[]> {
-  const kinds = options.kinds ?? createKindCatalog(options.client);
   const differences: ObjectDifference[] = [];
   const wanted = new Set<string>();
   for (const object of file.objects) {
     try {
-      const type = await kinds.find(object, options);
+      const type = await options.kinds.find(object, options);
       if (type === undefined) {
         differences.push({ ...describe(object), action: "error", message: "the server does not have this kind (yet)" });
         continue;
       }
       const located = { ...object, type };
-      const namespace = namespaceOf(located);
-      wanted.add(objectIdentity(type, { namespace, name: object.name }));
-      differences.push(await diffObject(objectToApply(located, file.addOn), { ...options, type, namespace, object }));
+      wanted.add(objectIdentity(type, { namespace: namespaceOf(located), name: object.name }));
+      differences.push(await diffObject(located, { ...options, addOn: file.addOn }));
     } catch (error) {
       if (isAbort(error)) throw error;
       differences.push({ ...describe(object), action: "error", message: errorMessage(error) });
     }
   }
-  return [...differences, ...await diffPruned(file, { ...options, kinds, wanted })];
+  return [...differences, ...await diffPruned(file, { ...options, wanted })];
 }
 
 /** The AddOns on the server by name. */
-export async function readAddOns(client: KubeClient, signal?: AbortSignal): Promise<ReadonlyMap<string, AddOn>> {
+export async function readAddOns(client: KubeClient, signal: AbortSignal): Promise<ReadonlyMap<string, AddOn>> {
   // The kind comes with the first start of a deployer.
-  const list = await orAbsent(client.list(ADD_ONS, {
-    namespace: ADD_ON_NAMESPACE,
-    ...(signal === undefined ? {} : { signal }),
-  }));
+  const list = await orAbsent(client.list(ADD_ONS, { namespace: ADD_ON_NAMESPACE, signal }));
   return new Map(list?.items.map((addOn) => [addOn.metadata?.name ?? "", addOn]));
 }
 
@@ -189,42 +183,23 @@ function problemsOf(error: unknown): readonly FileProblem[] {
 }
 
 async function diffObject(
-  wanted: KubeObject,
-  options: DiffOptions & { readonly type: ResourceType; readonly namespace: string; readonly object: ManifestObject },
+  located: LocatedObject,
+  options: DiffOptions & { readonly addOn: string },
 ): Promise<ObjectDifference> {
-  const { client, type, namespace, object } = options;
-  const call = options.signal === undefined ? {} : { signal: options.signal };
-  const key = { name: object.name, ...(namespace === "" ? {} : { namespace }) };
-  const described = { ...describe(object), namespace };
-  const live = await findObject(client, type, { key, ...call });
-  const after = await client.apply<KubeObject>(type, wanted, {
-    ...call,
-    dryRun: true,
-    fieldValidation: "Strict",
-    force: true,
-  });
-  if (live === undefined) return { ...described, action: "create" };
-  const fields = changedFields(live, after);
-  const shown = object.kind === "Secret" ? fields.map((field) => ({ ...field, before: "***", after: "***" })) : fields;
+  const fields = await dryRun(options.client, { ...options, located });
+  const described = { ...describe(located), namespace: namespaceOf(located) };
+  if (fields === undefined) return { ...described, action: "create" };
+  const shown = located.kind === "Secret" ? fields.map((field) => ({ ...field, before: "***", after: "***" })) : fields;
   return { ...described, action: fields.length === 0 ? "unchanged" : "change", fields: shown };
 }
 
 async function diffPruned(
-  file: InspectedFile,
-  options: DiffOptions & { readonly kinds: KindCatalog; readonly wanted: ReadonlySet<string> },
+  { addOn }: InspectedFile,
+  { client, kinds, claims, signal, wanted }: DiffOptions & { readonly wanted: ReadonlySet<string> },
 ): Promise<readonly ObjectDifference[]> {
-  const call = options.signal === undefined ? {} : { signal: options.signal };
-  const key = { namespace: ADD_ON_NAMESPACE, name: file.addOn };
-  const addOn = await findObject(options.client, ADD_ONS, { key, ...call });
-  const search = kindsToSearch(addOn?.metadata?.annotations?.[KINDS_ANNOTATION], []);
-  const seen = await findObjects({ client: options.client, kinds: options.kinds, addOn: file.addOn, search, ...call });
-  const plan = prunePlan({
-    addOn: file.addOn,
-    seen,
-    wanted: options.wanted,
-    wantedUids: new Set(),
-    claims: options.claims ?? [],
-  });
+  const seen = await findObject(client, ADD_ONS, { key: { namespace: ADD_ON_NAMESPACE, name: addOn }, signal });
+  const objects = await findObjects({ client, kinds, addOn, search: kindsToSearch(seen), signal });
+  const plan = prunePlan({ addOn, seen: objects, wanted, wantedUids: new Set(), claims });
   const describeSeen = ({ type, object: { metadata } }: SeenObject): Omit<ObjectDifference, "action"> => ({
     kind: type.kind,
     namespace: metadata?.namespace ?? "",

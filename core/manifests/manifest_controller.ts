@@ -109,7 +109,7 @@ class ManifestController {
     try {
       // Before anything is written to it: a folder without a file proves nothing.
       this.#view.see(await scanFolder(this.#folder));
-      await writePackagedFiles(this.#options.packagedFiles ?? [], {
+      await writePackagedFiles(this.#options.packagedFiles, {
         folder: this.#folder,
         disable: this.#options.options.disable,
       });
@@ -264,7 +264,7 @@ class ManifestController {
     }
     this.#handled.set(addOn, { ...seen, state: "Unfinished" });
     try {
-      const outcome = await this.#deployer.deploy({
+      const unblocksOthers = await this.#deployer.deploy({
         addOn,
         source,
         bytes: content.bytes,
@@ -274,7 +274,7 @@ class ManifestController {
       });
       this.#forced.add(addOn);
       this.#handled.set(addOn, { ...seen, state: "Applied" });
-      if (outcome.unblocksOthers) this.#retryFailed(addOn);
+      if (unblocksOthers) this.#retryFailed(addOn);
       for (const other of this.#moving) this.#queue.add(other);
       this.#moving.clear();
     } catch (error) {

@@ -41,14 +41,11 @@ export interface ManifestsOptions {
   readonly events: ManifestEvents;
   readonly signal: AbortSignal;
   readonly options: ManifestSettings;
-  readonly packagedFiles?: readonly PackagedFile[];
-  /**
-   * Whether a file with this text was written by this program; others are never deleted.
-   * @default {() => false}
-   */
-  readonly isPackagedText?: (text: string) => boolean;
+  readonly packagedFiles: readonly PackagedFile[];
+  /** Whether a file with this text was written by this program; others are never deleted. */
+  readonly isPackagedText: (text: string) => boolean;
   /** See {@linkcode ProblemsOf}: what it says takes the place of the server's words. */
-  readonly problemsOf?: ProblemsOf;
+  readonly problemsOf: ProblemsOf;
   /** Called when the folder and the server have answered and files are handled. */
   readonly onStarted?: () => void;
   /** Observes its queue, for metrics. */

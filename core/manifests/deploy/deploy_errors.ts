@@ -17,7 +17,7 @@ export type ProblemsOf = (object: UnknownObject) => readonly string[];
 export function applyError(
   source: string,
   failures: readonly [ObjectFailure, ...ObjectFailure[]],
-  problemsOf: ProblemsOf = () => [],
+  problemsOf: ProblemsOf,
 ): K3slbError {
   const [{ object, error: refusal }] = failures;
   // The server answers a wrong type with the whole schema.

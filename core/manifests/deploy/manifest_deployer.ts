@@ -3,6 +3,7 @@
 import { findObject, identityOf, keyOf, removeObject } from "../../kube/one_object.ts";
 import type { KubeClient, ResourceType } from "../../kube/contract.ts";
 import type { ObjectReference } from "../../kube/events.ts";
+import { objectKey } from "../../kube/object_store.ts";
 import { CUSTOM_RESOURCE_DEFINITIONS } from "../../kube/resources.ts";
 import type { KubeObject } from "../../kube/types.ts";
 import type { Clock } from "../../runtime/clock.ts";
@@ -16,21 +17,27 @@ import {
   type AddOnRecord,
   checksumOf,
   desiredAddOn,
-  KINDS_ANNOTATION,
   type ObjectKind,
   saysSame,
   SERVER_ANNOTATION,
 } from "../record/addon.ts";
 import { adoptedFields } from "../objects/adopted_fields.ts";
 import { applyPhases, CRD_KIND, isEstablished, objectToApply } from "../objects/apply_plan.ts";
-import { applyError, kindError, leavingError, movingError, type ObjectFailure } from "./deploy_errors.ts";
-import { findDrift } from "../objects/find_drift.ts";
+import {
+  applyError,
+  kindError,
+  leavingError,
+  movingError,
+  type ObjectFailure,
+  type ProblemsOf,
+} from "./deploy_errors.ts";
+import { dryRun } from "../objects/dry_run.ts";
 import { inParallel, PARALLEL_REQUESTS } from "./in_parallel.ts";
 import type { KindCatalog } from "../objects/kind_catalog.ts";
 import { type LocatedObject, type ManifestObject } from "../objects/parse_manifests.ts";
 import { readObjects } from "../objects/read_objects.ts";
 import { eventOf, type ManifestEventReason, type ManifestEvents, subjectOf } from "../record/manifest_events.ts";
-import { nameOf, pruneObjects } from "./prune_objects.ts";
+import { pruneObjects } from "./prune_objects.ts";
 import { kindsToSearch, type PrunePlan, type SeenObject } from "./prune_plan.ts";
 
 /** What {@linkcode ManifestDeployer} works with. */
@@ -44,7 +51,7 @@ export interface DeployerOptions {
   readonly server: string;
   /** What other files than the AddOn's have. */
   readonly objectsOfOthers: (addOn: string) => Promise<readonly ManifestObject[]>;
-  readonly problemsOf?: Parameters<typeof applyError>[2];
+  readonly problemsOf: ProblemsOf;
 }
 
 /** One file to deploy. */
@@ -58,13 +65,6 @@ export interface DeployInput {
   /** Tell nobody of a file that can't be parsed: it may be half-written. */
   readonly isForgiving: boolean;
   readonly signal: AbortSignal;
-}
-
-/** What came of it. */
-export interface DeployOutcome {
-  readonly applied: boolean;
-  /** Whether kinds or namespaces may be there now that others wait for. */
-  readonly unblocksOthers: boolean;
 }
 
 const MAX_TOLD_FIELDS = 3;
@@ -102,22 +102,20 @@ export class ManifestDeployer {
   }
 
   /**
-   * Brings the server to what the file says.
+   * Brings the server to what the file says. Resolves with whether kinds or namespaces may be there now that others wait for.
    *
    * @throws {K3slbError} code "yaml-invalid" or "manifest-invalid" if the file has to change first, "manifest-apply" if the
    * server refuses objects, "manifest-moving" until another file has taken over what left this one
    */
-  async deploy(input: DeployInput): Promise<DeployOutcome> {
+  async deploy(input: DeployInput): Promise<boolean> {
     const { addOn, source, signal } = input;
     const checksum = checksumOf(input.bytes);
     const seen = await this.readAddOn(addOn, signal);
-    if (!input.force && seen?.spec?.checksum === checksum && seen.spec.source === source) {
-      return { applied: false, unblocksOthers: false };
-    }
+    if (!input.force && seen?.spec?.checksum === checksum && seen.spec.source === source) return false;
     const objects = await this.#parse(input, seen);
     this.#warnOfOtherServer(seen, { ...input, checksum });
     const present = objects.map(({ apiVersion, kind }): ObjectKind => ({ apiVersion, kind }));
-    const allKinds = kindsToSearch(seen?.metadata?.annotations?.[KINDS_ANNOTATION], present);
+    const allKinds = kindsToSearch(seen, present);
     const record: AddOnRecord = { name: addOn, source, checksum, kinds: allKinds, server: this.#options.server };
     const marked = await this.#markUnfinished(seen, record, signal);
     const subject = subjectOf(addOn, marked);
@@ -142,7 +140,7 @@ export class ManifestDeployer {
     await this.#writeRecord(marked, { ...record, kinds }, signal);
     if (isNews) this.#record(subject, "AppliedManifest", `Applied manifest at "${source}"`);
     this.#options.logger.info("applied manifest", { addOn, source, objects: objects.length });
-    return { applied: true, unblocksOthers: present.some(({ kind }) => kind === CRD_KIND || kind === "Namespace") };
+    return present.some(({ kind }) => kind === CRD_KIND || kind === "Namespace");
   }
 
   /** Puts back what others changed since the file was applied; writes only where something differs. */
@@ -151,9 +149,10 @@ export class ManifestDeployer {
     const repaired: string[] = [];
     for (const object of await readObjects(input.bytes, source, signal)) {
       const located = { ...object, type: await this.#locate(object, signal) };
-      const drift = await findDrift(this.#options.client, { located, addOn, signal });
-      if (drift.length === 0) continue;
+      const fields = await dryRun(this.#options.client, { located, addOn, signal });
+      if (fields?.length === 0) continue;
       await this.#applyOne(located, input);
+      const drift = fields?.map(({ path }) => path) ?? ["(missing)"];
       repaired.push(`${object.kind} "${object.name}" (${drift.slice(0, MAX_TOLD_FIELDS).join(", ")})`);
     }
     if (repaired.length === 0) return;
@@ -172,7 +171,7 @@ export class ManifestDeployer {
     if (seen !== undefined) {
       const subject = subjectOf(addOn, seen);
       this.#record(subject, "DeletingManifest", `Deleting manifest at "${seen.spec?.source ?? ""}": ${options.reason}`);
-      const kinds = kindsToSearch(seen.metadata?.annotations?.[KINDS_ANNOTATION], []);
+      const kinds = kindsToSearch(seen);
       const { moved } = await this.#prune({ addOn, kinds, applied: [], subject, signal: options.signal });
       if (moved.length > 0) throw movingError(seen.spec?.source ?? "", moved);
     }
@@ -305,7 +304,7 @@ export class ManifestDeployer {
       signal,
     });
     if (plan.keep.length > 0) {
-      const names = plan.keep.map(({ type, object }) => `${type.kind} ${nameOf(object)}`).join(", ");
+      const names = plan.keep.map(({ type, object }) => `${type.kind} ${objectKey(object)}`).join(", ");
       const message =
         `Kept although no file has them any more: ${names}; annotate them k3slb.io/prune=true to let them go`;
       this.#record(input.subject, "KeptObjects", message);

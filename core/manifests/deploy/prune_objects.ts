@@ -2,6 +2,7 @@
 // What goes and what stays is decided in prune_plan.ts.
 import type { KubeClient } from "../../kube/contract.ts";
 import { isConflict, isNotFound } from "../../kube/errors.ts";
+import { objectKey } from "../../kube/object_store.ts";
 import { findObject, keyOf } from "../../kube/one_object.ts";
 import type { KubeObject } from "../../kube/types.ts";
 import type { Logger } from "../../shared/log.ts";
@@ -10,7 +11,7 @@ import { type ObjectKind, ownershipMarks } from "../record/addon.ts";
 import { inParallel, PARALLEL_REQUESTS } from "./in_parallel.ts";
 import type { KindCatalog } from "../objects/kind_catalog.ts";
 import type { ManifestObject } from "../objects/parse_manifests.ts";
-import { objectIdentity, type PrunePlan, prunePlan, removalPhases, type SeenObject } from "./prune_plan.ts";
+import { identityOf, type PrunePlan, prunePlan, removalPhases, type SeenObject } from "./prune_plan.ts";
 
 /** What {@linkcode pruneObjects} and {@linkcode findObjects} take. */
 export interface FindInput {
@@ -19,20 +20,21 @@ export interface FindInput {
   readonly addOn: string;
   /** Kinds of which objects may be there. */
   readonly search: readonly ObjectKind[];
-  readonly signal?: AbortSignal;
+  readonly signal: AbortSignal;
 }
 
 /** Every object on the server with the AddOn's label. */
-export async function findObjects(input: FindInput): Promise<readonly SeenObject[]> {
-  const labelSelector = `${SET_HASH_LABEL}=${ownershipMarks(input.addOn).labels[SET_HASH_LABEL]}`;
-  const call = input.signal === undefined ? {} : { signal: input.signal };
+export async function findObjects(
+  { client, kinds, addOn, search, signal }: FindInput,
+): Promise<readonly SeenObject[]> {
+  const labelSelector = `${SET_HASH_LABEL}=${ownershipMarks(addOn).labels[SET_HASH_LABEL]}`;
   const seen: SeenObject[] = [];
   // At once: a list waits until the API server's cache has caught up with all that was written, tens of milliseconds each.
-  await inParallel(input.search, PARALLEL_REQUESTS, async (kind) => {
-    const type = await input.kinds.find(kind, call);
+  await inParallel(search, PARALLEL_REQUESTS, async (kind) => {
+    const type = await kinds.find(kind, { signal });
     // A kind that the server no longer has took its objects along.
     if (type === undefined || type.verbs?.includes("list") === false) return;
-    const { items } = await input.client.list(type, { labelSelector, ...call });
+    const { items } = await client.list(type, { labelSelector, signal });
     seen.push(...items.map((object) => ({ type, object })));
   });
   return seen;
@@ -66,7 +68,7 @@ export async function pruneObjects(
   for (const phase of removalPhases(plan.remove)) {
     await inParallel(phase, PARALLEL_REQUESTS, async (seen) => {
       const isGone = await removeUnchanged(input, { seen, isStillGoing: (now) => planFor([now]).remove.length > 0 });
-      const fields = { addOn, kind: seen.type.kind, name: nameOf(seen.object) };
+      const fields = { addOn, kind: seen.type.kind, name: objectKey(seen.object) };
       logger.debug(isGone ? "pruned object" : "left object that has another owner now", fields);
     });
   }
@@ -86,14 +88,13 @@ async function removeUnchanged(
   target: { readonly seen: SeenObject; readonly isStillGoing: (now: SeenObject) => boolean },
 ): Promise<boolean> {
   const { type } = target.seen;
-  const call = signal === undefined ? {} : { signal };
   let { object } = target.seen;
   for (let attempt = 1;; attempt++) {
     const { uid, resourceVersion } = object.metadata ?? {};
     const key = keyOf(object);
     try {
       await client.delete(type, key, {
-        ...call,
+        signal,
         ...(uid === undefined ? {} : { uid }),
         ...(resourceVersion === undefined ? {} : { resourceVersion }),
       });
@@ -102,22 +103,12 @@ async function removeUnchanged(
       if (isNotFound(error)) return true;
       if (!isConflict(error) || attempt === MAX_REMOVE_ATTEMPTS) throw error;
     }
-    const now = await findObject<KubeObject>(client, type, { key, ...call });
+    const now = await findObject<KubeObject>(client, type, { key, signal });
     if (now === undefined) return true;
     object = now;
     // Another object of that name shows as one that is not ours, or as ours: both are decided about anew.
     if (!target.isStillGoing({ type, object })) return false;
   }
-}
-
-/** `namespace/name`, or the name of a cluster-wide object. */
-export function nameOf(object: KubeObject): string {
-  const { namespace, name = "" } = object.metadata ?? {};
-  return namespace === undefined ? name : `${namespace}/${name}`;
-}
-
-function identityOf({ type, object }: SeenObject): string {
-  return objectIdentity(type, { namespace: object.metadata?.namespace ?? "", name: object.metadata?.name ?? "" });
 }
 
 /** An object whose status never rests is tried again with its file. */

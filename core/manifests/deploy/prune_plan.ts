@@ -1,7 +1,7 @@
 // Which objects of an AddOn go because its file no longer has them, and which stay all the same. Pure.
 import type { ResourceType } from "../../kube/contract.ts";
 import type { KubeObject } from "../../kube/types.ts";
-import { isOwnedBy, type ObjectKind, parseKinds, renderKinds } from "../record/addon.ts";
+import { type AddOn, isOwnedBy, KINDS_ANNOTATION, type ObjectKind, parseKinds, renderKinds } from "../record/addon.ts";
 import { DEFAULT_NAMESPACE } from "../objects/apply_plan.ts";
 import type { ManifestObject } from "../objects/parse_manifests.ts";
 
@@ -36,11 +36,8 @@ export interface PruneInput {
   readonly wanted: ReadonlySet<string>;
   /** UIDs of what was applied: one object can be reached by two groups. */
   readonly wantedUids: ReadonlySet<string>;
-  /**
-   * Objects of other files.
-   * @default {[]}
-   */
-  readonly claims?: readonly ManifestObject[];
+  /** Objects of other files. */
+  readonly claims: readonly ManifestObject[];
 }
 
 /** Group, kind, namespace and name as one text; the version does not count. */
@@ -48,8 +45,14 @@ export function objectIdentity(type: ResourceType, key: { readonly namespace: st
   return [type.group, type.kind, key.namespace, key.name].join("\n");
 }
 
-/** Every kind of which objects may be left: what the record says, and what the file has now. */
-export function kindsToSearch(recorded: string | undefined, present: readonly ObjectKind[]): readonly ObjectKind[] {
+/** {@linkcode objectIdentity} of an object on the server. */
+export function identityOf({ type, object: { metadata } }: SeenObject): string {
+  return objectIdentity(type, { namespace: metadata?.namespace ?? "", name: metadata?.name ?? "" });
+}
+
+/** Every kind of which objects may be left: what the AddOn says, and what the file has now. */
+export function kindsToSearch(addOn: AddOn | undefined, present: readonly ObjectKind[] = []): readonly ObjectKind[] {
+  const recorded = addOn?.metadata?.annotations?.[KINDS_ANNOTATION];
   return parseKinds(renderKinds([...parseKinds(recorded), ...present]));
 }
 
@@ -62,7 +65,7 @@ export function prunePlan(input: PruneInput): PrunePlan {
   for (const seen of input.seen) {
     const { metadata } = seen.object;
     const uid = metadata?.uid ?? "";
-    const identity = objectIdentity(seen.type, { namespace: metadata?.namespace ?? "", name: metadata?.name ?? "" });
+    const identity = identityOf(seen);
     const once = uid === "" ? identity : uid;
     if (met.has(once) || input.wanted.has(identity) || input.wantedUids.has(uid)) continue;
     met.add(once);
@@ -70,7 +73,7 @@ export function prunePlan(input: PruneInput): PrunePlan {
     if (!isOwnedBy(metadata, input.addOn) || metadata?.deletionTimestamp !== undefined) continue;
     if (metadata?.ownerReferences?.some(({ controller }) => controller === true)) continue;
     const reason = keptReason(seen);
-    if (isClaimed(seen, input.claims ?? [])) moved.push(seen);
+    if (isClaimed(seen, input.claims)) moved.push(seen);
     else if (reason === undefined) remove.push(seen);
     else keep.push({ ...seen, reason });
   }

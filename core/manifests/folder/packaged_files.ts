@@ -29,7 +29,7 @@ export async function writePackagedFiles(
 /** Removes those of `sources` that this program wrote; the result is what stays, as it is someone's work. */
 export async function removePackagedFiles(
   sources: readonly string[],
-  isPackagedText: (text: string) => boolean = () => false,
+  isPackagedText: (text: string) => boolean,
 ): Promise<readonly string[]> {
   const kept: string[] = [];
   for (const source of sources) {

@@ -62,7 +62,10 @@ export async function withFolder(test: (setup: Setup) => Promise<void>): Promise
         await rename(join(dirname(target), `.${basename(target)}.saving`), target);
       },
       remove: (path) => unlink(join(folder, path)),
-      run: (options = {}, { packagedFiles = [], isPackagedText, problemsOf, clock = SYSTEM_CLOCK } = {}) => {
+      run: (
+        options = {},
+        { packagedFiles = [], isPackagedText = () => false, problemsOf = () => [], clock = SYSTEM_CLOCK } = {},
+      ) => {
         const ending = new AbortController();
         const warnings: string[] = [];
         const { done, problem } = startManifests({
@@ -72,8 +75,8 @@ export async function withFolder(test: (setup: Setup) => Promise<void>): Promise
           events,
           signal: ending.signal,
           packagedFiles,
-          ...(isPackagedText === undefined ? {} : { isPackagedText }),
-          ...(problemsOf === undefined ? {} : { problemsOf }),
+          isPackagedText,
+          problemsOf,
           options: {
             dataDir,
             disable: [],

@@ -55,6 +55,9 @@ function start(
 ): { readonly ending: AbortController; readonly done: Promise<void> } {
   const ending = new AbortController();
   const { done } = startManifests({
+    packagedFiles: [],
+    isPackagedText: () => false,
+    problemsOf: () => [],
     client: cluster.client,
     clock: QUICK_CLOCK,
     logger: SILENT_LOGGER,

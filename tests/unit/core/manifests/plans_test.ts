@@ -4,6 +4,7 @@ import {
   checksumOf,
   desiredAddOn,
   isOwnedBy,
+  KINDS_ANNOTATION,
   ownershipMarks,
   parseKinds,
   renderKinds,
@@ -170,10 +171,16 @@ const PRUNING: readonly {
 for (const { name, given, want } of PRUNING) {
   Deno.test(`prunePlan ${name}`, () => {
     const wanted = new Set(["\nConfigMap\n\nwanted"]);
-    const plan = prunePlan({ addOn: "app", seen: [given, given], wanted, wantedUids: new Set(["uid-applied"]) });
+    const plan = prunePlan({
+      addOn: "app",
+      seen: [given, given],
+      wanted,
+      wantedUids: new Set(["uid-applied"]),
+      claims: [],
+    });
     assert.equal(plan.remove.length, want === "remove" ? 1 : 0);
     assert.equal(plan.keep.length, want === "keep" ? 1 : 0);
-    const other = prunePlan({ addOn: "other", seen: [given], wanted: new Set(), wantedUids: new Set() });
+    const other = prunePlan({ addOn: "other", seen: [given], wanted: new Set(), wantedUids: new Set(), claims: [] });
     assert.deepEqual([other.remove, other.keep], [[], []]);
     assert.ok(!isOwnedBy(given.object.metadata, "other"));
   });
@@ -226,7 +233,8 @@ function yaml(kind: string, name: string, namespace?: string, apiVersion = "v1")
 }
 
 Deno.test("kindsToSearch joins what is recorded with what the file has", () => {
-  assert.deepEqual(kindsToSearch("/v1, Kind=Pod;apps/v1, Kind=DaemonSet", [{ apiVersion: "v1", kind: "Pod" }]), [
+  const annotations = { [KINDS_ANNOTATION]: "/v1, Kind=Pod;apps/v1, Kind=DaemonSet" };
+  assert.deepEqual(kindsToSearch({ metadata: { annotations } }, [{ apiVersion: "v1", kind: "Pod" }]), [
     { apiVersion: "v1", kind: "Pod" },
     { apiVersion: "apps/v1", kind: "DaemonSet" },
   ]);
