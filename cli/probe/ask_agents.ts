@@ -8,7 +8,8 @@ import type { Node } from "../../core/kube/types.ts";
 import type { ProbeTarget } from "../../core/runtime/probe_outcome.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
 import { FACTS_CONFIG_MAP } from "../../core/service/cluster_facts.ts";
-import { FORWARDING_CONDITION, PROBE_ANSWER_ANNOTATION, PROBE_REQUEST_ANNOTATION } from "../../core/service/labels.ts";
+import { PROBE_ANSWER_ANNOTATION, PROBE_REQUEST_ANNOTATION } from "../../core/service/labels.ts";
+import { heartbeatOf } from "../../core/service/node_report.ts";
 import { type NodeProbe, parseNodeProbe, renderProbeRequest, targetId } from "../../core/service/probe_exchange.ts";
 import { isK3slbError, K3slbError } from "../../core/shared/errors.ts";
 import { type ProbeAnswer, probeRow } from "./probe_result.ts";
@@ -77,9 +78,8 @@ export async function askAgents(
   };
 }
 
-function isHeardOf({ status }: Node, nowMs: number): boolean {
-  const heartbeat = status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION);
-  return nowMs - Date.parse(heartbeat?.lastHeartbeatTime ?? "") <= SILENCE_MS;
+function isHeardOf(node: Node, nowMs: number): boolean {
+  return nowMs - Date.parse(heartbeatOf(node)?.lastHeartbeatTime ?? "") <= SILENCE_MS;
 }
 
 async function writeRequest(

@@ -1,6 +1,6 @@
 // Kubernetes Events: what happened to an object, for `kubectl describe`. Repeated ones are counted, floods are dropped.
 // Facts: client-go's record package (aggregation window of 10 minutes, burst of 25 per object) and core/v1 Event.
-import type { Clock } from "../runtime/clock.ts";
+import { apiTime, type Clock } from "../runtime/clock.ts";
 import { errorMessage } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { present } from "../shared/values.ts";
@@ -200,8 +200,8 @@ class QueuedEventRecorder implements EventRecorder {
       reason: content.reason,
       message: content.message,
       count: series.count,
-      firstTimestamp: secondTime(series.firstMs),
-      lastTimestamp: secondTime(series.lastMs),
+      firstTimestamp: apiTime(series.firstMs),
+      lastTimestamp: apiTime(series.lastMs),
       source: { component, host },
       reportingComponent: component,
       reportingInstance: host,
@@ -215,7 +215,7 @@ class QueuedEventRecorder implements EventRecorder {
     const { message, isUpdated = false } = series.content;
     const body = {
       count: series.count,
-      lastTimestamp: secondTime(series.lastMs),
+      lastTimestamp: apiTime(series.lastMs),
       ...(isUpdated ? { message } : {}),
     };
     const key = { namespace: namespaceOf(series.reference), name: series.name };
@@ -268,11 +268,6 @@ class QueuedEventRecorder implements EventRecorder {
 
 function namespaceOf(reference: ObjectReference): string {
   return reference.namespace ?? "default";
-}
-
-/** RFC 3339 in whole seconds, as the Event's old fields have it. */
-function secondTime(timeMs: number): string {
-  return new Date(timeMs).toISOString().replace(/\.\d+Z$/, "Z");
 }
 
 const ELLIPSIS = "...";

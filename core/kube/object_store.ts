@@ -1,12 +1,16 @@
 // Objects by key with their versions, and what a complete list changes in them. No I/O.
 import type { KubeObject } from "./types.ts";
 
-/** One change of the stored objects: `before` absent = added, `after` absent = removed. */
-export interface StoreChange<T> {
-  /** `namespace/name`, or `name` for cluster-scoped objects. */
-  readonly key: string;
+/** One change of an object: `before` absent = added, `after` absent = removed. */
+export interface ObjectChange<T> {
   readonly before: T | undefined;
   readonly after: T | undefined;
+}
+
+/** One change of a stored object. */
+export interface StoreChange<T> extends ObjectChange<T> {
+  /** `namespace/name`, or `name` for cluster-scoped objects. */
+  readonly key: string;
 }
 
 /** What an {@linkcode ObjectStore} takes. */

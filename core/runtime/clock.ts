@@ -18,6 +18,11 @@ export interface Clock {
   random(): number;
 }
 
+/** Time (milliseconds since 1970) as objects carry it: RFC 3339 in whole seconds. */
+export function apiTime(timeMs: number): string {
+  return new Date(timeMs).toISOString().replace(/\.\d+Z$/, "Z");
+}
+
 /** The machine's own clock. */
 export const SYSTEM_CLOCK: Clock = {
   now: () => Date.now(),

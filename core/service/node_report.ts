@@ -1,6 +1,6 @@
 // What a node's agent says of all Services in one annotation of its own Node: which of them its kernel forwards, at which addresses, and why not
 // the others. Pure. Whoever has a node's credentials writes this: it is bounded, checked as a whole, and can speak for its own node alone.
-import type { Node, Service } from "../kube/types.ts";
+import type { Condition, Node, Service } from "../kube/types.ts";
 import { canonicalIp } from "../shared/ip_ranges.ts";
 import { isMapping } from "../shared/values.ts";
 import { visibleLine } from "../shared/visible_text.ts";
@@ -113,10 +113,14 @@ export function serviceReport(report: NodeReport, service: Service): ServiceRepo
   return found?.ports === portsText(service) ? found : undefined;
 }
 
+/** The heartbeat of the agent of `node`, if one has written it. */
+export function heartbeatOf(node: Node | undefined): Condition | undefined {
+  return node?.status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION) as Condition | undefined;
+}
+
 /** The run of the agent that last signed the heartbeat of `node`. */
 export function heartbeatWriter(node: Node | undefined): string | undefined {
-  const heartbeat = node?.status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION);
-  return /instance (\S+)$/.exec(heartbeat?.message ?? "")?.[1];
+  return /instance (\S+)$/.exec(heartbeatOf(node)?.message ?? "")?.[1];
 }
 
 /** What many Services share is said once: thousands may have the same trouble. */

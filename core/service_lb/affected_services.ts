@@ -1,16 +1,11 @@
 // Which Services a change may concern, so that the others are left alone. In-memory only, no I/O.
 // Too many is slow, too few is wrong: a Service that is looked at without need costs no request.
+import type { ObjectChange } from "../kube/object_store.ts";
 import { sameContent } from "../kube/trim.ts";
 import type { Node, Service } from "../kube/types.ts";
 import { portIds } from "../service/port_owners.ts";
-import { FORWARDING_CONDITION, NODE_REPORT_ANNOTATION } from "../service/labels.ts";
+import { NODE_REPORT_ANNOTATION } from "../service/labels.ts";
 import { objectKey, type ServiceKey } from "../service/keys.ts";
-
-/** One change of a stored object, as the reflector tells it. */
-export interface ObjectChange<T> {
-  readonly before: T | undefined;
-  readonly after: T | undefined;
-}
 
 /** How far a change of a Node reaches. */
 export type NodeChangeScope =
@@ -33,11 +28,6 @@ export function nodeChangeScope(before: Node | undefined, after: Node | undefine
 /** Whether a trimmed Service says the same as before, apart from what is written here: its status and its finalizers. */
 export function sameWishes(before: Service, after: Service): boolean {
   return sameContent(claimOn(before), claimOn(after));
-}
-
-/** When the agent of a trimmed Node last wrote its heartbeat. */
-export function heartbeatOf(node: Node | undefined): string | undefined {
-  return node?.status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION)?.lastHeartbeatTime;
 }
 
 /** Which Services want which port, kept change by change: looking through all of them for each change would cost the square of their number. */

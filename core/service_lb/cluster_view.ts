@@ -1,7 +1,8 @@
 // The watched objects by Service, so that reconciling one Service does not walk over all pods. In-memory only, no I/O.
 import type { DaemonSet, EndpointSlice, Node, Pod, Service } from "../kube/types.ts";
 import { sameContent } from "../kube/trim.ts";
-import { type ObjectChange, PortIndex } from "./affected_services.ts";
+import { PortIndex } from "./affected_services.ts";
+import type { ObjectChange } from "../kube/object_store.ts";
 import { type HeldPorts, heldPorts } from "./daemonset/held_ports.ts";
 import { candidateNodes, type ServiceFacts } from "./desired_service.ts";
 import {

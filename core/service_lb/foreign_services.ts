@@ -3,7 +3,7 @@ import { type Reflector, type ReflectorOptions, startReflector } from "../kube/r
 import { SERVICES } from "../kube/resources.ts";
 import type { Service } from "../kube/types.ts";
 import { trimForeign } from "../service/foreign_ports.ts";
-import type { ObjectChange } from "./affected_services.ts";
+import type { ObjectChange } from "../kube/object_store.ts";
 
 /** Watches them; `onChange` is told of each change that concerns ports. */
 export function watchForeignServices(

@@ -8,7 +8,7 @@ import { WantedSlices } from "../kube/wanted_slices.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { K3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
-import type { ObjectChange } from "./affected_services.ts";
+import type { ObjectChange } from "../kube/object_store.ts";
 import { type ServiceKey, sliceServiceKey } from "../service/keys.ts";
 import { trimEndpointSlice } from "../service/trim.ts";
 

@@ -3,8 +3,10 @@ import { FIELD_MANAGER } from "../kube/contract.ts";
 import type { ObjectMeta, Service } from "../kube/types.ts";
 import { SERVED_CONDITION, SERVICE_FINALIZER } from "../service/labels.ts";
 
+type ServiceCondition = NonNullable<NonNullable<Service["status"]>["conditions"]>[number];
+
 /** The own condition in a Service's status. */
-export function servedCondition(service: Service): { status: string; reason: string; message: string } | undefined {
+export function servedCondition(service: Service): ServiceCondition | undefined {
   return service.status?.conditions?.find(({ type }) => type === SERVED_CONDITION);
 }
 

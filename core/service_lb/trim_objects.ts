@@ -9,7 +9,6 @@ import {
   PROGRAMMED_CONDITION,
   PUBLISHED_ADDRESSES_ANNOTATION,
   SERVED_ADDRESSES_ANNOTATION,
-  SERVED_CONDITION,
   SERVICE_NAME_LABEL,
   SERVICE_NAMESPACE_LABEL,
 } from "../service/labels.ts";
@@ -19,11 +18,11 @@ import { isSelectionLabel } from "../service/node_selection.ts";
 import { readService } from "../service/reading.ts";
 import { trimService as trimForReading } from "../service/trim.ts";
 import { pauseImagesOf } from "./daemonset/pause_image.ts";
-import { finalizerMark } from "./own_marks.ts";
+import { finalizerMark, servedCondition } from "./own_marks.ts";
 
 /** A Service with its reading, its finalizers and whose they are, and the status that is written here. */
 export function trimService(service: Service): Service {
-  const condition = service.status?.conditions?.find(({ type }) => type === SERVED_CONDITION);
+  const condition = servedCondition(service);
   const trimmed = trimForReading(service);
   return {
     ...trimmed,

@@ -2,7 +2,7 @@
 import type { HelmChart } from "../helm/helm_chart.ts";
 import type { AddOn } from "../manifests/record/addon.ts";
 import type { Lease, Node } from "../kube/types.ts";
-import { FORWARDING_CONDITION } from "../service/labels.ts";
+import { heartbeatOf } from "../service/node_report.ts";
 import { isReady } from "../service_lb/nodes/node_verdicts.ts";
 import type { ServiceAnswer } from "../service_lb/answers/explain_service.ts";
 
@@ -97,7 +97,7 @@ function serverRow({ lease, nowMs }: StatusFacts): StatusRow {
 
 function nodeRow(node: Node, { nowMs }: StatusFacts): StatusRow {
   const name = node.metadata?.name ?? "";
-  const heartbeat = node.status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION);
+  const heartbeat = heartbeatOf(node);
   if (!isReady(node)) return { name, state: "NotReady", message: "the node is not Ready", problem: true };
   if (heartbeat === undefined) {
     return { name, state: "NoAgent", message: "no k3slb agent has been heard of there", problem: false };

@@ -3,15 +3,15 @@
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { isConflict, isNotFound } from "../../core/kube/errors.ts";
 import { NODES, PODS } from "../../core/kube/resources.ts";
-import type { Clock } from "../../core/runtime/clock.ts";
+import { apiTime, type Clock } from "../../core/runtime/clock.ts";
 import { SERVICE_NAME_LABEL } from "../../core/service/labels.ts";
+import { heartbeatOf } from "../../core/service/node_report.ts";
 import { errorMessage, isAbort, K3slbError } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import type { Dataplane } from "../dataplane_contract.ts";
 import { gateOf } from "./plan/load_balancer_pods.ts";
 import { gatePatch } from "./report/desired_gate.ts";
-import { apiTime } from "./report/gate_writer.ts";
-import { heartbeatOf, heartbeatRemovalPatch } from "./report/heartbeat.ts";
+import { heartbeatRemovalPatch } from "./report/heartbeat.ts";
 
 /** What {@linkcode cleanUp} takes. */
 export interface CleanUpOptions {
@@ -94,12 +94,7 @@ async function cleanUpCluster(options: CleanUpOptions): Promise<CleanUpReport> {
   return { removed, warnings };
 }
 
-interface Step {
-  readonly client: KubeClient;
-  readonly nodeName: string;
-  readonly clock: Clock;
-  readonly signal: AbortSignal;
-}
+type Step = CleanUpOptions & NonNullable<CleanUpOptions["cluster"]>;
 
 async function closeGates({ client, nodeName, clock, signal }: Step): Promise<readonly string[]> {
   const fieldSelector = `spec.nodeName=${nodeName}`;

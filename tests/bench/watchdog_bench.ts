@@ -18,7 +18,7 @@ import { readService } from "../../core/service/reading.ts";
 import { trimEndpointSlice } from "../../core/service/trim.ts";
 import { trimNode as trimAgentNode, trimPod as trimAgentPod } from "../../node_agent/loop/watches/trim_objects.ts";
 import { forwardingDecision } from "../../node_agent/loop/plan/forwarding_plan.ts";
-import { DEFAULT_MAX_SERVICE_RULES } from "../../node_agent/loop/plan/service_size.ts";
+import { DEFAULT_MAX_SERVICE_RULES } from "../../node_agent/loop/plan/service_decision.ts";
 import type { BenchContext } from "./bench_context.ts";
 import { duration, type Figure, judged } from "./report.ts";
 import { median } from "./stats.ts";

@@ -11,7 +11,7 @@ import { valueNames } from "../support/chart_values.ts";
 import { NODES } from "../../core/kube/resources.ts";
 import type { Node } from "../../core/kube/types.ts";
 import { NODE_REPORT_ANNOTATION } from "../../core/service/labels.ts";
-import { heartbeatOf } from "../../node_agent/loop/report/heartbeat.ts";
+import { heartbeatOf } from "../../core/service/node_report.ts";
 import { ensureHelmProgram } from "../support/helm_program.ts";
 import { enterWorld } from "../support/netns.ts";
 import { PROGRAM_IMAGE, programImage, pulledImage } from "../support/program_image.ts";

@@ -6,7 +6,7 @@ import { objectKey, servedServiceKey, type ServiceKey } from "../../service/keys
 import { portId } from "../../service/port_owners.ts";
 import { untoleratedTaint } from "../../service/node_selection.ts";
 import { readService } from "../../service/reading.ts";
-import { heartbeatOf } from "../affected_services.ts";
+import { heartbeatOf } from "../../service/node_report.ts";
 import { ClusterView } from "../cluster_view.ts";
 import { type DesiredService, desiredService, type ServiceFacts } from "../desired_service.ts";
 import { daemonSetName } from "../daemonset/names.ts";
@@ -248,7 +248,7 @@ export function addressesOf(service: Service): readonly string[] {
 function silentNodes({ nodes, nowMs }: ClusterSnapshot): ReadonlySet<string> {
   const silent = new Set<string>();
   for (const node of nodes) {
-    const heartbeat = heartbeatOf(node);
+    const heartbeat = heartbeatOf(node)?.lastHeartbeatTime;
     if (heartbeat !== undefined && nowMs - Date.parse(heartbeat) > SILENCE_MS) silent.add(node.metadata?.name ?? "");
   }
   return silent;

@@ -2,7 +2,8 @@
 // Counted from when this program saw the heartbeat change, not from the time inside it: nodes' clocks differ.
 import type { Clock } from "../../runtime/clock.ts";
 import type { Node } from "../../kube/types.ts";
-import { heartbeatOf } from "../affected_services.ts";
+import type { ObjectChange } from "../../kube/object_store.ts";
+import { heartbeatOf } from "../../service/node_report.ts";
 
 /** What the count goes by, in milliseconds. */
 export interface SilenceTimes {
@@ -24,17 +25,13 @@ export class AgentSilence {
   }
 
   /** Takes notice of a changed Node. Returns whether a silent agent has come back. */
-  note(
-    name: string,
-    change: { readonly before: Node | undefined; readonly after: Node | undefined },
-    times: SilenceTimes,
-  ): boolean {
-    const heartbeat = heartbeatOf(change.after);
+  note(name: string, change: ObjectChange<Node>, times: SilenceTimes): boolean {
+    const heartbeat = heartbeatOf(change.after)?.lastHeartbeatTime;
     if (heartbeat === undefined) {
       this.#heardAtMs.delete(name);
       return this.#drop(name);
     }
-    const isNew = heartbeatOf(change.before) !== heartbeat;
+    const isNew = heartbeatOf(change.before)?.lastHeartbeatTime !== heartbeat;
     if (!isNew) return false;
     // A heartbeat found at the start may be old; only when it is so by far, as clocks may differ by minutes.
     const ageMs = change.before === undefined ? times.wallMs - Date.parse(heartbeat) : 0;

@@ -4,11 +4,11 @@
 import { networkInterfaces } from "node:os";
 import type { Node, Service } from "../../kube/types.ts";
 import { askNodes, type BeginAsk, type NodeAsker } from "../../runtime/ask_nodes.ts";
-import type { Clock } from "../../runtime/clock.ts";
+import { apiTime, type Clock } from "../../runtime/clock.ts";
 import type { LifeChange } from "../../runtime/node_life.ts";
 import type { AddressFacts } from "../../service/address_rules.ts";
 import type { Logger } from "../../shared/log.ts";
-import { heartbeatOf } from "../affected_services.ts";
+import { heartbeatOf } from "../../service/node_report.ts";
 import { askedNode } from "./asked_node.ts";
 import { deadNodeWords } from "./dead_node_words.ts";
 import { hasAgent } from "./node_verdicts.ts";
@@ -75,7 +75,7 @@ export class DeadNodes {
       for (const name of known.keys()) if (!nodes.has(name)) known.delete(name);
     }
     for (const name of this.#asker.dead.keys()) {
-      if (heartbeatOf(nodes.get(name)) !== this.#lastBeats.get(name)) this.#asker.excuse(name);
+      if (heartbeatOf(nodes.get(name))?.lastHeartbeatTime !== this.#lastBeats.get(name)) this.#asker.excuse(name);
     }
     const own = new Set((this.#options.ownIps ?? ownAddresses)());
     const withAgent = [...nodes.values()].filter(hasAgent);
@@ -89,7 +89,7 @@ export class DeadNodes {
   #note(changes: readonly LifeChange[]): void {
     this.#say();
     for (const { what, node } of changes) {
-      if (what === "dead") this.#lastBeats.set(node, heartbeatOf(this.#nodes.get(node)));
+      if (what === "dead") this.#lastBeats.set(node, heartbeatOf(this.#nodes.get(node))?.lastHeartbeatTime);
       else if (what === "deaf" && this.#lastBeats.has(node)) this.#unheard.add(node);
       else this.#unheard.delete(node);
       if (what !== "dead") this.#lastBeats.delete(node);
@@ -102,7 +102,7 @@ export class DeadNodes {
     const startMs = clock.now() - clock.monotonicMs();
     this.#words = new Map([...this.#asker.dead].map(([name, { ip, sinceMs }]) => {
       const known = this.#words.get(name);
-      const since = new Date(startMs + sinceMs).toISOString().replace(/\.\d+Z$/, "Z");
+      const since = apiTime(startMs + sinceMs);
       // Words stay as they are while the state does, whatever is done to the clock.
       return [name, known ?? deadNodeWords(ip, since)];
     }));

@@ -1,4 +1,5 @@
 // What the agents of nodes that decide by themselves say of the Services, and whom a change of that concerns. Pure.
+import type { ObjectChange } from "../../kube/object_store.ts";
 import type { Node, Service } from "../../kube/types.ts";
 import type { ServiceKey } from "../../service/keys.ts";
 import { NODE_REPORT_ANNOTATION } from "../../service/labels.ts";
@@ -88,7 +89,7 @@ interface KeptReport {
 
 /** All of them, if the node began or ceased to speak. */
 function concernedBy(
-  { before, after }: { readonly before: NodeReport | undefined; readonly after: NodeReport | undefined },
+  { before, after }: ObjectChange<NodeReport>,
   services: Iterable<Service>,
 ): ReportNews {
   const isWhole = (before === undefined) !== (after === undefined) || before?.cut !== after?.cut;

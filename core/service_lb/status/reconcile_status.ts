@@ -1,4 +1,5 @@
 // Brings the status of one Service to what it should be: the reducer's step (status_step.ts), its write, its Events.
+import { apiTime } from "../../runtime/clock.ts";
 import type { Condition, Service } from "../../kube/types.ts";
 import { readService, type SettingsProblem } from "../../service/reading.ts";
 import type { DesiredService } from "../desired_service.ts";
@@ -86,14 +87,13 @@ function servedConditionOf(
   summary: ServedSummary,
   options: { readonly service: Service; readonly nowMs: number },
 ): Condition {
-  const before = options.service.status?.conditions?.find(({ type }) => type === SERVED_CONDITION);
+  const before = servedCondition(options.service);
   const transition = before?.status === summary.status ? before.lastTransitionTime : undefined;
   return {
     type: SERVED_CONDITION,
     status: summary.status,
     reason: summary.reason,
     message: summary.message,
-    // The API keeps whole seconds.
-    lastTransitionTime: String(transition ?? new Date(options.nowMs).toISOString().replace(/\.\d+Z$/, "Z")),
+    lastTransitionTime: String(transition ?? apiTime(options.nowMs)),
   };
 }

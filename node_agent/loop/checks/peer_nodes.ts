@@ -2,7 +2,7 @@
 // them says what the server publishes; without that nobody is asked. What follows is the forwarding plan's affair.
 import type { EndpointSlice } from "../../../core/kube/types.ts";
 import { askNodes, type BeginAsk, type NodeAsker } from "../../../core/runtime/ask_nodes.ts";
-import type { Clock } from "../../../core/runtime/clock.ts";
+import { apiTime, type Clock } from "../../../core/runtime/clock.ts";
 import type { MetricRegistry } from "../../../core/runtime/metrics.ts";
 import type { ClusterFacts } from "../../../core/service/cluster_facts.ts";
 import type { Logger } from "../../../core/shared/log.ts";
@@ -65,8 +65,9 @@ export class PeerNodes {
     const { clock } = this.#options;
     const startMs = clock.now() - clock.monotonicMs();
     return [...this.#asker.dead.values()].slice(0, MAX_REMARKS).map(({ name, ip, sinceMs }) => {
-      const since = new Date(startMs + sinceMs).toISOString().replace(/\.\d+Z$/, "Z");
-      return `${name} has not answered this node at ${ip} since ${since}: endpoints there get no connections while others are left`;
+      return `${name} has not answered this node at ${ip} since ${
+        apiTime(startMs + sinceMs)
+      }: endpoints there get no connections while others are left`;
     });
   }
 }

@@ -13,7 +13,9 @@ import type { ForwardedPort, ForwardEndpoint } from "../../dataplane_contract.ts
 import { type ListeningSocket, portListeners, renderListener } from "../../host/listening_sockets.ts";
 import type { Contender } from "./contenders.ts";
 import { findReservedRange, type ReservedRange } from "./reserved_ports.ts";
-import { rulesAsked } from "./service_size.ts";
+
+/** Rules of one Service unless told otherwise; several times what Kubernetes is tested with, a second of work for the kernel's tools. */
+export const DEFAULT_MAX_SERVICE_RULES = 10_000;
 
 /** A listening socket as the loop knows it. */
 export interface SeenListener extends ListeningSocket {
@@ -35,7 +37,7 @@ export interface LocalFacts {
   readonly hostPods: ReadonlyMap<string, readonly string[]>;
   /** Ports that no Service may take. */
   readonly reserved: readonly ReservedRange[];
-  /** Rules that one Service may ask for, counted by {@linkcode rulesAsked}. */
+  /** Rules that one Service may ask for, ports times endpoints, source ranges and matched addresses. */
   readonly maxServiceRules: number;
   /** Serve a port even if a process of the host listens on it. */
   readonly allowPortOverride: boolean;
@@ -221,4 +223,17 @@ export function refused(refusal: SettingsProblem): ServiceDecision {
 /** kube-proxy's addresses are the cluster's, NodeLocal DNSCache's those of the DNS: no Service is reached at them. */
 export function isOwn({ name }: HostInterface): boolean {
   return name !== IPVS_INTERFACE && name !== "nodelocaldns";
+}
+
+/**
+ * How many rules a Service asks of this node, before any is made: ports times endpoints, source ranges and matched addresses. They are a tenant's
+ * to write, and multiply: 100 ports with 1,000 endpoints fit into 71 KB of EndpointSlice.
+ */
+function rulesAsked(reading: ServiceReading, slices: readonly EndpointSlice[], addresses = 0): number {
+  const wanted = new Set(reading.ports.map(({ name, protocol }) => `${protocol} ${name}`));
+  const forEndpoints = slices.reduce((sum, { ports = [], endpoints }) => {
+    const used = ports.filter(({ name, protocol }) => wanted.has(`${protocol ?? "TCP"} ${name ?? ""}`)).length;
+    return sum + used * (endpoints ?? []).length;
+  }, 0);
+  return forEndpoints + reading.ports.length * ((reading.sourceRanges ?? []).length + addresses);
 }

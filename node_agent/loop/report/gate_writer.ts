@@ -5,7 +5,7 @@ import { objectKey } from "../../../core/kube/object_store.ts";
 import type { Reflector } from "../../../core/kube/reflector.ts";
 import { PODS } from "../../../core/kube/resources.ts";
 import type { Pod } from "../../../core/kube/types.ts";
-import type { Clock } from "../../../core/runtime/clock.ts";
+import { apiTime, type Clock } from "../../../core/runtime/clock.ts";
 import type { ObserveQueue } from "../../../core/runtime/queue_metrics.ts";
 import { createWorkQueue } from "../../../core/runtime/work_queue.ts";
 import { errorMessage } from "../../../core/shared/errors.ts";
@@ -88,11 +88,6 @@ export function createGateWriter(options: GateWriterOptions): GateWriter {
         },
       }),
   };
-}
-
-/** Time as objects carry it: RFC 3339 in whole seconds. */
-export function apiTime(timeMs: number): string {
-  return new Date(timeMs).toISOString().replace(/\.\d+Z$/, "Z");
 }
 
 /** For a change of the message alone. */

@@ -1,9 +1,9 @@
 // The agent's heartbeat: a condition on its own Node, as node-problem-detector does it (the one thing a node's identity may
 // write without further rights). What it says, when it is due, and whether another live agent writes it too. Pure.
 import type { Patch } from "../../../core/kube/contract.ts";
-import type { Condition, Node } from "../../../core/kube/types.ts";
+import type { Node } from "../../../core/kube/types.ts";
 import { FORWARDING_CONDITION, NODE_REPORT_ANNOTATION, PROBE_ANSWER_ANNOTATION } from "../../../core/service/labels.ts";
-import { heartbeatWriter } from "../../../core/service/node_report.ts";
+import { heartbeatOf, heartbeatWriter } from "../../../core/service/node_report.ts";
 import { IP_FAMILIES } from "../../../core/shared/ip.ts";
 import type { ApplyReport, ForwardingPlan } from "../../dataplane_contract.ts";
 import { conditionMessage, type ConditionState } from "./desired_gate.ts";
@@ -100,11 +100,6 @@ export function heartbeatRemovalPatch(): Patch {
       status: { conditions: [{ $patch: "delete", type: FORWARDING_CONDITION }] },
     },
   };
-}
-
-/** The heartbeat on `node`, if there is one. */
-export function heartbeatOf(node: Node | undefined): Condition | undefined {
-  return (node?.status?.conditions ?? []).find((one) => one.type === FORWARDING_CONDITION) as Condition | undefined;
 }
 
 /**

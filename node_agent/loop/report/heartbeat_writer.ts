@@ -4,14 +4,13 @@
 import type { KubeClient } from "../../../core/kube/contract.ts";
 import { NODES } from "../../../core/kube/resources.ts";
 import type { Node } from "../../../core/kube/types.ts";
-import type { Clock } from "../../../core/runtime/clock.ts";
+import { apiTime, type Clock } from "../../../core/runtime/clock.ts";
 import type { ObserveQueue } from "../../../core/runtime/queue_metrics.ts";
 import { Pace } from "../../../core/runtime/pace.ts";
 import { createWorkQueue } from "../../../core/runtime/work_queue.ts";
 import { lastReport, type NodeReport, renderReport, withoutNotes } from "../../../core/service/node_report.ts";
 import { errorMessage } from "../../../core/shared/errors.ts";
 import type { Logger } from "../../../core/shared/log.ts";
-import { apiTime } from "./gate_writer.ts";
 import {
   type AgentSignature,
   type ForwardingHealth,

@@ -2,6 +2,7 @@
 // the Services that concern this node. Watches are narrow and objects trimmed; what to do with them is not decided here.
 import type { KubeClient } from "../../../core/kube/contract.ts";
 import { isForbidden } from "../../../core/kube/errors.ts";
+import type { ObjectChange } from "../../../core/kube/object_store.ts";
 import { type Reflector, startReflector } from "../../../core/kube/reflector.ts";
 import { ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../../core/kube/resources.ts";
 import type { EndpointSlice, KubeObject, Node, Pod, Service } from "../../../core/kube/types.ts";
@@ -198,9 +199,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
 }
 
 /** Whether anything that is kept of an object has changed: whoever writes the rest again and again makes no work. */
-function isOther(
-  { before, after }: { readonly before: KubeObject | undefined; readonly after: KubeObject | undefined },
-): boolean {
+function isOther({ before, after }: ObjectChange<KubeObject>): boolean {
   return before === undefined || after === undefined || !sameContent(before, after);
 }
 

@@ -1,5 +1,6 @@
 // New Services whose first EndpointSlice has not come yet. The cluster's own controller makes one for each Service that chooses its pods by labels,
 // with or without endpoints: until then it is not known where the Service leads, and whoever is told its address would be refused.
+import type { ObjectChange } from "../../../core/kube/object_store.ts";
 import type { EndpointSlice, Service } from "../../../core/kube/types.ts";
 import type { Clock } from "../../../core/runtime/clock.ts";
 import { objectKey, type ServiceKey, sliceServiceKey } from "../../../core/service/keys.ts";
@@ -48,10 +49,7 @@ export class FirstSlices {
     this.#waiting.set(key, cancel);
   }
 
-  noteSlice({ before, after }: {
-    readonly before: EndpointSlice | undefined;
-    readonly after: EndpointSlice | undefined;
-  }): void {
+  noteSlice({ before, after }: ObjectChange<EndpointSlice>): void {
     if (before !== undefined && after === undefined) this.#count(sliceServiceKey(before), -1);
     if (before === undefined && after !== undefined) this.#count(sliceServiceKey(after), 1);
   }

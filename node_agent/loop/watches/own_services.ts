@@ -1,5 +1,6 @@
 // Which Services concern this node, kept up to date with every change: those whose pods are here, or, where the agent decides, those that this
 // node is chosen for; and those that it served until now. Whose endpoints are kept follows from it.
+import type { ObjectChange } from "../../../core/kube/object_store.ts";
 import type { Node, Pod, Service } from "../../../core/kube/types.ts";
 import type { Clock } from "../../../core/runtime/clock.ts";
 import type { ClusterFacts } from "../../../core/service/cluster_facts.ts";
@@ -30,12 +31,6 @@ export interface OwnServicesOptions {
   readonly onChosen: (service: Service) => void;
   /** Told that other Services concern this node. */
   readonly onChange: () => void;
-}
-
-/** One change of a stored object. */
-interface Change<T> {
-  readonly before: T | undefined;
-  readonly after: T | undefined;
 }
 
 /** The Services that concern this node. */
@@ -91,13 +86,13 @@ export class OwnServices {
     if (isOther) this.#options.onChange();
   }
 
-  noteService({ before, after }: Change<Service>): void {
+  noteService({ before, after }: ObjectChange<Service>): void {
     if (!this.#isFilled || !this.#judge(objectKey(after ?? before ?? {}))) return;
     this.#tellChosen(after);
     this.#options.onChange();
   }
 
-  notePod({ before, after }: Change<Pod>): void {
+  notePod({ before, after }: ObjectChange<Pod>): void {
     if (!this.#decides(after ?? before ?? {})) return;
     const { nodeName } = this.#options;
     // A pod ends before it goes, and one that the kubelet refuses never held anything.
