@@ -7,7 +7,7 @@ import { type EventRecorder, type ObjectReference, referenceTo } from "../kube/e
 import { CLUSTER_ROLE_BINDINGS, JOBS, SERVICE_ACCOUNTS } from "../kube/resources.ts";
 import type { ClusterRoleBinding, Job, Pod } from "../kube/types.ts";
 import type { Logger } from "../shared/log.ts";
-import type { ChartView } from "./chart_view.ts";
+import { type ChartView, ownKey } from "./chart_view.ts";
 import { chartKey, HELM_CHARTS, type HelmChart } from "./helm_chart.ts";
 import { apiVersionOf, OWNER_NAME_ANNOTATION, OWNER_NAMESPACE_ANNOTATION } from "../shared/k3s_names.ts";
 import { isComplete, isFailed, isHelmRunning } from "./jobs/job_state.ts";
@@ -48,8 +48,7 @@ export class ChartLeaving {
 
   /** Whether the chart was let go already. */
   isGone(chart: HelmChart): boolean {
-    const { namespace, name } = chartKey(chart);
-    return this.#released.get(`${namespace}/${name}`) === chart.metadata?.uid;
+    return this.#released.get(ownKey(chart)) === chart.metadata?.uid;
   }
 
   /** Forgets the chart `key`, `namespace/name`. */
@@ -63,8 +62,7 @@ export class ChartLeaving {
     await removeForeignBinding(client, chart, { bindings: view.bindings.objects, signal });
     await removeSet(client, chart, signal);
     await dropFinalizer(client, chart, signal);
-    const { namespace, name } = chartKey(chart);
-    this.#released.set(`${namespace}/${name}`, chart.metadata?.uid ?? "");
+    this.#released.set(ownKey(chart), chart.metadata?.uid ?? "");
   }
 
   /** A chart that is not, or no longer, to be managed: what was claimed is given back, so that it can be deleted. */
@@ -80,18 +78,14 @@ export class ChartLeaving {
     const isDeleting = metadata?.deletionTimestamp !== undefined;
     // No controller serves an unmanaged chart, so nobody else would let it go.
     const isStuck = reason === "Unmanaged" && isDeleting && metadata.finalizers?.includes(FINALIZER);
-    if ((isClaimed || isStuck) && this.#released.get(`${namespace}/${name}`) !== metadata?.uid) {
-      const installJob = view.jobs.objects.get(`${namespace}/${jobName(name, "install")}`);
-      if (!await handBack(client, chart, { installJob, pods: [...view.pods.objects.values()], signal })) return WAIT_MS;
-      if (isDeleting) this.#released.set(`${namespace}/${name}`, metadata?.uid ?? "");
-      events.record(chartReference(chart), {
-        type: "Normal",
-        reason: "HandedBack",
-        message: `The chart is no longer managed (${reason}). Its release stays, to remove it: ${
-          uninstallCommand(chart)
-        }`,
-      });
-    }
+    if (!(isClaimed || isStuck) || this.isGone(chart)) return undefined;
+    const installJob = view.jobs.objects.get(`${namespace}/${jobName(name, "install")}`);
+    if (!await handBack(client, chart, { installJob, pods: [...view.pods.objects.values()], signal })) return WAIT_MS;
+    if (isDeleting) this.#released.set(ownKey(chart), metadata?.uid ?? "");
+    const message = `The chart is no longer managed (${reason}). Its release stays, to remove it: ${
+      uninstallCommand(chart)
+    }`;
+    events.record(chartReference(chart), { type: "Normal", reason: "HandedBack", message });
     return undefined;
   }
 
@@ -106,11 +100,8 @@ export class ChartLeaving {
       `Release "${name}" stays: its HelmChart ${namespace}/${name} goes with its namespace, where no Job can ` +
       `uninstall it any more. To remove it: ${uninstallCommand(chart)}`;
     this.#parts.logger.warn(message);
-    this.#parts.events.record({ apiVersion: "v1", kind: "Namespace", name: target }, {
-      type: "Warning",
-      reason: "ReleaseLeft",
-      message,
-    });
+    const reference = { apiVersion: "v1", kind: "Namespace", name: target };
+    this.#parts.events.record(reference, { type: "Warning", reason: "ReleaseLeft", message });
   }
 }
 
@@ -136,11 +127,7 @@ export async function removeForeignBinding(
   if (foreign === bindingName(namespace, name)) return;
   const { annotations, uid } = bindings.get(foreign)?.metadata ?? {};
   if (annotations?.[OWNER_NAMESPACE_ANNOTATION] !== namespace || annotations[OWNER_NAME_ANNOTATION] !== name) return;
-  await removeObject(client, CLUSTER_ROLE_BINDINGS, {
-    key: { name: foreign },
-    ...(uid === undefined ? {} : { uid }),
-    signal,
-  });
+  await removeObject(client, CLUSTER_ROLE_BINDINGS, { key: { name: foreign }, uid, signal });
 }
 
 /** Lets the chart go; one that is gone already is fine. */

@@ -1,7 +1,8 @@
 // Reconciles one HelmChart: gathers what is seen, asks the plan, carries it out. Events and status follow the writes they speak of,
 // and are written only when something changed.
 import { isAlreadyExists, isInvalid, isNamespaceTerminating, isNotFound, isRefusal } from "../kube/errors.ts";
-import { removeObject } from "../kube/one_object.ts";
+import { objectKey } from "../kube/object_store.ts";
+import { keyOf, removeObject } from "../kube/one_object.ts";
 import { JOBS } from "../kube/resources.ts";
 import { errorMessage } from "../shared/errors.ts";
 import { ChartLeaving, chartReference, otherNamespaceMessage, removeForeignBinding } from "./chart_leaving.ts";
@@ -36,6 +37,14 @@ import { prepareValues } from "./values/prepare_values.ts";
 export interface ChartReconcilerParts extends HelmOptions {
   readonly view: ChartView;
   readonly secrets: SecretWatches;
+}
+
+/** A chart, as it is claimed, and what is done about it. */
+interface Work {
+  readonly key: string;
+  readonly chart: HelmChart;
+  readonly action: JobAction;
+  readonly signal: AbortSignal;
 }
 
 /** Brings charts to what is wanted, each by itself. */
@@ -141,20 +150,16 @@ export class ChartReconciler {
 
   async #carryOut(
     plan: ChartPlan,
-    { key, chart, action, signal }: {
-      readonly key: string;
-      readonly chart: HelmChart;
-      readonly action: JobAction;
-      readonly signal: AbortSignal;
-    },
+    work: Work,
   ): Promise<number | undefined> {
+    const { chart, action, signal } = work;
     const { events } = this.#parts;
     const reference = chartReference(chart);
     if (action === "install") {
       await removeForeignBinding(this.#parts.client, chart, { bindings: this.#parts.view.bindings.objects, signal });
     }
     for (const object of plan.objects) await this.#writer.ensure(marked(object, chart, action), signal);
-    const isChanged = await this.#stepJob(plan, { key, chart, action, signal });
+    const isChanged = await this.#stepJob(plan, work);
     if (plan.outcome === "finalizer-removed") {
       for (const event of plan.events) events.record(reference, event);
       await this.#leaving.letGo(chart, signal);
@@ -170,22 +175,14 @@ export class ChartReconciler {
   /** Whether something was written of which an Event should speak. */
   async #stepJob(
     { job: step }: ChartPlan,
-    { key, chart, action, signal }: {
-      readonly key: string;
-      readonly chart: HelmChart;
-      readonly action: JobAction;
-      readonly signal: AbortSignal;
-    },
+    { key, chart, action, signal }: Work,
   ): Promise<boolean> {
     if (step.step === "none") return false;
     const { client, view } = this.#parts;
-    const { namespace, name } = { namespace: step.job.metadata?.namespace ?? "", name: step.job.metadata?.name ?? "" };
+    const jobKey = keyOf(step.job);
     if (step.step === "resume") {
       try {
-        const resumed = await client.patch(JOBS, { namespace, name }, { type: "json", body: resumePatch() }, {
-          signal,
-        });
-        view.jobs.merge([resumed]);
+        view.jobs.merge([await client.patch(JOBS, jobKey, { type: "json", body: resumePatch() }, { signal })]);
         return true;
       } catch (error) {
         // Someone else was first, or it is gone: the next change tells.
@@ -196,14 +193,9 @@ export class ChartReconciler {
     const hash = hashOf(step.job);
     if (step.step === "replace" || step.step === "remove") {
       if (step.step === "replace") this.#attempts.set(key, { hash, attempt: attemptOf(step.job) });
-      const uid = view.jobs.objects.get(`${namespace}/${name}`)?.metadata?.uid;
+      const uid = view.jobs.objects.get(objectKey(step.job))?.metadata?.uid;
       // In the foreground: the Job goes after its pods, so that never two run at a time.
-      await removeObject(client, JOBS, {
-        key: { namespace, name },
-        propagationPolicy: "Foreground",
-        signal,
-        ...(uid === undefined ? {} : { uid }),
-      });
+      await removeObject(client, JOBS, { key: jobKey, propagationPolicy: "Foreground", signal, uid });
       return false;
     }
     const before = this.#attempts.get(key);

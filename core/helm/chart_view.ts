@@ -72,7 +72,8 @@ export function startChartView({ onChange, ...parts }: ChartViewOptions): ChartV
   };
 }
 
-function ownKey({ metadata }: KubeObject): string {
+/** `namespace/name` of a chart, by which the copies have it. */
+export function ownKey({ metadata }: KubeObject): string {
   return `${metadata?.namespace}/${metadata?.name}`;
 }
 

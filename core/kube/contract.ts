@@ -143,7 +143,7 @@ export interface DeleteOptions extends CallOptions {
    */
   readonly propagationPolicy?: "Background" | "Foreground" | "Orphan";
   /** Delete only the object with this uid. */
-  readonly uid?: string;
+  readonly uid?: string | undefined;
   /** Delete only while the object is in this version. */
   readonly resourceVersion?: string;
   /** Seconds that a Pod gets to end; `0` removes it at once, as kubelet does when all has ended. The object's own if absent. */

@@ -1,10 +1,11 @@
 // Decides at each start which packaged manifests the folder gets, says which and why, and hands them to the deployer, which
 // writes them (0600, folders 0700), leaves skipped ones alone and removes disabled ones with their objects.
-import type { Surroundings } from "../kube/contract.ts";
-import { manifestsFolder } from "../shared/k3s_names.ts";
+import type { ResourceType, Surroundings } from "../kube/contract.ts";
+import { HELM_CHART_TYPE, manifestsFolder, PACKAGED_NAMESPACE } from "../shared/k3s_names.ts";
 import { readFile, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { isForbidden } from "../kube/errors.ts";
+import { NODES, SERVICE_CIDRS, SERVICES } from "../kube/resources.ts";
 import { errorMessage, isAbort, isK3slbError, isNoSuchFile } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { chooseDns, type DnsChoice } from "./cluster_dns.ts";
@@ -12,16 +13,8 @@ import type { ClusterVersion } from "./cluster_version.ts";
 import { corednsManifest, corefile, type CorefileSettings } from "./coredns.ts";
 import type { NodeHostsPlan } from "./node_hosts_controller.ts";
 import { otherIngress } from "./other_ingress.ts";
-import {
-  listChartFiles,
-  readClusterVersion,
-  readHelmCharts,
-  readIngressClasses,
-  readNodes,
-  readServiceCidrs,
-  readServices,
-} from "./read_facts.ts";
-import { chooseTraefik } from "./traefik.ts";
+import { INGRESS_CLASSES, listChartFiles, listIfKnown, readClusterVersion } from "./read_facts.ts";
+import { chooseTraefik, type HelmChart } from "./traefik.ts";
 import { traefikManifest } from "./traefik_manifest.ts";
 
 /** Settings of the packaged parts. */
@@ -62,6 +55,7 @@ export interface StagedPackaged {
   readonly nodeHosts?: NodeHostsPlan;
 }
 
+const HELM_CHARTS: ResourceType<HelmChart> = HELM_CHART_TYPE;
 const COREDNS_FILE = "coredns.yaml";
 const TRAEFIK_FILE = "traefik.yaml";
 const RETRY_MS = 2_000;
@@ -128,13 +122,13 @@ async function stageCoredns(
   { client, clock, logger, signal, options }: StageOptions,
   version: ClusterVersion,
 ): Promise<readonly PackagedManifest[]> {
-  const choose = async (): Promise<DnsChoice> =>
-    chooseDns({
-      given: options.clusterDns,
-      services: await readServices(client, signal),
-      serviceCidrs: await readServiceCidrs(client, signal),
-      version,
-    });
+  const choose = async (): Promise<DnsChoice> => {
+    const { items: services } = await client.list(SERVICES, { signal });
+    // Before Kubernetes 1.33 there are none.
+    const cidrs = await listIfKnown(client, SERVICE_CIDRS, { signal });
+    const serviceCidrs = cidrs.find(({ metadata }) => metadata?.name === "kubernetes")?.spec?.cidrs ?? [];
+    return chooseDns({ given: options.clusterDns, services, serviceCidrs, version });
+  };
   const deadlineMs = clock.monotonicMs() + RANGE_PATIENCE_MS;
   let choice = await choose();
   while (!choice.deploy && choice.reason === "UnknownRange" && clock.monotonicMs() < deadlineMs) {
@@ -157,7 +151,7 @@ async function stageTraefik(
   const { client, logger, signal, options } = stage;
   const choice = chooseTraefik({
     version,
-    installed: await readHelmCharts(client, signal),
+    installed: await listIfKnown(client, HELM_CHARTS, { namespace: PACKAGED_NAMESPACE, signal }),
     chartFiles: await listChartFiles(options.dataDir),
     otherIngress: options.enable.includes("traefik") ? undefined : await findOtherIngress(stage),
   });
@@ -174,9 +168,9 @@ async function stageTraefik(
 
 async function findOtherIngress({ client, signal, options }: StageOptions): Promise<string | undefined> {
   return otherIngress({
-    ingressClasses: await readIngressClasses(client, signal),
-    services: await readServices(client, signal),
-    nodes: await readNodes(client, signal),
+    ingressClasses: await listIfKnown(client, INGRESS_CLASSES, { signal }),
+    services: (await client.list(SERVICES, { signal })).items,
+    nodes: (await client.list(NODES, { signal })).items,
     ...(options.disable.includes("servicelb") ? {} : { claim: options }),
   });
 }

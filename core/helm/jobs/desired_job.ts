@@ -6,14 +6,7 @@ import { chartKey, type HelmChart, type HelmChartConfig } from "../helm_chart.ts
 import { setArguments } from "../values/set_values.ts";
 import { jobEnvironment, releaseEnvironment, withNoProxy } from "./job_env.ts";
 import { jobVolumes } from "./job_volumes.ts";
-import {
-  CHART_LABEL,
-  CONFIG_HASH_ANNOTATION,
-  type JobAction,
-  jobName,
-  serviceAccountName,
-  valuesSecretName,
-} from "../names.ts";
+import { CHART_LABEL, CONFIG_HASH_ANNOTATION, type JobAction, jobName, serviceAccountName } from "../names.ts";
 import { mountedSecrets, valuesData } from "../values/values_files.ts";
 
 /** What is the same for every chart. */
@@ -48,12 +41,7 @@ const CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane";
 const BOOTSTRAP_TOLERATIONS: readonly Toleration[] = [
   { key: "node.kubernetes.io/not-ready", effect: "NoSchedule" },
   { key: "node.kubernetes.io/network-unavailable", effect: "NoSchedule" },
-  {
-    key: "node.cloudprovider.kubernetes.io/uninitialized",
-    operator: "Equal",
-    value: "true",
-    effect: "NoSchedule",
-  },
+  { key: "node.cloudprovider.kubernetes.io/uninitialized", operator: "Equal", value: "true", effect: "NoSchedule" },
   { key: "CriticalAddonsOnly", operator: "Exists" },
   { key: "node-role.kubernetes.io/etcd", operator: "Exists", effect: "NoExecute" },
   { key: CONTROL_PLANE_LABEL, operator: "Exists", effect: "NoSchedule" },
@@ -74,7 +62,7 @@ export function desiredJob(
   const env = [
     ...withNoProxy(jobEnvironment(facts.chart, { action, config: facts.config, ...settings }), facts.direct ?? []),
     ...releaseEnvironment(facts.revision, releaseHash(hash)),
-  ].map((entry) => ({ ...entry }));
+  ];
   return {
     hash,
     job: {
@@ -111,14 +99,14 @@ function podTemplate(
     metadata: { labels: { [CHART_LABEL]: name } },
     spec: {
       ...(isBootstrap
-        ? { hostNetwork: true, tolerations: BOOTSTRAP_TOLERATIONS.map((toleration) => ({ ...toleration })) }
+        ? { hostNetwork: true, tolerations: [...BOOTSTRAP_TOLERATIONS] }
         : { affinity: { nodeAffinity: CONTROL_PLANE_PREFERRED } }),
       containers: [{
         name: "helm",
         image: spec.jobImage?.trim() || settings.defaultImage,
         imagePullPolicy: "IfNotPresent",
         args: [...jobArguments(chart, action)],
-        env: jobEnvironment(chart, { action, config, ...settings }).map((entry) => ({ ...entry })),
+        env: [...jobEnvironment(chart, { action, config, ...settings })],
         resources: {},
         securityContext: spec.securityContext ?? {
           allowPrivilegeEscalation: false,
@@ -146,12 +134,7 @@ const CONTROL_PLANE_PREFERRED = {
 
 /** The inline chart, the chart's own values, then the mounted keys of each Secret, as often as it is named. */
 function hashedData({ chart, config, secrets }: JobFacts): readonly Readonly<Record<string, string>>[] {
-  const own = valuesSecretName(chartKey(chart).name);
-  const refs = [
-    ...mountedSecrets(chart.spec?.valuesSecrets, own),
-    ...mountedSecrets(config?.spec?.valuesSecrets, own),
-  ];
-  const referenced = refs.flatMap(({ name, keys, ignoreUpdates }) => {
+  const referenced = mountedSecrets({ chart, config }).flatMap(({ name, keys, ignoreUpdates }) => {
     const data = secrets.get(name)?.data;
     if (data === undefined || ignoreUpdates) return [];
     return [Object.fromEntries(Object.entries(data).filter(([key]) => keys.includes(key)))];

@@ -34,20 +34,11 @@ function isPlain(value: number | string): boolean {
  * stand before a comma are doubled, as no one ever had a use for losing them.
  */
 function escapeValue(value: string): string {
-  if (!value.includes("\\")) return value.replaceAll(/,+/g, (commas) => "\\,".repeat(commas.length));
-  let escaped = "";
-  let from = 0;
-  // Character by character, as a value may be a megabyte of commas.
-  for (let at = value.search(/[\\,]/); at >= 0 && at < value.length; at++) {
-    if (value[at] !== "," && value[at] !== "\\") continue;
-    const start = at;
-    while (value[at] === "\\") at++;
-    const slashes = value.slice(start, at);
-    const isComma = value[at] === ",";
-    const isEscaped = slashes.length % 2 === 1;
-    escaped += value.slice(from, start) + (isComma ? `${isEscaped ? "" : "\\"}${slashes},` : slashes + slashes);
-    if (!isComma) at--;
-    from = at + 1;
-  }
-  return escaped + value.slice(from);
+  // Runs in one piece, as a value may be a megabyte of commas.
+  return value.replaceAll(/\\+,?|,+/g, (run) => {
+    if (run.startsWith(",")) return "\\,".repeat(run.length);
+    if (!run.endsWith(",")) return run + run;
+    const isEscaped = run.length % 2 === 0;
+    return isEscaped ? run : `\\${run}`;
+  });
 }

@@ -51,21 +51,14 @@ export function valuesSources(owners: ValuesOwners): readonly ValuesSource[] {
   ];
 }
 
-/** Entries that are mounted: those with keys, other than the chart's own Secret. */
-export function mountedSecrets(
-  refs: readonly ValuesSecretRef[] | undefined,
-  own: string,
-): readonly (ValuesSecretRef & { readonly name: string; readonly keys: readonly string[] })[] {
-  return (refs ?? []).flatMap((ref) => {
-    const { name, keys = [] } = ref;
-    return name === undefined || name === "" || name === own || keys.length === 0 ? [] : [{ ...ref, name, keys }];
-  });
+/** Entries of `valuesSecrets` that are mounted, the chart's own first. */
+export function mountedSecrets(owners: ValuesOwners): readonly MountedSecret[] {
+  return [...secretsOf(owners, "HelmChart"), ...secretsOf(owners, "HelmChartConfig")];
 }
 
 /** Names of the Secrets that are watched: those that are mounted and whose changes count; more than {@linkcode MAX_SECRETS} are too many. */
-export function watchedSecrets({ chart, config }: ValuesOwners): readonly string[] {
-  const refs = [...secretsOf({ chart, config }, "HelmChart"), ...secretsOf({ chart, config }, "HelmChartConfig")];
-  return [...new Set(refs.filter(({ ignoreUpdates }) => !ignoreUpdates).map(({ name }) => name))];
+export function watchedSecrets(owners: ValuesOwners): readonly string[] {
+  return [...new Set(mountedSecrets(owners).filter(({ ignoreUpdates }) => !ignoreUpdates).map(({ name }) => name))];
 }
 
 /** Each is a watch, which is a connection. */
@@ -100,9 +93,16 @@ function secretSources(owners: ValuesOwners, owner: Owner): readonly ValuesSourc
   }));
 }
 
-function secretsOf({ chart, config }: ValuesOwners, owner: Owner): ReturnType<typeof mountedSecrets> {
-  const refs = owner === "HelmChart" ? chart.spec?.valuesSecrets : config?.spec?.valuesSecrets;
-  return mountedSecrets(refs, valuesSecretName(chartKey(chart).name));
+type MountedSecret = ValuesSecretRef & { readonly name: string; readonly keys: readonly string[] };
+
+/** Those with keys, other than the chart's own Secret. */
+function secretsOf({ chart, config }: ValuesOwners, owner: Owner): readonly MountedSecret[] {
+  const refs = (owner === "HelmChart" ? chart : config)?.spec?.valuesSecrets ?? [];
+  const own = valuesSecretName(chartKey(chart).name);
+  return refs.flatMap((ref) => {
+    const { name = "", keys = [] } = ref;
+    return name === "" || name === own || keys.length === 0 ? [] : [{ ...ref, name, keys }];
+  });
 }
 
 /** As many as the last number of its owner needs, or `0-1000` would stand before `0-999`. */
@@ -126,11 +126,7 @@ function ownFiles(owners: ValuesOwners): readonly OwnFile[] {
     file("HelmChartValuesContent", values("HelmChart", 0, "ValuesContent"), chart.spec?.valuesContent),
     file("HelmChartValues", values("HelmChart", 1, "Values"), yamlOf(chart.spec?.values)),
     file("RepoCA", "ca-file.pem", chart.spec?.repoCA),
-    file(
-      "HelmChartConfigValuesContent",
-      values("HelmChartConfig", 0, "ValuesContent"),
-      config?.spec?.valuesContent,
-    ),
+    file("HelmChartConfigValuesContent", values("HelmChartConfig", 0, "ValuesContent"), config?.spec?.valuesContent),
     file("HelmChartConfigValues", values("HelmChartConfig", 1, "Values"), yamlOf(config?.spec?.values)),
     file("SplitImage", "values-2-000-SplitImage.yaml", splitImageValues(owners)),
   ];

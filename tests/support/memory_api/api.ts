@@ -31,7 +31,7 @@ import { validate } from "./validation.ts";
 export interface DeleteRequest {
   readonly gracePeriodSeconds?: number;
   readonly propagationPolicy?: string;
-  readonly uid?: string;
+  readonly uid?: string | undefined;
   readonly resourceVersion?: string;
 }
 
