@@ -1,5 +1,6 @@
 // Words of the command line to command, flag values, operands. The runtime's `parseArgs` takes the words apart; values, help and messages are
 // this program's own.
+import { present } from "../core/shared/values.ts";
 import { parseArgs } from "node:util";
 import { K3slbError } from "../core/shared/errors.ts";
 import { nearestName } from "../core/shared/nearest_name.ts";
@@ -52,7 +53,7 @@ export function readCommandLine(words: readonly string[], commands: readonly Com
       : textValue(token.rawName, token.value);
     args.set(found.name, [...(args.get(found.name) ?? []), value]);
   }
-  const invocation = { path, args, operands, help: args.has("help"), ...(command === undefined ? {} : { command }) };
+  const invocation = present({ command, path, args, operands, help: args.has("help") });
   checkOperands(invocation, commands);
   return invocation;
 }

@@ -1,4 +1,5 @@
 // What `explain`, `status` and `ports` share: their flags, and the cluster at one moment.
+import { present } from "../../core/shared/values.ts";
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { isForbidden, isNotFound } from "../../core/kube/errors.ts";
 import { SERVICES } from "../../core/kube/resources.ts";
@@ -62,11 +63,7 @@ export async function readAnswers(
 ): Promise<AnswerSource> {
   const options = lbOptions(settings, context);
   const asked = { client, namespace: options.servicelbNamespace, signal };
-  const snapshot = await readSnapshot({
-    ...asked,
-    nowMs: context.host.now(),
-    ...(service === undefined ? {} : { service }),
-  });
+  const snapshot = await readSnapshot({ ...asked, nowMs: context.host.now(), ...present({ service }) });
   const { services, nodes } = snapshot;
   const answers = new Answers(snapshot, options);
   await readObstacles(answers, service === undefined ? services : [service], { ...asked, clock: SYSTEM_CLOCK });

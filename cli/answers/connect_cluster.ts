@@ -20,7 +20,7 @@ export async function withCluster<T>(
   body: (client: KubeClient) => Promise<T>,
 ): Promise<T> {
   const access = await loadKubeconfig({
-    ...(settings.kubeconfig === undefined ? {} : { path: settings.kubeconfig }),
+    path: settings.kubeconfig,
     env: host.env,
     defaultPaths: settings.asServer === true ? SERVER_KUBECONFIG_PATHS : askingKubeconfigPaths(host.env),
     clock: SYSTEM_CLOCK,

@@ -1,4 +1,5 @@
 // `k3slb ports`: who has which port on which node, and who waits for it.
+import { present } from "../../core/shared/values.ts";
 import type { ServiceAnswer } from "../../core/service_lb/answers/explain_service.ts";
 import { ANSWER_FLAGS, lineWidth, readAnswers, withinPatience } from "./answers.ts";
 import { withCluster } from "./connect_cluster.ts";
@@ -63,15 +64,10 @@ function portRows(answers: readonly ServiceAnswer[]): readonly PortRow[] {
   const rows = answers.flatMap(({ namespace, name, ports, nodes }) =>
     nodes.filter(({ reason }) => reason === undefined || !NOT_CHOSEN.has(reason)).flatMap(
       ({ node, serves, reason = "", message = "", addresses, remedy }) =>
-        ports.map((port) => ({
-          node,
-          port,
-          service: `${namespace}/${name}`,
-          state: serves ? "serves" : reason,
-          message,
-          ...(addresses === undefined ? {} : { addresses }),
-          ...(remedy === undefined ? {} : { remedy }),
-        })),
+        ports.map((port) => {
+          const state = serves ? "serves" : reason;
+          return present({ node, port, service: `${namespace}/${name}`, state, message, addresses, remedy });
+        }),
     )
   );
   const order = ({ node, port, state }: PortRow): string =>

@@ -66,8 +66,7 @@ export function planLeaving(
   { chart, job, pods, nowMs }: Pick<ChartFacts, "chart" | "pods" | "nowMs"> & { readonly job: Job },
   action: JobAction,
 ): ChartPlan {
-  const { obstacle, againMs } = podsLeft(job, { pods, nowMs });
-  const again = againMs === undefined ? {} : { againMs };
+  const { obstacle, ...again } = podsLeft(job, { pods, nowMs });
   if (obstacle === undefined) return unchanged(again);
   if (action === "install") return { ...waitForPods(obstacle, "Waiting for the last Job's pods to go"), ...again };
   const state: ChartState = { phase: "uninstalling", job: jobName(chartKey(chart).name, action), obstacle };
@@ -110,13 +109,8 @@ export function resume(
   if (!isSeen) return unchanged({ objects, state });
   const { namespace = "", name = "" } = job.metadata ?? {};
   const message = `Resumed synced Job ${namespace}/${name}`;
-  return {
-    outcome: "resumed",
-    objects,
-    job: { step: "resume", job },
-    events: [{ type: "Normal", reason: "ResumeJob", message }],
-    state,
-  };
+  const events = [{ type: "Normal", reason: "ResumeJob", message }] as const;
+  return { outcome: "resumed", objects, job: { step: "resume", job }, events, state };
 }
 
 /** `job` that says how many of the same configuration came before it. */

@@ -1,5 +1,5 @@
 // The plan for a chart that is being deleted. Pure: the reconciler reads and carries out.
-import type { EventContent } from "../kube/events.ts";
+import { present } from "../shared/values.ts";
 import { chartProblems } from "./releases/check_chart.ts";
 import {
   type ChartFacts,
@@ -45,11 +45,7 @@ export function planDelete(facts: ChartFacts, settings: PlanSettings): ChartPlan
     unchanged({
       objects,
       events: obstacle === undefined ? [] : [warningOf(obstacle)],
-      state: {
-        ...uninstalling,
-        ...(problem === "" ? {} : { problem }),
-        ...(obstacle === undefined ? {} : { obstacle }),
-      },
+      state: { ...uninstalling, ...present({ problem: problem || undefined, obstacle }) },
       againMs,
     });
   if (installJob !== undefined && !isComplete(installJob) && !isFailed(installJob)) {
@@ -62,15 +58,11 @@ export function planDelete(facts: ChartFacts, settings: PlanSettings): ChartPlan
   }
   const revision = release?.revision ?? 0;
   const wanted = desiredJob({ ...facts, config: undefined, revision }, { action: "delete", settings });
-  const apply = (attempt: number, events: readonly EventContent[] = []): ChartPlan => ({
+  const apply = (attempt: number): ChartPlan => ({
     outcome: "applied",
     objects,
     job: { step: job === undefined ? "create" : "replace", job: withAttempt(wanted.job, attempt) },
-    events: [...events, {
-      type: "Normal",
-      reason: "RemoveJob",
-      message: `Uninstalling HelmChart using Job ${jobKey} `,
-    }],
+    events: [{ type: "Normal", reason: "RemoveJob", message: `Uninstalling HelmChart using Job ${jobKey} ` }],
     state: uninstalling,
   });
   if (job === undefined) return apply(0);

@@ -1,4 +1,5 @@
 // The plan for a chart that is to be there. Pure: the reconciler reads and carries out.
+import { present } from "../shared/values.ts";
 import { chartProblems, chartWarnings } from "./releases/check_chart.ts";
 import { releaseHash } from "./values/config_hash.ts";
 import {
@@ -38,6 +39,7 @@ export function planInstall(facts: ChartFacts, settings: PlanSettings): ChartPla
   const refusal = refuse(facts);
   if (refusal !== undefined) return refusal;
   const { namespace, name } = chartKey(chart);
+  const jobKey = `${namespace}/${jobName(name, "install")}`;
   const objects = desiredObjects({ chart, config }, { action: "install", clusterRole: settings.clusterRole });
   const wanted = desiredJob({ ...facts, revision: release?.revision ?? 0 }, { action: "install", settings });
   const configHash = releaseHash(wanted.hash);
@@ -56,9 +58,7 @@ export function planInstall(facts: ChartFacts, settings: PlanSettings): ChartPla
     events: [{
       type: "Normal",
       reason: "ApplyJob",
-      message: `Applying HelmChart from ${withoutPassword(sourceDescription(chart))} using Job ${namespace}/${
-        jobName(name, "install")
-      } `,
+      message: `Applying HelmChart from ${withoutPassword(sourceDescription(chart))} using Job ${jobKey} `,
       annotations: { [CONFIG_HASH_ANNOTATION]: `SHA256=${wanted.hash}` },
     }, ...chartWarnings(chart, config).map((message) => warningOf({ reason: "IneffectiveSetting", message }))],
     state: applying,
@@ -72,34 +72,27 @@ export function planInstall(facts: ChartFacts, settings: PlanSettings): ChartPla
   if (!isSameJob) {
     if (job.spec?.suspend !== true && isHelmRunning(job, facts.pods)) {
       // Killed, helm leaves a release that is locked.
-      const message = `Waiting for the running Job ${namespace}/${
-        jobName(name, "install")
-      } before the change is applied`;
+      const message = `Waiting for the running Job ${jobKey} before the change is applied`;
       return { ...waitForPods(podsLeft(job, facts).obstacle, message), objects, againMs: REQUEUE_MS };
     }
     return apply(0);
   }
   if (isFailed(job)) {
-    const said = sentences([JOB_FAILED_MESSAGE, facts.failure], ": ");
-    return unchanged({
-      objects,
-      events: [jobFailedEvent(said)],
-      state: { phase: "job-failed", message: facts.failure },
-    });
+    const events = [jobFailedEvent(sentences([JOB_FAILED_MESSAGE, facts.failure], ": "))];
+    return unchanged({ objects, events, state: { phase: "job-failed", message: facts.failure } });
   }
   if (job.spec?.suspend === true && !isComplete(job)) return resume(job, { objects, state: applying });
   if (!isComplete(job)) {
     const isAborted = release?.status === "failed" &&
       releasePolicy(chart, { action: "install", config }).failurePolicy === "abort";
     const failure = sentences([facts.failure, isAborted ? HOW_TO_LEAVE_ABORT : ""]);
-    const problem = failure === "" ? {} : { problem: failure };
     const { obstacle, againMs } = obstacleOf(job, facts, missingSecrets(facts));
-    return unchanged({
+    return unchanged(present({
       objects,
       events: obstacle === undefined ? retrying(failure) : [warningOf(obstacle)],
-      state: { ...applying, ...problem, ...(obstacle === undefined ? {} : { obstacle }) },
-      ...(againMs === undefined ? {} : { againMs }),
-    });
+      state: { ...applying, ...present({ problem: failure || undefined, obstacle }) },
+      againMs,
+    }));
   }
   return afterComplete({ facts, job, objects, apply });
 }
@@ -109,20 +102,13 @@ function refuse({ chart, config }: ChartFacts): ChartPlan | undefined {
   const refused = { outcome: "refused", objects: [], job: NOTHING } as const;
   if (isUnsupported(helmVersion)) {
     const message = `Unsupported Helm version ${helmVersion}: only v3 charts are supported`;
-    return {
-      ...refused,
-      events: [warningOf({ reason: "UnsupportedVersion", message })],
-      state: { phase: "unsupported" },
-    };
+    const events = [warningOf({ reason: "UnsupportedVersion", message })];
+    return { ...refused, events, state: { phase: "unsupported" } };
   }
   const problems = chartProblems(chart, config);
   if (problems.length === 0) return undefined;
   const message = problems.join("; ");
-  return {
-    ...refused,
-    events: [warningOf({ reason: "InvalidChart", message })],
-    state: { phase: "refused", message },
-  };
+  return { ...refused, events: [warningOf({ reason: "InvalidChart", message })], state: { phase: "refused", message } };
 }
 
 interface Completed {

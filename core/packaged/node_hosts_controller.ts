@@ -5,6 +5,7 @@ import { isConflict, isNotFound } from "../kube/errors.ts";
 import { type EventRecorder, referenceTo } from "../kube/events.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { CONFIG_MAPS, NODES } from "../kube/resources.ts";
+import { pick } from "../kube/trim.ts";
 import type { ConfigMap, Node } from "../kube/types.ts";
 import type { ObserveQueue } from "../runtime/queue_metrics.ts";
 import { createWorkQueue } from "../runtime/work_queue.ts";
@@ -123,7 +124,6 @@ class NodeHostsController implements RunningNodeHosts {
     }
     const names = nodeNames.join(",");
     if (present === text && record === names) return;
-    const { uid } = configMap.metadata ?? {};
     const wanted: ConfigMap = {
       apiVersion: "v1",
       kind: "ConfigMap",
@@ -131,7 +131,7 @@ class NodeHostsController implements RunningNodeHosts {
         name: COREDNS_CONFIG_MAP,
         namespace: PACKAGED_NAMESPACE,
         // Not to make it anew: without the deployer's marks nobody would ever remove it.
-        ...(uid === undefined ? {} : { uid }),
+        ...pick(configMap.metadata, ["uid"]),
         annotations: { [NODE_HOSTS_ANNOTATION]: names },
       },
       data: { [NODE_HOSTS_KEY]: text },
@@ -173,11 +173,5 @@ class NodeHostsController implements RunningNodeHosts {
 }
 
 function trimmedNode({ metadata, status }: Node): Node {
-  return {
-    metadata: {
-      ...(metadata?.name === undefined ? {} : { name: metadata.name }),
-      ...(metadata?.resourceVersion === undefined ? {} : { resourceVersion: metadata.resourceVersion }),
-    },
-    status: { addresses: status?.addresses ?? [] },
-  };
+  return { metadata: pick(metadata, ["name", "resourceVersion"]), status: { addresses: status?.addresses ?? [] } };
 }

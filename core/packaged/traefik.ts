@@ -5,6 +5,7 @@
 // `pkg/server/server.go` (v1 is recognised by the chart's file name `traefik-1.`).
 import { UNMANAGED_ANNOTATION } from "../shared/k3s_names.ts";
 import { FIELD_MANAGER } from "../kube/contract.ts";
+import { pick } from "../kube/trim.ts";
 import type { KubeObject } from "../kube/types.ts";
 import { type ClusterVersion, isAtLeast } from "./cluster_version.ts";
 import { ownerOf } from "./ownership.ts";
@@ -125,9 +126,7 @@ function crdChartOf(traefik: PinnedTraefik, facts: TraefikFacts): Pick<TraefikPl
     : undefined;
   if (file !== undefined) return { crdChart: { file } };
   if (present === undefined) return {};
-  const { chart, repo, version } = present.spec ?? {};
-  const kept = { chart, repo, version };
-  return { keptCrdChart: Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== undefined)) };
+  return { keptCrdChart: pick(present.spec, ["chart", "repo", "version"]) };
 }
 
 /** The Traefik for a cluster of this version with nothing, or `installed`, in it. */

@@ -2,6 +2,7 @@
 // the upstream charts do by themselves (annotations for Prometheus, their own image) or have elsewhere (`image.registry`,
 // `service.spec.ipFamilyPolicy`: charts from 28 on ignore `service.ipFamilyPolicy` without a word). Which of the values each pinned chart
 // takes is in tests/vectors/traefik_charts.json.
+import { present } from "../shared/values.ts";
 import type { UnknownObject } from "../kube/types.ts";
 import { imageFrom } from "../shared/image.ts";
 import { stringifyYaml } from "../shared/yaml.ts";
@@ -56,7 +57,7 @@ export function traefikManifest(input: TraefikManifestInput): string {
   // `image.repository: docker.io/library/traefik`, as K3s's documentation has it, must work with charts that have `image.registry`, too.
   const hasRegistry = repack === undefined && majorOf(plan.chart) >= FIRST_CHART_WITH_REGISTRY;
   const annotations = hasRegistry ? { [SPLIT_IMAGE_ANNOTATION]: "true" } : undefined;
-  charts.push(helmChart(TRAEFIK_CHART_NAME, { spec, ...(annotations === undefined ? {} : { annotations }) }));
+  charts.push(helmChart(TRAEFIK_CHART_NAME, { spec, annotations }));
   return HEADER + charts.map((chart) => stringifyYaml(chart)).join("---\n") + definitions(plan);
 }
 
@@ -78,16 +79,12 @@ function definitions({ traefik }: TraefikPlan): string {
 
 function helmChart(
   name: string,
-  parts: { readonly spec: object; readonly annotations?: Readonly<Record<string, string>> },
+  parts: { readonly spec: object; readonly annotations?: Record<string, string> | undefined },
 ): UnknownObject {
   return {
     apiVersion: apiVersionOf(HELM_CHART_TYPE),
     kind: HELM_CHART_TYPE.kind,
-    metadata: {
-      name,
-      namespace: PACKAGED_NAMESPACE,
-      ...(parts.annotations === undefined ? {} : { annotations: parts.annotations }),
-    },
+    metadata: { name, namespace: PACKAGED_NAMESPACE, ...present({ annotations: parts.annotations }) },
     spec: parts.spec,
   };
 }
@@ -123,8 +120,7 @@ function imageValues({ plan, systemDefaultRegistry }: TraefikManifestInput): obj
 }
 
 function repackedImageValues(version: string): object {
-  const tag = K3S_TRAEFIK_TAGS[version];
-  return { repository: K3S_TRAEFIK_REPOSITORY, ...(tag === undefined ? {} : { tag }) };
+  return present({ repository: K3S_TRAEFIK_REPOSITORY, tag: K3S_TRAEFIK_TAGS[version] });
 }
 
 function isPinned({ traefik, chart }: TraefikPlan): boolean {

@@ -13,16 +13,9 @@ export interface EnvEntry {
 
 /** Port of the API server on the nodes that run it. */
 const API_PORT = "6443";
-const PROXY_NAMES = [
-  "all_proxy",
-  "ALL_PROXY",
-  "http_proxy",
-  "HTTP_PROXY",
-  "https_proxy",
-  "HTTPS_PROXY",
-  "no_proxy",
-  "NO_PROXY",
-] as const;
+const PROXY_NAMES = ["all_proxy", "http_proxy", "https_proxy", "no_proxy"].flatMap((
+  name,
+) => [name, name.toUpperCase()]);
 
 /** What {@linkcode jobEnvironment} takes. */
 export interface JobEnvironmentOptions {

@@ -1,5 +1,6 @@
 // What is mounted into the Job: room for helm, credentials, certificates, values and the chart. Pure.
 // Facts: helm-controller v0.17.9 `job`; the order counts for the hash, and klipper-helm knows the folders.
+import { present } from "../../shared/values.ts";
 import type { Job } from "../../kube/types.ts";
 import { chartKey } from "../helm_chart.ts";
 import { contentConfigMapName, type JobAction } from "../names.ts";
@@ -58,11 +59,7 @@ type Projection = NonNullable<NonNullable<NonNullable<Volume["projected"]>["sour
 
 function projections(owners: ValuesOwners): Projection[] {
   return valuesSources(owners).map(({ name, items, optional }) => ({
-    secret: {
-      name,
-      ...(items.length === 0 ? {} : { items: items.map((item) => ({ ...item })) }),
-      ...(optional === undefined ? {} : { optional }),
-    },
+    secret: { name, ...present({ items: items.length === 0 ? undefined : [...items], optional }) },
   }));
 }
 

@@ -1,5 +1,5 @@
 // Reads a chart's release from the server: a copy could be a moment behind the Job that changed it.
-import type { KubeClient, KubeList, ResourceType } from "../../kube/contract.ts";
+import type { KubeClient, KubeList } from "../../kube/contract.ts";
 import { CONFIG_MAPS, SECRETS } from "../../kube/resources.ts";
 import type { KubeObject } from "../../kube/types.ts";
 import { chartKey, type HelmChart } from "../helm_chart.ts";
@@ -25,10 +25,8 @@ export async function readRelease(
     isMetadataOnly: true,
     signal,
   };
-  const list = <T extends KubeObject>(type: ResourceType<T>, fieldSelector?: string): Promise<KubeList<T>> =>
-    client.list(type, { ...selection, ...(fieldSelector === undefined ? {} : { fieldSelector }) });
-  const records = chart.spec?.driver === "configmap"
-    ? await list(CONFIG_MAPS)
-    : await list(SECRETS, `type=${RELEASE_SECRET_TYPE}`);
-  return latestRelease(records.items);
+  const { items }: KubeList<KubeObject> = chart.spec?.driver === "configmap"
+    ? await client.list(CONFIG_MAPS, selection)
+    : await client.list(SECRETS, { ...selection, fieldSelector: `type=${RELEASE_SECRET_TYPE}` });
+  return latestRelease(items);
 }

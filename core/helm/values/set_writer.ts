@@ -1,4 +1,5 @@
 // Keeps the objects of a chart's set as they are wanted: written when they are missing or differ, and at no other time.
+import { present } from "../../shared/values.ts";
 import type { KubeClient, ResourceType } from "../../kube/contract.ts";
 import { isAlreadyExists } from "../../kube/errors.ts";
 import { keyOf } from "../../kube/one_object.ts";
@@ -70,7 +71,7 @@ function replaced<T extends KubeObject>(live: T, wanted: T): T {
       ...metadata,
       labels: { ...metadata?.labels, ...wanted.metadata?.labels },
       annotations: { ...metadata?.annotations, ...wanted.metadata?.annotations },
-      ...(wanted.metadata?.ownerReferences === undefined ? {} : { ownerReferences: wanted.metadata.ownerReferences }),
+      ...present({ ownerReferences: wanted.metadata?.ownerReferences }),
     },
   };
 }

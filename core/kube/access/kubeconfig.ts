@@ -20,7 +20,7 @@ import { SERVICE_ACCOUNT_DIR } from "./kubeconfig_paths.ts";
 /** What {@linkcode loadKubeconfig} takes. */
 export interface LoadKubeconfigOptions {
   /** Path given by flag; nothing else is looked at then. What equals `KUBECONFIG` comes from there, and may name several files. */
-  readonly path?: string;
+  readonly path?: string | undefined;
   /** The process's environment: `KUBECONFIG`, `KUBERNETES_SERVICE_HOST` and `_PORT`, and what exec plugins get. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Looked at in this order if nothing is given. */
