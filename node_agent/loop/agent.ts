@@ -223,6 +223,8 @@ class ForwardingLoop {
       throw error;
     }
     this.#observe(startMs, decision, outcome, changedMs);
+    // What came meanwhile may be due earlier than was known then.
+    if (this.#changedMs !== undefined) this.#trigger();
     this.#publish(decision, outcome);
     this.#latePods.tell(decision.services ?? []);
     this.#setReady();
@@ -276,14 +278,15 @@ class ForwardingLoop {
     const { clock, logger } = this.#parts;
     const nowMs = clock.monotonicMs();
     const durationMs = nowMs - startMs;
+    const isWritten = "report" in outcome && outcome.report.chainsWritten > 0;
+    const intervalMs = isWritten || "error" in outcome ? RECONCILE_INTERVAL_MS : IDLE_RECONCILE_INTERVAL_MS;
     this.#nextReconcileMs = startMs +
-      Math.min(Math.max(RECONCILE_INTERVAL_MS, durationMs * RECONCILE_SHARE), MAX_RECONCILE_INTERVAL_MS);
+      Math.min(Math.max(intervalMs, durationMs * RECONCILE_SHARE), MAX_RECONCILE_INTERVAL_MS);
     const counts = { ports: decision.plan.ports.length, pods: decision.verdicts.length };
-    if ("report" in outcome && outcome.report.chainsWritten > 0) {
+    if ("report" in outcome && isWritten) {
       logger.info("Rules written", { ...counts, chains: outcome.report.chainsWritten, ms: Math.round(durationMs) });
     }
     const ending = "report" in outcome ? { report: outcome.report } : { error: outcome.error };
-    const isWritten = "report" in outcome && outcome.report.chainsWritten > 0;
     const latency = isWritten && changedMs !== undefined ? { latencyMs: nowMs - changedMs } : {};
     this.#metrics?.observe({ durationMs, ...latency, ...counts, ...ending });
   }
@@ -312,6 +315,8 @@ const FAILED_WORK: Readonly<Record<string, string>> = {
 
 /** From the beginning of one reconcile to the next; longer where they take long, so that they take no more than a third of the time. */
 const RECONCILE_INTERVAL_MS = 100;
+/** The same after one that had nothing to write: a Service comes some milliseconds before its endpoints, and must not wait for them twice. */
+const IDLE_RECONCILE_INTERVAL_MS = 20;
 const RECONCILE_SHARE = 3;
 const MAX_RECONCILE_INTERVAL_MS = 1000;
 const HOST_INTERVAL_MS = 10_000;
