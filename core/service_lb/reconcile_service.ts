@@ -2,6 +2,7 @@
 // Nothing is remembered here but times and what was told last, so that it can be repeated at any moment.
 import type { DaemonSet, Node, Service } from "../kube/types.ts";
 import { contestedTurn } from "./contest.ts";
+import { appliedHash, differsFromDesired } from "./daemonset/desired_daemonset.ts";
 import { reconcileDaemonSet, removeDaemonSet } from "./daemonset/reconcile_daemonset.ts";
 import { type DesiredService, desiredService, NO_CANDIDATE, type ServiceFacts } from "./desired_service.ts";
 import { DATAPLANE_LABEL } from "../service/labels.ts";
@@ -52,19 +53,21 @@ export async function reconcileService(context: ReconcileContext, input: Reconci
     ? seen
     : desiredService(service, { ...options, facts: { ...input.facts(), remembered, obstacles } });
   tellLate(context, { service, memory: input.memory, late: seen.lateClaims });
+  const isHeld = needsFinalizer(context, input.daemonSets);
   const first = isReservedLate(desired, { observed, memory: input.memory, reported: facts.reported })
-    ? await reconcileStatus(context, { ...input, service, desired })
+    ? await reconcileStatus(context, { ...input, service, desired, isHeld })
     : undefined;
   const nowMs = context.clock.monotonicMs();
   const heldMs = first && context.reservations.delayMs(key, { isAnswered: desired.waitsFor === undefined, nowMs });
   if (heldMs) return earliest(againMs, first?.delayMs, heldMs, recordDelayMs);
   context.reservations.leave(key);
-  const held = await ensureFinalizer(context, { ...input, service: first?.service ?? service });
+  const current = first?.service ?? service;
+  const held = isHeld ? await ensureFinalizer(context, current) : current;
   const { refused, contested, delayMs } = await reconcileDaemonSet(context, { ...input, service: held, desired });
   const isTold = first !== undefined && refused === undefined && contested === undefined;
   const told = isTold
     ? first
-    : await reconcileStatus(context, { ...input, service: held, desired, refused, contested });
+    : await reconcileStatus(context, { ...input, service: held, desired, isHeld, refused, contested });
   if (refused !== undefined) throw refused.cause;
   return earliest(againMs, delayMs, told.delayMs, recordDelayMs);
 }
@@ -74,7 +77,7 @@ function earliest(...delays: readonly (number | undefined)[]): number | undefine
   return known.length === 0 ? undefined : Math.min(...known);
 }
 
-/** A new DaemonSet whose pods decide nothing: the agents of all nodes tell by themselves what they serve. */
+/** A DaemonSet to be made or changed whose pods decide nothing: the agents of all nodes tell by themselves what they serve. */
 function isReservedLate(
   { daemonSet, verdicts }: DesiredService,
   { observed, memory, reported }: {
@@ -83,7 +86,10 @@ function isReservedLate(
     readonly reported: ServiceFacts["reported"];
   },
 ): boolean {
-  if (daemonSet.action !== "apply" || observed !== undefined || memory.daemonSet !== undefined) return false;
+  if (daemonSet.action !== "apply") return false;
+  const wanted = daemonSet.daemonSet;
+  // What was written as it should be, and is not so any more, is mended at once.
+  if (memory.daemonSet?.wanted === appliedHash(wanted) || !differsFromDesired(wanted, observed)) return false;
   return verdicts.every((verdict) => {
     if (verdict.serves) return reported?.(verdict.node) !== undefined;
     return NO_CANDIDATE.has(verdict.reason) || (reported?.(verdict.node) !== undefined && verdict.reason !== "NoPod");
@@ -145,13 +151,13 @@ export function isOwn(daemonSet: DaemonSet): boolean {
   return daemonSet.metadata?.labels?.[DATAPLANE_LABEL] !== undefined;
 }
 
-/** It holds a Service until its DaemonSet is gone; a Service without one needs no holding. */
-async function ensureFinalizer(
-  context: ReconcileContext,
-  { service, daemonSets }: Pick<ReconcileInput, "service" | "daemonSets">,
-): Promise<Service> {
-  const { dataplane, reservePorts } = context.options;
-  if (dataplane === "agent" && reservePorts === "none" && !daemonSets.some(isOwn)) return service;
+/** A finalizer holds a Service until its DaemonSet is gone; a Service without one needs no holding. */
+function needsFinalizer({ options }: ReconcileContext, daemonSets: readonly DaemonSet[]): boolean {
+  return options.dataplane !== "agent" || options.reservePorts !== "none" || daemonSets.some(isOwn);
+}
+
+/** Where the status has not set it: it comes before the DaemonSet. */
+async function ensureFinalizer(context: ReconcileContext, service: Service): Promise<Service> {
   const finalizers = finalizersFor(service, true);
   if (finalizers === undefined) return service;
   const written = await writeFinalizers(context, { service, finalizers });

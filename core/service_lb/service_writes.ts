@@ -70,17 +70,26 @@ export interface StatusWrite {
   readonly condition: Condition;
 }
 
-/** Writes addresses and condition in one request; `undefined` takes back what was written before. */
+/**
+ * Writes addresses and condition in one request; `undefined` takes back what was written before.
+ *
+ * @param options.isHeld The same request sets the finalizer, or leaves it there: what is applied without it takes back one that was applied.
+ */
 export async function writeStatus(
   context: WriteContext,
-  options: { readonly service: Service; readonly status: StatusWrite | undefined },
+  options: { readonly service: Service; readonly status: StatusWrite | undefined; readonly isHeld?: boolean },
 ): Promise<Service> {
   const { name = "", namespace = "", uid } = options.service.metadata ?? {};
-  const { status } = options;
+  const { status, isHeld = false } = options;
   const body = {
     apiVersion: "v1",
     kind: "Service",
-    metadata: { name, namespace, ...(uid === undefined ? {} : { uid }) },
+    metadata: {
+      name,
+      namespace,
+      ...(uid === undefined ? {} : { uid }),
+      ...(isHeld ? { finalizers: [SERVICE_FINALIZER] } : {}),
+    },
     // An empty list is written as such: leaving it out would keep addresses that another program wrote for this Service.
     ...(status === undefined
       ? {}

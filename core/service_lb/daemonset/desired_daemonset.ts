@@ -85,6 +85,11 @@ function contentHash(value: unknown): string {
   return createHash("sha256").update(JSON.stringify(value)).digest("hex").slice(0, 16);
 }
 
+/** The hash that `daemonSet` carries of its content; empty if it has none. */
+export function appliedHash({ metadata }: DaemonSet): string {
+  return metadata?.annotations?.[APPLIED_HASH_ANNOTATION] ?? "";
+}
+
 /**
  * Whether applying `desired` would change `observed`.
  *

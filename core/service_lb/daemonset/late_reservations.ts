@@ -1,11 +1,11 @@
-// When a new Service's DaemonSet is made where agents decide by themselves: after its status, and after those of other new Services. Its pods only
-// keep ports from other pods, nobody waits for them, and making and starting them takes most of what a small cluster can do. In-memory only, no I/O.
+// When a Service's DaemonSet is made or changed where agents decide by themselves: after its status, and after those of other such Services. Its pods
+// only keep ports from other pods, nobody waits for them, and making and starting them takes most of what a small cluster can do. In-memory only, no I/O.
 import type { ServiceKey } from "../../service/keys.ts";
 
 /** Whose turn it is. Times are in milliseconds of a clock that never jumps. */
 export class LateReservations {
   readonly #onTurn: (key: ServiceKey) => void;
-  /** Services whose DaemonSet is still to be made, and since when they are known. */
+  /** Services whose DaemonSet is still to be written, and since when they are known. */
   readonly #sinceMs = new Map<ServiceKey, number>();
   /** Those of them whose agents have not all said what they do. */
   readonly #unanswered = new Set<ServiceKey>();
@@ -17,7 +17,7 @@ export class LateReservations {
     this.#onTurn = onTurn;
   }
 
-  /** Milliseconds that the Service's DaemonSet is still to wait at most; 0: it is to be made now. */
+  /** Milliseconds that the Service's DaemonSet is still to wait at most; 0: it is to be written now. */
   delayMs(key: ServiceKey, { isAnswered, nowMs }: { readonly isAnswered: boolean; readonly nowMs: number }): number {
     const sinceMs = this.#sinceMs.get(key) ?? nowMs;
     this.#sinceMs.set(key, sinceMs);
@@ -29,7 +29,7 @@ export class LateReservations {
     return Math.max(0, delayMs);
   }
 
-  /** The Service has its DaemonSet, or wants none any more. */
+  /** The Service has its DaemonSet as it should be, or wants none any more. */
   leave(key: ServiceKey): void {
     this.#sinceMs.delete(key);
     this.#held.delete(key);

@@ -6,9 +6,8 @@ import type { DaemonSet, Service } from "../../kube/types.ts";
 import type { SettingsProblem } from "../../service/reading.ts";
 import { errorMessage, isK3slbError } from "../../shared/errors.ts";
 import { contestedForMs, contestedTurn, CONTESTS_BEFORE_WARNING } from "../contest.ts";
-import { differsFromDesired } from "./desired_daemonset.ts";
+import { appliedHash, differsFromDesired } from "./desired_daemonset.ts";
 import type { DesiredService } from "../desired_service.ts";
-import { APPLIED_HASH_ANNOTATION } from "../../service/labels.ts";
 import { daemonSetName } from "./names.ts";
 import { type ReconcileContext, recordEvent, type ServiceMemory } from "../reconcile_context.ts";
 import { applyDaemonSet, deleteDaemonSet } from "../service_writes.ts";
@@ -60,7 +59,7 @@ interface Difference extends DaemonSetInput {
 
 async function bringAbout(context: ReconcileContext, input: Difference): Promise<DaemonSetOutcome> {
   const { memory, wanted, observed } = input;
-  const hash = wanted.metadata?.annotations?.[APPLIED_HASH_ANNOTATION] ?? "";
+  const hash = appliedHash(wanted);
   const nowMs = context.clock.monotonicMs();
   let refused: Refusal | undefined;
   let delayMs: number | undefined;

@@ -30,6 +30,8 @@ export async function reconcileStatus(
     readonly service: Service;
     readonly memory: ServiceMemory;
     readonly desired: DesiredService;
+    /** It is to be kept until its DaemonSet is gone. */
+    readonly isHeld: boolean;
     readonly refused?: Refusal | undefined;
     /** Another program writes the DaemonSet too. */
     readonly contested?: SettingsProblem | undefined;
@@ -52,7 +54,7 @@ export async function reconcileStatus(
   if (step.write !== undefined) {
     const condition = servedConditionOf(step.write.summary, { service, nowMs: context.clock.now() });
     const status = { ingress: step.write.ingress, condition };
-    const written = await writeStatus(context, { service, status });
+    const written = await writeStatus(context, { service, status, isHeld: input.isHeld });
     logChange(context, { before: service, after: written });
     context.written.service(written);
     service = written;

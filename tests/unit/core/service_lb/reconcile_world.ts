@@ -83,6 +83,8 @@ export interface ReconcileFacts {
   readonly nodes?: readonly Node[];
   readonly pods?: readonly Pod[];
   readonly silent?: readonly string[];
+  /** Whether `enablelb` is in use. */
+  readonly allowList?: boolean;
   /** What agents report, by node; absent: the pods decide. */
   readonly said?: Readonly<Record<string, Reported>>;
 }
@@ -91,7 +93,7 @@ export interface ReconcileFacts {
 export async function reconcile(
   world: ReconcileWorld,
   memory: ServiceMemory,
-  { nodes = TWO_NODES, pods = [], silent = [], said }: ReconcileFacts = {},
+  { nodes = TWO_NODES, pods = [], silent = [], allowList = false, said }: ReconcileFacts = {},
 ): Promise<number | undefined> {
   const present = world.services.get("web");
   assert.ok(present);
@@ -101,7 +103,7 @@ export async function reconcile(
     memory,
     facts: () => ({
       nodes: new Map(nodes.map((each) => [each.metadata?.name ?? "", each])),
-      allowList: false,
+      allowList,
       pods,
       slices: [],
       conflicts: new Map(),

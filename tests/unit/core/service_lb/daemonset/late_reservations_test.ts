@@ -1,10 +1,13 @@
 // Where agents tell what they serve, the DaemonSet of a new Service comes after its status and after other new Services' statuses; nobody waits for long.
 import assert from "node:assert/strict";
+import type { Node } from "../../../../../core/kube/types.ts";
 import { LateReservations } from "../../../../../core/service_lb/daemonset/late_reservations.ts";
 import type { Reported } from "../../../../../core/service_lb/nodes/node_reports.ts";
+import { objectKey } from "../../../../../core/service/keys.ts";
+import { ENABLE_LABEL } from "../../../../../core/service/labels.ts";
 import { K3slbError } from "../../../../../core/shared/errors.ts";
 import { service } from "../fixtures.ts";
-import { reconcile, type ReconcileWorld, reconcileWorld } from "../reconcile_world.ts";
+import { reconcile, type ReconcileWorld, reconcileWorld, TWO_NODES } from "../reconcile_world.ts";
 
 function turns(): { readonly late: LateReservations; readonly told: string[] } {
   const told: string[] = [];
@@ -49,6 +52,11 @@ Deno.test("LateReservations: a Service that goes holds nobody", () => {
   assert.deepEqual(told, ["d/b"]);
 });
 
+/** `node` with the label that puts it on the list of those that serve. */
+function withLabel({ metadata, ...rest }: Node, value: string): Node {
+  return { ...rest, metadata: { ...metadata, labels: { ...metadata?.labels, [ENABLE_LABEL]: value } } };
+}
+
 const SERVES: Reported = { says: "serves" };
 const NOTHING: Reported = { says: "nothing", isCut: false };
 
@@ -58,17 +66,54 @@ function newWorld(): ReconcileWorld {
   return world;
 }
 
-Deno.test("reconcileService() writes the status first where agents tell, then finalizer and DaemonSet", async () => {
+Deno.test("reconcileService() writes status and finalizer first where agents tell, in one request, then the DaemonSet", async () => {
   const world = newWorld();
   const memory = {};
   await reconcile(world, memory, { said: { a: NOTHING, b: NOTHING } });
   assert.deepEqual(world.writes, []);
   await reconcile(world, memory, { said: { a: SERVES, b: SERVES } });
-  assert.deepEqual(world.writes, ["apply services/status", "patch services", "apply daemonsets"]);
+  assert.deepEqual(world.writes, ["apply services/status", "apply daemonsets"]);
   assert.deepEqual(world.events.map(({ reason }) => reason), ["UpdatedLoadBalancer"]);
   assert.deepEqual(world.services.get("web")?.metadata?.finalizers, ["service.kubernetes.io/load-balancer-cleanup"]);
   await reconcile(world, memory, { said: { a: SERVES, b: SERVES } });
-  assert.equal(world.writes.length, 3);
+  assert.equal(world.writes.length, 2);
+});
+
+Deno.test("reconcileService() leaves the finalizer where it is with each further status", async () => {
+  const world = newWorld();
+  const memory = {};
+  await reconcile(world, memory, { said: { a: SERVES, b: SERVES } });
+  await reconcile(world, memory, { said: { a: SERVES, b: { says: "refuses", reason: "PortTaken", message: "80" } } });
+  assert.deepEqual(world.services.get("web")?.status?.loadBalancer?.ingress?.map(({ ip }) => ip), ["10.0.0.1"]);
+  assert.deepEqual(world.services.get("web")?.metadata?.finalizers, ["service.kubernetes.io/load-balancer-cleanup"]);
+});
+
+Deno.test("reconcileService() changes the DaemonSet after the status, too", async () => {
+  const world = newWorld();
+  const memory = {};
+  const nodes = TWO_NODES.map((each) => each.metadata?.name === "a" ? withLabel(each, "true") : each);
+  await reconcile(world, memory, { nodes, allowList: true, said: { a: SERVES, b: NOTHING } });
+  assert.deepEqual(world.writes.splice(0), ["apply services/status", "apply daemonsets"]);
+  await reconcile(world, memory, { said: { a: SERVES, b: NOTHING } });
+  assert.deepEqual(world.writes, []);
+  await reconcile(world, memory, { said: { a: SERVES, b: SERVES } });
+  assert.deepEqual(world.writes, ["apply services/status", "apply daemonsets"]);
+});
+
+Deno.test("reconcileService() mends a DaemonSet that somebody has changed or deleted at once", async () => {
+  const world = newWorld();
+  const memory = {};
+  const said = { a: SERVES, b: SERVES };
+  await reconcile(world, memory, { said });
+  const [made] = world.daemonSets.values();
+  assert.ok(made);
+  world.writes.splice(0);
+  world.daemonSets.put({ ...made, metadata: { ...made.metadata, labels: {} } });
+  await reconcile(world, memory, { said: { a: SERVES, b: NOTHING } });
+  assert.deepEqual(world.writes.splice(0), ["apply daemonsets"]);
+  world.daemonSets.remove(objectKey(made));
+  await reconcile(world, memory, { said: { a: SERVES, b: NOTHING } });
+  assert.deepEqual(world.writes, ["apply daemonsets"]);
 });
 
 Deno.test("reconcileService() makes the DaemonSet all the same when an agent does not answer for five seconds", async () => {
