@@ -76,7 +76,10 @@ const CASES: readonly LoopCase[] = [
       await bench.clock.advance(1000);
       const before = bench.dataplane.applies;
       for (let i = 0; i < 100; i++) {
-        bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.5", NODE, { ready: true, serving: i % 2 === 0 })]));
+        bench.cluster.put(
+          "endpointslices",
+          slice("web", [endpoint("10.42.1.5", NODE, { ready: true, serving: i % 2 === 0 })]),
+        );
         await bench.clock.advance(1);
       }
       const looks = bench.dataplane.applies - before;
