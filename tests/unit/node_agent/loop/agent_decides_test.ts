@@ -54,39 +54,6 @@ const served = (bench: AgentBench): readonly string[] | undefined =>
 
 const CASES: readonly LoopCase[] = [
   {
-    name: "a new Service whose endpoints come a moment later is in the kernel as soon as they do",
-    test: async (bench) => {
-      bench.publish();
-      bench.start();
-      await bench.clock.advance(1000);
-      bench.cluster.put("services", service("web", { spec: { selector: { app: "web" } } }));
-      await bench.clock.advance(15);
-      assert.deepEqual(served(bench), []);
-      bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.5")]));
-      await bench.clock.advance(10);
-      assert.deepEqual(served(bench), ["web 80"]);
-    },
-  },
-  {
-    name: "changes that make no difference to the kernel are looked at together",
-    test: async (bench) => {
-      putService(bench);
-      bench.publish();
-      bench.start();
-      await bench.clock.advance(1000);
-      const before = bench.dataplane.applies;
-      for (let i = 0; i < 100; i++) {
-        bench.cluster.put(
-          "endpointslices",
-          slice("web", [endpoint("10.42.1.5", NODE, { ready: true, serving: i % 2 === 0 })]),
-        );
-        await bench.clock.advance(1);
-      }
-      const looks = bench.dataplane.applies - before;
-      assert.ok(looks <= 6, `${looks} in 100 ms`);
-    },
-  },
-  {
     name: "a Service is in the kernel, then in the report, without any pod",
     test: async (bench) => {
       bench.publish();

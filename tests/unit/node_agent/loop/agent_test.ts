@@ -227,25 +227,6 @@ const CASES: readonly LoopCase[] = [
     },
   },
   {
-    name: "changes come together: the first at once, the others 100 ms later as one",
-    test: async (bench) => {
-      putWeb(bench);
-      bench.start();
-      await bench.clock.advance(1000);
-      const before = bench.dataplane.applies;
-      bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.6")]));
-      await bench.clock.advance(0);
-      assert.equal(bench.dataplane.applies, before + 1);
-      assert.equal(bench.dataplane.plan?.ports[0]?.endpoints[0]?.ip, "10.42.1.6");
-      for (const last of [7, 8, 9]) bench.cluster.put("endpointslices", slice("web", [endpoint(`10.42.1.${last}`)]));
-      await bench.clock.advance(90);
-      assert.equal(bench.dataplane.applies, before + 1);
-      await bench.clock.advance(20);
-      assert.equal(bench.dataplane.applies, before + 2);
-      assert.equal(bench.dataplane.plan?.ports[0]?.endpoints[0]?.ip, "10.42.1.9");
-    },
-  },
-  {
     name: "the heartbeat counts what is served within seconds of a change, and seldom",
     test: async (bench) => {
       bench.start();
