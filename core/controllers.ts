@@ -2,12 +2,12 @@
 import type { KubeClient } from "./kube/contract.ts";
 import type { Node } from "./kube/types.ts";
 import type { EventRecorder } from "./kube/events.ts";
-import { startHelm } from "./helm/helm_chart_controller.ts";
+import { runHelm } from "./helm/helm_chart_controller.ts";
 import { handBackCharts } from "./helm/hand_back_charts.ts";
 import { helmProblems } from "./helm/releases/check_chart.ts";
 import { startManifests } from "./manifests/manifest_controller.ts";
 import type { RunningManifests } from "./manifests/manifests_options.ts";
-import { startNodeHosts } from "./packaged/node_hosts_controller.ts";
+import { runNodeHosts } from "./packaged/node_hosts_controller.ts";
 import { isPackagedText, type StagedPackaged, stagePackaged } from "./packaged/stage.ts";
 import { PAUSE_IMAGE } from "./packaged/versions.ts";
 import { type Clock, pause } from "./runtime/clock.ts";
@@ -132,13 +132,13 @@ function manifests(options: ServerOptions, parts: ControllerParts): Controller {
     const { files: packagedFiles, nodeHosts: plan } = staged;
     const ended = new AbortController();
     const signal = AbortSignal.any([own.signal, ended.signal]);
-    const nodeHosts = plan === undefined ? undefined : startNodeHosts({ ...own, signal, plan });
+    const nodeHosts = plan === undefined ? undefined : runNodeHosts({ ...own, signal, plan });
     try {
       running = startManifests({ ...own, options: settings, packagedFiles, isPackagedText, problemsOf: helmProblems });
       await running.done;
     } finally {
       ended.abort();
-      await nodeHosts?.done;
+      await nodeHosts;
     }
   });
   return { ...controller, problem: () => controller.problem() ?? running?.problem() };
@@ -154,7 +154,7 @@ function helm(options: ServerOptions, parts: ControllerParts): Controller {
       own.logger.info("HelmCharts are left to the cluster's own Helm controller", { version: gitVersion });
       return await handBackCharts(own);
     }
-    await startHelm({ ...own, options: { dataDir, helmJobImage, namespaces, clusterRole, clusterDomain } }).done;
+    await runHelm({ ...own, options: { dataDir, helmJobImage, namespaces, clusterRole, clusterDomain } });
   });
 }
 

@@ -4,10 +4,10 @@ import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
 import { ChartReconciler } from "./chart_reconciler.ts";
 import { startChartView } from "./chart_view.ts";
 import { ensureHelmCrds } from "./ensure_crds.ts";
-import type { HelmOptions, RunningHelm } from "./helm_options.ts";
+import type { HelmOptions } from "./helm_options.ts";
 import { SecretWatches } from "./secret_watches.ts";
 
-export type { HelmOptions, HelmSettings, RunningHelm } from "./helm_options.ts";
+export type { HelmOptions, HelmSettings } from "./helm_options.ts";
 
 const WORKERS = 4;
 /** A chart whose requests hang keeps no other from being looked at. */
@@ -16,12 +16,8 @@ const DEFAULT_RESYNC_INTERVAL_MS = 600_000;
 /** A tenth more or less, so that charts do not come all at once. */
 const RESYNC_SPREAD = 0.2;
 
-/** Starts the controller. Only the leader may run it. */
-export function startHelm(options: HelmOptions): RunningHelm {
-  return { done: run(options) };
-}
-
-async function run(options: HelmOptions): Promise<void> {
+/** Runs the controller; only the leader may. Settles when the signal has ended everything; rejects if it could not start. */
+export async function runHelm(options: HelmOptions): Promise<void> {
   const { clock, logger, signal } = options;
   try {
     await ensureHelmCrds(options);

@@ -31,7 +31,7 @@ export interface HelmSettings {
   readonly resyncIntervalMs?: number;
 }
 
-/** What {@linkcode startHelm} takes. */
+/** What {@linkcode runHelm} takes. */
 export interface HelmOptions extends Surroundings {
   readonly events: Pick<EventRecorder, "record">;
   readonly options: HelmSettings;
@@ -41,10 +41,4 @@ export interface HelmOptions extends Surroundings {
   readonly onStarted?: () => void;
   /** Observes its queue, for metrics. */
   readonly observeQueue?: ObserveQueue;
-}
-
-/** The running controller. */
-export interface RunningHelm {
-  /** Settles when the signal has ended everything; rejects if it could not start. */
-  readonly done: Promise<void>;
 }

@@ -29,7 +29,7 @@ export interface NodeHostsPlan {
   readonly corefile: string;
 }
 
-/** What {@linkcode startNodeHosts} takes. */
+/** What {@linkcode runNodeHosts} takes. */
 export interface NodeHostsOptions extends Surroundings {
   readonly events: Pick<EventRecorder, "record">;
   readonly plan: NodeHostsPlan;
@@ -37,15 +37,12 @@ export interface NodeHostsOptions extends Surroundings {
   readonly observeQueue?: ObserveQueue;
 }
 
-/** The running controller. */
-export interface RunningNodeHosts {
-  /** Settles when the signal has ended everything; never rejects. */
-  readonly done: Promise<void>;
-}
-
-/** Starts the controller. Only the leader may run it, and only while CoreDNS is not disabled. */
-export function startNodeHosts(options: NodeHostsOptions): RunningNodeHosts {
-  return new NodeHostsController(options);
+/**
+ * Runs the controller; only the leader may, and only while CoreDNS is not disabled. Settles when the signal has ended everything; never
+ * rejects.
+ */
+export function runNodeHosts(options: NodeHostsOptions): Promise<void> {
+  return new NodeHostsController(options).done;
 }
 
 /** There is one thing to do. */
@@ -55,7 +52,7 @@ const COALESCE_MS = 50;
 const CONFIG_MAP_KEY = `${PACKAGED_NAMESPACE}/${COREDNS_CONFIG_MAP}`;
 const CUSTOM_KEY = `${PACKAGED_NAMESPACE}/${COREDNS_CUSTOM_CONFIG_MAP}`;
 
-class NodeHostsController implements RunningNodeHosts {
+class NodeHostsController {
   readonly done: Promise<void>;
   readonly #options: NodeHostsOptions;
   readonly #nodes: Reflector<Node>;

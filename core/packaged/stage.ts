@@ -140,14 +140,11 @@ async function stageCoredns(
     if (choice.reason === "Foreign") await withdraw(options.dataDir, COREDNS_FILE, logger);
     return [];
   }
-  const variables = templateVariables({ ...options, dnsAddresses: choice.addresses });
+  const variables = templateVariables(options, choice.addresses);
   return [{ path: COREDNS_FILE, content: corednsManifest(version, options), variables }];
 }
 
-async function stageTraefik(
-  stage: StageOptions,
-  version: ClusterVersion,
-): Promise<readonly PackagedManifest[]> {
+async function stageTraefik(stage: StageOptions, version: ClusterVersion): Promise<readonly PackagedManifest[]> {
   const { client, logger, signal, options } = stage;
   const choice = chooseTraefik({
     version,
@@ -163,7 +160,7 @@ async function stageTraefik(
     return [];
   }
   const content = traefikManifest({ plan: choice.plan, systemDefaultRegistry: options.systemDefaultRegistry });
-  return [{ path: TRAEFIK_FILE, content, variables: templateVariables({ ...options, dnsAddresses: [] }) }];
+  return [{ path: TRAEFIK_FILE, content, variables: templateVariables(options, []) }];
 }
 
 async function findOtherIngress({ client, signal, options }: StageOptions): Promise<string | undefined> {
@@ -207,26 +204,22 @@ async function withdraw(dataDir: string, name: string, logger: Logger): Promise<
   }
 }
 
-/** What {@linkcode templateVariables} follow from. */
-export interface TemplateInput {
-  /** Addresses of the cluster DNS; empty if it is not deployed. */
-  readonly dnsAddresses: readonly string[];
-  readonly clusterDomain: string;
-  readonly systemDefaultRegistry: string;
-}
-
 /**
  * Every variable that packaged manifests may use, with its value; the deployer puts them in. Names as in K3s (`pkg/server/server.go`,
  * stageFiles). `%{KUBERNETES_API}%` is not one: a Helm job replaces it.
+ *
+ * @param dnsAddresses Addresses of the cluster DNS; empty if it is not deployed.
  */
-export function templateVariables(input: TemplateInput): Readonly<Record<string, string>> {
-  const { dnsAddresses } = input;
-  const registry = input.systemDefaultRegistry.replace(/\/+$/, "");
+export function templateVariables(
+  settings: Pick<PackagedSettings, "clusterDomain" | "systemDefaultRegistry">,
+  dnsAddresses: readonly string[],
+): Readonly<Record<string, string>> {
+  const registry = settings.systemDefaultRegistry.replace(/\/+$/, "");
   return {
     CLUSTER_DNS: dnsAddresses[0] ?? "",
     CLUSTER_DNS_LIST: `[${dnsAddresses.map((ip) => JSON.stringify(ip)).join(", ")}]`,
     CLUSTER_DNS_IPFAMILYPOLICY: dnsAddresses.length > 1 ? "RequireDualStack" : "SingleStack",
-    CLUSTER_DOMAIN: input.clusterDomain,
+    CLUSTER_DOMAIN: settings.clusterDomain,
     SYSTEM_DEFAULT_REGISTRY: registry === "" ? "" : `${registry}/`,
   };
 }

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HELM_CHART_CONFIGS, HELM_CHARTS, type HelmChart, type HelmChartSpec } from "../../core/helm/helm_chart.ts";
-import { startHelm } from "../../core/helm/helm_chart_controller.ts";
+import { runHelm } from "../../core/helm/helm_chart_controller.ts";
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { isNotFound } from "../../core/kube/errors.ts";
 import { createEventRecorder } from "../../core/kube/events.ts";
@@ -67,7 +67,7 @@ async function startHelmWorld(image: string, clusterRole: string | undefined): P
     logger,
   });
   const ending = new AbortController();
-  const helm = startHelm({
+  const helm = runHelm({
     client: own,
     clock: SYSTEM_CLOCK,
     logger,
@@ -89,7 +89,7 @@ async function startHelmWorld(image: string, clusterRole: string | undefined): P
     logLines,
     stop: async () => {
       ending.abort();
-      await helm.done;
+      await helm;
       await runner.stop();
       own.close();
       client.close();

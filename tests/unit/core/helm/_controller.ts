@@ -6,7 +6,7 @@ import {
   type HelmChart,
   type HelmChartSpec,
 } from "../../../../core/helm/helm_chart.ts";
-import { type HelmSettings, startHelm } from "../../../../core/helm/helm_chart_controller.ts";
+import { type HelmSettings, runHelm } from "../../../../core/helm/helm_chart_controller.ts";
 import { createKubeClient } from "../../../../core/kube/client.ts";
 import type { KubeClient, Selection, WatchEvent } from "../../../../core/kube/contract.ts";
 import type { EventContent } from "../../../../core/kube/events.ts";
@@ -80,7 +80,7 @@ export async function withController(
     },
   });
   if (options.hasCrds !== false) await establishCrds(client);
-  const { done } = startHelm({
+  const done = runHelm({
     client: watched,
     clock: SYSTEM_CLOCK,
     logger: SILENT_LOGGER,

@@ -48,7 +48,7 @@ async function writesOfHundredResyncs(setup: Setup): Promise<readonly string[]> 
   return setup.writes.slice(before);
 }
 
-Deno.test("startHelm: a HelmChartConfig that goes takes its values along", () =>
+Deno.test("runHelm: a HelmChartConfig that goes takes its values along", () =>
   withController(async (setup) => {
     await setup.createChart("app", { valuesContent: "a: 1" });
     const plain = hashOf(await setup.job("helm-install-app"));
@@ -65,7 +65,7 @@ Deno.test("startHelm: a HelmChartConfig that goes takes its values along", () =>
     assert.deepEqual(Object.keys(data ?? {}), ["HelmChartValuesContent"]);
   }));
 
-Deno.test("startHelm: a Secret with values that comes, changes and goes makes one Job each", () =>
+Deno.test("runHelm: a Secret with values that comes, changes and goes makes one Job each", () =>
   withController(async (setup) => {
     const secret = { namespace: "default", name: "values" };
     await setup.createChart("app", { valuesSecrets: [{ name: "values", keys: ["a"] }] });
@@ -80,7 +80,7 @@ Deno.test("startHelm: a Secret with values that comes, changes and goes makes on
     assert.equal(hashOf(await nextJob(setup, second)), missing);
   }));
 
-Deno.test("startHelm: exit 0 counts with a deployed release, whichever driver records it, and is left alone then", () =>
+Deno.test("runHelm: exit 0 counts with a deployed release, whichever driver records it, and is left alone then", () =>
   Promise.all((["secret", "configmap"] as const).map((driver) =>
     withController(async (setup) => {
       const { client, createChart, job } = setup;

@@ -12,7 +12,7 @@ import { K3slbError } from "../../../../core/shared/errors.ts";
 import { staysTrue, waitUntil } from "../../../support/wait.ts";
 import { setCondition, withController } from "./_controller.ts";
 
-Deno.test("startHelm: brings its CRDs, claims a chart, makes its objects, resumes the Job when it has been seen", () =>
+Deno.test("runHelm: brings its CRDs, claims a chart, makes its objects, resumes the Job when it has been seen", () =>
   withController(
     async ({ client, createChart, job, events }) => {
       await createChart("app");
@@ -30,7 +30,7 @@ Deno.test("startHelm: brings its CRDs, claims a chart, makes its objects, resume
     { hasCrds: false },
   ));
 
-Deno.test("startHelm: 100 resyncs without a change write nothing and say nothing", () =>
+Deno.test("runHelm: 100 resyncs without a change write nothing and say nothing", () =>
   withController(async (setup) => {
     const { client, createChart, job, writes, events } = setup;
     await createChart("app");
@@ -45,7 +45,7 @@ Deno.test("startHelm: 100 resyncs without a change write nothing and say nothing
     assert.deepEqual([writes.length, events.length], before, writes.slice(before[0]).join());
   }));
 
-Deno.test("startHelm: dependents that are deleted or changed come back while the Job is unchanged", () =>
+Deno.test("runHelm: dependents that are deleted or changed come back while the Job is unchanged", () =>
   withController(async ({ client, createChart, job }) => {
     await createChart("app", { valuesContent: "a: 1" });
     await job("helm-install-app");
@@ -61,7 +61,7 @@ Deno.test("startHelm: dependents that are deleted or changed come back while the
     });
   }));
 
-Deno.test("startHelm: a release that can't be looked up is not taken for absent", () =>
+Deno.test("runHelm: a release that can't be looked up is not taken for absent", () =>
   withController(async (setup) => {
     setup.fault = (verb, plural) => {
       if (verb === "list" && plural === "secrets") throw new K3slbError("Server is away", { code: "kube-unavailable" });
@@ -74,7 +74,7 @@ Deno.test("startHelm: a release that can't be looked up is not taken for absent"
     await staysTrue("no Job is made", async () => (await setup.client.list(JOBS)).items.length === 0, 300);
   }));
 
-Deno.test("startHelm: what the server refuses is said in the condition and in one Event, and is tried again", () =>
+Deno.test("runHelm: what the server refuses is said in the condition and in one Event, and is tried again", () =>
   withController(async (setup) => {
     setup.fault = (verb, plural) => {
       if (verb === "create" && plural === "jobs") {
@@ -92,7 +92,7 @@ Deno.test("startHelm: what the server refuses is said in the condition and in on
     assert.equal(setup.events.filter(({ reason }) => reason === "CreateJobFailed").length, 1);
   }));
 
-Deno.test("startHelm: a webhook that fails and an object that is too large are said; a server that is away is not", () =>
+Deno.test("runHelm: a webhook that fails and an object that is too large are said; a server that is away is not", () =>
   withController(async (setup) => {
     let answer = { code: "kube-unavailable", message: "Server is away" };
     setup.fault = (verb, plural) => {
@@ -114,7 +114,7 @@ Deno.test("startHelm: a webhook that fails and an object that is too large are s
     }
   }));
 
-Deno.test("startHelm: an uninstall Job that can't be made is said, and how to go on", () =>
+Deno.test("runHelm: an uninstall Job that can't be made is said, and how to go on", () =>
   withController(async (setup) => {
     await setup.createChart("app");
     await setup.job("helm-install-app");
@@ -131,7 +131,7 @@ Deno.test("startHelm: an uninstall Job that can't be made is said, and how to go
     await setup.job("helm-delete-app");
   }));
 
-Deno.test("startHelm: a chart that can't be installed stops no other", () =>
+Deno.test("runHelm: a chart that can't be installed stops no other", () =>
   withController(async (setup) => {
     await setup.createChart("a".repeat(51));
     // As K3s's own CRD lets it through.
@@ -143,7 +143,7 @@ Deno.test("startHelm: a chart that can't be installed stops no other", () =>
       /no duration.*32-bit/.test((await setup.condition("banana", "Failed"))?.message ?? ""));
   }));
 
-Deno.test("startHelm: charts of others are not touched", () =>
+Deno.test("runHelm: charts of others are not touched", () =>
   withController(async ({ client, createChart, job }) => {
     const annotations = { "helmcharts.cattle.io/managed-by": "helm-controller" };
     const other = await createChart("other", {}, { annotations });
@@ -158,7 +158,7 @@ Deno.test("startHelm: charts of others are not touched", () =>
     }
   }));
 
-Deno.test("startHelm: a deleted chart goes when its uninstall Job is complete and no release is left", () =>
+Deno.test("runHelm: a deleted chart goes when its uninstall Job is complete and no release is left", () =>
   withController(async ({ client, createChart, job, events }) => {
     await createChart("app");
     await job("helm-install-app");
@@ -179,7 +179,7 @@ Deno.test("startHelm: a deleted chart goes when its uninstall Job is complete an
     assert.match(events.at(-1)?.message ?? "", /^Uninstalled/);
   }));
 
-Deno.test("startHelm: a chart that is deleted while it is installed leaves no Job that could install it again", () =>
+Deno.test("runHelm: a chart that is deleted while it is installed leaves no Job that could install it again", () =>
   withController(async ({ client, createChart, job }) => {
     await createChart("app");
     await job("helm-install-app");
@@ -191,7 +191,7 @@ Deno.test("startHelm: a chart that is deleted while it is installed leaves no Jo
     assert.deepEqual(items.map(({ metadata }) => metadata?.name), ["helm-delete-app"]);
   }));
 
-Deno.test("startHelm: a chart in a namespace that is deleted goes, and so does its ClusterRoleBinding", () =>
+Deno.test("runHelm: a chart in a namespace that is deleted goes, and so does its ClusterRoleBinding", () =>
   withController(async (setup) => {
     await setup.createChart("app");
     await setup.job("helm-install-app");
@@ -206,7 +206,7 @@ Deno.test("startHelm: a chart in a namespace that is deleted goes, and so does i
     assert.deepEqual(bindings.items.filter(({ metadata }) => metadata?.name?.startsWith("helm-")), []);
   }));
 
-Deno.test("startHelm: nothing is made anew for a chart that was let go, however late its end is heard of", () =>
+Deno.test("runHelm: nothing is made anew for a chart that was let go, however late its end is heard of", () =>
   withController(async (setup) => {
     const { client, createChart, job, writes } = setup;
     const key = { namespace: "default", name: "app" };

@@ -18,7 +18,7 @@ async function helmBindings(client: KubeClient): Promise<readonly string[]> {
   return items.flatMap(({ metadata }) => metadata?.name?.startsWith("helm-") ? [metadata.name] : []);
 }
 
-Deno.test("startHelm: a chart that becomes unmanaged is handed back with its rights, and can be deleted", () =>
+Deno.test("runHelm: a chart that becomes unmanaged is handed back with its rights, and can be deleted", () =>
   withController(async ({ client, createChart, job, events }) => {
     await createChart("app");
     await job("helm-install-app");
@@ -37,7 +37,7 @@ Deno.test("startHelm: a chart that becomes unmanaged is handed back with its rig
     assert.equal((await client.list(HELM_CHARTS)).items.length, 0);
   }));
 
-Deno.test("startHelm: an unmanaged chart with another controller's finalizer can be deleted", () =>
+Deno.test("runHelm: an unmanaged chart with another controller's finalizer can be deleted", () =>
   withController(async ({ client, createChart }) => {
     const metadata = {
       annotations: {
@@ -51,7 +51,7 @@ Deno.test("startHelm: an unmanaged chart with another controller's finalizer can
     await waitUntil("the chart to go", async () => (await client.list(HELM_CHARTS)).items.length === 0);
   }));
 
-Deno.test("startHelm: a chart that lost its chart is uninstalled like any other", () =>
+Deno.test("runHelm: a chart that lost its chart is uninstalled like any other", () =>
   withController(async ({ client, createChart, job }) => {
     await createChart("app");
     await job("helm-install-app");
@@ -62,7 +62,7 @@ Deno.test("startHelm: a chart that lost its chart is uninstalled like any other"
     await waitUntil("the chart to go", async () => (await client.list(HELM_CHARTS)).items.length === 0);
   }));
 
-Deno.test("startHelm: a chart of a namespace that is not allowed is refused, and what it had is given back", () =>
+Deno.test("runHelm: a chart of a namespace that is not allowed is refused, and what it had is given back", () =>
   withController(async (setup) => {
     const { client, createChart, events } = setup;
     const annotations = { "helmcharts.cattle.io/managed-by": "k3slb" };
@@ -77,7 +77,7 @@ Deno.test("startHelm: a chart of a namespace that is not allowed is refused, and
     await waitUntil("the chart to go", async () => (await client.list(HELM_CHARTS)).items.length === 0);
   }, { namespaces: ["kube-system", "infra"] }));
 
-Deno.test("startHelm: the binding that helm-controller made for a chart goes, another chart's of the same name stays", () =>
+Deno.test("runHelm: the binding that helm-controller made for a chart goes, another chart's of the same name stays", () =>
   withController(async ({ client, createChart }) => {
     for (const name of ["a-b", "a"]) {
       await client.create(NAMESPACES, { apiVersion: "v1", kind: "Namespace", metadata: { name } });
@@ -108,7 +108,7 @@ Deno.test("startHelm: the binding that helm-controller made for a chart goes, an
     assert.ok((await helmBindings(client)).includes("helm-a-b-d"));
   }));
 
-Deno.test("startHelm: a release in another namespace than its chart's, which goes, is spoken of where it stays", () =>
+Deno.test("runHelm: a release in another namespace than its chart's, which goes, is spoken of where it stays", () =>
   withController(async (setup) => {
     const { client, events, subjects } = setup;
     await client.create(NAMESPACES, { apiVersion: "v1", kind: "Namespace", metadata: { name: "target" } });
@@ -132,7 +132,7 @@ Deno.test("startHelm: a release in another namespace than its chart's, which goe
     assert.match(events.at(-1)?.message ?? "", /helm uninstall app --namespace target/);
   }));
 
-Deno.test("startHelm: a Secret that may not be read is said on its chart, and holds up no other", () =>
+Deno.test("runHelm: a Secret that may not be read is said on its chart, and holds up no other", () =>
   withController(async (setup) => {
     setup.fault = (_verb, plural, selection) => {
       if (plural !== "secrets" || !selection?.fieldSelector?.startsWith("metadata.name=secret-")) return;

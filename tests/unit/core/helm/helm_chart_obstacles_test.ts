@@ -45,7 +45,7 @@ function waiting(reason: string, message: string): object {
   return { phase: "Pending", containerStatuses: [{ ...container, state: { waiting: { reason, message } } }] };
 }
 
-Deno.test("startHelm: an image that can't be pulled is said in the condition and in one Event, until it runs", () =>
+Deno.test("runHelm: an image that can't be pulled is said in the condition and in one Event, until it runs", () =>
   withController(async (setup) => {
     const { client, events, writes } = setup;
     await createPod(setup, waiting("ErrImagePull", "no such host"));
@@ -73,7 +73,7 @@ Deno.test("startHelm: an image that can't be pulled is said in the condition and
     });
   }));
 
-Deno.test("startHelm: a Job that can't go, as the node of its pod does not answer, is said, and goes on when the pod is gone", () =>
+Deno.test("runHelm: a Job that can't go, as the node of its pod does not answer, is said, and goes on when the pod is gone", () =>
   withController(async (setup) => {
     const { client, events } = setup;
     const before = await createPod(setup, { phase: "Unknown" });

@@ -16,7 +16,7 @@ function manifest(
     readonly corefile?: Omit<CorefileSettings, "clusterDomain">;
   } = {},
 ): ReadonlyMap<string, unknown> {
-  const variables = templateVariables({ ...INPUT, ...more, dnsAddresses });
+  const variables = templateVariables({ ...INPUT, ...more }, dnsAddresses);
   const version = more.version === undefined ? VERSION : versionOf(more.version);
   const text = Object.entries(variables).reduce(
     (part, [name, value]) => part.replaceAll(`%{${name}}%`, value),

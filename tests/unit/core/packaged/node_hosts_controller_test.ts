@@ -1,7 +1,7 @@
 // The controller of NodeHosts against the in-memory API server; the test plays the deployer and the user.
 import assert from "node:assert/strict";
 import { CONFIG_MAPS, NODES } from "../../../../core/kube/resources.ts";
-import { NODE_HOSTS_MANAGER, startNodeHosts } from "../../../../core/packaged/node_hosts_controller.ts";
+import { NODE_HOSTS_MANAGER, runNodeHosts } from "../../../../core/packaged/node_hosts_controller.ts";
 import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import { staysTrue, waitUntil } from "../../../support/wait.ts";
 import { type TestCluster, withCluster } from "./_cluster.ts";
@@ -15,7 +15,7 @@ async function running(
 ): Promise<void> {
   await withCluster(async (cluster) => {
     const ending = new AbortController();
-    const controller = startNodeHosts({
+    const controller = runNodeHosts({
       client: cluster.client,
       clock: SYSTEM_CLOCK,
       logger: cluster.logger,
@@ -32,19 +32,19 @@ async function running(
       });
     } finally {
       ending.abort();
-      await controller.done;
+      await controller;
     }
   });
 }
 
-Deno.test("startNodeHosts: the key is made as soon as the ConfigMap is there, even without nodes", async () => {
+Deno.test("runNodeHosts: the key is made as soon as the ConfigMap is there, even without nodes", async () => {
   await running(async (cluster, waitForHosts) => {
     await cluster.deployCoredns("packaged");
     await waitForHosts("");
   });
 });
 
-Deno.test("startNodeHosts: nodes come, change and go; a deployer that applies again does not disturb", async () => {
+Deno.test("runNodeHosts: nodes come, change and go; a deployer that applies again does not disturb", async () => {
   await running(async (cluster, waitForHosts) => {
     await cluster.addNode("a", "10.0.0.2", "fd00::2");
     await cluster.deployCoredns("packaged");
@@ -62,7 +62,7 @@ Deno.test("startNodeHosts: nodes come, change and go; a deployer that applies ag
   });
 });
 
-Deno.test("startNodeHosts: what users add stays, what they take away comes back", async () => {
+Deno.test("runNodeHosts: what users add stays, what they take away comes back", async () => {
   await running(async (cluster, waitForHosts) => {
     await cluster.addNode("a", "10.0.0.1");
     await cluster.deployCoredns("packaged");
@@ -78,7 +78,7 @@ Deno.test("startNodeHosts: what users add stays, what they take away comes back"
   });
 });
 
-Deno.test("startNodeHosts: a ConfigMap that is not ours is left alone", async () => {
+Deno.test("runNodeHosts: a ConfigMap that is not ours is left alone", async () => {
   await running(async (cluster) => {
     await cluster.addNode("a", "10.0.0.1");
     await cluster.deployCoredns("kubeadm's", {});
@@ -88,7 +88,7 @@ Deno.test("startNodeHosts: a ConfigMap that is not ours is left alone", async ()
   });
 });
 
-Deno.test("startNodeHosts: a removed ConfigMap is not made anew", async () => {
+Deno.test("runNodeHosts: a removed ConfigMap is not made anew", async () => {
   await running(async (cluster, waitForHosts) => {
     await cluster.deployCoredns("packaged");
     await waitForHosts("");
@@ -102,7 +102,7 @@ Deno.test("startNodeHosts: a removed ConfigMap is not made anew", async () => {
   });
 });
 
-Deno.test("startNodeHosts: an edited Corefile gets one Event that names coredns-custom", async () => {
+Deno.test("runNodeHosts: an edited Corefile gets one Event that names coredns-custom", async () => {
   await running(async (cluster, waitForHosts) => {
     await cluster.deployCoredns("packaged");
     await waitForHosts("");
@@ -122,7 +122,7 @@ Deno.test("startNodeHosts: an edited Corefile gets one Event that names coredns-
   });
 });
 
-Deno.test("startNodeHosts: an override that keeps CoreDNS from starting gets one Event on its ConfigMap", async () => {
+Deno.test("runNodeHosts: an override that keeps CoreDNS from starting gets one Event on its ConfigMap", async () => {
   await running(async (cluster, waitForHosts) => {
     await cluster.deployCoredns("packaged");
     await waitForHosts("");
