@@ -49,7 +49,7 @@ export interface ServerParts {
 /**
  * Runs the server until `parts.signal` is aborted. Several may run: the holder of the Lease works, the others wait.
  *
- * @throws {K3slbError} if the given node name can't be one, or with what `parts.serveHealth` throws; an API server that is away is waited for
+ * @throws {K3slbError} if the given node name can't be one, or the address for metrics is none; an API server that is away is waited for
  */
 export async function runServer(options: ServerOptions, parts: ServerParts): Promise<void> {
   const { logger, signal, metrics = createMetricRegistry() } = parts;
@@ -198,6 +198,15 @@ class Server {
   async #startHealth(): Promise<{ readonly done: Promise<void> }> {
     const { metrics, serveHealth, clock, logger } = this.#parts;
     if (serveHealth === undefined) return { done: Promise.resolve() };
+    // Any user of the host may have the port first: that keeps nobody's Services waiting.
+    const goOn = (error: unknown): { readonly done: Promise<void> } => {
+      if (!isK3slbError(error, "metrics-address-unusable")) throw error;
+      logger.error("Health, metrics and the page can't be served; everything else goes on", {
+        error: error.message,
+        hint: error.hint,
+      });
+      return { done: Promise.resolve() };
+    };
     return await serveHealth({
       checks: [
         {
@@ -213,7 +222,7 @@ class Server {
         clock,
         onFailure: (error) => logger.debug("The page can't be brought up to date", { error: errorMessage(error) }),
       }),
-    });
+    }).catch(goOn);
   }
 
   async #readPage(): Promise<PageFacts> {

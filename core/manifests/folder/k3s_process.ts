@@ -1,7 +1,8 @@
 // Is a K3s server alive on the same folder? Two deployers would fight for the same objects and AddOns.
 // K3s takes no lock there, so its process is looked for (Linux `/proc`): a program named k3s that runs `server`, with this
-// data folder by flag, by environment or by default.
-import { readdir, readFile } from "node:fs/promises";
+// data folder by flag, by environment or by default. Any user of the host may start something of that name: only processes of root, and of
+// whoever owns the folder, count.
+import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { K3slbError } from "../../shared/errors.ts";
 
@@ -11,12 +12,14 @@ const K3S_DEFAULT_DATA_DIR = "/var/lib/rancher/k3s";
 export async function refuseBesideK3s(
   options: { readonly dataDir: string; readonly processRoot: string },
 ): Promise<void> {
+  const trusted = new Set(["0", await ownerOf(options.dataDir)]);
   for (const pid of await readProcessIds(options.processRoot)) {
     const words = await readWords(join(options.processRoot, pid, "cmdline"));
     if (!isK3sServer(words)) continue;
     const environment = await readWords(join(options.processRoot, pid, "environ"));
     const dataDir = k3sDataDir(words, environment);
     if (withoutSlash(dataDir) !== withoutSlash(options.dataDir)) continue;
+    if (!trusted.has(await readUser(join(options.processRoot, pid, "status")))) continue;
     throw new K3slbError(`A K3s server (process ${pid}) deploys the manifests of "${options.dataDir}" already`, {
       code: "manifests-k3s-running",
       hint: "Stop K3s, or give k3slb another folder with --data-dir",
@@ -57,6 +60,23 @@ async function readWords(path: string): Promise<readonly string[]> {
     return (await readFile(path, "utf8")).split("\0").filter((word) => word !== "");
   } catch {
     return [];
+  }
+}
+
+/** Number of the user who started the process: the effective one is root's also where somebody runs a setuid program under a name of his. */
+async function readUser(path: string): Promise<string | undefined> {
+  try {
+    return /^Uid:\s+(\d+)/m.exec(await readFile(path, "utf8"))?.[1];
+  } catch {
+    return undefined;
+  }
+}
+
+async function ownerOf(folder: string): Promise<string | undefined> {
+  try {
+    return String((await stat(folder)).uid);
+  } catch {
+    return undefined;
   }
 }
 

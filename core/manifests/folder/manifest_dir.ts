@@ -82,6 +82,10 @@ async function scanOnce(folder: string): Promise<FolderScan & { readonly isStead
     for (const entry of entries) {
       const entryPath = path === "" ? entry.name : `${path}/${entry.name}`;
       if (entry.name.startsWith(".")) continue;
+      if (entry.name.includes(REPLACED) && !await isThere(join(folder, entryPath))) {
+        problems.push(`Cannot look at "${join(folder, entryPath)}": its name is not UTF-8; rename it`);
+        continue;
+      }
       if (entry.isDirectory()) {
         pending.push({ path: entryPath, viaSymlink });
         continue;
@@ -115,6 +119,9 @@ async function scanOnce(folder: string): Promise<FolderScan & { readonly isStead
   }
   return { files, folders, problems, isSteady };
 }
+
+/** What stands in a name for bytes that are no text. */
+const REPLACED = "\uFFFD";
 
 function identityOf({ dev, ino }: { readonly dev: number; readonly ino: number }): string {
   return `${dev}:${ino}`;

@@ -1,9 +1,11 @@
 // The server's start as a whole, as far as no cluster is needed.
-import { equal, ok } from "node:assert/strict";
+import { equal, match, ok } from "node:assert/strict";
 import { runServerProcess } from "../../../cli/programs/server_process.ts";
 import { SYSTEM_CLOCK } from "../../../core/runtime/clock.ts";
+import { startHealthServer } from "../../../core/runtime/health.ts";
 import { isK3slbError } from "../../../core/shared/errors.ts";
 import { SILENT_LOGGER } from "../../../core/shared/log.ts";
+import { waitUntil } from "../../support/wait.ts";
 import { SERVER_OPTIONS } from "./server_options.ts";
 
 /** Nobody listens at the address in it. */
@@ -42,3 +44,37 @@ for (const source of ["--node-name", "K3S_NODE_NAME"]) {
     }
   });
 }
+
+Deno.test("runServerProcess() goes on where somebody has the address for metrics, and says so", async () => {
+  const kubeconfig = await Deno.makeTempFile({ suffix: ".yaml" });
+  const stop = new AbortController();
+  const taken = await startHealthServer({
+    address: "127.0.0.1:0",
+    checks: [],
+    renderMetrics: () => "",
+    signal: stop.signal,
+  });
+  const errors: string[] = [];
+  try {
+    await Deno.writeTextFile(kubeconfig, KUBECONFIG);
+    const running = runServerProcess(
+      { ...SERVER_OPTIONS, kubeconfig, metricsAddress: `127.0.0.1:${taken.port}`, nodeName: "here" },
+      {
+        clock: SYSTEM_CLOCK,
+        logger: { ...SILENT_LOGGER, error: (message) => void errors.push(message) },
+        signal: stop.signal,
+        env: {},
+        version: "0",
+      },
+    );
+    await waitUntil("both to be said", () => errors.length === 2);
+    stop.abort();
+    await running;
+    match(errors[0] ?? "", /^Health, metrics and the page can't be served/);
+    match(errors[1] ?? "", /^The API server does not answer/);
+  } finally {
+    stop.abort();
+    await taken.done;
+    await Deno.remove(kubeconfig);
+  }
+});

@@ -213,13 +213,23 @@ Deno.test("startManifests follows a symlinked folder at the top and never delete
     assert.ok(await Deno.stat(join(outside, "linked.yaml")));
   }));
 
-Deno.test("startManifests refuses beside a K3s server on the same folder", () =>
-  withFolder(async ({ cluster, dataDir, run }) => {
+Deno.test("startManifests refuses beside a K3s server on the same folder, and beside nothing that another user calls so", () =>
+  withFolder(async ({ cluster, dataDir, run, write }) => {
     const proc = join(dataDir, "proc");
     await mkdir(join(proc, "77"), { recursive: true });
     await writeFile(join(proc, "77", "cmdline"), `/usr/local/bin/k3s server\0--data-dir\0${dataDir}/\0`);
-    await assert.rejects(run({ processRoot: proc }).done, { code: "manifests-k3s-running" });
+    const { uid } = await Deno.stat(dataDir);
+    const startedBy = (user: number): Promise<void> =>
+      writeFile(join(proc, "77", "status"), `Name:\tk3s\nUid:\t${user}\t0\t0\t0\nGid:\t0\t0\t0\t0\n`);
+    for (const user of [0, uid ?? 0]) {
+      await startedBy(user);
+      await assert.rejects(run({ processRoot: proc }).done, { code: "manifests-k3s-running" });
+    }
     assert.deepEqual(cluster.requests, []);
+    await startedBy(4242);
+    await write("web.yaml", configMap("web"));
+    run({ processRoot: proc });
+    await untilApplied(cluster, "web");
   }));
 
 Deno.test("startManifests does not tell anyone of a file that is still being written", () =>
