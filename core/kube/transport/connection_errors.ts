@@ -77,7 +77,7 @@ const KNOWN_CAUSES: readonly KnownCause[] = [
   {
     // Said by this host's TLS library before a byte is sent.
     matches:
-      /NO_START_LINE|no start line|DECODE_ERROR|DECODER|KEY_VALUES_MISMATCH|key values mismatch|ERR_OSSL_|ERR_BORINGSSL|Invalid CA|ERR_INVALID_CHAR/,
+      /NO_START_LINE|no start line|DECODE_ERROR|DECODER|KEY_VALUES_MISMATCH|key values mismatch|ERR_OSSL_|ERR_BORINGSSL|Invalid CA|Invalid character in header/,
     code: "kube-credentials-unusable",
     what: () => "the certificate, key, certificate authority or token of the kubeconfig cannot be used",
     hint: () =>

@@ -1,10 +1,10 @@
-// One HTTP request and its answer on a socket: time limits, size limits, lines, and every way in which it can break off.
-// Which requests are made, with whose credentials and how often, is transport.ts's business.
-import * as http from "node:http";
-import * as https from "node:https";
+// One HTTP request and its answer: time limits, size limits, lines, and every way in which it can break off.
+// Which requests are made, with whose credentials and how often, is transport.ts's business; bytes are http_messages.ts's, sockets connections.ts's.
 import type { Clock } from "../../runtime/clock.ts";
-import { abortError, isAbort, isK3slbError, type K3slbError } from "../../shared/errors.ts";
+import { abortError, type K3slbError } from "../../shared/errors.ts";
 import { answerError, connectionError, type ConnectionFailure, timeoutError } from "./connection_errors.ts";
+import type { Connection, ConnectionPool, ConnectionUser } from "./connections.ts";
+import { AnswerReader, type HttpHead, type HttpRequest, renderRequest } from "./http_messages.ts";
 import { LineSplitter } from "./json_lines.ts";
 
 /** What an {@linkcode Exchange} takes. */
@@ -17,122 +17,116 @@ export interface ExchangeOptions {
   /** Any of them ends the exchange. Listeners are taken back at its end: the signals may live as long as the program. */
   readonly signals: readonly AbortSignal[];
   readonly clock: Clock;
+  /** Where its connection comes from. */
+  readonly pool: ConnectionPool;
 }
 
-/** What {@linkcode Exchange.start} sends. */
-export interface ExchangeStart {
-  readonly isTls: boolean;
-  readonly options: https.RequestOptions;
-  readonly body?: Buffer;
-}
-
-/** One request and its answer. Every way to fail ends in {@linkcode Exchange.#fail}, which destroys the socket. */
-export class Exchange {
+/** One request and its answer. Every way to fail ends in {@linkcode Exchange.#fail}, which ends the connection. */
+export class Exchange implements ConnectionUser {
   readonly #options: ExchangeOptions;
-  #request: http.ClientRequest | undefined;
-  #answer: http.IncomingMessage | undefined;
+  readonly #answer = new AnswerReader();
+  #request: Uint8Array = new Uint8Array();
+  #connection: Connection | undefined;
+  /** Of the body, not read yet. */
+  #chunks: Uint8Array[] = [];
+  #waitingBytes = 0;
   #failure: Error | undefined;
   #cancelTimers: (() => void)[] = [];
-  #reject: (error: unknown) => void = () => {};
-  readonly #onAbort = (): void => {
-    this.#fail(abortError());
-    this.#reject(this.#failure);
-  };
+  #cancelConnect: () => void = () => {};
+  #takeBack: () => void = () => {};
+  /** Wakes whoever waits for what comes next. */
+  #wake: () => void = () => {};
+  readonly #onAbort = (): void => this.#giveUp(abortError());
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
   }
 
   get status(): number {
-    return this.#answer?.statusCode ?? 0;
+    return this.#answer.head?.status ?? 0;
   }
 
-  get headers(): http.IncomingHttpHeaders {
-    return this.#answer?.headers ?? {};
+  get headers(): HttpHead["headers"] {
+    return this.#answer.head?.headers ?? {};
   }
 
   /** Sends the request and waits for the answer's headers. */
-  async start(start: ExchangeStart): Promise<void> {
-    const { clock, connectTimeoutMs, timeoutMs, failure, signals } = this.#options;
+  async start(request: HttpRequest): Promise<void> {
+    const { clock, connectTimeoutMs, timeoutMs, failure, signals, pool, wholeAnswer } = this.#options;
     for (const signal of signals) signal.throwIfAborted();
     // First of all, as it throws what is wrong with a key, a certificate or a header: nothing must be left behind then.
-    const request = this.#open(start);
-    this.#request = request;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#reject = reject;
-    for (const signal of signals) signal.addEventListener("abort", this.#onAbort);
-    request.on("response", (answer) => {
-      this.#answer = answer;
-      resolve();
-    });
-    request.on("error", (error) => {
-      this.#fail(connectionError(error, failure));
-      reject(this.#failure);
-    });
-    // A request that is destroyed may end without an "error" event on some runtimes.
-    request.on("close", () => {
-      if (this.#answer !== undefined) return;
-      this.#fail(connectionError(new Error("connection closed before an answer"), failure));
-      reject(this.#failure);
-    });
-    const cancelConnect = clock.setTimer(
-      () => this.#failAnd(timeoutError("connect", connectTimeoutMs, failure), reject),
-      connectTimeoutMs,
-    );
-    const cancelAnswer = clock.setTimer(
-      () => this.#failAnd(timeoutError("answer", timeoutMs, failure), reject),
-      timeoutMs,
-    );
-    this.#cancelTimers = [cancelConnect, cancelAnswer];
-    request.on("socket", (socket) => {
-      if (CONNECTED_SOCKETS.has(socket)) return cancelConnect();
-      socket.setNoDelay(true);
-      // A peer that vanished is noticed below HTTP too; watches are silent for long.
-      socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
-      const onConnect = (): void => {
-        CONNECTED_SOCKETS.add(socket);
-        cancelConnect();
-      };
-      const event = start.isTls ? "secureConnect" : "connect";
-      socket.once(event, onConnect);
-      // A socket serves many requests; their listeners must not pile up on it.
-      this.#cancelTimers.push(() => socket.removeListener(event, onConnect));
-    });
-    request.end(start.body);
     try {
-      await promise;
+      this.#request = renderRequest(request);
+      this.#takeBack = pool.lend(this);
     } catch (error) {
-      this.#finish();
-      throw error;
+      throw connectionError(error, failure);
     }
-    cancelConnect();
-    if (request.socket !== null) CONNECTED_SOCKETS.add(request.socket);
-    if (!this.#options.wholeAnswer) cancelAnswer();
+    for (const signal of signals) signal.addEventListener("abort", this.#onAbort);
+    const limit = (ms: number, phase: "connect" | "answer"): () => void =>
+      clock.setTimer(() => this.#giveUp(timeoutError(phase, ms, failure)), ms);
+    if (!this.#connection?.isConnected) this.#cancelConnect = limit(connectTimeoutMs, "connect");
+    const cancelAnswer = limit(timeoutMs, "answer");
+    this.#cancelTimers = [() => this.#cancelConnect(), cancelAnswer];
+    while (this.#answer.head === undefined && this.#failure === undefined) await this.#next();
+    if (this.#answer.head === undefined) {
+      this.#finish();
+      throw this.#failure;
+    }
+    if (!wholeAnswer) cancelAnswer();
+  }
+
+  take(connection: Connection): void {
+    this.#connection = connection;
+    if (connection.isConnected) this.#cancelConnect();
+    connection.write(this.#request);
+  }
+
+  connected(): void {
+    this.#cancelConnect();
+  }
+
+  data(bytes: Uint8Array): void {
+    const { failure, maxBytes, wholeAnswer } = this.#options;
+    try {
+      for (const chunk of this.#answer.push(bytes)) {
+        this.#chunks.push(chunk);
+        this.#waitingBytes += chunk.length;
+      }
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+      return this.#giveUp(answerError("garbage", `the server does not answer in HTTP: ${error.message}`, failure));
+    }
+    if (this.#answer.isComplete) this.#letGo();
+    else if (wholeAnswer) {
+      if (this.#waitingBytes > maxBytes) return this.#giveUp(this.#tooLarge());
+    } else if (this.#waitingBytes > READ_AHEAD_BYTES) this.#connection?.pause();
+    this.#wake();
+  }
+
+  ended(error?: Error): void {
+    const { failure } = this.#options;
+    const said = error ?? new Error("the connection was closed");
+    if (this.#answer.head === undefined) this.#failure ??= connectionError(said, failure);
+    else if (error !== undefined || !this.#answer.end()) {
+      this.#failure ??= answerError("cut", `the answer broke off (${said.message})`, failure);
+    }
+    this.#connection = undefined;
+    this.#wake();
   }
 
   /** Gives the answer up without reading it. Safe to call twice. */
   cancel(): void {
     this.#finish();
-    this.#request?.destroy();
+    this.#drop();
   }
 
   /** The whole body. */
   async text(): Promise<string> {
-    const answer = this.#answer;
-    if (answer === undefined) throw new TypeError("Exchange has not been started");
-    const chunks: Uint8Array[] = [];
-    let size = 0;
     try {
-      for await (const chunk of answer) {
-        size += chunk.length;
-        if (size > this.#options.maxBytes) throw this.#tooLarge();
-        chunks.push(chunk);
-      }
+      while (!this.#answer.isComplete && this.#failure === undefined) await this.#next();
       if (this.#failure !== undefined) throw this.#failure;
-      if (!answer.complete) throw new Error("aborted");
-      return Buffer.concat(chunks, size).toString("utf8");
-    } catch (error) {
-      throw this.#bodyFailure(error);
+      if (this.#waitingBytes > this.#options.maxBytes) throw this.#tooLarge();
+      return Buffer.concat(this.#chunks, this.#waitingBytes).toString("utf8");
     } finally {
       this.#finish();
     }
@@ -140,12 +134,9 @@ export class Exchange {
 
   /** The body's lines as they come. `silenceMs` is asked now and then, as it may change. */
   async *lines(silenceMs: () => number): AsyncGenerator<string, void, undefined> {
-    const answer = this.#answer;
-    if (answer === undefined) throw new TypeError("Exchange has not been started");
     const { clock, failure, maxBytes } = this.#options;
     const splitter = new LineSplitter(maxBytes);
     let lastByteMs = clock.monotonicMs();
-    let isEnded = false;
     let cancelSilence: (() => void) | undefined;
     // One timer that looks at the time of the last byte, instead of one per chunk.
     const watchSilence = (leftMs: number): void => {
@@ -153,65 +144,70 @@ export class Exchange {
         const limitMs = silenceMs();
         const stillMs = lastByteMs + limitMs - clock.monotonicMs();
         if (stillMs > 0) return watchSilence(stillMs);
-        this.#fail(answerError("silent", `the stream has been silent for ${limitMs / 1000} s`, failure));
+        this.#giveUp(answerError("silent", `the stream has been silent for ${limitMs / 1000} s`, failure));
       }, Math.min(leftMs, nextSilenceCheckMs(clock)));
     };
     watchSilence(silenceMs());
     try {
-      for await (const chunk of answer) {
-        lastByteMs = clock.monotonicMs();
-        yield* splitter.push(chunk);
+      while (true) {
+        for (let chunk = this.#takeChunk(); chunk !== undefined; chunk = this.#takeChunk()) {
+          lastByteMs = clock.monotonicMs();
+          yield* splitter.push(chunk);
+        }
+        if (this.#failure !== undefined) throw this.#failure;
+        if (this.#answer.isComplete) break;
+        await this.#next();
       }
-      if (this.#failure !== undefined) throw this.#failure;
-      if (!answer.complete) throw new Error("aborted");
-      isEnded = true;
       if (splitter.pendingBytes > 0) yield splitter.rest();
     } catch (error) {
-      if (error instanceof RangeError) throw this.#tooLarge();
-      throw this.#bodyFailure(error);
+      throw error instanceof RangeError ? this.#tooLarge() : error;
     } finally {
       cancelSilence?.();
-      this.#finish();
-      if (!isEnded) this.#request?.destroy();
+      this.cancel();
     }
   }
 
-  #open({ isTls, options }: ExchangeStart): http.ClientRequest {
-    try {
-      return (isTls ? https : http).request(options);
-    } catch (error) {
-      throw connectionError(error, this.#options.failure);
-    }
+  #takeChunk(): Uint8Array | undefined {
+    const chunk = this.#chunks.shift();
+    this.#waitingBytes -= chunk?.length ?? 0;
+    if (this.#chunks.length === 0) this.#connection?.resume();
+    return chunk;
   }
 
-  #bodyFailure(error: unknown): unknown {
-    if (this.#failure !== undefined) return this.#failure;
-    if (isK3slbError(error) || isAbort(error)) return error;
-    const { failure } = this.#options;
-    return answerError(
-      "cut",
-      `the answer broke off (${error instanceof Error ? error.message : String(error)})`,
-      failure,
-    );
+  /** Resolves when something has come or happened. */
+  #next(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    return promise;
   }
 
   #tooLarge(): K3slbError {
     const { maxBytes, failure } = this.#options;
-    const error = answerError("too-large", `the answer is larger than ${maxBytes} bytes`, failure);
-    this.#fail(error);
-    return error;
+    return answerError("too-large", `the answer is larger than ${maxBytes} bytes`, failure);
   }
 
-  #failAnd(error: Error, reject: (error: unknown) => void): void {
-    this.#fail(error);
-    reject(this.#failure);
-  }
-
-  /** The first failure counts; what it causes downstream is not reported in its place. */
-  #fail(error: Error): void {
+  /** The first failure counts; what it causes downstream is not reported in its place. What has come is of no use then. */
+  #giveUp(error: Error): void {
     this.#failure ??= error;
-    this.#answer?.destroy();
-    this.#request?.destroy();
+    this.#chunks = [];
+    this.#waitingBytes = 0;
+    this.#drop();
+    this.#wake();
+  }
+
+  /** The answer is there: the next request may have its connection. */
+  #letGo(): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    if (connection === undefined) return;
+    if (this.#answer.isConnectionKept) this.#options.pool.giveBack(connection);
+    else connection.destroy();
+  }
+
+  #drop(): void {
+    this.#takeBack();
+    this.#connection?.destroy();
+    this.#connection = undefined;
   }
 
   #finish(): void {
@@ -221,9 +217,6 @@ export class Exchange {
   }
 }
 
-/** Sockets whose handshake is done; a reused one says so no second time. */
-const CONNECTED_SOCKETS = new WeakSet<object>();
-
 /** Time until the next look. All streams look at the same moments, so that an idle program wakes up once for all of them. */
 function nextSilenceCheckMs(clock: Clock): number {
   const nowMs = clock.monotonicMs();
@@ -231,7 +224,7 @@ function nextSilenceCheckMs(clock: Clock): number {
   return Math.ceil((nowMs + EARLY_MS) / SILENCE_CHECK_MS) * SILENCE_CHECK_MS - nowMs;
 }
 
-/** Time in milliseconds until the kernel asks a silent peer whether it is there. */
-export const TCP_KEEP_ALIVE_MS = 30_000;
+/** A stream that is read more slowly than it comes is not taken further into memory than this. */
+const READ_AHEAD_BYTES = 1024 * 1024;
 const SILENCE_CHECK_MS = 30_000;
 const EARLY_MS = 1000;

@@ -1,12 +1,12 @@
 // HTTP/1.1 to one API server over kept-alive connections, with credentials that may change while the program runs.
 // What the answers mean is client.ts's business; what failed connections mean is in connection_errors.ts.
-import * as http from "node:http";
-import * as https from "node:https";
 import type { Clock } from "../../runtime/clock.ts";
 import { isAbort, isK3slbError } from "../../shared/errors.ts";
 import type { ClusterAccess, Credentials } from "../access/cluster_access.ts";
 import type { RequestAction } from "../errors.ts";
-import { Exchange, TCP_KEEP_ALIVE_MS } from "./exchange.ts";
+import { ConnectionPool, type TlsOptions } from "./connections.ts";
+import { Exchange } from "./exchange.ts";
+import type { HttpHead } from "./http_messages.ts";
 
 /** One request. */
 export interface TransportRequest {
@@ -26,14 +26,14 @@ export interface TransportRequest {
 /** A complete answer. */
 export interface TransportAnswer {
   readonly status: number;
-  readonly headers: http.IncomingHttpHeaders;
+  readonly headers: HttpHead["headers"];
   readonly body: string;
 }
 
 /** An answer whose body is read line by line. It is either iterated (a `break` ends it) or cancelled. */
 export interface TransportStream {
   readonly status: number;
-  readonly headers: http.IncomingHttpHeaders;
+  readonly headers: HttpHead["headers"];
   readonly lines: AsyncIterable<string>;
   cancel(): void;
 }
@@ -133,8 +133,8 @@ class HttpTransport implements Transport {
 
   close(): void {
     this.#closing.abort();
-    this.#connected?.requests.destroy();
-    this.#connected?.streams.destroy();
+    this.#connected?.requests.retire();
+    this.#connected?.streams.retire();
     this.#connected = undefined;
   }
 
@@ -201,7 +201,6 @@ class HttpTransport implements Transport {
     const { access, userAgent, clock } = this.#options;
     const credentials = await this.#credentials(request);
     const { requests, streams } = this.#connect(credentials);
-    const body = request.body === undefined ? undefined : Buffer.from(request.body);
     const exchange = new Exchange({
       failure: {
         action: request.action,
@@ -214,26 +213,18 @@ class HttpTransport implements Transport {
       wholeAnswer,
       signals: request.signal === undefined ? [this.#closing.signal] : [request.signal, this.#closing.signal],
       clock,
+      pool: wholeAnswer ? requests : streams,
     });
     await exchange.start({
-      isTls: this.#url.protocol === "https:",
-      options: {
-        agent: wholeAnswer ? requests : streams,
-        method: request.method,
-        hostname: bareHost(this.#url.hostname),
-        port: this.#url.port === "" ? (this.#url.protocol === "https:" ? 443 : 80) : Number(this.#url.port),
-        path: `${this.#url.pathname.replace(/\/$/, "")}${request.path}`,
-        headers: {
-          accept: "application/json",
-          "user-agent": userAgent,
-          ...request.headers,
-          ...(body === undefined ? {} : { "content-length": String(body.length) }),
-          ...(credentials.authorization === undefined ? {} : { authorization: credentials.authorization }),
-          ...impersonation(access),
-        },
-        ...this.#tlsOptions(credentials),
-      },
-      ...(body === undefined ? {} : { body }),
+      method: request.method,
+      target: `${this.#url.pathname.replace(/\/$/, "")}${request.path}`,
+      headers: [
+        ["host", this.#url.host],
+        ...Object.entries({ accept: "application/json", "user-agent": userAgent, ...request.headers }),
+        ...(credentials.authorization === undefined ? [] : [["authorization", credentials.authorization] as const]),
+        ...access.impersonationHeaders,
+      ],
+      ...(request.body === undefined ? {} : { body: request.body }),
     });
     return exchange;
   }
@@ -251,28 +242,26 @@ class HttpTransport implements Transport {
     }
   }
 
-  /** Two agents per client certificate and CA; requests under way on former ones finish there. */
+  /** Two pools per client certificate and CA; requests under way on former ones finish there. */
   #connect(credentials: Credentials): Connected {
     const connected = this.#connected;
     if (connected !== undefined && isSameIdentity(connected.credentials, credentials)) return connected;
-    // What a former agent still carries goes on; its idle sockets are closed by its own time limit.
-    const open = (options: http.AgentOptions): http.Agent =>
-      this.#url.protocol === "https:"
-        ? new https.Agent({ ...options, ...this.#tlsOptions(credentials) })
-        : new http.Agent(options);
-    // A watch holds its socket for minutes: in one pool with the requests, enough watches would leave none for them.
-    this.#connected = {
-      requests: open({ ...AGENT_OPTIONS, maxSockets: MAX_REQUEST_SOCKETS }),
-      streams: open(AGENT_OPTIONS),
-      credentials,
+    connected?.requests.retire();
+    connected?.streams.retire();
+    const isTls = this.#url.protocol === "https:";
+    const target = {
+      host: bareHost(this.#url.hostname),
+      port: Number(this.#url.port) || (isTls ? 443 : 80),
+      ...(isTls ? { tls: this.#tlsOptions(credentials) } : {}),
     };
+    const open = (max: number): ConnectionPool => new ConnectionPool({ target, max, clock: this.#options.clock });
+    // A watch holds its connection for minutes: in one pool with the requests, enough watches would leave none for them.
+    this.#connected = { requests: open(MAX_REQUEST_CONNECTIONS), streams: open(Infinity), credentials };
     return this.#connected;
   }
 
-  /** Given to the agent and to each request: Bun reads the latter, Node and Deno either. */
   #tlsOptions(credentials: Credentials): TlsOptions {
     const { access } = this.#options;
-    if (this.#url.protocol !== "https:") return {};
     return {
       ...(credentials.ca === undefined ? {} : { ca: credentials.ca }),
       ...(credentials.certificate === undefined ? {} : { cert: credentials.certificate }),
@@ -284,17 +273,9 @@ class HttpTransport implements Transport {
 }
 
 interface Connected {
-  readonly requests: http.Agent;
-  readonly streams: http.Agent;
+  readonly requests: ConnectionPool;
+  readonly streams: ConnectionPool;
   readonly credentials: Credentials;
-}
-
-interface TlsOptions {
-  readonly ca?: string;
-  readonly cert?: string;
-  readonly key?: string;
-  readonly servername?: string;
-  readonly rejectUnauthorized?: boolean;
 }
 
 function isRetriedFailure(error: unknown, request: TransportRequest): boolean {
@@ -302,7 +283,7 @@ function isRetriedFailure(error: unknown, request: TransportRequest): boolean {
     (error.code === "kube-unreachable" || error.code === "kube-answer-cut");
 }
 
-function retryAfterMs(headers: http.IncomingHttpHeaders): number | undefined {
+function retryAfterMs(headers: HttpHead["headers"]): number | undefined {
   const seconds = Number(headers["retry-after"]);
   return Number.isFinite(seconds) && seconds >= 0 && headers["retry-after"] !== undefined
     ? Math.min(seconds * 1000, MAX_RETRY_AFTER_MS)
@@ -313,27 +294,13 @@ function isSameIdentity(a: Credentials, b: Credentials): boolean {
   return a.ca === b.ca && a.certificate === b.certificate && a.key === b.key;
 }
 
-function impersonation(access: ClusterAccess): Record<string, string | string[]> {
-  const headers: Record<string, string[]> = {};
-  for (const [name, value] of access.impersonationHeaders) (headers[name] ??= []).push(value);
-  return headers;
-}
-
 /** `URL` keeps the brackets of an IPv6 host; sockets want it bare. */
 function bareHost(hostname: string): string {
   return hostname.startsWith("[") ? hostname.slice(1, -1) : hostname;
 }
 
-const AGENT_OPTIONS = {
-  keepAlive: true,
-  // What waits for the next request, too: each second otherwise.
-  keepAliveMsecs: TCP_KEEP_ALIVE_MS,
-  maxFreeSockets: 4,
-  timeout: 60_000,
-  scheduling: "lifo",
-} as const;
 /** More than hang at a time in the queues of Services and charts together: what renews the Lease must not wait for them. */
-const MAX_REQUEST_SOCKETS = 128;
+const MAX_REQUEST_CONNECTIONS = 128;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Some times the largest object that the API server takes (3 MiB as JSON), and small beside the programs' memory. */
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
