@@ -47,6 +47,7 @@ export class Connection {
   idleSinceMs = 0;
   readonly #socket: Socket;
   #user: ConnectionUser | undefined;
+  #isPaused = false;
 
   /** @param onClosed Told once, when it is of no use any more. */
   constructor(target: ConnectionTarget, user: ConnectionUser, onClosed: () => void) {
@@ -95,10 +96,14 @@ export class Connection {
 
   /** Reads no more for now. */
   pause(): void {
+    this.#isPaused = true;
     this.#socket.pause();
   }
 
+  /** Safe to call while it reads. */
   resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
     this.#socket.resume();
   }
 

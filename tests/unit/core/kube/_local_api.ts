@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import * as http from "node:http";
 import * as https from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { createKubeClient, type KubeClientOptions } from "../../../../core/kube/client.ts";
 import type { ClusterAccess, Credentials } from "../../../../core/kube/access/cluster_access.ts";
 import type { KubeClient } from "../../../../core/kube/contract.ts";
@@ -22,6 +22,8 @@ export interface LocalApi extends AsyncDisposable {
   readonly url: string;
   readonly seen: readonly SeenRequest[];
   readonly connections: number;
+  /** Of them, those that stand now. */
+  readonly openConnections: number;
 }
 
 /** Answers one request. */
@@ -31,6 +33,7 @@ export type Answer = (request: SeenRequest, response: http.ServerResponse) => vo
 export async function startLocalApi(answer: Answer, tls?: https.ServerOptions): Promise<LocalApi> {
   const seen: SeenRequest[] = [];
   let connections = 0;
+  let openConnections = 0;
   const handle = (request: http.IncomingMessage, response: http.ServerResponse): void => {
     const chunks: Uint8Array[] = [];
     request.on("data", (chunk) => chunks.push(chunk));
@@ -46,7 +49,11 @@ export async function startLocalApi(answer: Answer, tls?: https.ServerOptions): 
     });
   };
   const server = tls === undefined ? http.createServer(handle) : https.createServer(tls, handle);
-  server.on(tls === undefined ? "connection" : "secureConnection", () => connections++);
+  server.on(tls === undefined ? "connection" : "secureConnection", (socket: Socket) => {
+    connections++;
+    openConnections++;
+    socket.once("close", () => openConnections--);
+  });
   server.on("tlsClientError", () => {});
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
@@ -55,6 +62,9 @@ export async function startLocalApi(answer: Answer, tls?: https.ServerOptions): 
     seen,
     get connections() {
       return connections;
+    },
+    get openConnections() {
+      return openConnections;
     },
     [Symbol.asyncDispose]: () =>
       new Promise((resolve) => {
