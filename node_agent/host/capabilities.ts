@@ -1,12 +1,17 @@
 // What this node's tools and kernel can do, found out once at start by trying, never by loaded modules (built-in ones are not listed)
 // or version numbers. The backend is the one that the kubelet uses: its hint chains say so (as iptables-wrappers does it).
 import { errorMessage, isAbort, isK3slbError, K3slbError } from "../../core/shared/errors.ts";
-import { IP_FAMILIES } from "../../core/shared/ip.ts";
-import type { IpFamily } from "../../core/shared/ip.ts";
+import { IP_FAMILIES, type IpFamily } from "../../core/shared/ip.ts";
 import { CHAIN_PREFIX } from "../rules/desired_chain_names.ts";
 import type { Exec } from "./exec.ts";
-import { createIptables, IPTABLES_TIMEOUT_MS, runIptables } from "./iptables.ts";
-import type { Backend, Iptables, IptablesProgram } from "./iptables.ts";
+import {
+  type Backend,
+  createIptables,
+  type Iptables,
+  IPTABLES_TIMEOUT_MS,
+  type IptablesProgram,
+  runIptables,
+} from "./iptables.ts";
 
 /** What one address family can do. */
 export interface FamilyCapabilities {
@@ -31,7 +36,7 @@ export interface ProbeOptions {
   readonly mode: "auto" | Backend;
   /** @default {IPTABLES_TIMEOUT_MS} */
   readonly timeoutMs?: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -43,7 +48,7 @@ export async function probeCapabilities(exec: Exec, options: ProbeOptions): Prom
   const probe: Probe = {
     exec,
     timeoutMs: options.timeoutMs ?? IPTABLES_TIMEOUT_MS,
-    ...(options.signal ? { signal: options.signal } : {}),
+    signal: options.signal,
   };
   const { backend, reason } = await chooseBackend(probe, options.mode);
   const families: Partial<Record<IpFamily, FamilyCapabilities>> = {};
@@ -79,7 +84,7 @@ export async function otherPrograms(
   const found: IptablesProgram[] = [];
   for (const family of IP_FAMILIES) {
     const name = `${baseName(family)}-${other}`;
-    if (await versionOf({ exec, timeoutMs: IPTABLES_TIMEOUT_MS, ...(signal ? { signal } : {}) }, name) !== undefined) {
+    if (await versionOf({ exec, timeoutMs: IPTABLES_TIMEOUT_MS, signal }, name) !== undefined) {
       found.push({ family, backend: other, name });
     }
   }
@@ -89,7 +94,7 @@ export async function otherPrograms(
 interface Probe {
   readonly exec: Exec;
   readonly timeoutMs: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 async function chooseBackend(probe: Probe, mode: "auto" | Backend): Promise<{ backend: Backend; reason: string }> {

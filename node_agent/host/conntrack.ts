@@ -5,8 +5,7 @@ import type { IpFamily } from "../../core/shared/ip.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
 import { Turns } from "../../core/runtime/turns.ts";
-import { staleFlows } from "../rules/conntrack_plan.ts";
-import type { ConntrackCleanup, FlowCheck, FlowFilter } from "../rules/conntrack_plan.ts";
+import { type ConntrackCleanup, type FlowCheck, type FlowFilter, staleFlows } from "../rules/conntrack_plan.ts";
 import type { Exec } from "./exec.ts";
 
 /** What {@linkcode ConntrackCleaner} needs. */
@@ -15,7 +14,7 @@ export interface ConntrackCleanerOptions {
   readonly log: Logger;
   readonly clock: Clock;
   /** Ends waiting and running deletions. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Time in milliseconds for which deletions are collected before they run. */
@@ -119,7 +118,7 @@ export class ConntrackCleaner {
   async #conntrack(args: readonly string[], port: number): Promise<string> {
     const { exec, log, signal } = this.#options;
     try {
-      const result = await exec.run("conntrack", args, { timeoutMs: TIMEOUT_MS, ...(signal ? { signal } : {}) });
+      const result = await exec.run("conntrack", args, { timeoutMs: TIMEOUT_MS, signal });
       if (result.code > 1) log.warn("Cannot delete stale flows", { port, error: result.stderr.trim().slice(0, 300) });
       return result.stdout;
     } catch (error) {

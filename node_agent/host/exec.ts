@@ -9,11 +9,11 @@ import { abortError, K3slbError } from "../../core/shared/errors.ts";
 /** Options of one run. */
 export interface ExecOptions {
   /** Text for its standard input. */
-  readonly stdin?: string;
+  readonly stdin?: string | undefined;
   /** Time in milliseconds after which the program is killed. */
   readonly timeoutMs: number;
   /** Ends the process. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What a program left when it ended by itself. */

@@ -57,7 +57,7 @@ async function listJson(
   signal: AbortSignal | undefined,
 ): Promise<readonly Readonly<Record<string, unknown>>[]> {
   try {
-    const result = await exec.run("nft", ["-j", ...args], { timeoutMs: TIMEOUT_MS, ...(signal ? { signal } : {}) });
+    const result = await exec.run("nft", ["-j", ...args], { timeoutMs: TIMEOUT_MS, signal });
     if (result.code !== 0) return [];
     return (JSON.parse(result.stdout) as { nftables?: readonly Readonly<Record<string, unknown>>[] }).nftables ?? [];
   } catch (error) {

@@ -3,7 +3,7 @@
 // The tools' English is shown to people and never looked into.
 import { isK3slbError, K3slbError } from "../../core/shared/errors.ts";
 import type { IpFamily } from "../../core/shared/ip.ts";
-import type { Exec, ExecResult } from "./exec.ts";
+import type { Exec, ExecOptions, ExecResult } from "./exec.ts";
 import type { TableName } from "../rules/ruleset.ts";
 
 /** How rules get into the kernel. */
@@ -65,8 +65,8 @@ export function createIptables(exec: Exec, program: IptablesProgram, timeoutMs =
       command,
       args,
       timeoutMs: timeoutMs + (stdin ?? "").split("\n").length * TIMEOUT_PER_LINE_MS,
-      ...(stdin === undefined ? {} : { stdin }),
-      ...(signal ? { signal } : {}),
+      stdin,
+      signal,
     });
   const listChain = async (args: readonly string[], signal?: AbortSignal): Promise<readonly string[] | undefined> => {
     const result = await run(program.name, [...wait, ...args], signal);
@@ -96,7 +96,7 @@ export function createIptables(exec: Exec, program: IptablesProgram, timeoutMs =
 /** One run of an iptables tool, with failures to start or end turned into this module's errors. */
 export async function runIptables(
   exec: Exec,
-  run: { command: string; args: readonly string[]; timeoutMs: number; stdin?: string; signal?: AbortSignal },
+  run: ExecOptions & { readonly command: string; readonly args: readonly string[] },
 ): Promise<ExecResult> {
   const { command, args, ...options } = run;
   try {

@@ -7,13 +7,13 @@ import type { Exec } from "./exec.ts";
 /** How {@linkcode readSocketOwners} runs its program. */
 export interface SocketOwnerOptions {
   readonly exec: Exec;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Inode -> service or container for all sockets that listen. Never throws: what can't be found out is not known. */
 export async function readSocketOwners({ exec, signal }: SocketOwnerOptions): Promise<ReadonlyMap<string, string>> {
   try {
-    const options = { timeoutMs: TIMEOUT_MS, ...(signal ? { signal } : {}) };
+    const options = { timeoutMs: TIMEOUT_MS, signal };
     const { code, stdout } = await exec.run("ss", SS_ARGS, options);
     return code === 0 ? parseSocketGroups(stdout) : new Map();
   } catch {

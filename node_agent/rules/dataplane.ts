@@ -3,14 +3,11 @@
 import { readFile } from "node:fs/promises";
 import { networkInterfaces } from "node:os";
 import { errorMessage, isAbort, isK3slbError, K3slbError } from "../../core/shared/errors.ts";
-import { IP_FAMILIES } from "../../core/shared/ip.ts";
-import type { IpFamily } from "../../core/shared/ip.ts";
+import { IP_FAMILIES, type IpFamily } from "../../core/shared/ip.ts";
 import { canonicalIp } from "../../core/shared/ip_ranges.ts";
 import type { Logger } from "../../core/shared/log.ts";
-import { SYSTEM_CLOCK } from "../../core/runtime/clock.ts";
-import type { Clock } from "../../core/runtime/clock.ts";
-import { otherPrograms, probeCapabilities } from "../host/capabilities.ts";
-import type { Capabilities } from "../host/capabilities.ts";
+import { type Clock, SYSTEM_CLOCK } from "../../core/runtime/clock.ts";
+import { type Capabilities, otherPrograms, probeCapabilities } from "../host/capabilities.ts";
 import { ConntrackCleaner } from "../host/conntrack.ts";
 import { planConntrackCleanup } from "./conntrack_plan.ts";
 import type {
@@ -23,8 +20,7 @@ import type {
 } from "../dataplane_contract.ts";
 import type { PortFailure } from "./desired_ruleset.ts";
 import { FamilyRules } from "./family_rules.ts";
-import { createExec } from "../host/exec.ts";
-import type { Exec } from "../host/exec.ts";
+import { createExec, type Exec } from "../host/exec.ts";
 import { findForeignDrops } from "../host/foreign_firewall.ts";
 import { createIptables } from "../host/iptables.ts";
 import { parseMarkBits } from "./parse_mark_bits.ts";
@@ -90,7 +86,7 @@ export async function createDataplane(options: DataplaneOptions): Promise<Datapl
   const capabilities = await probeCapabilities(host.exec, {
     mode: options.iptablesMode,
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
-    ...(options.signal ? { signal: options.signal } : {}),
+    signal: options.signal,
   });
   options.log.info("Forwarding tools found", {
     backend: capabilities.backend,
@@ -147,7 +143,7 @@ class KernelDataplane implements Dataplane {
       const { marks } = options;
       return [{ family, rules: new FamilyRules({ family, iptables, capabilities: found, marks, log, clock }) }];
     });
-    this.#conntrack = new ConntrackCleaner({ exec: host.exec, log, clock, ...(signal ? { signal } : {}) });
+    this.#conntrack = new ConntrackCleaner({ exec: host.exec, log, clock, signal });
   }
 
   async remove(signal?: AbortSignal): Promise<readonly string[]> {
@@ -155,7 +151,7 @@ class KernelDataplane implements Dataplane {
     const removed: string[] = [];
     const failures: unknown[] = [];
     const removals = [
-      ...this.#families.map(({ rules }) => () => rules.remove(signal)),
+      ...this.#families.map(({ rules }) => () => rules.kernel.remove(signal)),
       () => this.#removeFromOtherBackend(signal),
     ];
     for (const remove of removals) {
@@ -182,7 +178,7 @@ class KernelDataplane implements Dataplane {
     for (const { family, rules } of this.#families) {
       try {
         const bridgeFilter = (await this.#options.host.readSysctl(BRIDGE_SYSCTLS[family]))?.trim() === "1";
-        const written = await rules.write(plan, { bridgeFilter, ...(signal ? { signal } : {}) });
+        const written = await rules.write(plan, { bridgeFilter, signal });
         chainsWritten += written.chains;
         isWritten = true;
         families.push(family);
@@ -191,7 +187,7 @@ class KernelDataplane implements Dataplane {
         );
         this.#plans.set(family, written.plan);
         failures.push(...written.failures);
-        ruleCounts[family] = rules.ruleCount;
+        ruleCounts[family] = rules.kernel.ruleCount;
       } catch (error) {
         if (isAbort(error)) throw error;
         firstError ??= error;
@@ -220,7 +216,7 @@ class KernelDataplane implements Dataplane {
     const warnings: string[] = [];
     for (const { family, rules } of this.#families) {
       try {
-        repairs.push(...await rules.repair(signal));
+        repairs.push(...await rules.kernel.repair(signal));
       } catch (error) {
         if (!isK3slbError(error)) throw error;
         warnings.push(`Cannot check or mend the ${family} rules: ${error.message}`);
@@ -232,7 +228,7 @@ class KernelDataplane implements Dataplane {
     }
     warnings.push(...this.#foreignDrops, ...await this.#forwardingOff());
     const { warning } = this.#conntrack;
-    const remarks = this.#families.flatMap(({ rules }) => rules.remarks);
+    const remarks = this.#families.flatMap(({ rules }) => rules.kernel.remarks);
     return {
       repairs,
       warnings: warning === undefined ? warnings : [...warnings, warning],
@@ -301,7 +297,7 @@ class KernelDataplane implements Dataplane {
       // Only existing tables are read: asking the legacy tools for a table by name would create it.
       const saved = await host.exec.run(`${program.name}-save`, [], {
         timeoutMs: 30_000,
-        ...(signal ? { signal } : {}),
+        signal,
       });
       if (saved.code !== 0 || !saved.stdout.includes(":K3SLB-")) continue;
       removed.push(...await new RuleSetWriter(createIptables(host.exec, program), log).remove(signal));

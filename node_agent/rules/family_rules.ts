@@ -38,8 +38,9 @@ const LEFT_OUT_MS = 600_000;
 
 /** Writes one family's rules. Calls are made one at a time. */
 export class FamilyRules {
+  /** The rules in the kernel: checks, mends, counts and removes them. */
+  readonly kernel: RuleSetWriter;
   readonly #options: FamilyRulesOptions;
-  readonly #writer: RuleSetWriter;
   /** What the kernel has rules for. */
   #ports: readonly ForwardedPort[] = [];
   readonly #memo = new PortMemo<PortRules>();
@@ -48,17 +49,7 @@ export class FamilyRules {
 
   constructor(options: FamilyRulesOptions) {
     this.#options = options;
-    this.#writer = new RuleSetWriter(options.iptables, options.log);
-  }
-
-  /** Rules in the kernel. */
-  get ruleCount(): number {
-    return this.#writer.ruleCount;
-  }
-
-  /** As {@linkcode RuleSetWriter.remarks}. */
-  get remarks(): readonly string[] {
-    return this.#writer.remarks;
+    this.kernel = new RuleSetWriter(options.iptables, options.log);
   }
 
   /**
@@ -67,7 +58,7 @@ export class FamilyRules {
    */
   async write(
     plan: ForwardingPlan,
-    { bridgeFilter, signal }: { readonly bridgeFilter: boolean; readonly signal?: AbortSignal },
+    { bridgeFilter, signal }: { readonly bridgeFilter: boolean; readonly signal?: AbortSignal | undefined },
   ): Promise<FamilyWrite> {
     const { family, marks, capabilities } = this.#options;
     const asked = plan.ports.filter((port) => port.families.includes(family));
@@ -81,7 +72,7 @@ export class FamilyRules {
         remember: (port, compute) => this.#memo.get(port, compute),
       });
       try {
-        const chains = await this.#writer.write(wanted.ruleSet, signal);
+        const chains = await this.kernel.write(wanted.ruleSet, signal);
         this.#ports = served.ports;
         const missing = asked.flatMap((port) => {
           const reason = this.#leftOut.get(serviceName(port))?.reason;
@@ -103,16 +94,6 @@ export class FamilyRules {
       lines.push(...await iptables.listCounters("nat", chain, signal) ?? []);
     }
     return countConnections(this.#ports, family, lines);
-  }
-
-  /** As {@linkcode RuleSetWriter.repair}. */
-  async repair(signal?: AbortSignal): Promise<readonly string[]> {
-    return await this.#writer.repair(signal);
-  }
-
-  /** As {@linkcode RuleSetWriter.remove}. */
-  async remove(signal?: AbortSignal): Promise<readonly string[]> {
-    return await this.#writer.remove(signal);
   }
 
   /** Forgets those whose time is up, and those that ask for nothing any more. */

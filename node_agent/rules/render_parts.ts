@@ -3,7 +3,7 @@
 // a chain is written before anything jumps to it, and deleted after.
 import type { IpFamily } from "../../core/shared/ip.ts";
 import { isEmptyChange, renderRestore } from "./render_restore.ts";
-import type { Chain, TableChange } from "./ruleset.ts";
+import { type Chain, TABLE_NAMES, type TableChange } from "./ruleset.ts";
 
 /** Rules and chains of one part; a chain is never split. */
 const PART_SIZE = 200;
@@ -20,7 +20,7 @@ const DEPTHS: readonly RegExp[] = [
 
 /** Inputs for `iptables-restore --noflush`, to be run one after the other. Chains that others jump to from outside come first. */
 export function renderParts(changes: readonly TableChange[], family: IpFamily): readonly string[] {
-  return (["filter", "nat"] as const)
+  return TABLE_NAMES
     .flatMap((table) => changes.filter((change) => change.table === table))
     .flatMap(splitChange)
     .map((change) => renderRestore([change], family));

@@ -2,14 +2,11 @@
 // A table is one transaction: a line that fails leaves that table as it was (tables before it are written already).
 import type { IpFamily } from "../../core/shared/ip.ts";
 import { renderRule } from "./render_rule.ts";
-import type { Chain, RuleSet, TableChange } from "./ruleset.ts";
-
-/** Order in which tables are written: packets that nat marks must already meet the filter's rules. */
-const TABLE_ORDER: readonly TableChange["table"][] = ["filter", "nat"];
+import { type Chain, type RuleSet, TABLE_NAMES, type TableChange } from "./ruleset.ts";
 
 /** Input for `iptables-restore --noflush`; empty if there is nothing to do. */
 export function renderRestore(changes: readonly TableChange[], family: IpFamily): string {
-  return TABLE_ORDER
+  return TABLE_NAMES
     .flatMap((table) => changes.filter((change) => change.table === table))
     .filter((change) => !isEmptyChange(change))
     .map((change) => renderTable(change, family))
@@ -23,7 +20,7 @@ export function isEmptyChange(change: TableChange): boolean {
 
 /** The own chains of a rule set as one text, for comparing whole states. */
 export function renderRuleSet(ruleSet: RuleSet): string {
-  const changes = TABLE_ORDER.map((table) => ({ table, written: ruleSet.tables[table], deleted: [], edits: [] }));
+  const changes = TABLE_NAMES.map((table) => ({ table, written: ruleSet.tables[table], deleted: [], edits: [] }));
   return renderRestore(changes, ruleSet.family);
 }
 

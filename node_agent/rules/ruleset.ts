@@ -5,6 +5,9 @@ import type { IpFamily, Protocol } from "../../core/shared/ip.ts";
 /** The tables that hold rules of ours. */
 export type TableName = "nat" | "filter";
 
+/** All of them, in the order in which they are written: packets that nat marks must already meet the filter's rules. */
+export const TABLE_NAMES: readonly TableName[] = ["filter", "nat"];
+
 /** The built-in chains that get a jump into ours. */
 export type BuiltinChain = "PREROUTING" | "OUTPUT" | "POSTROUTING" | "INPUT" | "FORWARD";
 
@@ -116,11 +119,9 @@ export type JumpEdit =
   | { readonly kind: "delete"; readonly chain: BuiltinChain; readonly spec: string }
   | { readonly kind: "insert"; readonly chain: BuiltinChain; readonly position: number; readonly spec: string };
 
-const TABLES: readonly TableName[] = ["filter", "nat"];
-
 /** Changes that turn `before` into `after` (jumps apart); tables without a change are left out. */
 export function diffRuleSet(before: RuleSet | undefined, after: RuleSet): readonly TableChange[] {
-  return TABLES
+  return TABLE_NAMES
     .map((table) => diffTable(table, before?.tables[table] ?? [], after.tables[table]))
     .filter((change) => change.written.length > 0 || change.deleted.length > 0);
 }

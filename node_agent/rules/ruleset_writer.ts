@@ -15,11 +15,10 @@ import {
   diffRuleSet,
   type Jump,
   type RuleSet,
+  TABLE_NAMES,
   type TableChange,
   type TableName,
 } from "./ruleset.ts";
-
-const TABLES: readonly TableName[] = ["filter", "nat"];
 
 const BUILTIN_CHAINS: Readonly<Record<TableName, readonly BuiltinChain[]>> = {
   filter: ["INPUT", "FORWARD"],
@@ -68,7 +67,7 @@ export class RuleSetWriter {
 
   /** Rules in the kernel, jumps included. */
   get ruleCount(): number {
-    const chains = TABLES.flatMap((table) => this.#written?.tables[table] ?? []);
+    const chains = TABLE_NAMES.flatMap((table) => this.#written?.tables[table] ?? []);
     return chains.reduce((sum, chain) => sum + chain.rules.length, this.#written?.jumps.length ?? 0);
   }
 
@@ -140,7 +139,7 @@ export class RuleSetWriter {
     this.#wanted = undefined;
     const removed: string[] = [];
     const failures: unknown[] = [];
-    for (const table of TABLES) {
+    for (const table of TABLE_NAMES) {
       try {
         removed.push(...await this.#removeTable(table, signal));
       } catch (error) {
@@ -203,7 +202,7 @@ export class RuleSetWriter {
     for (let attempt = 1;; attempt++) {
       const leftover = await this.#leftoverChains(ruleSet, signal);
       const jumps = await this.#planJumps(ruleSet.jumps, signal);
-      const changes = TABLES.map((table): TableChange => ({
+      const changes = TABLE_NAMES.map((table): TableChange => ({
         table,
         written: ruleSet.tables[table],
         deleted: table === "nat" ? leftover : [],
@@ -235,7 +234,10 @@ export class RuleSetWriter {
       edits[jump.table].push(...plan.edits);
       if (plan.finding !== undefined) findings.push(`${plan.finding} (${this.#family})`);
     }
-    return { changes: TABLES.map((table) => ({ table, written: [], deleted: [], edits: edits[table] })), findings };
+    return {
+      changes: TABLE_NAMES.map((table) => ({ table, written: [], deleted: [], edits: edits[table] })),
+      findings,
+    };
   }
 
   /** Chains of administrators and other programs that FORWARD leads to. They change seldom, and reading one costs a process. */

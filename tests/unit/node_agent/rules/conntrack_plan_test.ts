@@ -1,8 +1,12 @@
 // Which flows go stale by a change of the plan.
 import assert from "node:assert/strict";
 import { IP_FAMILIES } from "../../../../core/shared/ip.ts";
-import type { FlowCheck, FlowFilter } from "../../../../node_agent/rules/conntrack_plan.ts";
-import { planConntrackCleanup, staleFlows } from "../../../../node_agent/rules/conntrack_plan.ts";
+import {
+  type FlowCheck,
+  type FlowFilter,
+  planConntrackCleanup,
+  staleFlows,
+} from "../../../../node_agent/rules/conntrack_plan.ts";
 import type { ForwardedPort, ForwardingPlan } from "../../../../node_agent/dataplane_contract.ts";
 import { portWith } from "../../../support/plans.ts";
 

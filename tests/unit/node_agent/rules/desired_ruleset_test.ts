@@ -1,8 +1,7 @@
 // The rules as a whole (goldens) and what they do to packets (tracer), for every combination that a port can have.
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
-import { IP_FAMILIES, PROTOCOLS } from "../../../../core/shared/ip.ts";
-import type { IpFamily, Protocol } from "../../../../core/shared/ip.ts";
+import { IP_FAMILIES, type IpFamily, type Protocol, PROTOCOLS } from "../../../../core/shared/ip.ts";
 import type { ForwardedPort, ForwardingPlan } from "../../../../node_agent/dataplane_contract.ts";
 import {
   affinityListName,
