@@ -219,6 +219,16 @@ Deno.test("architecture: each dependency has its line in docs/dependencies.md", 
   assert.deepEqual(Object.keys(imports).filter((name) => !text.includes(`\`${name}\``)), []);
 });
 
+Deno.test("architecture: ARCHITECTURE.md names files and rooms that are there", () => {
+  const text = readFileSync(join(ROOT, "ARCHITECTURE.md"), "utf8");
+  const paths = sources().map((file) => `/${file.path}`);
+  const named = new Set([...text.matchAll(/(?<![\w*])[\w/]+\.ts\b/g)].map(([name]) => name));
+  const rooms = Object.entries(ROOMS).flatMap(([folder, names]) => Object.keys(names).map((room) => [folder, room]));
+  assert.deepEqual([...named].filter((name) => !paths.some((path) => path.endsWith(`/${name}`))), []);
+  assert.deepEqual(rooms.filter(([, room]) => !text.includes(`    ${room}/ `)), []);
+  assert.ok(named.size > 30, `only ${named.size} names of files found`);
+});
+
 Deno.test("architecture: the rules see the files they are about", () => {
   const paths = sources().map((file) => file.path);
   assert.ok(paths.length > 20, `only ${paths.length} files found`);
