@@ -20,45 +20,26 @@ export async function listPages<T>(
   options: Pick<ListOptions, "labelSelector" | "fieldSelector" | "pageSize" | "resourceVersion">,
   take: (item: T) => void,
 ): Promise<string> {
-  const { labelSelector, fieldSelector, pageSize: limit = DEFAULT_PAGE_SIZE } = options;
-  const position = { limit, resourceVersion: options.resourceVersion, token: "" };
+  const { labelSelector, fieldSelector } = options;
+  let { pageSize: limit = DEFAULT_PAGE_SIZE, resourceVersion } = options;
+  let token = "";
   for (;;) {
-    const page = await readablePage(ask, { labelSelector, fieldSelector, position });
-    for (const item of page.items ?? []) take(item);
-    position.token = page.metadata?.continue ?? "";
-    if (position.token === "") return page.metadata?.resourceVersion ?? "";
-  }
-}
-
-interface Selectors {
-  readonly labelSelector: string | undefined;
-  readonly fieldSelector: string | undefined;
-}
-
-interface Position {
-  limit: number;
-  resourceVersion: string | undefined;
-  /** Where the next page begins; empty: at the start. */
-  token: string;
-}
-
-async function readablePage<T>(
-  ask: (query: PathQuery) => Promise<ListPage<T>>,
-  { position, labelSelector, fieldSelector }: Selectors & { readonly position: Position },
-): Promise<ListPage<T>> {
-  for (;;) {
-    const { limit, resourceVersion, token } = position;
     // A token carries the point in time; giving both is an error.
     const start = token === "" ? { resourceVersion } : { continue: token };
+    let page: ListPage<T>;
     try {
-      return await ask({ labelSelector, fieldSelector, ...start, limit: String(limit) });
+      page = await ask({ labelSelector, fieldSelector, ...start, limit: String(limit) });
     } catch (error) {
       if (!isK3slbError(error, "kube-answer-too-large")) throw error;
       // The answer from the server's cache is whole, whatever the limit says.
-      if (resourceVersion === "0") position.resourceVersion = undefined;
+      if (resourceVersion === "0") resourceVersion = undefined;
       else if (limit === 1) throw error;
-      else position.limit = Math.ceil(limit / PAGE_DIVISOR);
+      else limit = Math.ceil(limit / PAGE_DIVISOR);
+      continue;
     }
+    for (const item of page.items ?? []) take(item);
+    token = page.metadata?.continue ?? "";
+    if (token === "") return page.metadata?.resourceVersion ?? "";
   }
 }
 
