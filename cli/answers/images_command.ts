@@ -3,7 +3,7 @@ import { type ClusterVersion, parseClusterVersion } from "../../core/packaged/cl
 import { artifactsOf } from "../../core/packaged/images.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT_OK } from "../exit_codes.ts";
-import type { Flag } from "../settings/flag.ts";
+import { textFlag } from "../settings/flag.ts";
 import { COMMAND_LOG_FLAGS, CONFIG_FLAG, IMAGE_FLAGS, OUTPUT_FLAG } from "../settings/flags.ts";
 import { renderForm } from "../output/render_form.ts";
 import { renderRows } from "../output/render_rows.ts";
@@ -11,16 +11,17 @@ import { renderRows } from "../output/render_rows.ts";
 /** Newer than every rule about versions. */
 const NEWEST: ClusterVersion = { major: 1, minor: 99, text: "newest", isK3s: false };
 
-const KUBERNETES_VERSION_FLAG = {
-  name: "kubernetes-version",
-  type: "text",
-  default: "",
-  check: (text: string) =>
-    text === "" || parseClusterVersion(text) !== undefined ? undefined : "must be a version such as 1.31 or v1.31.4",
-  commandLineOnly: true,
-  placeholder: "VERSION",
-  help: "Version of the cluster, which decides about Traefik; the newest otherwise",
-} as const satisfies Flag;
+const KUBERNETES_VERSION_FLAG = textFlag(
+  "kubernetes-version",
+  "Version of the cluster, which decides about Traefik; the newest otherwise",
+  {
+    default: "",
+    check: (text: string) =>
+      text === "" || parseClusterVersion(text) !== undefined ? undefined : "must be a version such as 1.31 or v1.31.4",
+    commandLineOnly: true,
+    placeholder: "VERSION",
+  },
+);
 
 /** Prints images and charts. */
 export const IMAGES_COMMAND = defineCommand({

@@ -1,17 +1,14 @@
 // How commands are told which Service is meant.
 import { K3slbError } from "../../core/shared/errors.ts";
-import type { Flag } from "../settings/flag.ts";
+import { textFlag } from "../settings/flag.ts";
 
 /** Where a Service is whose name is written without its namespace. */
-export const NAMESPACE_FLAG = {
-  name: "namespace",
+export const NAMESPACE_FLAG = textFlag("namespace", "Namespace of the Service, unless it is named as NAMESPACE/NAME", {
   short: "n",
-  type: "text",
   default: "default",
   commandLineOnly: true,
   placeholder: "NAME",
-  help: "Namespace of the Service, unless it is named as NAMESPACE/NAME",
-} as const satisfies Flag;
+});
 
 /**
  * `NAME`, `NAMESPACE/NAME`, and kubectl's `svc/NAME`, `service/NAME`, `services/NAME`.

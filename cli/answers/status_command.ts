@@ -9,25 +9,12 @@ import { type ClusterStatus, clusterStatus, hasProblem, onlyProblems } from "../
 import { readOthers } from "../../core/status/read_status.ts";
 import { type CommandContext, defineCommand } from "../command.ts";
 import { EXIT_FAILURE, EXIT_OK } from "../exit_codes.ts";
-import type { Flag, Settings } from "../settings/flag.ts";
+import { type Flag, type Settings, switchFlag } from "../settings/flag.ts";
 import { renderRows, wrapText } from "../output/render_rows.ts";
 
 const FLAGS = [
-  {
-    name: "problems",
-    type: "switch",
-    default: false,
-    commandLineOnly: true,
-    help: "Print only what is wrong; exit code 1 if there is something",
-  },
-  {
-    name: "watch",
-    short: "w",
-    type: "switch",
-    default: false,
-    commandLineOnly: true,
-    help: "Print it anew every two seconds until a signal",
-  },
+  switchFlag("problems", "Print only what is wrong; exit code 1 if there is something", { commandLineOnly: true }),
+  switchFlag("watch", "Print it anew every two seconds until a signal", { short: "w", commandLineOnly: true }),
   ...ANSWER_FLAGS,
 ] as const satisfies readonly Flag[];
 

@@ -22,26 +22,19 @@ import {
   OUTPUT_FLAG,
   SERVER_FLAGS,
 } from "../settings/flags.ts";
-import type { Flag, Settings } from "../settings/flag.ts";
+import { choiceFlag, type Flag, type Settings, switchFlag } from "../settings/flag.ts";
 import { givenIdentity } from "../programs/given_identity.ts";
 
 const FLAGS = [
-  {
-    name: "program",
-    type: "choice",
+  choiceFlag("program", "Whose credentials are looked at, and whose rights: agent, server", {
     values: ["agent", "server"],
     default: "agent",
     commandLineOnly: true,
     placeholder: "NAME",
-    help: "Whose credentials are looked at, and whose rights: agent, server",
-  },
-  {
-    name: "pre",
-    type: "switch",
-    default: false,
+  }),
+  switchFlag("pre", "Before the install: what the first server brings along need not be there", {
     commandLineOnly: true,
-    help: "Before the install: what the first server brings along need not be there",
-  },
+  }),
   ...CLUSTER_FLAGS,
   NODE_NAME_FLAG,
   OUTPUT_FLAG,

@@ -11,20 +11,17 @@ import { readLocal } from "./read_local.ts";
 import { redact } from "./redact.ts";
 import { renderTar, type TarFile } from "./tar.ts";
 import { EXIT_OK } from "../exit_codes.ts";
-import type { Flag, Settings } from "../settings/flag.ts";
+import { type Flag, type Settings, textFlag } from "../settings/flag.ts";
 import { CLUSTER_FLAGS, COMMAND_LOG_FLAGS, CONFIG_FLAG } from "../settings/flags.ts";
 import { readStatus } from "../answers/status_command.ts";
 
 const FLAGS = [
-  {
-    name: "file",
+  textFlag("file", "Where the archive is written; k3slb-dump-TIME.tar.gz in this folder if empty", {
     short: "f",
-    type: "text",
     default: "",
     commandLineOnly: true,
     placeholder: "PATH",
-    help: "Where the archive is written; k3slb-dump-TIME.tar.gz in this folder if empty",
-  },
+  }),
   ...CLUSTER_FLAGS,
   CONFIG_FLAG,
   ...COMMAND_LOG_FLAGS,

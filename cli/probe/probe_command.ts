@@ -14,27 +14,18 @@ import { defineCommand } from "../command.ts";
 import { EXIT_FAILURE, EXIT_OK } from "../exit_codes.ts";
 import { NAMESPACE_FLAG, parseServiceName } from "../answers/service_name.ts";
 import { checkHttpPath } from "../settings/check_value.ts";
-import type { Flag } from "../settings/flag.ts";
+import { type Flag, switchFlag, textFlag } from "../settings/flag.ts";
 import { askAgents } from "./ask_agents.ts";
 import { isProbeProblem, type ProbeAnswer, type ProbeRow, probeRow, renderProbe } from "./probe_result.ts";
 
 const FLAGS = [
-  {
-    name: "from-all",
-    type: "switch",
-    default: false,
-    commandLineOnly: true,
-    help: "Connect from every node, by its agent, instead of from here",
-  },
-  {
-    name: "http",
-    type: "text",
+  switchFlag("from-all", "Connect from every node, by its agent, instead of from here", { commandLineOnly: true }),
+  textFlag("http", "Also ask TCP ports for this path by HTTP, such as /, and say which status comes", {
     default: "",
     commandLineOnly: true,
     check: checkHttpPath,
     placeholder: "PATH",
-    help: "Also ask TCP ports for this path by HTTP, such as /, and say which status comes",
-  },
+  }),
   NAMESPACE_FLAG,
   ...ANSWER_FLAGS,
 ] as const satisfies readonly Flag[];

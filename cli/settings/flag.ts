@@ -51,6 +51,45 @@ export interface SwitchFlag extends FlagBase {
 /** One value that a command can be told. */
 export type Flag = TextFlag | ChoiceFlag | ListFlag | SwitchFlag;
 
+/** What a flag has beside its name and help. */
+type More<F extends Flag> = Omit<F, "name" | "type" | "help">;
+
+/** A flag with any text as value. */
+export function textFlag<const N extends string, const M extends More<TextFlag>>(
+  name: N,
+  help: string,
+  more: M,
+): TextFlag & { readonly name: N } & M {
+  return { name, type: "text", help, ...more };
+}
+
+/** A flag with one of a few values. */
+export function choiceFlag<const N extends string, const M extends More<ChoiceFlag>>(
+  name: N,
+  help: string,
+  more: M,
+): ChoiceFlag & { readonly name: N } & M {
+  return { name, type: "choice", help, ...more };
+}
+
+/** A flag with several values; none unless `more` says which. */
+export function listFlag<const N extends string>(
+  name: N,
+  help: string,
+  more: Partial<More<ListFlag>> = {},
+): ListFlag & { readonly name: N } {
+  return { name, type: "list", default: [], help, ...more };
+}
+
+/** A flag that is on or off; off unless `more` says otherwise. */
+export function switchFlag<const N extends string>(
+  name: N,
+  help: string,
+  more: Partial<More<SwitchFlag>> = {},
+): SwitchFlag & { readonly name: N } {
+  return { name, type: "switch", default: false, help, ...more };
+}
+
 /** The type of a flag's value after all sources were read. */
 export type FlagValue<F extends Flag> = F extends { readonly type: "switch" } ? boolean
   : F extends { readonly type: "list" } ? readonly string[]

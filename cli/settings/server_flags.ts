@@ -15,202 +15,115 @@ import {
   checkNodePortRange,
   checkRegistry,
 } from "./check_value.ts";
-import type { Flag } from "./flag.ts";
+import { choiceFlag, type Flag, listFlag, switchFlag, textFlag } from "./flag.ts";
 
 /** Flags of `k3slb server` that decide what is pulled, so that `k3slb images` takes them too. */
 export const IMAGE_FLAGS = [
-  {
-    name: "disable",
-    type: "list",
-    default: [],
+  listFlag("disable", "Left out, and removed if deployed: coredns, traefik, servicelb, helm, or names of manifests", {
     aliases: ["no-deploy"],
     placeholder: "NAMES",
-    help: "Left out, and removed if deployed: coredns, traefik, servicelb, helm, or names of manifests",
-  },
-  {
-    name: "dataplane",
-    type: "choice",
+  }),
+  choiceFlag("dataplane", "Who forwards: agent (k3slb agent on each node) or pods (klipper-lb containers, no agent)", {
     values: ["agent", "pods"],
     default: "agent",
     placeholder: "KIND",
-    help: "Who forwards: agent (k3slb agent on each node) or pods (klipper-lb containers, no agent)",
-  },
-  {
-    name: "lb-image",
-    type: "text",
+  }),
+  textFlag("lb-image", "Image of the load balancer's pods with --dataplane pods", {
     default: KLIPPER_LB_IMAGE,
     check: checkImage,
     placeholder: "IMAGE",
-    help: "Image of the load balancer's pods with --dataplane pods",
-  },
-  {
-    name: "pause-image",
-    type: "text",
+  }),
+  textFlag("pause-image", "Image of the placeholder pods with --dataplane agent; if not set, one that all nodes have", {
     default: PAUSE_IMAGE,
     check: checkImage,
     placeholder: "IMAGE",
-    help: "Image of the placeholder pods with --dataplane agent; if not set, one that all nodes have",
-  },
-  {
-    name: "helm-job-image",
-    type: "text",
+  }),
+  textFlag("helm-job-image", "Image of the jobs that install HelmCharts", {
     default: KLIPPER_HELM_IMAGE,
     check: checkImage,
     placeholder: "IMAGE",
-    help: "Image of the jobs that install HelmCharts",
-  },
-  {
-    name: "system-default-registry",
-    type: "text",
+  }),
+  textFlag("system-default-registry", "Registry put before the names of all packaged images", {
     default: "",
     check: checkRegistry,
     placeholder: "HOST",
-    help: "Registry put before the names of all packaged images",
-  },
-  {
-    name: "reserve-ports",
-    type: "choice",
+  }),
+  choiceFlag("reserve-ports", "Who keeps ports free for agents: daemonset (pods of each Service) or none (no pods)", {
     values: ["daemonset", "none"],
     default: "daemonset",
     placeholder: "HOW",
-    help: "Who keeps ports free for agents: daemonset (pods of each Service) or none (no pods)",
-  },
+  }),
 ] as const satisfies readonly Flag[];
 
 /** Flags of `k3slb server`. */
 export const SERVER_FLAGS = [
   ...IMAGE_FLAGS,
-  {
-    name: "helm-namespaces",
-    type: "list",
-    default: [],
+  listFlag("helm-namespaces", "Namespaces whose HelmCharts are taken; all, as in K3s, if empty", {
     check: checkDnsLabel,
     placeholder: "NAMES",
-    help: "Namespaces whose HelmCharts are taken; all, as in K3s, if empty",
-  },
-  {
-    name: "helm-cluster-role",
-    type: "text",
+  }),
+  textFlag("helm-cluster-role", "ClusterRole that the jobs of HelmCharts get", {
     default: "cluster-admin",
     check: checkDnsSubdomain,
     placeholder: "NAME",
-    help: "ClusterRole that the jobs of HelmCharts get",
-  },
-  {
-    name: "lb-class",
-    type: "text",
+  }),
+  textFlag("lb-class", "Value of spec.loadBalancerClass that is served", {
     default: DEFAULT_LB_CLASS,
     check: checkLoadBalancerClass,
     placeholder: "NAME",
-    help: "Value of spec.loadBalancerClass that is served",
-  },
-  {
-    name: "lb-default",
-    type: "switch",
-    default: true,
-    help: "Also serve Services that name no class",
-  },
-  {
-    name: "status-addresses",
-    type: "choice",
-    values: ["cluster", "per-node", "k3s"],
-    default: "cluster",
-    placeholder: "RULE",
-    help: "cluster: an external address hides internal ones of its family; k3s: of both; per-node: own",
-  },
-  {
-    name: "service-node-port-range",
-    type: "text",
+  }),
+  switchFlag("lb-default", "Also serve Services that name no class", { default: true }),
+  choiceFlag(
+    "status-addresses",
+    "cluster: an external address hides internal ones of its family; k3s: of both; per-node: own",
+    { values: ["cluster", "per-node", "k3s"], default: "cluster", placeholder: "RULE" },
+  ),
+  textFlag("service-node-port-range", "Ports that are node ports and no load balancer can have; empty for none", {
     default: "30000-32767",
     check: checkNodePortRange,
     placeholder: "A-B",
-    help: "Ports that are node ports and no load balancer can have; empty for none",
-  },
-  {
-    name: "published-addresses",
-    type: "list",
-    default: [],
-    check: checkHostEntry,
-    placeholder: "NODE=IP",
-    help: "What the status shows for nodes; what Nodes say by annotation then counts for nothing",
-  },
-  {
-    name: "honor-exclude-label",
-    type: "switch",
-    default: false,
-    help: "Leave out nodes labelled node.kubernetes.io/exclude-from-external-load-balancers; K3s does not",
-  },
-  {
-    name: "cluster-dns",
-    type: "list",
-    default: [],
+  }),
+  listFlag(
+    "published-addresses",
+    "What the status shows for nodes; what Nodes say by annotation then counts for nothing",
+    { check: checkHostEntry, placeholder: "NODE=IP" },
+  ),
+  switchFlag(
+    "honor-exclude-label",
+    "Leave out nodes labelled node.kubernetes.io/exclude-from-external-load-balancers; K3s does not",
+  ),
+  listFlag("cluster-dns", "Addresses of the cluster DNS Service; found from the cluster otherwise", {
     check: checkIp,
     placeholder: "IPS",
-    help: "Addresses of the cluster DNS Service; found from the cluster otherwise",
-  },
-  {
-    name: "cluster-domain",
-    type: "text",
+  }),
+  textFlag("cluster-domain", "DNS domain of the cluster", {
     default: "cluster.local",
     check: checkDnsSubdomain,
     placeholder: "DOMAIN",
-    help: "DNS domain of the cluster",
-  },
-  {
-    name: "dns-upstream",
-    type: "list",
-    default: [],
+  }),
+  listFlag("dns-upstream", "Name servers (IP, IP:PORT) that CoreDNS asks for other names; its node's otherwise", {
     check: checkNameServer,
     placeholder: "IPS",
-    help: "Name servers (IP, IP:PORT) that CoreDNS asks for other names; its node's otherwise",
-  },
-  {
-    name: "dns-hosts",
-    type: "list",
-    default: [],
+  }),
+  listFlag("dns-hosts", "Names that CoreDNS answers itself, such as db.example.com=10.0.0.5", {
     check: checkHostEntry,
     placeholder: "NAME=IP",
-    help: "Names that CoreDNS answers itself, such as db.example.com=10.0.0.5",
-  },
-  {
-    name: "prune-deleted-manifests",
-    type: "switch",
-    default: false,
-    help: "Delete the objects of a manifest when its file is deleted",
-  },
-  {
-    name: "repair-manifests",
-    type: "switch",
-    default: false,
-    help: "Apply unchanged manifests again every ten minutes, which puts back what others changed",
-  },
-  {
-    name: "leader-elect",
-    type: "switch",
-    default: true,
-    help: "Elect one active server; --no-leader-elect if there is only ever one",
-  },
-  {
-    name: "agent",
-    type: "switch",
-    default: false,
-    help: "Also run this node's agent in the same process",
-  },
-  {
-    name: "metrics-address",
-    type: "text",
+  }),
+  switchFlag("prune-deleted-manifests", "Delete the objects of a manifest when its file is deleted"),
+  switchFlag(
+    "repair-manifests",
+    "Apply unchanged manifests again every ten minutes, which puts back what others changed",
+  ),
+  switchFlag("leader-elect", "Elect one active server; --no-leader-elect if there is only ever one", { default: true }),
+  switchFlag("agent", "Also run this node's agent in the same process"),
+  textFlag("metrics-address", "Where health and metrics are served; empty for nowhere", {
     default: "127.0.0.1:10260",
     check: checkAddressAndPort,
     placeholder: "IP:PORT",
-    help: "Where health and metrics are served; empty for nowhere",
-  },
-  {
-    name: "enable",
-    type: "list",
-    default: [],
+  }),
+  listFlag("enable", "Deployed although the cluster has another of its kind: traefik", {
     check: checkEnabledPart,
     placeholder: "NAMES",
-    help: "Deployed although the cluster has another of its kind: traefik",
-  },
+  }),
   ASK_NODES_FLAG,
 ] as const satisfies readonly Flag[];
