@@ -2,8 +2,8 @@
 import { createHash } from "node:crypto";
 import { K3slbError } from "../core/shared/errors.ts";
 import denoJson from "../deno.json" with { type: "json" };
-import { bundleProgram } from "./bundle.ts";
-import { compileWithBun, compileWithDeno } from "./compile.ts";
+import { type Bundle, BUNDLE_ENTRY, bundleProgram } from "./bundle.ts";
+import { bunRuntimeBytes, compileWithBun, compileWithDeno } from "./compile.ts";
 import { compressedSize, writeCompressed } from "./compressed_size.ts";
 import { renderNotices } from "./notices.ts";
 import { runTool } from "./run_tool.ts";
@@ -48,7 +48,7 @@ export async function buildTarget(target: Target, options: BuildTargetOptions): 
   const { root, out, runtime, compress } = options;
   const startMs = performance.now();
   const bundle = await bundleProgram({ root, version: VERSION, commit: await commitOf(root), target });
-  await Deno.writeFile(`${out}/k3slb.mjs`, bundle.code);
+  await writeBundle(bundle, `${out}/bundle`);
   await Deno.writeTextFile(`${out}/metafile.json`, JSON.stringify(bundle.metafile));
   const inputs = Object.keys(bundle.metafile.inputs);
   const notices = await renderNotices(inputs, { root: root.replace(/\/$/, ""), runtime });
@@ -57,7 +57,7 @@ export async function buildTarget(target: Target, options: BuildTargetOptions): 
   const compile = runtime === "bun" ? compileWithBun : compileWithDeno;
   // Under its own name only when it is whole: a binary that runs at this moment goes on running.
   const fresh = `${out}/${name}.new`;
-  await compile({ bundlePath: `${out}/k3slb.mjs`, binaryPath: fresh, target });
+  await compile({ bundlePath: `${out}/bundle/${BUNDLE_ENTRY}`, binaryPath: fresh, target });
   if (target === hostTarget()) await assertStarts(fresh, VERSION);
   await Deno.rename(fresh, `${out}/${name}`);
   const binary = await Deno.readFile(`${out}/${name}`);
@@ -65,14 +65,24 @@ export async function buildTarget(target: Target, options: BuildTargetOptions): 
   await Deno.writeTextFile(`${out}/${name}.sha256`, `${checksum}  ${name}\n`);
   const compressedBytes = runtime === "bun" && !compress
     // Packing the whole binary takes a minute; the base runtime is pinned, so its packed size is known.
-    ? bunPackage(target).xzBytes + await compressedSize(`${out}/k3slb.mjs`)
+    ? bunPackage(target).xzBytes + await compressedSize(`${out}/${name}`, await bunRuntimeBytes(target))
     : await writeCompressed(`${out}/${name}`);
   const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
   const sizes = `${megabytes(binary.length)}, compressed ${megabytes(compressedBytes)}`;
   assertBudget(name, { bytes: binary.length, compressedBytes });
-  const bundled = `bundle ${Math.round(bundle.code.length / 1000)} kB`;
+  const bundledBytes = bundle.files.reduce((sum, { code }) => sum + code.length, 0);
+  const bundled = `bundle ${Math.round(bundledBytes / 1000)} kB`;
   const summary = `${out}/${name}: ${runtime}, ${target}, ${bundled}, ${sizes}, ${seconds} s`;
   return { binary: `${out}/${name}`, inputs, summary };
+}
+
+/** Parts carry what they hold in their names: those of another build go. */
+async function writeBundle({ files }: Bundle, folder: string): Promise<void> {
+  await Deno.remove(folder, { recursive: true }).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  });
+  await Deno.mkdir(folder);
+  for (const { name, code } of files) await Deno.writeFile(`${folder}/${name}`, code);
 }
 
 /** A base runtime that is not one for compiled programs makes a binary that is something else. */

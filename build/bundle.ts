@@ -1,4 +1,5 @@
-// Sources to one JavaScript file, by esbuild. Asserts what must not be inside.
+// Sources to JavaScript, by esbuild. Asserts what must not be inside.
+import { basename } from "node:path";
 import * as esbuild from "esbuild";
 import { errorMessage, K3slbError } from "../core/shared/errors.ts";
 
@@ -12,36 +13,49 @@ export interface BundleOptions {
 
 /** The finished bundle. */
 export interface Bundle {
-  readonly code: Uint8Array;
+  /** The entry first, then the parts that it imports when they are needed. */
+  readonly files: readonly BundleFile[];
   /** Which sources went in, by esbuild; kept beside the binary. */
   readonly metafile: esbuild.Metafile;
 }
 
+/** One ES module of a bundle. */
+export interface BundleFile {
+  /** Name without folder; the others import it by that. */
+  readonly name: string;
+  readonly code: Uint8Array;
+}
+
+/** Name of the file that a bundle starts with. */
+export const BUNDLE_ENTRY = "k3slb.mjs";
+
 /**
- * The program as one ES module without imports other than `node:`.
+ * The program as ES modules that import nothing but each other and `node:`. What is imported when it is needed is a file of its own, so that a
+ * command reads, and a program that runs holds, its own part and not the whole.
  * @throws {K3slbError} code "bundle" if a file is inside that must not be
  */
 export async function bundleProgram(options: BundleOptions): Promise<Bundle> {
   const { root, version, commit, target } = options;
   const define = { K3SLB_BUILD: JSON.stringify({ version, commit, target }) };
-  return await bundleEntry({ root, entry: "cli/main.ts", define });
+  return await bundleEntry({ root, entry: "cli/main.ts", define, splitting: true });
 }
 
 /**
- * The library as one ES module, likewise.
+ * The library as one ES module without imports other than `node:`.
  * @throws {K3slbError} code "bundle" if a file is inside that must not be
  */
 export async function bundleLibrary(root: string): Promise<Bundle> {
-  return await bundleEntry({ root, entry: "mod.ts", define: {} });
+  return await bundleEntry({ root, entry: "mod.ts", define: {}, splitting: false });
 }
 
 interface EntryOptions {
   readonly root: string;
   readonly entry: string;
   readonly define: Record<string, string>;
+  readonly splitting: boolean;
 }
 
-async function bundleEntry({ root, entry, define }: EntryOptions): Promise<Bundle> {
+async function bundleEntry({ root, entry, define, splitting }: EntryOptions): Promise<Bundle> {
   const result = await esbuildOrFail({
     absWorkingDir: root,
     entryPoints: [entry],
@@ -51,7 +65,10 @@ async function bundleEntry({ root, entry, define }: EntryOptions): Promise<Bundl
     format: "esm",
     platform: "node",
     target: "es2022",
-    outfile: "k3slb.mjs",
+    splitting,
+    outdir: "bundle",
+    entryNames: basename(BUNDLE_ENTRY, ".mjs"),
+    outExtension: { ".js": ".mjs" },
     minifyWhitespace: true,
     minifySyntax: true,
     // Names stay: stack traces in bug reports must be readable.
@@ -62,10 +79,11 @@ async function bundleEntry({ root, entry, define }: EntryOptions): Promise<Bundl
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
     define,
   });
-  const code = result.outputFiles[0]?.contents;
-  if (code === undefined) throw new TypeError("esbuild wrote nothing");
   assertInputs(Object.keys(result.metafile.inputs));
-  return { code, metafile: result.metafile };
+  const files = result.outputFiles.map(({ path, contents }) => ({ name: basename(path), code: contents }));
+  const isEntry = ({ name }: BundleFile): boolean => name === BUNDLE_ENTRY;
+  if (!files.some(isEntry)) throw new TypeError("esbuild wrote nothing");
+  return { files: files.toSorted((a, b) => Number(isEntry(b)) - Number(isEntry(a))), metafile: result.metafile };
 }
 
 type BundledFiles = esbuild.BuildResult<{ readonly write: false; readonly metafile: true }>;

@@ -5,8 +5,8 @@ import { Writable } from "node:stream";
 import { createGzip } from "node:zlib";
 import { runTool } from "./run_tool.ts";
 
-/** Size in bytes of the file at `path` after gzip. */
-export async function compressedSize(path: string): Promise<number> {
+/** Size in bytes after gzip of what the file at `path` has behind its first `skippedBytes` bytes. */
+export async function compressedSize(path: string, skippedBytes: number): Promise<number> {
   let bytes = 0;
   const count = new Writable({
     write: (chunk: Uint8Array, _encoding, done) => {
@@ -14,7 +14,7 @@ export async function compressedSize(path: string): Promise<number> {
       done();
     },
   });
-  await pipeline(createReadStream(path), createGzip({ level: 6 }), count);
+  await pipeline(createReadStream(path, { start: skippedBytes }), createGzip({ level: 6 }), count);
   return bytes;
 }
 

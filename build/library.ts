@@ -19,9 +19,9 @@ export interface LibraryOptions {
  * @throws {K3slbError} code "bundle" if the sources can't be bundled or declared
  */
 export async function buildLibrary({ root, out }: LibraryOptions): Promise<void> {
-  const { code } = await bundleLibrary(root);
+  const { files } = await bundleLibrary(root);
   await Deno.mkdir(out, { recursive: true });
-  await Deno.writeFile(`${out}/k3slb.mjs`, code);
+  for (const { name, code } of files) await Deno.writeFile(`${out}/${name}`, code);
   for (const [path, text] of declarations(root)) {
     const file = `${out}/types/${path}`;
     await Deno.mkdir(file.slice(0, file.lastIndexOf("/")), { recursive: true });

@@ -79,7 +79,7 @@ const RUNTIMES = {
 MIT License. Copyright (c) Oven and contributors, https://github.com/oven-sh/bun
 It links JavaScriptCore of WebKit (LGPL 2; the source that it was made from is at https://github.com/oven-sh/WebKit, and Bun's
 repository says how to link it anew) and further libraries, all listed with their licences in
-https://github.com/oven-sh/bun/blob/main/LICENSE.md. k3slb.mjs beside the binary is the program itself: \`bun build --compile\` puts it
+https://github.com/oven-sh/bun/blob/main/LICENSE.md. The modules in bundle/ beside the binary are the program itself: \`bun build --compile\` puts them
 into another build of the runtime.`,
   deno: `Deno, the runtime
 

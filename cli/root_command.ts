@@ -3,13 +3,13 @@ import { isAbort, isK3slbError } from "../core/shared/errors.ts";
 import { createLogger, type LogFormat, type Logger, type LogLevel } from "../core/shared/log.ts";
 import { type Command, commandsBelow } from "./command.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./exit_codes.ts";
-import { COMMANDS } from "./commands.ts";
 import { envNames, type Flag, ownEnvName, type Settings } from "./settings/flag.ts";
+import { CONFIG_FILE_FLAGS } from "./settings/flags.ts";
 import { type Invocation, readCommandLine } from "./command_line.ts";
+import { loadAlone, loadCommands } from "./load_commands.ts";
 import { nearestName } from "../core/shared/nearest_name.ts";
 import { renderError } from "./output/print_error.ts";
 import type { ProgramHost } from "./program_host.ts";
-import { readConfig } from "./settings/read_config.ts";
 import { renderCommandHelp, renderGroupHelp, renderProgramHelp } from "./output/render_help.ts";
 import { type ConfigEntry, resolveSettings } from "./settings/resolve_settings.ts";
 
@@ -17,11 +17,11 @@ import { type ConfigEntry, resolveSettings } from "./settings/resolve_settings.t
 export async function runProgram(words: readonly string[], host: ProgramHost): Promise<number> {
   let debug = words.includes("--debug") || host.env.K3SLB_LOG_LEVEL === "debug" || asksForDebug(words);
   try {
-    const invocation = readCommandLine(words, COMMANDS);
+    const { invocation, commands } = await invocationOf(words);
     const { command } = invocation;
-    if (command === undefined) return explainUsage(invocation, host);
+    if (command === undefined) return explainUsage(invocation, commands, host);
     if (invocation.help) {
-      host.stdout(renderCommandHelp(command, commandsBelow(command.path, COMMANDS)));
+      host.stdout(renderCommandHelp(command, commandsBelow(command.path, commands)));
       return EXIT_OK;
     }
     const resolved = await settingsOf(command, invocation, host);
@@ -30,6 +30,27 @@ export async function runProgram(words: readonly string[], host: ProgramHost): P
   } catch (error) {
     host.stderr(renderError(error, debug));
     return isK3slbError(error) && USAGE_CODES.includes(error.code) ? EXIT_USAGE : EXIT_FAILURE;
+  }
+}
+
+/** What is asked for. All commands are known where more than one may be talked of: in help, and where the words are wrong. */
+async function invocationOf(
+  words: readonly string[],
+): Promise<{ readonly invocation: Invocation; readonly commands: readonly Command[] }> {
+  const alone = await loadAlone(words);
+  const plain = alone === undefined ? undefined : plainInvocation(words, alone);
+  if (plain !== undefined) return { invocation: plain, commands: [] };
+  const commands = await loadCommands();
+  return { invocation: readCommandLine(words, commands), commands };
+}
+
+function plainInvocation(words: readonly string[], command: Command): Invocation | undefined {
+  try {
+    const invocation = readCommandLine(words, [command]);
+    return invocation.help ? undefined : invocation;
+  } catch (error) {
+    if (!isK3slbError(error, "usage")) throw error;
+    return undefined;
   }
 }
 
@@ -46,8 +67,8 @@ async function settingsOf(command: Command, invocation: Invocation, host: Progra
   if (configFlag === undefined) return { settings: resolveSettings(command.flags, sources), ignored: [], config: [] };
   const required = invocation.args.has("config") || envNames(configFlag).some((name) => (host.env[name] ?? "") !== "");
   const path = String(resolveSettings([configFlag], sources).config);
-  const flags = COMMANDS.flatMap((each) => each.flags);
-  const { entries, ignored } = await readConfig(path, { host, required, flags });
+  const { readConfig } = await import("./settings/read_config.ts");
+  const { entries, ignored } = await readConfig(path, { host, required, flags: CONFIG_FILE_FLAGS });
   return { settings: resolveSettings(command.flags, { ...sources, config: entries }), ignored, config: entries };
 }
 
@@ -91,9 +112,7 @@ async function runCommand(
 /** Variables that look like a mistyped one of ours, with that one. Others may be anybody's: a Service named k3slb makes some in pods. */
 function mistypedVariables(env: ProgramHost["env"]): readonly (readonly [string, string])[] {
   const prefix = ownEnvName("");
-  const known = new Set(
-    COMMANDS.flatMap(({ flags }) => flags.map(({ name }) => ownEnvName(name).slice(prefix.length))),
-  );
+  const known = new Set(CONFIG_FILE_FLAGS.map(({ name }) => ownEnvName(name).slice(prefix.length)));
   const given = Object.keys(env).filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
   return given.filter((name) => !known.has(name)).flatMap((name) => {
     const near = nearestName(name, [...known]);
@@ -101,9 +120,9 @@ function mistypedVariables(env: ProgramHost["env"]): readonly (readonly [string,
   });
 }
 
-function explainUsage(invocation: Invocation, host: ProgramHost): number {
+function explainUsage(invocation: Invocation, commands: readonly Command[], host: ProgramHost): number {
   const { path } = invocation;
-  const text = path.length === 0 ? renderProgramHelp(COMMANDS) : renderGroupHelp(path, commandsBelow(path, COMMANDS));
+  const text = path.length === 0 ? renderProgramHelp(commands) : renderGroupHelp(path, commandsBelow(path, commands));
   if (invocation.help) {
     host.stdout(text);
     return EXIT_OK;

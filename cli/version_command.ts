@@ -3,7 +3,6 @@ import { versionInfo } from "./build_info.ts";
 import { defineCommand } from "./command.ts";
 import { EXIT_OK } from "./exit_codes.ts";
 import { OUTPUT_FLAG } from "./settings/flags.ts";
-import { renderForm } from "./output/render_form.ts";
 
 /** Prints what this build is. */
 export const VERSION_COMMAND = defineCommand({
@@ -15,11 +14,15 @@ export const VERSION_COMMAND = defineCommand({
     { command: "k3slb version", note: "for people" },
     { command: "k3slb version -o json", note: "for programs" },
   ],
-  run: (settings, { host }) => {
+  run: async (settings, { host }) => {
     const info = versionInfo();
     const table = (): string =>
       Object.entries(info).map(([name, value]) => `${name.padEnd("version".length)}  ${value}\n`).join("");
-    host.stdout(renderForm(info, settings.output, table));
-    return Promise.resolve(EXIT_OK);
+    // Only other forms need YAML.
+    const text = settings.output === "table"
+      ? table()
+      : (await import("./output/render_form.ts")).renderForm(info, settings.output, table);
+    host.stdout(text);
+    return EXIT_OK;
   },
 });

@@ -9,14 +9,7 @@ import { type CommandContext, defineCommand } from "../command.ts";
 import { withCluster } from "../answers/connect_cluster.ts";
 import { EXIT_OK } from "../exit_codes.ts";
 import type { Flag, Settings } from "../settings/flag.ts";
-import {
-  AGENT_FLAGS,
-  CLUSTER_FLAGS,
-  COMMAND_LOG_FLAGS,
-  COMMON_FLAGS,
-  DATA_DIR_FLAG,
-  SERVER_FLAGS,
-} from "../settings/flags.ts";
+import { CLUSTER_FLAGS, COMMAND_LOG_FLAGS, CONFIG_FILE_FLAGS, DATA_DIR_FLAG } from "../settings/flags.ts";
 import { carryOut, describeStep, readHostState } from "./install_host.ts";
 import { installPlan, type InstallTexts, type Role, type Step, uninstallPlan } from "./install_plan.ts";
 import { didYouMean } from "../../core/shared/nearest_name.ts";
@@ -51,7 +44,7 @@ const CLUSTER_FLAG = {
 } as const satisfies Flag;
 
 const TEXTS: InstallTexts = {
-  config: renderConfig([...COMMON_FLAGS, DATA_DIR_FLAG, ...SERVER_FLAGS, ...AGENT_FLAGS]),
+  config: renderConfig(CONFIG_FILE_FLAGS),
   completion: renderCompletion("bash"),
 };
 

@@ -1,8 +1,6 @@
 // `k3slb server`.
 import { SYSTEM_CLOCK } from "../../core/runtime/clock.ts";
 import { createSystemdNotifier } from "../../core/runtime/notify_systemd.ts";
-import { agentOptions } from "./agent_command.ts";
-import { runAgentProcess } from "./agent_process.ts";
 import { buildInfo } from "../build_info.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT_OK } from "../exit_codes.ts";
@@ -47,16 +45,20 @@ export const SERVER_COMMAND = defineCommand({
       env: host.env,
       version: buildInfo().version,
     };
+    // Before the server runs, as nobody would look at its end meanwhile; only then, as a server without it need not hold it.
+    const agent = settings.agent
+      ? { ...await import("./agent_command.ts"), ...await import("./agent_process.ts") }
+      : undefined;
     const server = runServerProcess(serverOptions(settings), {
       ...parts,
       notifyReady: (status) => void notifier.ready(status),
     });
     const programs = [server];
-    if (settings.agent) {
-      const options = agentOptions({ ...settings, ...resolveOther(AGENT_FLAGS) });
+    if (agent !== undefined) {
+      const options = agent.agentOptions({ ...settings, ...resolveOther(AGENT_FLAGS) });
       const isShared = options.metricsAddress === settings["metrics-address"];
       if (isShared) log.warn("the agent has no health and metrics of its own: its address is the server's");
-      programs.push(runAgentProcess(isShared ? { ...options, metricsAddress: "" } : options, parts));
+      programs.push(agent.runAgentProcess(isShared ? { ...options, metricsAddress: "" } : options, parts));
     }
     try {
       await Promise.all(programs);

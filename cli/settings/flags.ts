@@ -4,10 +4,13 @@
 import { DEFAULT_SERVICELB_NAMESPACE } from "../../core/service/labels.ts";
 import { LOG_LEVELS } from "../../core/shared/log.ts";
 import { checkDnsLabel, checkFolder } from "./check_value.ts";
+import { AGENT_FLAGS } from "./agent_flags.ts";
 import type { Flag } from "./flag.ts";
+import { SERVER_FLAGS } from "./server_flags.ts";
 
-export { AGENT_FLAGS, DATAPLANE_FLAGS } from "./agent_flags.ts";
-export { IMAGE_FLAGS, SERVER_FLAGS } from "./server_flags.ts";
+export { DATAPLANE_FLAGS } from "./agent_flags.ts";
+export { IMAGE_FLAGS } from "./server_flags.ts";
+export { AGENT_FLAGS, SERVER_FLAGS };
 
 /** The config file that is read when no other is named. */
 export const DEFAULT_CONFIG_PATH = "/etc/rancher/k3slb/config.yaml";
@@ -106,6 +109,14 @@ export const COMMON_FLAGS = [
   NODE_NAME_FLAG,
   CONFIG_FLAG,
   ...LOG_FLAGS,
+] as const satisfies readonly Flag[];
+
+/** Every flag, of any command, that a config file or the environment may set. */
+export const CONFIG_FILE_FLAGS = [
+  ...COMMON_FLAGS,
+  DATA_DIR_FLAG,
+  ...SERVER_FLAGS,
+  ...AGENT_FLAGS,
 ] as const satisfies readonly Flag[];
 
 /** How results are printed. */

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, existsSync } from "node:fs";
+import { cpSync, existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { binaryName } from "../../build/build_target.ts";
 import { hostTarget, type Target, TARGETS } from "../../build/targets.ts";
@@ -74,6 +74,26 @@ async function checkBinary(target: Target, out: string): Promise<void> {
   assert.equal(result.status, 0, result.stderr);
   assert.equal(JSON.parse(result.stdout).target, target);
 }
+
+Deno.test("build: the same sources give the same bytes, wherever they are built", async () => {
+  const out = await Deno.makeTempDir();
+  try {
+    const sums = ["here", "further/down/there"].map((folder) => {
+      const built = spawnSync(
+        Deno.execPath(),
+        ["run", "-A", "--quiet", `${ROOT}build.ts`, "--out", `${out}/${folder}`],
+        {
+          encoding: "utf8",
+        },
+      );
+      assert.equal(built.status, 0, built.stderr);
+      return readFileSync(`${out}/${folder}/k3slb.sha256`, "utf8");
+    });
+    assert.equal(sums[0], sums[1]);
+  } finally {
+    await Deno.remove(out, { recursive: true });
+  }
+});
 
 Deno.test("build: says what is wrong with an unknown target", () => {
   const built = spawnSync(Deno.execPath(), ["run", "-A", "--quiet", `${ROOT}build.ts`, "--target", "linux-mips"], {
