@@ -28,7 +28,7 @@ import {
 } from "./names.ts";
 import { readRelease } from "./releases/read_release.ts";
 import type { SecretWatches } from "./secret_watches.ts";
-import { SetWriter } from "./values/set_writer.ts";
+import { SetWriter } from "./jobs/set_writer.ts";
 import { StaticCharts } from "./releases/static_charts.ts";
 import { MAX_SECRETS, watchedSecrets } from "./values/values_files.ts";
 import { prepareValues } from "./values/prepare_values.ts";

@@ -46,6 +46,9 @@ export const PUBLISHED_ADDRESSES_ANNOTATION = "k3slb.io/published-addresses";
 /** On pods: `agent` or `pods`, the data plane that the pod was made for. */
 export const DATAPLANE_LABEL = "k3slb.io/dataplane";
 
+/** On objects that a cluster has once: by it removal tells what was made here from what has the same name. */
+export const MANAGED_BY_LABEL = "app.kubernetes.io/managed-by";
+
 /** On DaemonSets: hash of what was applied last, so that fields that are no longer wanted are noticed. */
 export const APPLIED_HASH_ANNOTATION = "k3slb.io/applied-hash";
 

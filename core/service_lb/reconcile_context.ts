@@ -10,7 +10,7 @@ import type { Contest } from "./contest.ts";
 import type { ServiceEvent, StatusMemory } from "./status/status_step.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
 import type { LateReservations } from "./daemonset/late_reservations.ts";
-import type { PodInquiry } from "./daemonset/pod_inquiry.ts";
+import type { PodInquiry } from "./nodes/pod_inquiry.ts";
 import type { PodObstacles } from "./daemonset/port_holder.ts";
 import { type ObjectReference, referenceTo } from "../kube/events.ts";
 

@@ -18,7 +18,7 @@ import { LocalSlices } from "./local_slices.ts";
 import { servedServiceKey, type ServiceKey, sliceServiceKey, splitKey } from "../service/keys.ts";
 import { readService } from "../service/reading.ts";
 import { LateReservations } from "./daemonset/late_reservations.ts";
-import { PodInquiry } from "./daemonset/pod_inquiry.ts";
+import { PodInquiry } from "./nodes/pod_inquiry.ts";
 import { collectLeftBehind, ensurePrerequisites } from "./groundwork/groundwork.ts";
 import { serviceClaim } from "../service/claim.ts";
 import { FactsPublisher } from "./nodes/publish_facts.ts";

@@ -10,7 +10,7 @@ import { heartbeatOf } from "../../service/node_report.ts";
 import { ClusterView } from "../cluster_view.ts";
 import { type DesiredService, desiredService, type ServiceFacts } from "../desired_service.ts";
 import { daemonSetName } from "../daemonset/names.ts";
-import type { PodQuestion } from "../daemonset/pod_inquiry.ts";
+import type { PodQuestion } from "../nodes/pod_inquiry.ts";
 import type { PodObstacles } from "../daemonset/port_holder.ts";
 import { readDeadNodes } from "../nodes/dead_node_words.ts";
 import type { NodeVerdict } from "../nodes/node_verdicts.ts";

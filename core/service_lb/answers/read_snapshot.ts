@@ -8,7 +8,7 @@ import { objectKey, type ServiceKey, sliceServiceKey } from "../../service/keys.
 import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../service/labels.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { SILENT_LOGGER } from "../../shared/log.ts";
-import { PodInquiry } from "../daemonset/pod_inquiry.ts";
+import { PodInquiry } from "../nodes/pod_inquiry.ts";
 import type { Answers, ClusterSnapshot } from "./explain_service.ts";
 
 /** What {@linkcode readSnapshot} takes. */

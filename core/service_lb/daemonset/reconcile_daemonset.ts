@@ -11,7 +11,11 @@ import type { DesiredService } from "../desired_service.ts";
 import { daemonSetName } from "./names.ts";
 import { type ReconcileContext, recordEvent, type ServiceMemory } from "../reconcile_context.ts";
 import { applyDaemonSet, deleteDaemonSet } from "../service_writes.ts";
-import type { Refusal } from "../status/reconcile_status.ts";
+
+/** A lasting refusal of the API server. */
+export interface Refusal extends SettingsProblem {
+  readonly cause: unknown;
+}
 
 /** What became of the DaemonSet. */
 export interface DaemonSetOutcome {

@@ -8,6 +8,7 @@ import {
   type DataplaneName,
   ENDPOINT_READER_ROLE,
   FACTS_READER_ROLE,
+  MANAGED_BY_LABEL,
   POD_SERVICE_ACCOUNT,
 } from "../../service/labels.ts";
 
@@ -20,9 +21,6 @@ export interface Prerequisites {
     readonly factsReader: { readonly role: Role; readonly binding: RoleBinding };
   };
 }
-
-/** The label by which removal tells what was made here from what has the same name. */
-export const MANAGED_BY_LABEL = "app.kubernetes.io/managed-by";
 
 /** What `dataplane` needs; the ServiceAccount goes to `namespace`. */
 export function desiredPrerequisites(dataplane: DataplaneName, namespace: string): Prerequisites {

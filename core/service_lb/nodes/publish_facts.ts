@@ -11,7 +11,7 @@ import { createWorkQueue, type WorkQueue } from "../../runtime/work_queue.ts";
 import { type ClusterFacts, FACTS_CONFIG_MAP, FACTS_KEY, renderFacts } from "../../service/cluster_facts.ts";
 import { errorMessage, isAbort } from "../../shared/errors.ts";
 import type { Logger } from "../../shared/log.ts";
-import { MANAGED_BY_LABEL } from "../groundwork/prerequisites.ts";
+import { MANAGED_BY_LABEL } from "../../service/labels.ts";
 
 /** What {@linkcode FactsPublisher} takes. */
 export interface FactsPublisherOptions {

@@ -1,4 +1,5 @@
 // Brings the status of one Service to what it should be: the reducer's step (status_step.ts), its write, its Events.
+import type { Refusal } from "../daemonset/reconcile_daemonset.ts";
 import { apiTime } from "../../runtime/clock.ts";
 import type { Condition, Service } from "../../kube/types.ts";
 import { readService, type SettingsProblem } from "../../service/reading.ts";
@@ -9,11 +10,6 @@ import { type ServedSummary, servedSummary } from "./served_condition.ts";
 import { SERVED_CONDITION } from "../../service/labels.ts";
 import { writeStatus } from "../service_writes.ts";
 import { statusStep } from "./status_step.ts";
-
-/** A lasting refusal of the API server. */
-export interface Refusal extends SettingsProblem {
-  readonly cause: unknown;
-}
 
 /** What became of the status. */
 export interface StatusOutcome {

@@ -7,8 +7,8 @@ import type { Clock } from "../../runtime/clock.ts";
 import { errorMessage } from "../../shared/errors.ts";
 import type { Logger } from "../../shared/log.ts";
 import type { ServiceKey } from "../../service/keys.ts";
-import type { NodeVerdict } from "../nodes/node_verdicts.ts";
-import { type PodObstacles, type PortHolder, portHolder, trimPortHolder } from "./port_holder.ts";
+import type { NodeVerdict } from "./node_verdicts.ts";
+import { type PodObstacles, type PortHolder, portHolder, trimPortHolder } from "../daemonset/port_holder.ts";
 
 /** The answer, and when to ask again. */
 export interface PodAnswer {

@@ -8,7 +8,7 @@ import { CLUSTER_ROLE_BINDINGS, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS } from ".
 import { objectKey } from "../../kube/object_store.ts";
 import type { ClusterRoleBinding, ConfigMap, KubeObject, Secret, ServiceAccount } from "../../kube/types.ts";
 import type { ChartView } from "../chart_view.ts";
-import type { SetObject } from "../jobs/desired_objects.ts";
+import type { SetObject } from "./desired_objects.ts";
 
 /** Writes sets. */
 export class SetWriter {
