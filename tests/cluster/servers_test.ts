@@ -1,7 +1,8 @@
 // Servers that come, go, take over and are switched: what they install, what they remove, and that traffic does not notice.
 import { deepEqual, equal, ok } from "node:assert/strict";
+import { FIELD_MANAGER } from "../../core/kube/contract.ts";
 import { LEASES, SERVICES } from "../../core/kube/resources.ts";
-import { DATAPLANE_LABEL } from "../../core/service/labels.ts";
+import { DATAPLANE_LABEL, SERVICE_FINALIZER } from "../../core/service/labels.ts";
 import { enterWorld } from "../support/netns.ts";
 import type { Program } from "../support/programs.ts";
 import { staysTrue, waitUntil } from "../support/wait.ts";
@@ -89,6 +90,26 @@ if (await enterWorld(import.meta.url)) {
     }, { deadlineMs: 60_000, explain: world.logs });
     await ns.deleteService("web");
     await next.stop();
+  });
+
+  test("a server that died right after its finalizer: the next one takes it off, and a cloud's of the same name not", async ({ world, ns }) => {
+    for (const [name, fieldManager] of [["left", FIELD_MANAGER], ["cloud", "cloud-controller-manager"]] as const) {
+      await ns.createService({ name, ports: [world.port()] });
+      const body = { metadata: { finalizers: [SERVICE_FINALIZER] } };
+      await world.admin.patch(SERVICES, { namespace: ns.name, name }, { type: "merge", body }, { fieldManager });
+      await ns.patchService(name, { spec: { type: "ClusterIP" } });
+    }
+    const server = await world.startServer();
+    const finalizers = async (name: string): Promise<readonly string[]> =>
+      (await ns.service(name)).metadata?.finalizers ?? [];
+    await waitUntil("the finalizer to go", async () => (await finalizers("left")).length === 0, {
+      deadlineMs: 60_000,
+      explain: world.logs,
+    });
+    deepEqual(await finalizers("cloud"), [SERVICE_FINALIZER]);
+    const body = { metadata: { finalizers: null } };
+    await world.admin.patch(SERVICES, { namespace: ns.name, name: "cloud" }, { type: "merge", body });
+    await server.stop();
   });
 
   test("with no server running, traffic goes on", async ({ world, ns }) => {
