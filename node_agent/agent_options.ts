@@ -1,5 +1,8 @@
 // What `k3slb agent` can be told. Names and defaults of flags are in the flag table of the command line.
 
+/** Rules of one Service unless told otherwise; several times what Kubernetes is tested with, a second of work for the kernel's tools. */
+export const DEFAULT_MAX_SERVICE_RULES = 10_000;
+
 /** Settings of the agent. */
 export interface AgentOptions {
   /** Namespace of the load balancers' pods. */

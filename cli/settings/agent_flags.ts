@@ -1,6 +1,6 @@
 // The agent's part of the flag table (flags.ts).
+import { DEFAULT_MAX_SERVICE_RULES } from "../../node_agent/agent_options.ts";
 import { DEFAULT_RESERVED_PORTS } from "../../node_agent/loop/plan/reserved_ports.ts";
-import { DEFAULT_MAX_SERVICE_RULES } from "../../node_agent/loop/plan/service_decision.ts";
 import { DEFAULT_MARK_BITS } from "../../node_agent/rules/parse_mark_bits.ts";
 import { checkAddressAndPort, checkCount, checkPortRange } from "./check_value.ts";
 import { choiceFlag, type Flag, listFlag, switchFlag, textFlag } from "./flag.ts";

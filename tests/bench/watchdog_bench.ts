@@ -16,9 +16,9 @@ import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/
 import { keepLastGood } from "../../core/service/last_good.ts";
 import { readService } from "../../core/service/reading.ts";
 import { trimEndpointSlice } from "../../core/service/trim.ts";
+import { DEFAULT_MAX_SERVICE_RULES } from "../../node_agent/agent_options.ts";
 import { trimNode as trimAgentNode, trimPod as trimAgentPod } from "../../node_agent/loop/watches/trim_objects.ts";
 import { forwardingDecision } from "../../node_agent/loop/plan/forwarding_plan.ts";
-import { DEFAULT_MAX_SERVICE_RULES } from "../../node_agent/loop/plan/service_decision.ts";
 import type { BenchContext } from "./bench_context.ts";
 import { duration, type Figure, judged } from "./report.ts";
 import { median } from "./stats.ts";

@@ -14,9 +14,6 @@ import { type ListeningSocket, portListeners, renderListener } from "../../host/
 import type { Contender } from "./contenders.ts";
 import { findReservedRange, type ReservedRange } from "./reserved_ports.ts";
 
-/** Rules of one Service unless told otherwise; several times what Kubernetes is tested with, a second of work for the kernel's tools. */
-export const DEFAULT_MAX_SERVICE_RULES = 10_000;
-
 /** A listening socket as the loop knows it. */
 export interface SeenListener extends ListeningSocket {
   /** It is there to stay: it was seen at an earlier reading already. */
