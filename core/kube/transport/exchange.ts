@@ -1,7 +1,7 @@
 // One HTTP request and its answer: time limits, size limits, lines, and every way in which it can break off.
 // Which requests are made, with whose credentials and how often, is transport.ts's business; bytes are http_messages.ts's, sockets connections.ts's.
 import type { Clock } from "../../runtime/clock.ts";
-import { abortError, type K3slbError } from "../../shared/errors.ts";
+import { abortError, isK3slbError, type K3slbError } from "../../shared/errors.ts";
 import { answerError, connectionError, type ConnectionFailure, timeoutError } from "./connection_errors.ts";
 import type { Connection, ConnectionPool, ConnectionUser } from "./connections.ts";
 import { AnswerReader, type HttpHead, type HttpRequest, renderRequest } from "./http_messages.ts";
@@ -132,8 +132,8 @@ export class Exchange implements ConnectionUser {
     }
   }
 
-  /** The body's lines as they come. `silenceMs` is asked now and then, as it may change. */
-  async *lines(silenceMs: () => number): AsyncGenerator<string, void, undefined> {
+  /** The body's lines as they come. `silenceMs` is asked now and then, as it may change; `onCut` is told if they break off. */
+  async *lines(silenceMs: () => number, onCut: () => void): AsyncGenerator<string, void, undefined> {
     const { clock, failure, maxBytes } = this.#options;
     const splitter = new LineSplitter(maxBytes);
     let lastByteMs = clock.monotonicMs();
@@ -152,7 +152,7 @@ export class Exchange implements ConnectionUser {
       while (true) {
         for (let chunk = this.#takeChunk(); chunk !== undefined; chunk = this.#takeChunk()) {
           lastByteMs = clock.monotonicMs();
-          yield* splitter.push(chunk);
+          for (const line of splitter.push(chunk)) yield line;
         }
         if (this.#failure !== undefined) throw this.#failure;
         if (this.#answer.isComplete) break;
@@ -160,6 +160,7 @@ export class Exchange implements ConnectionUser {
       }
       if (splitter.pendingBytes > 0) yield splitter.rest();
     } catch (error) {
+      if (isK3slbError(error, "kube-answer-cut")) onCut();
       throw error instanceof RangeError ? this.#tooLarge() : error;
     } finally {
       cancelSilence?.();

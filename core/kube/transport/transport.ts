@@ -126,8 +126,8 @@ class HttpTransport implements Transport {
       const exchange = await this.#open(request, false);
       const { status, headers } = exchange;
       // Only what was accepted may be silent for long; the words of a refusal must come like any answer.
-      const lines = exchange.lines(status === 200 ? silenceMs : () => request.timeoutMs);
-      return { status, headers, lines: this.#noteCuts(lines), cancel: () => exchange.cancel() };
+      const lines = exchange.lines(status === 200 ? silenceMs : () => request.timeoutMs, () => this.#noteCut());
+      return { status, headers, lines, cancel: () => exchange.cancel() };
     });
   }
 
@@ -180,17 +180,10 @@ class HttpTransport implements Transport {
   }
 
   /** A proxy cuts one silent stream; what breaks off together had the same end. */
-  async *#noteCuts(lines: AsyncIterable<string>): AsyncGenerator<string, void, undefined> {
-    try {
-      yield* lines;
-    } catch (error) {
-      if (isK3slbError(error, "kube-answer-cut")) {
-        const nowMs = this.#options.clock.monotonicMs();
-        if (nowMs - this.#cutMs < TOGETHER_MS) this.#outages++;
-        this.#cutMs = nowMs;
-      }
-      throw error;
-    }
+  #noteCut(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs - this.#cutMs < TOGETHER_MS) this.#outages++;
+    this.#cutMs = nowMs;
   }
 
   #backoffMs(tries: number): number {
