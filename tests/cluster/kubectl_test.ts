@@ -85,7 +85,7 @@ if (await enterWorld(import.meta.url)) {
           shown,
           /^NAME +TYPE +CLUSTER-IP +EXTERNAL-IP +PORT\(S\) +AGE\nweb +LoadBalancer +10\.43\.\S+ +172\.30\.\S+ +\d+:\d+\/TCP/,
         );
-        if (world.kind === "memory") {
+        if (world.kind !== "real") {
           await world.waitForAnswer(world.client, { protocol: "tcp", ip: world.node("node1").ip4, port });
         }
         match(

@@ -1,5 +1,5 @@
 // What `--keep` leaves: small scripts in the demo's folder that run a command where it belongs, and the text that names them.
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { ensureControlPlaneProgram, hasControlPlaneProgram } from "../support/control_plane_program.ts";
@@ -18,8 +18,11 @@ export async function renderPlayground(
   const pid = world.kind === "nodes" ? firstProcessOfRealNodes() : await Deno.readLink("/proc/self");
   const enter = `nsenter -t ${pid} ${isRoot ? "" : "-U --preserve-credentials "}-n -m -p --`;
   const kubeconfig = await world.api.kubeconfig("admin", ["system:masters"]);
+  // A folder of their own: real nodes have theirs beside it, by the same names.
+  const bin = join(dir, "bin");
+  mkdirSync(bin);
   const write = (name: string, lines: readonly string[]): string => {
-    const path = join(dir, name);
+    const path = join(bin, name);
     writeFileSync(path, `#!/bin/sh\nPATH=$PATH:/usr/sbin:/sbin\n${lines.join("\n")}\n`, { mode: 0o755 });
     return path;
   };

@@ -14,9 +14,14 @@ import (
 )
 
 // serve listens on each of `tcp/PORT` and `udp/PORT` and tells whoever asks who answers (variable NAME) and whom it sees: one line of JSON
-// for each line or datagram, or a page for an HTTP request. Deleted, it goes on for STOP_AFTER_MS.
+// for each line or datagram, or a page for an HTTP request. Deleted, it goes on for STOP_AFTER_MS. Without words it is what
+// `kubectl create deployment` makes of a web server's image: tcp/80, named as its pod.
 func serve(args []string) error {
 	name := os.Getenv("NAME")
+	if len(args) == 0 {
+		args = []string{"tcp/80"}
+		name, _ = os.Hostname()
+	}
 	for _, arg := range args {
 		protocol, port, _ := strings.Cut(arg, "/")
 		switch protocol {

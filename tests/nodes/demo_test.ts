@@ -4,17 +4,33 @@ import { deepEqual, equal, match } from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { goProgramFile, TRAEFIK } from "../packaged/go_programs.ts";
+import { tryPlayground } from "../demo/try_playground.ts";
 import { enterWorld } from "../support/netns.ts";
-import { runProgram } from "../support/programs.ts";
 
 const DEMO = fileURLToPath(new URL("../demo/demo.ts", import.meta.url));
+/** After it the demo only waits to be ended. */
+const KEPT = "To end it";
 
 if (await enterWorld(import.meta.url)) {
-  Deno.test("demo on real nodes: pages of real pods, CoreDNS answers one, Traefik routes an Ingress if it is there, and nothing is left", async () => {
+  Deno.test("demo on real nodes: pages of real pods, CoreDNS answers one, Traefik routes an Ingress if it is there, each command to play with works, and nothing is left", async () => {
     const tmp = await Deno.makeTempDir();
     const env = { TMPDIR: tmp, K3SLB_WORLD: "" };
-    const { code, stdout, stderr } = await runProgram([Deno.execPath(), "run", "-A", DEMO, "--nodes"], { env });
-    equal(code, 0, stdout + stderr);
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", DEMO, "--nodes", "--keep"],
+      env,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    let stdout = "";
+    for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
+      const isReady = !stdout.includes(KEPT) && (stdout + part).includes(KEPT);
+      stdout += part;
+      if (!isReady) continue;
+      await tryPlayground(stdout);
+      child.kill("SIGTERM");
+    }
+    equal((await child.status).code, 0, stdout);
     match(stdout, /^ {3}http:\/\/172\.30\.0\.13\/ +web-node[12] +172\.30\.0\.13$/m);
     match(stdout, /^ {3}web-node1 +web\.demo\.svc\.cluster\.local +10\.43\.\d+\.\d+$/m);
     const ingress = existsSync(await goProgramFile(TRAEFIK))
