@@ -29,7 +29,7 @@ import {
 import { readRelease } from "./releases/read_release.ts";
 import type { SecretWatches } from "./secret_watches.ts";
 import { SetWriter } from "./jobs/set_writer.ts";
-import { StaticCharts } from "./releases/static_charts.ts";
+import { withStaticChart } from "./releases/static_charts.ts";
 import { MAX_SECRETS, watchedSecrets } from "./values/values_files.ts";
 import { prepareValues } from "./values/prepare_values.ts";
 
@@ -54,7 +54,6 @@ export class ChartReconciler {
   readonly #scope: ChartScope;
   readonly #writer: SetWriter;
   readonly #failures: JobFailures;
-  readonly #staticCharts: StaticCharts;
   readonly #names: ClusterNames;
   /** How often a configuration was tried, while its next Job waits for the last one to go. */
   readonly #attempts = new Map<string, { readonly hash: string; readonly attempt: number }>();
@@ -73,7 +72,6 @@ export class ChartReconciler {
     this.#failures = new JobFailures(client, logger);
     this.#leaving = new ChartLeaving({ ...parts, scope: this.#scope });
     this.#names = new ClusterNames({ ...parts, clusterDomain: options.clusterDomain ?? "cluster.local" });
-    this.#staticCharts = new StaticCharts(options.dataDir);
   }
 
   /** Reconciles the chart `key`, `namespace/name`; returns after how many milliseconds to come again. */
@@ -83,7 +81,6 @@ export class ChartReconciler {
     if (seen === undefined) {
       this.#attempts.delete(key);
       this.#leaving.forget(key);
-      this.#staticCharts.forget(key);
       await this.#parts.secrets.secretsFor(key, { namespace: "", names: [] });
       this.#failures.keepOnly(view.jobs.objects.values());
       return undefined;
@@ -114,7 +111,7 @@ export class ChartReconciler {
 
   async #reconcile(key: string, claimed: HelmChart, signal: AbortSignal): Promise<number | undefined> {
     const action: JobAction = claimed.metadata?.deletionTimestamp === undefined ? "install" : "delete";
-    const chart = await this.#staticCharts.resolve(claimed);
+    const chart = await withStaticChart(claimed, this.#parts.options.dataDir);
     const { namespace, name } = chartKey(chart);
     const { view } = this.#parts;
     const installJob = view.jobs.objects.get(`${namespace}/${jobName(name, "install")}`);
