@@ -25,7 +25,7 @@ export interface SystemdUnitOptions {
 export const RUNTIME_ENVIRONMENT: Readonly<Record<string, string>> = {
   "BUN_JSC_useJIT": "0",
   // Milliseconds between looks for garbage while idle; each second by itself, which is half of an idle program's work.
-  "BUN_GC_TIMER_INTERVAL": "120000",
+  "BUN_GC_TIMER_INTERVAL": "300000",
   // Threads that look for garbage: others would be woken and ended again for a heap that one walks in milliseconds.
   "BUN_JSC_numberOfGCMarkers": "1",
   // Milliseconds between looks for memory to give back in half-used pages; after each turn of the event loop by itself.
