@@ -8,7 +8,7 @@ import { AGENT_CLEANUP_COMMAND } from "../programs/agent_cleanup_command.ts";
 import { type CommandContext, defineCommand } from "../command.ts";
 import { withCluster } from "../answers/connect_cluster.ts";
 import { EXIT_OK } from "../exit_codes.ts";
-import type { Flag, Settings } from "../settings/flag.ts";
+import { type Settings, switchFlag } from "../settings/flag.ts";
 import { CLUSTER_FLAGS, COMMAND_LOG_FLAGS, CONFIG_FILE_FLAGS, DATA_DIR_FLAG } from "../settings/flags.ts";
 import { carryOut, describeStep, readHostState } from "./install_host.ts";
 import { installPlan, type InstallTexts, type Role, type Step, uninstallPlan } from "./install_plan.ts";
@@ -19,29 +19,18 @@ import { renderConfig } from "../output/render_config.ts";
 const ROLES: readonly Role[] = ["server", "agent"];
 const OPERANDS = { usage: ROLES.join("|"), min: 1, max: 1 };
 
-const DRY_RUN_FLAG = {
-  name: "dry-run",
-  type: "switch",
-  default: false,
-  commandLineOnly: true,
-  help: "Print what would be done, do nothing",
-} as const satisfies Flag;
+const DRY_RUN_FLAG = switchFlag("dry-run", "Print what would be done, do nothing", { commandLineOnly: true });
 
-const START_FLAG = {
-  name: "start",
-  type: "switch",
+const START_FLAG = switchFlag("start", "Start it now; --no-start: at the next boot", {
   default: true,
   commandLineOnly: true,
-  help: "Start it now; --no-start: at the next boot",
-} as const satisfies Flag;
+});
 
-const CLUSTER_FLAG = {
-  name: "cluster",
-  type: "switch",
-  default: false,
-  commandLineOnly: true,
-  help: "With server: also remove the load balancer's DaemonSets, addresses and conditions from the cluster",
-} as const satisfies Flag;
+const CLUSTER_FLAG = switchFlag(
+  "cluster",
+  "With server: also remove the load balancer's DaemonSets, addresses and conditions from the cluster",
+  { commandLineOnly: true },
+);
 
 const TEXTS: InstallTexts = {
   config: renderConfig(CONFIG_FILE_FLAGS),

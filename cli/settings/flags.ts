@@ -5,7 +5,7 @@ import { DEFAULT_SERVICELB_NAMESPACE } from "../../core/service/labels.ts";
 import { LOG_LEVELS } from "../../core/shared/log.ts";
 import { checkDnsLabel, checkFolder } from "./check_value.ts";
 import { AGENT_FLAGS } from "./agent_flags.ts";
-import type { Flag } from "./flag.ts";
+import { choiceFlag, type Flag, switchFlag, textFlag } from "./flag.ts";
 import { SERVER_FLAGS } from "./server_flags.ts";
 
 export { DATAPLANE_FLAGS } from "./agent_flags.ts";
@@ -17,29 +17,17 @@ export const DEFAULT_CONFIG_PATH = "/etc/rancher/k3slb/config.yaml";
 
 /** Flags of the log. */
 const LOG_FLAGS = [
-  {
-    name: "log-level",
-    type: "choice",
+  choiceFlag("log-level", "Least important lines that are logged: debug, info, warn, error", {
     values: LOG_LEVELS,
     default: "info",
     placeholder: "LEVEL",
-    help: "Least important lines that are logged: debug, info, warn, error",
-  },
-  {
-    name: "log-format",
-    type: "choice",
+  }),
+  choiceFlag("log-format", "Form of log lines: text, json", {
     values: ["text", "json"],
     default: "text",
     placeholder: "FORMAT",
-    help: "Form of log lines: text, json",
-  },
-  {
-    name: "debug",
-    type: "switch",
-    default: false,
-    otherEnv: ["K3S_DEBUG"],
-    help: "Same as --log-level debug",
-  },
+  }),
+  switchFlag("debug", "Same as --log-level debug", { otherEnv: ["K3S_DEBUG"] }),
 ] as const satisfies readonly Flag[];
 
 /** The same for commands that end by themselves: what they print says what they did, so that only trouble is logged. */
@@ -50,58 +38,45 @@ export const COMMAND_LOG_FLAGS = [
 ] as const satisfies readonly Flag[];
 
 /** Where the config file is. */
-export const CONFIG_FLAG = {
-  name: "config",
+export const CONFIG_FLAG = textFlag("config", "Config file; PATH.d/*.yaml is read after it, in alphabetical order", {
   short: "c",
-  type: "text",
   default: DEFAULT_CONFIG_PATH,
   otherEnv: ["K3S_CONFIG_FILE"],
   placeholder: "PATH",
-  help: "Config file; PATH.d/*.yaml is read after it, in alphabetical order",
-} as const satisfies Flag;
+});
 
 /** Credentials for the cluster. */
-export const KUBECONFIG_FLAG = {
-  name: "kubeconfig",
-  type: "text",
-  otherEnv: ["KUBECONFIG"],
-  placeholder: "PATH",
-  help: "Credentials for the cluster; without it the usual places, then in-cluster",
-} as const satisfies Flag;
+export const KUBECONFIG_FLAG = textFlag(
+  "kubeconfig",
+  "Credentials for the cluster; without it the usual places, then in-cluster",
+  { otherEnv: ["KUBECONFIG"], placeholder: "PATH" },
+);
 
 /** Flags of every command that talks to a cluster. */
 export const CLUSTER_FLAGS = [
   KUBECONFIG_FLAG,
-  {
-    name: "servicelb-namespace",
-    type: "text",
+  textFlag("servicelb-namespace", "Namespace of the load balancer's DaemonSets, pods and election", {
     default: DEFAULT_SERVICELB_NAMESPACE,
     check: checkDnsLabel,
     placeholder: "NAME",
-    help: "Namespace of the load balancer's DaemonSets, pods and election",
-  },
+  }),
 ] as const satisfies readonly Flag[];
 
 /** The root folder of manifests and charts. */
-export const DATA_DIR_FLAG = {
-  name: "data-dir",
+export const DATA_DIR_FLAG = textFlag("data-dir", "Folder that holds server/manifests and server/static/charts", {
   short: "d",
-  type: "text",
   default: "/var/lib/rancher/k3s",
   otherEnv: ["K3S_DATA_DIR"],
   check: checkFolder,
   placeholder: "PATH",
-  help: "Folder that holds server/manifests and server/static/charts",
-} as const satisfies Flag;
+});
 
 /** Which node this is. What is a valid name is decided where names are found. */
-export const NODE_NAME_FLAG = {
-  name: "node-name",
-  type: "text",
-  otherEnv: ["K3S_NODE_NAME"],
-  placeholder: "NAME",
-  help: "This node's name in the cluster; found from credentials and host name otherwise",
-} as const satisfies Flag;
+export const NODE_NAME_FLAG = textFlag(
+  "node-name",
+  "This node's name in the cluster; found from credentials and host name otherwise",
+  { otherEnv: ["K3S_NODE_NAME"], placeholder: "NAME" },
+);
 
 /** Flags that server and agent share. */
 export const COMMON_FLAGS = [
@@ -120,16 +95,13 @@ export const CONFIG_FILE_FLAGS = [
 ] as const satisfies readonly Flag[];
 
 /** How results are printed. */
-export const OUTPUT_FLAG = {
-  name: "output",
+export const OUTPUT_FLAG = choiceFlag("output", "Form of the result: table, json, yaml", {
   short: "o",
-  type: "choice",
   values: ["table", "json", "yaml"],
   default: "table",
   commandLineOnly: true,
   placeholder: "FORM",
-  help: "Form of the result: table, json, yaml",
-} as const satisfies Flag;
+});
 
 /** How results with more columns than a screen has are printed. */
 export const WIDE_OUTPUT_FLAG = {
