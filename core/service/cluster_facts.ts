@@ -54,12 +54,12 @@ export interface ClusterFacts extends ClaimOptions {
 }
 
 /**
- * The text of `facts`, within bounds however many there are: what does not fit is left out, the youngest foreign Services and the last nodes
- * by name first, and `cut` counts it.
+ * The text of `facts`, within bounds however many there are: what does not fit is left out, the youngest foreign Services of the namespaces that
+ * have most of them and the last nodes by name first, and `cut` counts it.
  */
 export function renderFacts(facts: ClusterFacts): string {
   const { nodePortRange: range } = facts;
-  const foreign = within(facts.foreign.toSorted(byAge).map(foreignEntry), MAX_FOREIGN_LENGTH);
+  const foreign = within(facts.foreign.toSorted(byAge).map(foreignEntry), MAX_FOREIGN_LENGTH, namespaceOf);
   const contested = within([...facts.contested].toSorted(byName).map(contestedEntry), MAX_CONTESTED_LENGTH);
   const nodes = within([...facts.nodes].toSorted(byName).map(nodeEntry), MAX_NODES_LENGTH);
   const cut = { foreign: foreign.cut, contested: contested.cut, nodes: nodes.cut };
@@ -102,14 +102,31 @@ export function hasContestedPort(
 
 type Entry = readonly [name: string, value: unknown];
 
-/** As many of `entries` as fit. */
+/** As many of `entries` as fit: of each group the first, so that one which has much leaves room for the others. */
 function within(
   entries: readonly Entry[],
   maxLength: number,
+  groupOf: (entry: Entry) => string = () => "",
 ): { readonly entries: readonly Entry[]; readonly cut: number } {
-  let length = 0;
-  const end = entries.findIndex((entry) => (length += JSON.stringify(entry).length) > maxLength);
-  return end < 0 ? { entries, cut: 0 } : { entries: entries.slice(0, end), cut: entries.length - end };
+  const groups = new Map<string, number>();
+  const measured = entries.map((entry) => {
+    const length = JSON.stringify(entry).length;
+    const reach = (groups.get(groupOf(entry)) ?? 0) + length;
+    groups.set(groupOf(entry), reach);
+    return { entry, length, reach };
+  });
+  let total = 0;
+  const kept = new Set<Entry>();
+  for (const { entry, length } of measured.toSorted((a, b) => a.reach - b.reach)) {
+    total += length;
+    if (total > maxLength) break;
+    kept.add(entry);
+  }
+  return { entries: entries.filter((entry) => kept.has(entry)), cut: entries.length - kept.size };
+}
+
+function namespaceOf([key]: Entry): string {
+  return splitKey(key).namespace;
 }
 
 function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {

@@ -7,6 +7,7 @@ import {
   parseFacts,
   renderFacts,
 } from "../../../../core/service/cluster_facts.ts";
+import type { Service } from "../../../../core/kube/types.ts";
 import { foreignPorts, trimForeign } from "../../../../core/service/foreign_ports.ts";
 import { serviceId } from "../../../../core/service/service_id.ts";
 import { CLUSTER_FACTS } from "../../../support/cluster_facts.ts";
@@ -130,6 +131,22 @@ Deno.test("renderFacts() stays within bounds: the youngest foreign Services and 
   assert.ok(read.foreign.length > 1000 && read.nodes.size > 2000);
   assert.equal(read.foreign[0]?.metadata?.name, "n00000");
   assert.ok(read.nodes.has("n00000"));
+});
+
+Deno.test("renderFacts() lets no namespace push out the ports of others, however many and old its Services are", () => {
+  const ports = Array.from({ length: 1_000 }, (_, index) => ({ port: 1_000 + index, protocol: "TCP" }));
+  const flood = Array.from({ length: 200 }, (_, index): Service => ({
+    metadata: { name: `flood${index}`, namespace: "evil", creationTimestamp: "2026-01-01T00:00:00Z" },
+    spec: { externalIPs: ["203.0.113.1"], ports },
+  }));
+  const later = Array.from({ length: 50 }, (_, index): Service => ({
+    metadata: { name: `web${index}`, namespace: "shop", creationTimestamp: "2026-01-02T00:00:00Z" },
+    spec: { externalIPs: ["192.0.2.1"], ports: [{ port: 8_000 + index, protocol: "TCP" }] },
+  }));
+  const read = parseFacts(renderFacts({ ...FACTS, foreign: [...flood, ...later] }));
+  const names = (namespace: string): number =>
+    (read?.foreign ?? []).filter(({ metadata }) => metadata?.namespace === namespace).length;
+  assert.deepEqual([names("shop"), names("evil") > 10, names("evil") < 30], [50, true, true]);
 });
 
 Deno.test("a foreign Service has the same ports for an agent as for the server", () => {
