@@ -17,7 +17,7 @@ import type { ClusterFacts } from "../service/cluster_facts.ts";
 import { isAllowListMode } from "../service/node_selection.ts";
 import { type GivenPorts, type PortConflict, portConflicts } from "../service/port_owners.ts";
 import { serviceClaim } from "../service/claim.ts";
-import { nodeOfPod } from "./daemonset/pod_state.ts";
+import { nodeOfPod, reservationGap } from "./daemonset/pod_state.ts";
 import { desiredFacts, type FactsSource } from "./nodes/desired_facts.ts";
 import { NodeReports, type Reported, reported, type ReportNews } from "./nodes/node_reports.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
@@ -27,6 +27,14 @@ export interface ClusterObjects {
   readonly services: ReadonlyMap<string, Service>;
   readonly nodes: ReadonlyMap<string, Node>;
 }
+
+/** What a pod's change may change. */
+export type PodNews =
+  /** What is said of its node. */
+  | "verdict"
+  /** Whether it keeps ports from other pods: the agent of its node decides by itself. */
+  | "reservation"
+  | "nothing";
 
 /** The cluster as one Service sees it. */
 export class ClusterView {
@@ -48,14 +56,14 @@ export class ClusterView {
     this.#options = options;
   }
 
-  notePod(change: ObjectChange<Pod>): void {
+  notePod(change: ObjectChange<Pod>): PodNews {
     this.#pods.note(change);
-  }
-
-  /** Whether a pod's node has an agent that decides by itself, so that the pod only keeps ports. */
-  isPlaceholderOnly({ before, after }: ObjectChange<Pod>): boolean {
-    const node = nodeOfPod(after ?? before ?? {});
-    return node !== undefined && this.#reports.of(node) !== undefined;
+    const { before, after } = change;
+    const report = this.#reports.of(nodeOfPod(after ?? before ?? {}) ?? "");
+    if (report === undefined) return "verdict";
+    // Of Services for which a report had no room the pods tell.
+    if (report.cut > 0 || before === undefined || after === undefined) return "reservation";
+    return sameContent(reservationGap(before), reservationGap(after)) ? "nothing" : "reservation";
   }
 
   /** Returns the Services that may win or lose a port by it. */

@@ -131,8 +131,8 @@ class ServiceLbController implements ServiceLb {
       selection: ours,
       keep: trimPod,
       onChange: (change) => {
-        this.#view.notePod(change);
-        this.#addServed(change, this.#view.isPlaceholderOnly(change) ? PLACEHOLDER_DELAY_MS : 0);
+        const news = this.#view.notePod(change);
+        if (news !== "nothing") this.#addServed(change, news === "reservation" ? PLACEHOLDER_DELAY_MS : 0);
       },
     });
     this.#daemonSets = startReflector({

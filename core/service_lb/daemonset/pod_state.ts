@@ -23,6 +23,12 @@ export type PodState =
   }
   | { readonly forwards: false; readonly reason: PodReason; readonly message: string };
 
+/** Why a pod keeps no ports. */
+export interface ReservationGap {
+  readonly reason: Extract<PodReason, "NotScheduled" | "WaitingForScheduler" | "PodFailed">;
+  readonly message: string;
+}
+
 /** The node a pod is on, or is meant for while it is not scheduled. */
 export function nodeOfPod(pod: Pod): string | undefined {
   if (pod.spec?.nodeName) return pod.spec.nodeName;
@@ -52,6 +58,16 @@ export function podState(pod: Pod): PodState {
     return state("NotScheduled", sentence("its pod is not scheduled", undefined, scheduled.message));
   }
   return isPlaceholder(pod) ? placeholderState(pod) : forwarderState(pod);
+}
+
+/** Why the scheduler does not keep a node's ports for `pod`; `undefined` if it does. */
+export function reservationGap(pod: Pod): ReservationGap | undefined {
+  const found = podState(pod);
+  if (found.forwards) return undefined;
+  const { reason, message } = found;
+  return reason === "NotScheduled" || reason === "WaitingForScheduler" || reason === "PodFailed"
+    ? { reason, message }
+    : undefined;
 }
 
 function placeholderState(pod: Pod): PodState {

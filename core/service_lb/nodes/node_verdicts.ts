@@ -7,7 +7,14 @@ import { daemonSetName } from "../daemonset/names.ts";
 import { servedAddressesOf } from "../../service/node_addresses.ts";
 import { chooseNode, type NotSelectedReason, type SelectionFacts } from "../../service/node_selection.ts";
 import { readService, type ServiceReading } from "../../service/reading.ts";
-import { isPlaceholder, nodeOfPod, type PodReason, podState } from "../daemonset/pod_state.ts";
+import {
+  isPlaceholder,
+  nodeOfPod,
+  type PodReason,
+  podState,
+  type ReservationGap,
+  reservationGap,
+} from "../daemonset/pod_state.ts";
 import type { PortConflict } from "../../service/port_owners.ts";
 import type { PodObstacles, PortHolder } from "../daemonset/port_holder.ts";
 import type { Reported } from "./node_reports.ts";
@@ -56,7 +63,7 @@ export type NodeVerdict =
 /** Why the scheduler does not keep the Service's ports for it on a node whose agent decides by itself: the state of its pod there. */
 export interface Unreserved {
   /** Stable CamelCase name. */
-  readonly reason: "NoPod" | "FailedCreate" | "PodFailed" | "NotScheduled" | "WaitingForScheduler";
+  readonly reason: "NoPod" | "FailedCreate" | ReservationGap["reason"];
   /** Why, for people. */
   readonly message: string;
 }
@@ -203,17 +210,8 @@ function unreservedBy(
     if (obstacles?.refusal === undefined) return { reason: "NoPod", message: "it has no pod of the DaemonSet" };
     return { reason: "FailedCreate", message: `its pod can't be created: ${obstacles.refusal}` };
   }
-  const state = podState(pod);
-  if (state.forwards) return undefined;
-  switch (state.reason) {
-    case "NotScheduled":
-      return { reason: state.reason, message: holder === undefined ? state.message : heldBy(holder) };
-    case "WaitingForScheduler":
-    case "PodFailed":
-      return { reason: state.reason, message: state.message };
-    default:
-      return undefined;
-  }
+  const gap = reservationGap(pod);
+  return gap?.reason === "NotScheduled" && holder !== undefined ? { ...gap, message: heldBy(holder) } : gap;
 }
 
 /** Without pods only agents that decide by themselves can say that they serve. */

@@ -70,7 +70,7 @@ function logChange({ logger }: ReconcileContext, change: { readonly before: Serv
   if (isServed === wasServed && before?.reason === after?.reason && addressesOf(change.before) === addresses) return;
   const what = isServed === wasServed ? "Service changed" : isServed ? "Service is served" : "Service is not served";
   logger.info(what, {
-    service: readService(change.after).key,
+    service: readService(change.before).key,
     addresses,
     reason: after?.reason ?? "",
     message: after?.message ?? "",

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Node, Pod, Service } from "../../../../../core/kube/types.ts";
 import { isAllowListMode } from "../../../../../core/service/node_selection.ts";
-import { ClusterView } from "../../../../../core/service_lb/cluster_view.ts";
+import { ClusterView, type PodNews } from "../../../../../core/service_lb/cluster_view.ts";
 import { type DesiredService, desiredService } from "../../../../../core/service_lb/desired_service.ts";
 import type { PodObstacles } from "../../../../../core/service_lb/daemonset/port_holder.ts";
 import type { RememberedNodes } from "../../../../../core/service_lb/nodes/replaced_pods.ts";
@@ -290,3 +290,65 @@ Deno.test("ClusterView.clusterFacts() says what nodes can't see, and of ports on
     without: new Set(),
   }]]]);
 });
+
+const UNBOUND = pod(WEB, "a", { scheduled: false });
+const POD_CHANGES: readonly {
+  readonly name: string;
+  readonly report: ReportSketch | undefined;
+  readonly before?: Pod;
+  readonly after?: Pod;
+  readonly want: PodNews;
+}[] = [
+  { name: "a new pod", report: {}, after: UNBOUND, want: "reservation" },
+  { name: "a pod that is bound", report: {}, before: UNBOUND, after: pod(WEB, "a"), want: "reservation" },
+  {
+    name: "a gate that turns True",
+    report: {},
+    before: pod(WEB, "a", { gate: SHUT }),
+    after: pod(WEB, "a"),
+    want: "nothing",
+  },
+  {
+    name: "a pod that is Ready",
+    report: {},
+    before: pod(WEB, "a", { ready: false }),
+    after: pod(WEB, "a"),
+    want: "nothing",
+  },
+  {
+    name: "other words of the scheduler",
+    report: {},
+    before: UNBOUND,
+    after: pod(WEB, "a", { scheduled: false, unschedulable: "0/2 nodes are available" }),
+    want: "reservation",
+  },
+  {
+    name: "a pod that fails",
+    report: {},
+    before: pod(WEB, "a"),
+    after: pod(WEB, "a", { phase: "Failed" }),
+    want: "reservation",
+  },
+  { name: "a pod that is gone", report: {}, before: pod(WEB, "a"), want: "reservation" },
+  {
+    name: "a gate where the report had no room for all",
+    report: { cut: 1 },
+    before: pod(WEB, "a", { gate: SHUT }),
+    after: pod(WEB, "a"),
+    want: "reservation",
+  },
+  {
+    name: "a gate where no agent decides",
+    report: undefined,
+    before: pod(WEB, "a", { gate: SHUT }),
+    after: pod(WEB, "a"),
+    want: "verdict",
+  },
+];
+
+for (const { name, report, before, after, want } of POD_CHANGES) {
+  Deno.test(`ClusterView.notePod(): ${name}`, () => {
+    const view = viewOf({ nodes: [report === undefined ? A : a(report)] });
+    assert.equal(view.notePod({ before, after }), want);
+  });
+}
