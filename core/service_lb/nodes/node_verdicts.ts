@@ -7,14 +7,7 @@ import { daemonSetName } from "../daemonset/names.ts";
 import { servedAddressesOf } from "../../service/node_addresses.ts";
 import { chooseNode, type NotSelectedReason, type SelectionFacts } from "../../service/node_selection.ts";
 import { readService, type ServiceReading } from "../../service/reading.ts";
-import {
-  isPlaceholder,
-  nodeOfPod,
-  type PodReason,
-  podState,
-  type ReservationGap,
-  reservationGap,
-} from "../daemonset/pod_state.ts";
+import { isPlaceholder, nodeOfPod, type PodReason, podState, reservationGap } from "../daemonset/pod_state.ts";
 import type { PortConflict } from "../../service/port_owners.ts";
 import type { PodObstacles, PortHolder } from "../daemonset/port_holder.ts";
 import type { Reported } from "./node_reports.ts";
@@ -63,7 +56,7 @@ export type NodeVerdict =
 /** Why the scheduler does not keep the Service's ports for it on a node whose agent decides by itself: the state of its pod there. */
 export interface Unreserved {
   /** Stable CamelCase name. */
-  readonly reason: "NoPod" | "FailedCreate" | ReservationGap["reason"];
+  readonly reason: "NoPod" | "FailedCreate" | "PodFailed" | "NotScheduled" | "WaitingForScheduler";
   /** Why, for people. */
   readonly message: string;
 }
