@@ -55,12 +55,12 @@ export interface ClusterFacts extends ClaimOptions {
 
 /**
  * The text of `facts`, within bounds however many there are: what does not fit is left out, the youngest foreign Services of the namespaces that
- * have most of them and the last nodes by name first, and `cut` counts it.
+ * have most of them, contested ports of the Services that have most of them, and the last nodes by name first, and `cut` counts it.
  */
 export function renderFacts(facts: ClusterFacts): string {
   const { nodePortRange: range } = facts;
   const foreign = within(facts.foreign.toSorted(byAge).map(foreignEntry), MAX_FOREIGN_LENGTH, namespaceOf);
-  const contested = within([...facts.contested].toSorted(byName).map(contestedEntry), MAX_CONTESTED_LENGTH);
+  const contested = within([...facts.contested].toSorted(byName).map(contestedEntry), MAX_CONTESTED_LENGTH, holderOf);
   const nodes = within([...facts.nodes].toSorted(byName).map(nodeEntry), MAX_NODES_LENGTH);
   const cut = { foreign: foreign.cut, contested: contested.cut, nodes: nodes.cut };
   return JSON.stringify({
@@ -123,6 +123,11 @@ function within(
     kept.add(entry);
   }
   return { entries: entries.filter((entry) => kept.has(entry)), cut: entries.length - kept.size };
+}
+
+/** Of a contested port: of several on different nodes the first. */
+function holderOf([, services]: Entry): string {
+  return Object.keys(services as object)[0] ?? "";
 }
 
 function namespaceOf([key]: Entry): string {

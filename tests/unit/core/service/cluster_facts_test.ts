@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
   type ClusterFacts,
+  type ContestedPort,
   hasContestedPort,
   parseFacts,
   renderFacts,
@@ -133,7 +134,7 @@ Deno.test("renderFacts() stays within bounds: the youngest foreign Services and 
   assert.ok(read.nodes.has("n00000"));
 });
 
-Deno.test("renderFacts() lets no namespace push out the ports of others, however many and old its Services are", () => {
+Deno.test("renderFacts() lets no namespace, and no Service, push out the ports of others, however many and old they are", () => {
   const ports = Array.from({ length: 1_000 }, (_, index) => ({ port: 1_000 + index, protocol: "TCP" }));
   const flood = Array.from({ length: 200 }, (_, index): Service => ({
     metadata: { name: `flood${index}`, namespace: "evil", creationTimestamp: "2026-01-01T00:00:00Z" },
@@ -147,6 +148,17 @@ Deno.test("renderFacts() lets no namespace push out the ports of others, however
   const names = (namespace: string): number =>
     (read?.foreign ?? []).filter(({ metadata }) => metadata?.namespace === namespace).length;
   assert.deepEqual([names("shop"), names("evil") > 10, names("evil") < 30], [50, true, true]);
+  const held = (port: number, holder: string): readonly [string, readonly ContestedPort[]] => [
+    `${port}/TCP`,
+    [{ service: holder, without: new Set() }],
+  ];
+  const contested = new Map([
+    ...Array.from({ length: 4_000 }, (_, index) => held(1_000 + index, `evil-${index >> 10}-${"x".repeat(30)}`)),
+    held(80, "shop-web"),
+    held(8443, "shop-web"),
+  ]);
+  const { contested: kept } = parseFacts(renderFacts({ ...FACTS, contested })) ?? {};
+  assert.deepEqual([kept?.has("80/TCP"), kept?.has("8443/TCP"), (kept?.size ?? 0) < 2_000], [true, true, true]);
 });
 
 Deno.test("a foreign Service has the same ports for an agent as for the server", () => {
