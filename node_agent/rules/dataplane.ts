@@ -25,7 +25,7 @@ import { findForeignDrops } from "../host/foreign_firewall.ts";
 import { createIptables } from "../host/iptables.ts";
 import { parseMarkBits } from "./parse_mark_bits.ts";
 import type { MarkBits } from "./ruleset.ts";
-import { RuleSetWriter } from "./ruleset_writer.ts";
+import { removeEach, RuleSetWriter } from "./ruleset_writer.ts";
 import { serviceName } from "./too_large.ts";
 
 /** What {@linkcode createDataplane} needs. */
@@ -148,22 +148,10 @@ class KernelDataplane implements Dataplane {
 
   async remove(signal?: AbortSignal): Promise<readonly string[]> {
     this.#plans.clear();
-    const removed: string[] = [];
-    const failures: unknown[] = [];
-    const removals = [
+    return await removeEach([
       ...this.#families.map(({ rules }) => () => rules.kernel.remove(signal)),
       () => this.#removeFromOtherBackend(signal),
-    ];
-    for (const remove of removals) {
-      try {
-        removed.push(...await remove());
-      } catch (error) {
-        if (isAbort(error)) throw error;
-        failures.push(error);
-      }
-    }
-    if (failures.length > 0) throw failures[0];
-    return removed;
+    ]);
   }
 
   async apply(plan: ForwardingPlan, signal?: AbortSignal): Promise<ApplyReport> {

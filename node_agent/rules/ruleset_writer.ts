@@ -137,18 +137,7 @@ export class RuleSetWriter {
   async remove(signal?: AbortSignal): Promise<readonly string[]> {
     this.#written = undefined;
     this.#wanted = undefined;
-    const removed: string[] = [];
-    const failures: unknown[] = [];
-    for (const table of TABLE_NAMES) {
-      try {
-        removed.push(...await this.#removeTable(table, signal));
-      } catch (error) {
-        if (isAbort(error)) throw error;
-        failures.push(error);
-      }
-    }
-    if (failures.length > 0) throw failures[0];
-    return removed;
+    return await removeEach(TABLE_NAMES.map((table) => () => this.#removeTable(table, signal)));
   }
 
   async #removeTable(table: TableName, signal?: AbortSignal): Promise<readonly string[]> {
@@ -321,6 +310,22 @@ export class RuleSetWriter {
     }
     return [];
   }
+}
+
+/** Does every one of `removals`, also after one that failed; then throws the first failure, or returns what all of them say. */
+export async function removeEach(removals: readonly (() => Promise<readonly string[]>)[]): Promise<readonly string[]> {
+  const removed: string[] = [];
+  const failures: unknown[] = [];
+  for (const remove of removals) {
+    try {
+      removed.push(...await remove());
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+  return removed;
 }
 
 interface TableChain {

@@ -201,14 +201,9 @@ function openTcp(endpoint: Endpoint): Stream {
   createInterface({ input: socket }).on("line", (line) => waiting?.(JSON.parse(line))).on("error", () => end("closed"));
   return {
     exchange: (timeoutMs) =>
-      new Promise((resolve) => {
-        const timer = setTimeout(() => resolve({ outcome: "timeout" }), timeoutMs);
-        waiting = (value) => {
-          clearTimeout(timer);
-          waiting = undefined;
-          resolve(value);
-        };
-        if (ended !== undefined) waiting(ended);
+      inTime(timeoutMs, (tell) => {
+        waiting = tell;
+        if (ended !== undefined) tell(ended);
         else socket.write("hello\n");
       }),
     close: () => socket.destroy(),
@@ -226,19 +221,25 @@ async function openUdp(endpoint: Endpoint): Promise<Stream> {
   );
   return {
     exchange: (timeoutMs) =>
-      new Promise((resolve) => {
-        const timer = setTimeout(() => resolve({ outcome: "timeout" }), timeoutMs);
-        waiting = (value) => {
-          clearTimeout(timer);
-          waiting = undefined;
-          resolve(value);
-        };
+      inTime(timeoutMs, (tell) => {
+        waiting = tell;
         socket.send("hello", endpoint.port, ip, (error) => {
-          if (error) waiting?.({ outcome: outcomeOf((error as NodeJS.ErrnoException).code) });
+          if (error) tell({ outcome: outcomeOf((error as NodeJS.ErrnoException).code) });
         });
       }),
     close: () => socket.close(),
   };
+}
+
+/** What `ask` is told first, or that it was told nothing in time. */
+function inTime(timeoutMs: number, ask: (tell: (value: unknown) => void) => void): Promise<unknown> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve({ outcome: "timeout" }), timeoutMs);
+    ask((value) => {
+      clearTimeout(timer);
+      resolve(value);
+    });
+  });
 }
 
 function outcomeOf(code: string | undefined): string {

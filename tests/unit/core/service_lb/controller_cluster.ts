@@ -8,6 +8,7 @@ import type { Node, Pod, Service } from "../../../../core/kube/types.ts";
 import type { BeginAsk } from "../../../../core/runtime/ask_nodes.ts";
 import { SYSTEM_CLOCK } from "../../../../core/runtime/clock.ts";
 import type { ServiceEvent } from "../../../../core/service_lb/status/status_step.ts";
+import type { ServiceLb, StartServiceLbOptions } from "../../../../core/service_lb/running_service_lb.ts";
 import { startServiceLb } from "../../../../core/service_lb/service_lb_controller.ts";
 import type { ServiceLbOptions } from "../../../../core/service_lb/service_lb_options.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
@@ -164,4 +165,14 @@ export async function withCluster(nodes: number, run: (cluster: Cluster) => Prom
   } finally {
     await cluster.stop();
   }
+}
+
+/** The controller, with nobody to hear of it. */
+export function startQuietly(parts: Pick<StartServiceLbOptions, "client" | "clock" | "signal">): ServiceLb {
+  return startServiceLb({
+    ...parts,
+    options: { ...SERVICE_OPTIONS, lbClass: `${CONTROLLER}.io/x`, lbDefault: true, askNodes: false },
+    logger: SILENT_LOGGER,
+    events: { record: () => {} },
+  });
 }

@@ -4,12 +4,10 @@ import { deepEqual } from "node:assert/strict";
 import { SERVICES } from "../../../../core/kube/resources.ts";
 import type { Service } from "../../../../core/kube/types.ts";
 import { removeServiceLb } from "../../../../core/service_lb/groundwork/remove_service_lb.ts";
-import { startServiceLb } from "../../../../core/service_lb/service_lb_controller.ts";
 import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { createInProcess, type InProcess } from "../../../support/memory_api/in_process.ts";
 import { createFakeClock } from "../../../support/fake_clock.ts";
-import { loadBalancer } from "./controller_cluster.ts";
-import { SERVICE_OPTIONS } from "./fixtures.ts";
+import { loadBalancer, startQuietly } from "./controller_cluster.ts";
 
 const FINALIZER = "service.kubernetes.io/load-balancer-cleanup";
 const WRITERS = [
@@ -47,14 +45,7 @@ for (const { fieldManager, left } of WRITERS) {
       const cluster = createInProcess({ now: () => new Date(clock.now()) });
       const finalizers = await leftService(cluster, { fieldManager, bodies });
       const end = new AbortController();
-      const { done } = startServiceLb({
-        client: cluster.client,
-        options: { ...SERVICE_OPTIONS, lbClass: "k3slb.io/x", lbDefault: true, askNodes: false },
-        clock,
-        logger: SILENT_LOGGER,
-        events: { record: () => {} },
-        signal: end.signal,
-      });
+      const { done } = startQuietly({ client: cluster.client, clock, signal: end.signal });
       try {
         await clock.advance(10_000);
         deepEqual(finalizers(), left);

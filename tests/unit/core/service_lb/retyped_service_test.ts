@@ -1,12 +1,9 @@
 // A Service that ceases to be a load balancer while something is written to it, and is deleted a moment later or before, is let go of all the same.
 import { equal } from "node:assert/strict";
 import { DAEMON_SETS, NODES, SERVICES } from "../../../../core/kube/resources.ts";
-import { startServiceLb } from "../../../../core/service_lb/service_lb_controller.ts";
-import { SILENT_LOGGER } from "../../../../core/shared/log.ts";
 import { createInProcess } from "../../../support/memory_api/in_process.ts";
 import { createFakeClock } from "../../../support/fake_clock.ts";
-import { loadBalancer } from "./controller_cluster.ts";
-import { SERVICE_OPTIONS } from "./fixtures.ts";
+import { loadBalancer, startQuietly } from "./controller_cluster.ts";
 
 const MOMENTS = [
   { first: "retype", when: "after", at: "patch services" },
@@ -51,14 +48,7 @@ for (const { first, when, at } of MOMENTS) {
     });
     objects(NODES).put({ metadata: { name: "n1", labels: { "kubernetes.io/os": "linux" } } });
     const end = new AbortController();
-    const { done } = startServiceLb({
-      client: watched,
-      options: { ...SERVICE_OPTIONS, lbClass: "k3slb.io/x", lbDefault: true, askNodes: false },
-      clock,
-      logger: SILENT_LOGGER,
-      events: { record: () => {} },
-      signal: end.signal,
-    });
+    const { done } = startQuietly({ client: watched, clock, signal: end.signal });
     try {
       await clock.advance(1_000);
       // Whose port is another's has its condition at once.
