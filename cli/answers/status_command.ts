@@ -93,45 +93,25 @@ export function renderStatus(
   { width, wide }: { readonly width: number; readonly wide: boolean },
 ): string {
   const glance = (message: string): string => wide ? message : atAGlance(message);
+  const table = (headers: readonly string[], rows: readonly (readonly string[])[]): readonly string[] =>
+    rows.length === 0 ? [] : [renderRows(headers, rows, width)];
+  const inWide = (...columns: readonly string[]): readonly string[] => wide ? columns : [];
   const parts = [
-    renderRows(["SERVER", "STATE", ""], [[server.name, server.state, server.message]], width),
-    ...(nodes.length === 0 ? [] : [
-      renderRows(
-        ["NODE", "STATE", ...(wide ? ["ADDRESSES"] : []), ""],
-        nodes.map(({ name, state, message, addresses = [] }) => [
-          ...[name, state],
-          ...(wide ? [addresses.join(" ")] : []),
-          message,
-        ]),
-        width,
-      ),
-    ]),
-    ...(services.length === 0 ? [] : [
-      renderRows(
-        [
-          ...["SERVICE", "PORTS", "NODES", "STATE"],
-          ...(wide ? ["FAMILIES", "POLICY", "READY"] : []),
-          "ADDRESSES, AND WHAT IS WRONG",
-        ],
-        services.map((row) => [
-          row.name,
-          row.ports.join(","),
-          String(row.serving),
-          row.state,
-          ...(wide ? [row.families.join(","), row.trafficPolicy, String(row.endpoints.ready)] : []),
-          [row.addresses.join(" ") || "none", glance(row.message)].filter((part) => part !== "").join(". "),
-        ]),
-        width,
-      ),
-    ]),
+    ...table(["SERVER", "STATE", ""], [[server.name, server.state, server.message]]),
+    ...table(
+      ["NODE", "STATE", ...inWide("ADDRESSES"), ""],
+      nodes.map(({ name, state, message, addresses = [] }) => [name, state, ...inWide(addresses.join(" ")), message]),
+    ),
+    ...table(
+      ["SERVICE", "PORTS", "NODES", "STATE", ...inWide("FAMILIES", "POLICY", "READY"), "ADDRESSES, AND WHAT IS WRONG"],
+      services.map((row) => [
+        ...[row.name, row.ports.join(","), String(row.serving), row.state],
+        ...inWide(row.families.join(","), row.trafficPolicy, String(row.endpoints.ready)),
+        [row.addresses.join(" ") || "none", glance(row.message)].filter((part) => part !== "").join(". "),
+      ]),
+    ),
     ...([["CHART", charts], ["ADDON", addOns]] as const).flatMap(([header, rows]) =>
-      rows.length === 0 ? [] : [
-        renderRows(
-          [header, "STATE", ""],
-          rows.map(({ name, state, message }) => [name, state, glance(message)]),
-          width,
-        ),
-      ]
+      table([header, "STATE", ""], rows.map(({ name, state, message }) => [name, state, glance(message)]))
     ),
   ];
   const isCut = [...services, ...charts, ...addOns].some(({ message }) => glance(message) !== message);

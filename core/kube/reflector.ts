@@ -51,16 +51,16 @@ export function startReflector<T extends KubeObject>(options: ReflectorOptions<T
 class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
   readonly synced: Promise<void>;
   readonly done: Promise<void>;
+  isSynced = false;
+  isConnected = false;
+  lastError: Error | undefined;
   readonly #options: ReflectorOptions<T>;
   readonly #store: ObjectStore<T>;
   readonly #setSynced: () => void;
-  #isSynced = false;
-  #isConnected = false;
   /** Whether the watch under way, or the last one, was accepted by the server. */
   #isOpen = false;
   /** The client's outages when the last watch was begun. */
   #outages = 0;
-  #lastError: Error | undefined;
   #streams: boolean;
   /** Where the next watch starts; `undefined`: list first. */
   #resourceVersion: string | undefined;
@@ -83,7 +83,7 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
     const synced = Promise.withResolvers<void>();
     this.synced = synced.promise;
     this.#setSynced = () => {
-      this.#isSynced = true;
+      this.isSynced = true;
       synced.resolve();
     };
     // Nobody has to wait for it.
@@ -93,18 +93,6 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
 
   get objects(): ReadonlyMap<string, T> {
     return this.#store.objects;
-  }
-
-  get isSynced(): boolean {
-    return this.#isSynced;
-  }
-
-  get isConnected(): boolean {
-    return this.#isConnected;
-  }
-
-  get lastError(): Error | undefined {
-    return this.#lastError;
   }
 
   merge(objects: Iterable<T>): void {
@@ -122,7 +110,7 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
         if (!this.#startsOver(error)) await pause(clock, this.#backoffMs(), signal);
       }
     }
-    this.#isConnected = false;
+    this.isConnected = false;
   }
 
   /** A forgotten point in time is no trouble of a server, which answers again: list at once, but not without end. */
@@ -258,12 +246,12 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
 
   #noteOpen(): void {
     this.#isOpen = true;
-    if (this.#isConnected) return;
-    this.#isConnected = true;
+    if (this.isConnected) return;
+    this.isConnected = true;
     if (this.#lastReported !== undefined) {
       this.#options.logger.info("Watch is back", { kind: this.#options.type.kind });
     }
-    this.#lastError = undefined;
+    this.lastError = undefined;
     this.#lastReported = undefined;
   }
 
@@ -271,8 +259,8 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
 
   #noteFailure(error: unknown): void {
     this.#failures++;
-    this.#isConnected = false;
-    this.#lastError = error instanceof Error ? error : new Error(String(error));
+    this.isConnected = false;
+    this.lastError = error instanceof Error ? error : new Error(String(error));
     const { logger, type } = this.#options;
     if (isGone(error) || isAbort(error)) {
       logger.debug("Watch starts over with a list", { kind: type.kind, reason: errorMessage(error) });

@@ -59,8 +59,8 @@ class NodeHostsController {
   readonly #configMaps: Reflector<ConfigMap>;
   readonly #customs: Reflector<ConfigMap>;
   #toldFaulty: ReadonlySet<string> = new Set();
-  #toldDrift = "";
-  #toldCustom = "";
+  /** What was said last, by reason. */
+  readonly #told = new Map<string, string>();
 
   constructor(options: NodeHostsOptions) {
     this.#options = options;
@@ -99,8 +99,10 @@ class NodeHostsController {
     if (!this.#nodes.isSynced || !this.#configMaps.isSynced) return;
     const configMap = this.#configMaps.objects.get(CONFIG_MAP_KEY);
     if (configMap === undefined || ownerOf(configMap.metadata, "coredns", plan.version) !== "ours") return;
-    this.#tellDrift(configMap);
-    this.#tellCustom(this.#customs.objects.get(CUSTOM_KEY));
+    const drift = corefileDrift(configMap, plan.corefile);
+    this.#tell(configMap, "PackagedConfigEdited", drift === undefined ? [] : [drift], configMap.data?.["Corefile"]);
+    const custom = this.#customs.objects.get(CUSTOM_KEY);
+    this.#tell(custom, "CustomConfigRefused", customProblems(custom));
     await this.#write(configMap);
   }
 
@@ -143,27 +145,18 @@ class NodeHostsController {
     }
   }
 
-  #tellDrift(configMap: ConfigMap): void {
-    const { events, logger, plan } = this.#options;
-    const message = corefileDrift(configMap, plan.corefile);
-    const told = message === undefined ? "" : `${configMap.metadata?.uid} ${configMap.data?.["Corefile"]}`;
-    if (told === this.#toldDrift) return;
-    this.#toldDrift = told;
-    if (message === undefined) return;
-    const reference = referenceTo({ ...configMap, apiVersion: "v1", kind: "ConfigMap" });
-    events.record(reference, { type: "Warning", reason: "PackagedConfigEdited", message });
-    logger.warn(message);
-  }
-
-  #tellCustom(configMap: ConfigMap | undefined): void {
+  /** Says each of `messages` of a ConfigMap, once while they and `state` are the same. */
+  #tell(configMap: ConfigMap | undefined, reason: string, messages: readonly string[], state = messages.join()): void {
     const { events, logger } = this.#options;
-    const problems = customProblems(configMap);
-    const told = `${configMap?.metadata?.uid} ${problems.join()}`;
-    if (told === this.#toldCustom) return;
-    this.#toldCustom = told;
-    for (const message of problems) {
-      const reference = referenceTo({ ...configMap, apiVersion: "v1", kind: "ConfigMap" });
-      events.record(reference, { type: "Warning", reason: "CustomConfigRefused", message });
+    const told = messages.length === 0 ? "" : `${configMap?.metadata?.uid} ${state}`;
+    if (told === (this.#told.get(reason) ?? "")) return;
+    this.#told.set(reason, told);
+    for (const message of messages) {
+      events.record(referenceTo({ ...configMap, apiVersion: "v1", kind: "ConfigMap" }), {
+        type: "Warning",
+        reason,
+        message,
+      });
       logger.warn(message);
     }
   }
