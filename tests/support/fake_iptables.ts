@@ -78,15 +78,31 @@ export class FakeIptables implements Iptables {
     const before = this.#tables.get(name);
     if (!before) throw refusal(lines[0] ?? "");
     const table: Table = new Map([...before].map(([chain, rules]) => [chain, [...rules]]));
-    for (const line of lines.slice(1)) restoreLine(table, line);
-    for (const rules of table.values()) {
-      for (const spec of rules) {
-        const target = / ?-j (\S+)/.exec(spec)?.[1] ?? "";
-        if (target.includes("-") && !table.has(target)) throw refusal(`jump to missing chain ${target}`);
+    // Known as long as only chains are deleted, which have no rules.
+    let targets: ReadonlySet<string> | undefined;
+    for (const line of lines.slice(1)) {
+      if (line.startsWith("-X ")) deleteChain(table, line, targets ??= targetsOf(table));
+      else {
+        targets = undefined;
+        restoreLine(table, line);
       }
+    }
+    for (const target of targetsOf(table)) {
+      if (target.includes("-") && !table.has(target)) throw refusal(`jump to missing chain ${target}`);
     }
     this.#tables = new Map([...this.#tables, [name, table]]);
   }
+}
+
+/** Where rules jump to. */
+function targetsOf(table: Table): ReadonlySet<string> {
+  return new Set([...table.values()].flatMap((rules) => rules.map((spec) => /(?:^| )-j (\S+)/.exec(spec)?.[1] ?? "")));
+}
+
+function deleteChain(table: Table, line: string, targets: ReadonlySet<string>): void {
+  const name = line.slice("-X ".length);
+  if (table.get(name)?.length !== 0 || targets.has(name)) throw refusal(line);
+  table.delete(name);
 }
 
 function restoreLine(table: Table, line: string): void {
@@ -96,7 +112,7 @@ function restoreLine(table: Table, line: string): void {
     table.set(chain, []);
     return;
   }
-  const [, action, name = "", rest = ""] = /^-([AIDX]) (\S+) ?(.*)$/.exec(line) ?? [];
+  const [, action, name = "", rest = ""] = /^-([AID]) (\S+) ?(.*)$/.exec(line) ?? [];
   const rules = table.get(name);
   if (!rules) throw refusal(line);
   if (action === "A") rules.push(rest);
@@ -104,14 +120,10 @@ function restoreLine(table: Table, line: string): void {
     const [, position = "1", spec = ""] = /^(\d+) (.*)$/.exec(rest) ?? [];
     if (Number(position) > rules.length + 1) throw refusal(line);
     rules.splice(Number(position) - 1, 0, spec);
-  } else if (action === "D") {
+  } else {
     const index = rules.indexOf(rest);
     if (index < 0) throw refusal(line);
     rules.splice(index, 1);
-  } else {
-    const used = [...table.values()].some((specs) => specs.some((spec) => spec.endsWith(`-j ${name}`)));
-    if (used || rules.length > 0) throw refusal(line);
-    table.delete(name);
   }
 }
 

@@ -17,10 +17,9 @@ export function watchCollections(): LivingCollections {
   const known: { readonly line: string; readonly collection: { readonly size: number } }[] = [];
   const watched = <T extends MapConstructor | SetConstructor>(original: T): T =>
     new Proxy(original, {
-      construct: (target, args, newTarget) => {
+      construct: function construct(target, args, newTarget): { readonly size: number } {
         const collection: { readonly size: number } = Reflect.construct(target, args, newTarget);
-        // The first line is the error's own, the second this one.
-        const line = PRODUCT_LINE_REGEXP.exec(new Error().stack?.split("\n")[2] ?? "")?.[1];
+        const line = PRODUCT_LINE_REGEXP.exec(lineCalling(construct))?.[1];
         if (line !== undefined) known.push({ line, collection });
         return collection;
       },
@@ -37,6 +36,16 @@ export function watchCollections(): LivingCollections {
       return sizes;
     },
   };
+}
+
+/** Where `callee` was called. Each line of a stack costs a look into source maps: one is enough. */
+function lineCalling(callee: (...args: never[]) => unknown): string {
+  const limit = Error.stackTraceLimit;
+  const seen: { stack?: string } = {};
+  Error.stackTraceLimit = 1;
+  Error.captureStackTrace(seen, callee);
+  Error.stackTraceLimit = limit;
+  return seen.stack ?? "";
 }
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));

@@ -32,14 +32,14 @@ import { FakeDataplane } from "./node_agent/_fake_dataplane.ts";
 
 import { endpoint, NODE, node, service, slice } from "./node_agent/_objects.ts";
 
-/** What has a bound of its own above the thousand of these tests, by file. */
+/** What has a bound of its own above the hundreds of these tests, by file. */
 const BOUNDED: Readonly<Record<string, number>> = {
   "core/kube/object_store.ts": 1_000,
   "core/kube/events.ts": 1_000,
   "core/kube/wanted_slices.ts": 10_000,
   "core/runtime/group_standing.ts": 10_000,
 };
-const COUNT = 1_000;
+const COUNT = 300;
 const FIRST = 10;
 const BATCH = 100;
 
@@ -160,7 +160,7 @@ async function untilSo(what: string, clock: FakeClock, isSo: () => boolean): Pro
   });
 }
 
-Deno.test("nothing is left of a thousand Services, of which each two ask for one port", async () => {
+Deno.test("nothing is left of hundreds of Services, of which each two ask for one port", async () => {
   await withWorld(async ({ client, objects, clock }, from, count) => {
     const all = names("web", from, count);
     for (const [index, name] of all.entries()) {
@@ -184,7 +184,7 @@ Deno.test("nothing is left of a thousand Services, of which each two ask for one
   });
 });
 
-Deno.test("nothing is left of a thousand Services of which none is ever made a DaemonSet", async () => {
+Deno.test("nothing is left of hundreds of Services of which none is ever made a DaemonSet", async () => {
   await withWorld(async ({ client, objects, clock }, from, count) => {
     const all = names("none", from, count);
     for (const [index, name] of all.entries()) {
@@ -196,7 +196,7 @@ Deno.test("nothing is left of a thousand Services of which none is ever made a D
   }, { reservePorts: "none" });
 });
 
-Deno.test("nothing is left of a thousand nodes that came, said something, stopped to answer and went", async () => {
+Deno.test("nothing is left of hundreds of nodes that came, said something, stopped to answer and went", async () => {
   await withWorld(async ({ client, objects, clock, silent }, from, count) => {
     if (from === 0) await client.create(SERVICES, loadBalancer("web", {}));
     const all = names("n", from, count);
@@ -210,7 +210,7 @@ Deno.test("nothing is left of a thousand nodes that came, said something, stoppe
   });
 });
 
-Deno.test("nothing is left of a thousand charts", async () => {
+Deno.test("nothing is left of hundreds of charts", async () => {
   await withWorld(async ({ client, objects, clock, dataDir }, from, count) => {
     const charts = join(dataDir, "server", "static", "charts");
     await mkdir(charts, { recursive: true });
@@ -246,7 +246,7 @@ const TEXTS: readonly ((name: string) => string)[] = [
   () => "{",
 ];
 
-Deno.test("nothing is left of a thousand manifest files: applied, refused, of no kind, broken, two of one name", async () => {
+Deno.test("nothing is left of hundreds of manifest files: applied, refused, of no kind, broken, two of one name", async () => {
   await withWorld(async ({ clock, dataDir, objects }, from, count) => {
     const folder = join(dataDir, "server", "manifests");
     const files = names("file", from, count).flatMap((name, index) => {
