@@ -116,7 +116,7 @@ async function runOne(one: Run, { isAlone }: { readonly isAlone: boolean }): Pro
   const startMs = performance.now();
   const test = ["deno", "test", "-A", "--no-check", "--quiet", ...(suite.parallel ? ["--parallel"] : []), ...paths];
   const command = suite.isolated ? worldCommand(test, suite) : test;
-  const result = await run(command, { ...suite.env, DENO_JOBS: "2" }, { showsAtEnd: !isAlone });
+  const result = await run(command, { DENO_JOBS: "2", ...suite.env }, { showsAtEnd: !isAlone });
   // What runs beside others is shown in one piece.
   if (!isAlone) print(title, result.output);
   return { ...one, counts: countsOf(result), seconds: (performance.now() - startMs) / 1000 };

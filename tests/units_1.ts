@@ -1,4 +1,4 @@
-// One half of the unit tests, in one isolate.
+// A third of the unit tests, in one isolate.
 import { loadUnitTests } from "./support/load_unit_tests.ts";
 
 await loadUnitTests(0);

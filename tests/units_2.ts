@@ -1,4 +1,4 @@
-// The other half of the unit tests, in one isolate.
+// Another third of the unit tests, in one isolate.
 import { loadUnitTests } from "./support/load_unit_tests.ts";
 
 await loadUnitTests(1);

@@ -9,6 +9,7 @@ import { DEFAULT_MARK_BITS, parseMarkBits } from "../../../node_agent/rules/pars
 import { renderRuleSet } from "../../../node_agent/rules/render_restore.ts";
 import { parseSave } from "../../../node_agent/rules/parse_save.ts";
 import { portWith } from "../../support/plans.ts";
+import { anyText } from "../../support/any_text.ts";
 
 const OPTIONS = {
   marks: parseMarkBits(DEFAULT_MARK_BITS),
@@ -17,7 +18,7 @@ const OPTIONS = {
 
 /** Texts with all that means something to iptables-restore, shells, terminals and address parsers. */
 const text = fc.oneof(
-  fc.string({ unit: "binary", maxLength: 300 }),
+  anyText(300),
   fc.constantFrom(
     "",
     "\n-A INPUT -j ACCEPT\nCOMMIT\n*filter",

@@ -8,10 +8,11 @@ import { desiredJob } from "../../../../core/helm/jobs/desired_job.ts";
 import { helmStatus } from "../../../../core/helm/releases/helm_status.ts";
 import { visibleLine } from "../../../../core/shared/visible_text.ts";
 import { chartWith, factsWith, jobAfter, podIn, SETTINGS } from "./fixtures.ts";
+import { anyText } from "../../../support/any_text.ts";
 
 /** Texts with all that means something to shells, helm, terminals, YAML and JSON. */
 const text = fc.oneof(
-  fc.string({ unit: "binary", maxLength: 300 }),
+  anyText(300),
   fc.constantFrom(
     "",
     "$(reboot)",

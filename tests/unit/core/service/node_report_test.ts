@@ -13,6 +13,7 @@ import {
 } from "../../../../core/service/node_report.ts";
 import { portsText, serviceId } from "../../../../core/service/service_id.ts";
 import { service } from "../service_lb/fixtures.ts";
+import { anyText } from "../../../support/any_text.ts";
 
 const words = fc.stringMatching(/^[a-z]([a-z ]{0,40}[a-z])?$/).map((text) => text.replaceAll(/ +/g, " "));
 const served = fc.record({
@@ -71,7 +72,7 @@ Deno.test("parseReport() takes nothing of a text of which any part is not as it 
 Deno.test("parseReport() never throws, and what it takes is one visible line", () => {
   fc.assert(fc.property(fc.oneof(fc.string(), fc.json()), (text) => void parseReport(text)));
   fc.assert(
-    fc.property(fc.string({ unit: "binary", maxLength: 200 }), (message) => {
+    fc.property(anyText(200), (message) => {
       const text = JSON.stringify({
         version: 1,
         instance: "i",

@@ -8,10 +8,11 @@ import { trimNode, trimPod, trimService } from "../../../../core/service_lb/trim
 import { ipRangeContains, parseIpRange } from "../../../../core/shared/ip_ranges.ts";
 import { visibleLine } from "../../../../core/shared/visible_text.ts";
 import { node, pod, service, SERVICE_OPTIONS, slice } from "./fixtures.ts";
+import { anyText } from "../../../support/any_text.ts";
 
 /** Texts with all that means something to parsers of YAML, of addresses, to shells, terminals and label selectors. */
 const text = fc.oneof(
-  fc.string({ unit: "binary", maxLength: 100 }),
+  anyText(100),
   fc.constantFrom(
     "",
     "$(reboot)",

@@ -8,6 +8,7 @@ import { servedSummary } from "../../../../core/service_lb/status/served_conditi
 import { K3slbError } from "../../../../core/shared/errors.ts";
 import { createLogger, type LogFormat } from "../../../../core/shared/log.ts";
 import { hasControls, visibleLine, visibleText } from "../../../../core/shared/visible_text.ts";
+import { anyText } from "../../../support/any_text.ts";
 
 const CASES: readonly { readonly name: string; readonly given: string; readonly want: string }[] = [
   { name: "plain words stay", given: "Zoë's 網站 ✓ \\u001b", want: "Zoë's 網站 ✓ \\u001b" },
@@ -39,7 +40,7 @@ Deno.test("visibleLine: one line, whatever ends lines", () => {
 /** Words as an attacker would choose them: any text, with what steers terminals and forges lines in between. */
 const WORDS = fc.array(
   fc.oneof(
-    fc.string({ unit: "binary", maxLength: 20 }),
+    anyText(20),
     fc.constantFrom(
       "\x1b[2J",
       "\x9b31m",
