@@ -47,11 +47,14 @@ export class Connection {
   idleSinceMs = 0;
   readonly #socket: Socket;
   #user: ConnectionUser | undefined;
+  readonly #onGone: () => void;
   #isPaused = false;
+  #isGone = false;
 
-  /** @param onClosed Told once, when it is of no use any more. */
-  constructor(target: ConnectionTarget, user: ConnectionUser, onClosed: () => void) {
+  /** @param onGone Told once, when it is of no use any more. */
+  constructor(target: ConnectionTarget, user: ConnectionUser, onGone: () => void) {
     this.#user = user;
+    this.#onGone = onGone;
     const socket = open(target);
     this.#socket = socket;
     socket.once(target.tls === undefined ? "connect" : "secureConnect", () => {
@@ -62,15 +65,12 @@ export class Connection {
       this.#user?.connected();
     });
     socket.on("data", (bytes: Uint8Array) => {
-      if (this.#user === undefined) socket.destroy();
+      if (this.#user === undefined) this.destroy();
       else this.#user.data(bytes);
     });
     socket.on("error", (error) => this.#end(error));
     socket.on("end", () => this.#end());
-    socket.on("close", () => {
-      this.#end();
-      onClosed();
-    });
+    socket.on("close", () => this.#end());
   }
 
   /** Whether the next user may have it. */
@@ -111,6 +111,10 @@ export class Connection {
   destroy(): void {
     this.#user = undefined;
     this.#socket.destroy();
+    if (this.#isGone) return;
+    // Not when the socket says that it is closed: on no runtime must one that forgets to say so take a place for ever.
+    this.#isGone = true;
+    this.#onGone();
   }
 
   #end(error?: Error): void {
@@ -176,12 +180,12 @@ export class ConnectionPool {
   }
 
   #open(user: ConnectionUser): void {
-    const connection: Connection = new Connection(this.#options.target, user, () => this.#closed(connection));
+    const connection: Connection = new Connection(this.#options.target, user, () => this.#noteGone(connection));
     this.#openCount++;
     user.take(connection);
   }
 
-  #closed(connection: Connection): void {
+  #noteGone(connection: Connection): void {
     this.#openCount--;
     const place = this.#idle.indexOf(connection);
     if (place !== -1) this.#idle.splice(place, 1);

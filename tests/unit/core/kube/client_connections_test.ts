@@ -159,3 +159,22 @@ Deno.test("client uses rotated certificates and tokens from the next request on,
     await rm(dir, { recursive: true });
   }
 });
+
+Deno.test("client loses no place for connections that failed: refused, cut, given up while they were made", async () => {
+  let isCut = true;
+  await using server = await startSocketServer((socket) => isCut ? socket.destroy() : answer(socket));
+  using client = openClient(accessTo(server.url));
+  using refused = openClient(accessTo("http://127.0.0.1:1"));
+  for (let i = 0; i < 150; i++) {
+    await failureOf(client.raw("POST", "/x", { body: {} }));
+    assert.equal((await failureOf(refused.raw("POST", "/x", { body: {} }))).code, "kube-unreachable");
+    const stop = new AbortController();
+    const givenUp = assert.rejects(client.raw("POST", "/x", { body: {}, signal: stop.signal }), { name: "AbortError" });
+    // Its connection is begun by now.
+    await Promise.resolve().then(() => Promise.resolve());
+    stop.abort();
+    await givenUp;
+  }
+  isCut = false;
+  assert.deepEqual(await client.raw("POST", "/x", { body: {} }), {});
+});
