@@ -73,15 +73,22 @@ function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** The patch of `nodes/status` that writes `state` and, where the Node as last seen says something else, `report`; `undefined` removes that. */
-export function heartbeatPatch(
-  node: Node | undefined,
-  { state, report, now }: { readonly state: ConditionState; readonly report: string | undefined; readonly now: string },
-): Patch {
+/** What {@linkcode heartbeatPatch} writes. */
+export interface HeartbeatWish {
+  readonly state: ConditionState;
+  /** `undefined`: none is to stand there. */
+  readonly report: string | undefined;
+  /** Whether this agent wrote this very report last; the Node as last seen may be older than that. */
+  readonly isWritten: boolean;
+  readonly now: string;
+}
+
+/** The patch of `nodes/status` that writes the state and, unless it was written and still stands there, the report. */
+export function heartbeatPatch(node: Node | undefined, { state, report, isWritten, now }: HeartbeatWish): Patch {
   const before = heartbeatOf(node);
   const lastTransitionTime = before?.status === state.status ? before.lastTransitionTime ?? now : now;
   const condition = { type: FORWARDING_CONDITION, ...state, lastHeartbeatTime: now, lastTransitionTime };
-  const isSame = node?.metadata?.annotations?.[NODE_REPORT_ANNOTATION] === report;
+  const isSame = isWritten && node?.metadata?.annotations?.[NODE_REPORT_ANNOTATION] === report;
   return {
     type: "strategic",
     body: {

@@ -64,6 +64,8 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
   let lastNews = "";
   let report: ReportText = {};
   let written: ReportText = {};
+  /** A write that failed may have arrived. */
+  let isInDoubt = false;
   const pace = new Pace({ inARow: REPORTS_IN_A_ROW, intervalMs: () => reportIntervalMs(nodeCount()) });
   return {
     report: (next, services) => {
@@ -112,8 +114,11 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
           const news = heartbeatNews(health);
           const state = heartbeatState(health, signature, rivalId);
           const told = report;
-          const patch = heartbeatPatch(node(), { state, report: told.text, now: apiTime(nowMs) });
+          const isWritten = !isInDoubt && told.text === written.text;
+          const patch = heartbeatPatch(node(), { state, report: told.text, isWritten, now: apiTime(nowMs) });
+          isInDoubt = true;
           await client.patch(NODES, { name: nodeName }, patch, { subresource: "status", signal });
+          isInDoubt = false;
           firstWrittenMs ??= nowMs;
           lastWrittenMs = clock.monotonicMs();
           lastNews = news;

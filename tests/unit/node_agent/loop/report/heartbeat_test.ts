@@ -62,7 +62,7 @@ Deno.test("heartbeatPatch: the transition time moves with the status only", () =
   const before = nodeWith("instance one", "2026-11-23T00:00:00Z");
   const state = heartbeatState(HEALTHY, SIGNATURE);
   const condition = (node: Node | undefined): unknown =>
-    (heartbeatPatch(node, { state, report: undefined, now: "2026-11-23T00:01:00Z" }).body as {
+    (heartbeatPatch(node, { state, report: undefined, isWritten: true, now: "2026-11-23T00:01:00Z" }).body as {
       status: { conditions: unknown[] };
     }).status
       .conditions[0];
@@ -157,3 +157,54 @@ Deno.test("createHeartbeatWriter: Services made one by one are reported at once,
   end.abort();
   await running;
 });
+
+for (const isLost of [false, true]) {
+  const what = isLost ? "its answer lost" : "its answer there";
+  Deno.test(`createHeartbeatWriter: a change taken back before the watch shows it is taken back on the Node, ${what}`, async () => {
+    const clock = createFakeClock();
+    const end = new AbortController();
+    const { client, objects } = createInProcess();
+    const nodes = objects(NODES);
+    nodes.put({ metadata: { name: "a" } });
+    let seen = nodes.get("a");
+    let losesNext = false;
+    const writer = createHeartbeatWriter({
+      client: {
+        ...client,
+        patch: async (...call) => {
+          const answer = await client.patch(...call);
+          if (losesNext) {
+            losesNext = false;
+            throw new Error("connection reset");
+          }
+          return answer;
+        },
+      },
+      nodeName: "a",
+      signature: SIGNATURE,
+      clock,
+      logger: SILENT_LOGGER,
+      signal: end.signal,
+      node: () => seen,
+      nodeCount: () => 3,
+    });
+    const running = writer.run();
+    const tell = async (ports: string, ms = 2000): Promise<void> => {
+      writer.report(HEALTHY, {
+        instance: "one",
+        services: new Map([["s", { ports, serves: true }]]),
+        cut: 0,
+      });
+      await clock.advance(ms);
+    };
+    await tell("80/TCP");
+    seen = nodes.get("a");
+    losesNext = isLost;
+    await tell("81/TCP", 0);
+    assert.equal(lastReport(nodes.get("a"))?.services.get("s")?.ports, "81/TCP");
+    await tell("80/TCP");
+    assert.equal(lastReport(nodes.get("a"))?.services.get("s")?.ports, "80/TCP");
+    end.abort();
+    await running;
+  });
+}
