@@ -53,7 +53,7 @@ export function readCommandLine(words: readonly string[], commands: readonly Com
       : textValue(token.rawName, token.value);
     args.set(found.name, [...(args.get(found.name) ?? []), value]);
   }
-  const invocation = present({ command, path, args, operands, help: args.has("help") });
+  const invocation = present({ command, path, args, operands, help: args.get("help")?.at(-1) === "true" });
   checkOperands(invocation, commands);
   return invocation;
 }

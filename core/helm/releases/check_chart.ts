@@ -96,16 +96,10 @@ export function chartWarnings(chart: HelmChart, config: HelmChartConfig | undefi
   if (serverSide === "false" && forceConflicts) {
     warnings.push('forceConflicts has no effect with serverSide "false", helm refuses the pair');
   }
-  for (
-    const [kind, refs] of [["HelmChart", chart.spec?.valuesSecrets], [
-      "HelmChartConfig",
-      config?.spec?.valuesSecrets,
-    ]] as const
-  ) {
-    for (const { name, keys = [] } of refs ?? []) {
-      if (keys.length === 0) {
-        warnings.push(`valuesSecrets entry "${name ?? ""}" of the ${kind} names no keys and has no effect`);
-      }
+  for (const [kind, owner] of Object.entries({ HelmChart: chart, HelmChartConfig: config })) {
+    for (const { name = "", keys = [] } of owner?.spec?.valuesSecrets ?? []) {
+      if (keys.length > 0) continue;
+      warnings.push(`valuesSecrets entry "${name}" of the ${kind} names no keys and has no effect`);
     }
   }
   return warnings;

@@ -46,15 +46,15 @@ export function credentialsOf(
       server: cluster.server,
       "tls-server-name": cluster["tls-server-name"],
       "insecure-skip-tls-verify": cluster["insecure-skip-tls-verify"],
-      "certificate-authority-data": ca && Buffer.from(await ca.read()).toString("base64"),
+      "certificate-authority-data": ca && Buffer.from(await ca()).toString("base64"),
     }),
   });
   const identity = new ClientIdentity(clock, userName);
   return async (request = {}) => {
     const plugin: ExecCredential = await exec?.(request) ?? {};
-    const [caText, tokenText] = await Promise.all([ca?.read(request), token?.read(request)]);
+    const [caText, tokenText] = await Promise.all([ca?.(request), token?.(request)]);
     const readPair = async (how: CredentialOptions): Promise<[string | undefined, string | undefined]> => {
-      const [certificateText, keyText] = await Promise.all([certificate?.read(how), key?.read(how)]);
+      const [certificateText, keyText] = await Promise.all([certificate?.(how), key?.(how)]);
       return [certificateText ?? plugin.certificate, keyText ?? plugin.key];
     };
     let [usedCertificate, usedKey] = await readPair(request);

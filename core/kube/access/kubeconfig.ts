@@ -81,8 +81,8 @@ function inClusterAccess(
     namespace: env["POD_NAMESPACE"] ?? "default",
     impersonationHeaders: [],
     credentials: async (request = {}) => ({
-      ca: await ca?.read(request) ?? "",
-      authorization: `Bearer ${(await token?.read(request) ?? "").trim()}`,
+      ca: await ca?.(request) ?? "",
+      authorization: `Bearer ${(await token?.(request) ?? "").trim()}`,
     }),
   };
 }

@@ -82,8 +82,9 @@ export interface Kubeconfig {
  * @throws {K3slbError} code `kubeconfig-invalid`, with file and place, and never a value that may be secret
  */
 export function parseKubeconfig(text: string, fileName: string): Kubeconfig {
-  const file = mapping(parse(text, fileName) ?? {}, { fileName, name: "the file" });
-  const root = readFields(file, ROOT, { fileName, name: "the file" });
+  const place = { fileName, name: "the file" };
+  const file = mapping(parse(text, fileName) ?? {}, place);
+  const root = readFields(file, ROOT, place);
   if (root.kind !== undefined && root.kind !== "Config") {
     throw invalid(fileName, `its kind is "${root.kind}" instead of "Config"`);
   }
@@ -110,8 +111,9 @@ export function mergeKubeconfigs(configs: readonly Kubeconfig[]): Kubeconfig {
 }
 
 function firstOfEach<V>(entries: readonly (readonly [string, V])[]): ReadonlyMap<string, V> {
-  // A later entry of a Map's list replaces an earlier one.
-  return new Map(entries.toReversed());
+  const first = new Map<string, V>();
+  for (const [name, value] of entries) if (!first.has(name)) first.set(name, value);
+  return first;
 }
 
 function parse(text: string, fileName: string): unknown {

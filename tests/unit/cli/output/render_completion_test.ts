@@ -58,6 +58,7 @@ Deno.test({
 });
 
 const FISH_CASES: readonly { readonly line: string; readonly want: readonly string[] }[] = [
+  { line: "k3slb ser", want: ["server"] },
   { line: "k3slb manifests ", want: ["diff", "list", "validate"] },
   { line: "k3slb agent cleanup --mar", want: ["--mark-bits"] },
   { line: "k3slb server --data", want: ["--data-dir", "--dataplane"] },
