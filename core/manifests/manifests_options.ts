@@ -1,8 +1,6 @@
 // What the manifests deployer is told at its start.
-import type { KubeClient } from "../kube/contract.ts";
-import type { Clock } from "../runtime/clock.ts";
+import type { Surroundings } from "../kube/contract.ts";
 import type { ObserveQueue } from "../runtime/queue_metrics.ts";
-import type { Logger } from "../shared/log.ts";
 import type { ProblemsOf } from "./deploy/deploy_errors.ts";
 import type { ManifestEvents } from "./record/manifest_events.ts";
 import type { PackagedFile } from "./folder/packaged_files.ts";
@@ -34,12 +32,8 @@ export interface ManifestSettings {
 }
 
 /** What {@linkcode startManifests} takes. */
-export interface ManifestsOptions {
-  readonly client: KubeClient;
-  readonly clock: Clock;
-  readonly logger: Logger;
+export interface ManifestsOptions extends Surroundings {
   readonly events: ManifestEvents;
-  readonly signal: AbortSignal;
   readonly options: ManifestSettings;
   readonly packagedFiles: readonly PackagedFile[];
   /** Whether a file with this text was written by this program; others are never deleted. */

@@ -1,28 +1,22 @@
 // Asks the API server and the host for what `resolve_node_name.ts` decides on, and no more than it needs: most nodes are known
 // after two small requests. A node's identity may not list all Nodes; then the chain does without.
-import type { KubeClient } from "../kube/contract.ts";
+import type { Surroundings } from "../kube/contract.ts";
 import { isConnectionFailure, isForbidden, isNotFound } from "../kube/errors.ts";
 import { NODES } from "../kube/resources.ts";
 import type { Node } from "../kube/types.ts";
-import type { Clock } from "../runtime/clock.ts";
 import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
-import type { Logger } from "../shared/log.ts";
 import type { HostFacts } from "./host_facts.ts";
 import { parseHostName } from "./node_name.ts";
 import { givenNodeName, type NodeIdentity, type NodeSummary, resolveNodeName } from "./resolve_node_name.ts";
 
 /** What {@linkcode findNodeName} takes. */
-export interface FindNodeNameOptions {
+export interface FindNodeNameOptions extends Surroundings {
   readonly role: "agent" | "server";
-  readonly client: KubeClient;
   /** Value of `--node-name`. */
   readonly flag?: string;
   /** Value of `K3S_NODE_NAME`. */
   readonly env?: string;
   readonly host: HostFacts;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
 }
 
 /**

@@ -1,23 +1,17 @@
 // EndpointSlices of the Services that need them (externalTrafficPolicy Local), and of no others. Adapter.
 // The watch starts with the first such Service. Nobody waits for it here: a server that may not read slices goes on serving everything else.
-import type { KubeClient } from "../kube/contract.ts";
+import type { Surroundings } from "../kube/contract.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { ENDPOINT_SLICES } from "../kube/resources.ts";
 import type { EndpointSlice } from "../kube/types.ts";
 import { WantedSlices } from "../kube/wanted_slices.ts";
-import type { Clock } from "../runtime/clock.ts";
 import { K3slbError } from "../shared/errors.ts";
-import type { Logger } from "../shared/log.ts";
 import type { ObjectChange } from "../kube/object_store.ts";
 import { type ServiceKey, sliceServiceKey } from "../service/keys.ts";
 import { trimEndpointSlice } from "../service/trim.ts";
 
 /** What {@linkcode LocalSlices} takes. */
-export interface LocalSlicesOptions {
-  readonly client: KubeClient;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
+export interface LocalSlicesOptions extends Surroundings {
   readonly onChange: (change: ObjectChange<EndpointSlice>) => void;
   /** The slices of this Service, which was asked for too early, can be had now. */
   readonly onReady: (key: ServiceKey) => void;

@@ -1,11 +1,9 @@
 // What reconciling a Service works with, remembers and tells. Types, and what all parts of it ask and tell.
-import type { KubeClient } from "../kube/contract.ts";
+import type { Surroundings } from "../kube/contract.ts";
 import { isConflict } from "../kube/errors.ts";
 import type { DaemonSet, Service } from "../kube/types.ts";
-import type { Clock } from "../runtime/clock.ts";
 import type { ServiceKey } from "../service/keys.ts";
 import { errorMessage, isAbort } from "../shared/errors.ts";
-import type { Logger } from "../shared/log.ts";
 import type { Contest } from "./contest.ts";
 import type { ServiceEvent, StatusMemory } from "./status/status_step.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
@@ -37,12 +35,8 @@ export interface ServiceMemory {
 }
 
 /** What reconciling works with. */
-export interface ReconcileContext {
-  readonly client: KubeClient;
-  readonly clock: Clock;
+export interface ReconcileContext extends Surroundings {
   readonly events: ServiceEvents;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
   readonly options: ServiceLbOptions;
   /** Finds out why pods are missing. */
   readonly inquiry: Pick<PodInquiry, "ask" | "forget">;

@@ -1,23 +1,17 @@
 // What starting the load balancer takes and gives. Types only.
-import type { KubeClient } from "../kube/contract.ts";
+import type { Surroundings } from "../kube/contract.ts";
 import type { BeginAsk } from "../runtime/ask_nodes.ts";
-import type { Clock } from "../runtime/clock.ts";
 import type { ObserveQueue } from "../runtime/queue_metrics.ts";
-import type { Logger } from "../shared/log.ts";
 import type { ClusterSnapshot } from "./answers/explain_service.ts";
 import type { ServiceEvents } from "./reconcile_context.ts";
 import type { ServiceLbOptions } from "./service_lb_options.ts";
 
 /** What {@linkcode startServiceLb} takes. */
-export interface StartServiceLbOptions {
-  readonly client: KubeClient;
+export interface StartServiceLbOptions extends Surroundings {
   readonly options: ServiceLbOptions;
-  readonly clock: Clock;
-  readonly logger: Logger;
   readonly events: ServiceEvents;
   /** Observes its queue, for metrics. */
   readonly observeQueue?: ObserveQueue;
-  readonly signal: AbortSignal;
   /**
    * How a node is asked whether it is there.
    * @default {askByTcp}

@@ -1,11 +1,10 @@
 // What each active server does once, and tries until it works: makes what the cluster needs beside the Services' own objects, and looks for what
 // earlier servers left. Adapter.
-import type { KubeClient } from "../../kube/contract.ts";
-import { type Clock, pause } from "../../runtime/clock.ts";
+import type { Surroundings } from "../../kube/contract.ts";
+import { pause } from "../../runtime/clock.ts";
 import type { Node } from "../../kube/types.ts";
 import type { ServiceKey } from "../../service/keys.ts";
 import { errorMessage } from "../../shared/errors.ts";
-import type { Logger } from "../../shared/log.ts";
 import { deleteStrayDaemonSets, deleteStrayFacts, findFormerServices } from "./left_behind.ts";
 import { desiredPrerequisites } from "./prerequisites.ts";
 import { removeFacts } from "./remove_service_lb.ts";
@@ -13,11 +12,7 @@ import type { ServiceLbOptions } from "../service_lb_options.ts";
 import { applyPrerequisites } from "../service_writes.ts";
 
 /** What it works with. */
-export interface Groundwork {
-  readonly client: KubeClient;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
+export interface Groundwork extends Surroundings {
   readonly options: ServiceLbOptions;
 }
 

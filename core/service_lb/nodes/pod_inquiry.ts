@@ -1,11 +1,9 @@
 // Finds out why a Service's pods are missing or not scheduled, where no watched object says it: the DaemonSet controller tells in
 // Events only, and the scheduler names no pod. Adapter; asks seldom, for Services that wait, and one answer serves them all.
-import type { KubeClient, KubeList } from "../../kube/contract.ts";
+import type { KubeList, Surroundings } from "../../kube/contract.ts";
 import { EVENTS, PODS } from "../../kube/resources.ts";
 import type { DaemonSet, KubeEvent, KubeObject, Pod, Service } from "../../kube/types.ts";
-import type { Clock } from "../../runtime/clock.ts";
 import { errorMessage } from "../../shared/errors.ts";
-import type { Logger } from "../../shared/log.ts";
 import type { ServiceKey } from "../../service/keys.ts";
 import type { NodeVerdict } from "./node_verdicts.ts";
 import { type PodObstacles, type PortHolder, portHolder, trimPortHolder } from "../daemonset/port_holder.ts";
@@ -17,11 +15,7 @@ export interface PodAnswer {
 }
 
 /** What {@linkcode PodInquiry} takes. */
-export interface PodInquiryOptions {
-  readonly client: KubeClient;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
+export interface PodInquiryOptions extends Surroundings {
   /** Where the DaemonSets are. */
   readonly namespace: string;
   /**

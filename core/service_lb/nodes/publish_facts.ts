@@ -1,24 +1,18 @@
 // Keeps the published facts as they should be: one ConfigMap, written when it says something else: at once, while that goes on once a second. Adapter.
-import type { KubeClient } from "../../kube/contract.ts";
+import type { Surroundings } from "../../kube/contract.ts";
 import { isForbidden } from "../../kube/errors.ts";
 import { type Reflector, startReflector } from "../../kube/reflector.ts";
 import { CONFIG_MAPS } from "../../kube/resources.ts";
 import { pick } from "../../kube/trim.ts";
 import type { ConfigMap } from "../../kube/types.ts";
-import type { Clock } from "../../runtime/clock.ts";
 import { Pace } from "../../runtime/pace.ts";
 import { createWorkQueue, type WorkQueue } from "../../runtime/work_queue.ts";
 import { type ClusterFacts, FACTS_CONFIG_MAP, FACTS_KEY, renderFacts } from "../../service/cluster_facts.ts";
 import { errorMessage, isAbort } from "../../shared/errors.ts";
-import type { Logger } from "../../shared/log.ts";
 import { MANAGED_BY_LABEL } from "../../service/labels.ts";
 
 /** What {@linkcode FactsPublisher} takes. */
-export interface FactsPublisherOptions {
-  readonly client: KubeClient;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
+export interface FactsPublisherOptions extends Surroundings {
   readonly namespace: string;
   /** What is to be published now; `undefined` while it is not known. */
   readonly facts: () => ClusterFacts | undefined;

@@ -1,9 +1,8 @@
 // Connects to a Service when somebody asks all agents to (`core/service/probe_exchange.ts`), and says on the own Node what came of it: once for
 // each request, a few seconds apart, and away with the answer when the request is gone.
-import type { KubeClient, Patch } from "../../../core/kube/contract.ts";
+import type { Patch, Surroundings } from "../../../core/kube/contract.ts";
 import { NODES } from "../../../core/kube/resources.ts";
 import type { Node, Service } from "../../../core/kube/types.ts";
-import type { Clock } from "../../../core/runtime/clock.ts";
 import { tryTargets } from "../../../core/runtime/try_targets.ts";
 import { createWorkQueue } from "../../../core/runtime/work_queue.ts";
 import { PROBE_ANSWER_ANNOTATION } from "../../../core/service/labels.ts";
@@ -16,15 +15,10 @@ import {
   targetId,
 } from "../../../core/service/probe_exchange.ts";
 import { errorMessage } from "../../../core/shared/errors.ts";
-import type { Logger } from "../../../core/shared/log.ts";
 
 /** What {@linkcode answerProbes} takes. */
-export interface ProbeAnswererOptions {
-  readonly client: KubeClient;
+export interface ProbeAnswererOptions extends Surroundings {
   readonly nodeName: string;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
   readonly caches: {
     readonly nodes: { readonly objects: ReadonlyMap<string, Node> };
     readonly services: { readonly objects: ReadonlyMap<string, Service> };

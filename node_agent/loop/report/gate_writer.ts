@@ -1,27 +1,22 @@
 // Writes readiness gates: only those that change, a few at a time, again and again until the API takes them.
-import type { KubeClient } from "../../../core/kube/contract.ts";
+import type { Surroundings } from "../../../core/kube/contract.ts";
 import { isConflict, isNotFound } from "../../../core/kube/errors.ts";
 import { objectKey } from "../../../core/kube/object_store.ts";
 import type { Reflector } from "../../../core/kube/reflector.ts";
 import { PODS } from "../../../core/kube/resources.ts";
 import type { Pod } from "../../../core/kube/types.ts";
-import { apiTime, type Clock } from "../../../core/runtime/clock.ts";
+import { apiTime } from "../../../core/runtime/clock.ts";
 import type { ObserveQueue } from "../../../core/runtime/queue_metrics.ts";
 import { createWorkQueue } from "../../../core/runtime/work_queue.ts";
 import { errorMessage } from "../../../core/shared/errors.ts";
-import type { Logger } from "../../../core/shared/log.ts";
 import { gatePatch, type GateState, saysTheSame } from "./desired_gate.ts";
 import type { PodVerdict } from "../plan/forwarding_plan.ts";
 
 /** What {@linkcode createGateWriter} takes. */
-export interface GateWriterOptions {
-  readonly client: KubeClient;
+export interface GateWriterOptions extends Surroundings {
   /** Observes its queue, for metrics. */
   readonly observeQueue?: ObserveQueue;
   readonly pods: Reflector<Pod>;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
 }
 
 /** A pod and what its gate shall say. */

@@ -1,16 +1,15 @@
 // Writes the heartbeat and the report of all Services to the agent's own Node, in one request: at once when its state or the report changes,
 // soon when its counts do, else every minute. Changes one by one are told at once; while they go on, several times a second, in a large cluster
 // once. Also notices another live agent that signs the same Node's heartbeat.
-import type { KubeClient } from "../../../core/kube/contract.ts";
+import type { Surroundings } from "../../../core/kube/contract.ts";
 import { NODES } from "../../../core/kube/resources.ts";
 import type { Node } from "../../../core/kube/types.ts";
-import { apiTime, type Clock } from "../../../core/runtime/clock.ts";
+import { apiTime } from "../../../core/runtime/clock.ts";
 import type { ObserveQueue } from "../../../core/runtime/queue_metrics.ts";
 import { Pace } from "../../../core/runtime/pace.ts";
 import { createWorkQueue } from "../../../core/runtime/work_queue.ts";
 import { lastReport, type NodeReport, renderReport, withoutNotes } from "../../../core/service/node_report.ts";
 import { errorMessage } from "../../../core/shared/errors.ts";
-import type { Logger } from "../../../core/shared/log.ts";
 import {
   type AgentSignature,
   type ForwardingHealth,
@@ -22,15 +21,11 @@ import {
 } from "./heartbeat.ts";
 
 /** What {@linkcode createHeartbeatWriter} takes. */
-export interface HeartbeatWriterOptions {
-  readonly client: KubeClient;
+export interface HeartbeatWriterOptions extends Surroundings {
   /** Observes its queue, for metrics. */
   readonly observeQueue?: ObserveQueue;
   readonly nodeName: string;
   readonly signature: AgentSignature;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
   /** The Node as last seen. */
   readonly node: () => Node | undefined;
   /** How many nodes have agents, 0 if that is not known. */

@@ -1,12 +1,11 @@
 // What the agent knows of the cluster: its own pods and Node, Services of type LoadBalancer, what the server publishes, and the EndpointSlices of
 // the Services that concern this node. Watches are narrow and objects trimmed; what to do with them is not decided here.
-import type { KubeClient } from "../../../core/kube/contract.ts";
+import type { Surroundings } from "../../../core/kube/contract.ts";
 import { isForbidden } from "../../../core/kube/errors.ts";
 import type { ObjectChange } from "../../../core/kube/object_store.ts";
 import { type Reflector, startReflector } from "../../../core/kube/reflector.ts";
 import { ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../../core/kube/resources.ts";
 import type { EndpointSlice, KubeObject, Node, Pod, Service } from "../../../core/kube/types.ts";
-import type { Clock } from "../../../core/runtime/clock.ts";
 import type { ClusterFacts } from "../../../core/service/cluster_facts.ts";
 import { SLICE_SERVICE_LABEL, sliceServiceKey } from "../../../core/service/keys.ts";
 import { NODE_REPORT_ANNOTATION, PROBE_ANSWER_ANNOTATION, SERVICE_NAME_LABEL } from "../../../core/service/labels.ts";
@@ -14,7 +13,6 @@ import { keepLastGood } from "../../../core/service/last_good.ts";
 import { lastReport, type NodeReport } from "../../../core/service/node_report.ts";
 import { trimEndpointSlice, trimService } from "../../../core/service/trim.ts";
 import { errorMessage, isAbort } from "../../../core/shared/errors.ts";
-import type { Logger } from "../../../core/shared/log.ts";
 import { FirstSlices } from "./first_slices.ts";
 import type { DepartedService } from "../plan/contenders.ts";
 import { type FactsWatch, startFactsWatch } from "./facts_watch.ts";
@@ -27,14 +25,10 @@ import { sameContent } from "../../../core/kube/trim.ts";
 import { WantedSlices } from "../../../core/kube/wanted_slices.ts";
 
 /** What {@linkcode startAgentCaches} takes. */
-export interface AgentCachesOptions {
-  readonly client: KubeClient;
+export interface AgentCachesOptions extends Surroundings {
   readonly nodeName: string;
   /** Namespace of the load balancers' pods. */
   readonly servicelbNamespace: string;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
   /** `portKey`s of the ports that the kernel has; `undefined` before that is known. */
   readonly programmed: () => ReadonlySet<string> | undefined;
   /** Told that something changed which may change the plan. */

@@ -1,25 +1,20 @@
 // What the server publishes for agents, followed. Without it (an older server, K3s's own load balancer, data plane `pods`, a right that nobody
 // has granted) pods decide what is served here; once it was seen, the last that was said holds, with or without a server.
-import type { KubeClient } from "../../../core/kube/contract.ts";
+import type { Surroundings } from "../../../core/kube/contract.ts";
 import { isForbidden } from "../../../core/kube/errors.ts";
 import { startReflector } from "../../../core/kube/reflector.ts";
 import { CONFIG_MAPS } from "../../../core/kube/resources.ts";
 import { trimMetadata } from "../../../core/kube/trim.ts";
 import type { ConfigMap } from "../../../core/kube/types.ts";
-import { type Clock, pause } from "../../../core/runtime/clock.ts";
+import { pause } from "../../../core/runtime/clock.ts";
 import { type ClusterFacts, FACTS_CONFIG_MAP, FACTS_KEY, parseFacts } from "../../../core/service/cluster_facts.ts";
 import { PROBE_REQUEST_ANNOTATION } from "../../../core/service/labels.ts";
 import { abortError, errorMessage } from "../../../core/shared/errors.ts";
-import type { Logger } from "../../../core/shared/log.ts";
 
 /** What {@linkcode startFactsWatch} takes. */
-export interface FactsWatchOptions {
-  readonly client: KubeClient;
+export interface FactsWatchOptions extends Surroundings {
   /** Namespace of the load balancers. */
   readonly servicelbNamespace: string;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
   /** Told that {@linkcode FactsWatch.current} says something else. */
   readonly onChange: () => void;
 }
