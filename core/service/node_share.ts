@@ -63,7 +63,7 @@ export function nodeShare(services: Iterable<Service>, known: NodeFacts): Readon
   }));
 }
 
-/** Who has a port by what the server says; else by what the node forwards; else by age. */
+/** Who has a port by what the server says, of several who is forwarded here; else by what the node forwards; else by age. */
 function conflictsAmong(
   chosen: readonly Service[],
   { node, facts, serves, all }: NodeFacts & { readonly all: readonly Service[] },
@@ -89,6 +89,7 @@ function conflictsAmong(
           spokenOf.has(port) ? hasContestedPort(facts, { service, port, node: name }) ?? false : serves(service, port)
         ),
       ),
+    (service) => isThere(service, { serves }),
   );
   return new Map([...conflicts].flatMap(([key, byNode]): [ServiceKey, SettingsProblem][] => {
     const conflict = byNode.get(name);
@@ -98,6 +99,6 @@ function conflictsAmong(
   }));
 }
 
-function isThere(service: Service, { serves }: NodeFacts): boolean {
+function isThere(service: Service, { serves }: Pick<NodeFacts, "serves">): boolean {
   return portIds(service).some((port) => serves(service, port));
 }

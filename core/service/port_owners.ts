@@ -75,12 +75,14 @@ export function hasGiven(given: GivenPorts, port: string): boolean {
  * @param candidatesOf Names of the nodes that may serve a Service; asked only for Services that share a port with another.
  * @param reservedFor Ports of a Service that nobody can have as a load balancer, on all nodes or on some.
  * @param givenOn What a Service has been given on a node already.
+ * @param isThereOn Whether it is on that node, and not on others only: of several that were given a port, one that is there has it.
  */
 export function portConflicts(
   services: Iterable<Service>,
   candidatesOf: (service: Service) => Iterable<string>,
   reservedFor: (service: Service) => readonly (PortConflict & { onNode?: (name: string) => boolean })[] = () => [],
   givenOn: (service: Service, node: string) => GivenPorts = () => undefined,
+  isThereOn: (service: Service, node: string) => boolean = () => true,
 ): PortConflicts {
   const conflicts = new Map<ServiceKey, Map<string, PortConflict>>();
   const all = [...services];
@@ -93,7 +95,8 @@ export function portConflicts(
       const here = claimants.get(name) ?? [];
       claimants.set(name, here);
       const reservation = reserved.get(service)?.find(({ onNode }) => onNode?.(name) ?? true);
-      here.push({ service, reservation, given: givenOn(service, name) });
+      const given = givenOn(service, name);
+      here.push({ service, reservation, given, isThere: given !== undefined && isThereOn(service, name) });
     }
   }
   // Nodes where the same Services stand alike, as a rule all of them, come to the same end.
@@ -105,7 +108,8 @@ export function portConflicts(
     return number;
   };
   for (const [name, here] of claimants) {
-    const standing = here.map((one) => [one.service, one.reservation, one.given].map(numberOf).join(" ")).join();
+    const standing = here.map((one) => [one.service, one.reservation, one.given, one.isThere].map(numberOf).join(" "))
+      .join();
     const end = ends.get(standing) ?? conflictsAt(here);
     ends.set(standing, end);
     for (const [key, conflict] of end) {
@@ -121,12 +125,13 @@ interface Claimant {
   readonly service: Service;
   readonly reservation: PortConflict | undefined;
   readonly given: GivenPorts;
+  readonly isThere: boolean;
 }
 
 /** On one node, the oldest Service first. */
 function conflictsAt(claimants: readonly Claimant[]): ReadonlyMap<ServiceKey, PortConflict> {
   const holders = new Map<string, Service>();
-  for (const { service, given } of claimants) {
+  for (const { service, given } of claimants.toSorted((a, b) => Number(b.isThere) - Number(a.isThere))) {
     if (given === undefined) continue;
     for (const port of portIds(service)) {
       if (!holders.has(port) && hasGiven(given, port)) holders.set(port, service);

@@ -190,11 +190,22 @@ export class ClusterView {
     const said = this.#reported(service, node);
     if (said?.says === "serves") return "all";
     if (said?.says === "refuses" && said.reason === "PortTaken") return undefined;
-    const key = objectKey(service);
-    if (!this.#held.has(key)) this.#held.set(key, heldPorts(this.#daemonSets.of(key)));
-    const has = this.#held.get(key);
+    const has = this.#heldBy(objectKey(service));
     if (has !== undefined) return has.without.has(node) ? undefined : has.ports;
     return this.#options.reservePorts === "none" && this.#reports.anyServes(service) ? "all" : undefined;
+  }
+
+  /** Whether the Service is on a node, and not only on others: its DaemonSet is, or, where it has none, the node's agent says so. */
+  #isThereOn(service: Service, name: string): boolean {
+    const has = this.#heldBy(objectKey(service));
+    if (has === undefined) return this.#reported(service, name)?.says === "serves";
+    const node = this.#objects().nodes.get(name);
+    return node !== undefined && has.reaches(node);
+  }
+
+  #heldBy(key: ServiceKey): HeldPorts | undefined {
+    if (!this.#held.has(key)) this.#held.set(key, heldPorts(this.#daemonSets.of(key)));
+    return this.#held.get(key);
   }
 
   /** Looks only at those that share ports with it: looking through all for each change would cost the square of their number. */
@@ -209,6 +220,7 @@ export class ClusterView {
       (service) => candidateNodes(service, { ...this.#options, nodes: nodes.values(), allowList }),
       (service) => reservedPorts(service, this.#foreignFacts()),
       (service, node) => this.#givenOn(service, node),
+      (service, node) => this.#isThereOn(service, node),
     );
     for (const sharer of sharers) this.#conflicts.set(sharer, conflicts.get(sharer) ?? NO_CONFLICTS);
     return conflicts.get(key) ?? NO_CONFLICTS;

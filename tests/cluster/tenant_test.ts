@@ -1,8 +1,10 @@
 // What somebody who may make Services, EndpointSlices and pods in his own namespace tries to take from the nodes, and does not get.
 import assert from "node:assert/strict";
-import { ENDPOINT_SLICES, PODS } from "../../core/kube/resources.ts";
+import { CONFIG_MAPS, ENDPOINT_SLICES, PODS } from "../../core/kube/resources.ts";
 import type { EndpointSlice, Pod } from "../../core/kube/types.ts";
-import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/labels.ts";
+import { FACTS_CONFIG_MAP, FACTS_KEY, parseFacts } from "../../core/service/cluster_facts.ts";
+import { POOL_LABEL, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/labels.ts";
+import { serviceId } from "../../core/service/service_id.ts";
 import { enterWorld } from "../support/netns.ts";
 import { waitUntil } from "../support/wait.ts";
 import type { World } from "../support/world.ts";
@@ -86,6 +88,30 @@ if (await enterWorld(import.meta.url)) {
       await node.ns.unlisten(listen);
       await node.ns.setSysctl("net.ipv4.conf.all.route_localnet", 0);
     }
+  });
+
+  test("an older Service that had the port where nobody is takes it nowhere else", async ({ world, ns }) => {
+    const port = world.port();
+    await ns.createApp({ name: "evil", nodes: ["node1"] });
+    // Made in the same second as the other, it is older by its name.
+    await ns.createService({ name: "a-bomb", app: "evil", ports: [port], labels: { [POOL_LABEL]: "nowhere" } });
+    await ns.waitForCondition("a-bomb", ({ reason }) => reason === "NoNodeSelected");
+    await ns.daemonSet("a-bomb");
+    await ns.createApp({ name: "web", nodes: ["node1"] });
+    await ns.createService({ name: "web", ports: [port] });
+    await ns.waitForIngress("web", world.nodeIps);
+    for (const ip of world.nodeIps) await world.waitForAnswer(world.client, { protocol: "tcp", ip, port });
+    const id = serviceId(await ns.service("web"));
+    const facts = { namespace: "kube-system", name: FACTS_CONFIG_MAP };
+    await waitUntil("the agents to be told that it has the port", async () => {
+      const { contested } = parseFacts((await world.admin.get(CONFIG_MAPS, facts)).data?.[FACTS_KEY] ?? "") ?? {};
+      return contested?.get(`${port}/TCP`)?.some(({ service, without }) => service === id && without.size === 0);
+    });
+    await ns.patchService("a-bomb", { metadata: { labels: { [POOL_LABEL]: null } } });
+    await ns.waitForCondition("a-bomb", ({ reason }) => reason === "PortTaken");
+    await serveWitness({ world, ns });
+    for (const ip of world.nodeIps) assert.match(await answers(world.client, ip, port), /^web/);
+    assert.deepEqual([...await ns.ingress("web")].sort(), [...world.nodeIps].sort());
   });
 
   test("a port of a process of the node: no endpoint that anybody writes excuses it, and it is given back", async ({ world, ns }) => {

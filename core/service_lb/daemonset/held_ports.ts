@@ -1,6 +1,7 @@
 // Which ports of which nodes a Service has been given already: those of its DaemonSet, on the nodes that it does not leave out. Pure.
 // It stands in the cluster, so a restart of the server or of a pod changes nothing about who has a port.
-import type { DaemonSet } from "../../kube/types.ts";
+import type { DaemonSet, Node } from "../../kube/types.ts";
+import { isTolerated } from "../../service/node_selection.ts";
 import { portId } from "../../service/port_owners.ts";
 import type { Protocol } from "../../shared/ip.ts";
 
@@ -10,6 +11,8 @@ export interface HeldPorts {
   readonly ports: ReadonlySet<string>;
   /** Names of the nodes that it has them not on. */
   readonly without: ReadonlySet<string>;
+  /** Whether its DaemonSet has pods on this node as it stands, and not on others only. */
+  readonly reaches: (node: Node) => boolean;
 }
 
 /** What the Service of `daemonSets` has been given. */
@@ -26,7 +29,38 @@ export function heldPorts(daemonSets: Iterable<DaemonSet>): HeldPorts | undefine
         key === "metadata.name" && operator === "NotIn" ? values : []
       )
     );
-    return { ports: new Set(ports), without: new Set(without) };
+    const { nodeSelector = {}, tolerations = [] } = spec.template.spec ?? {};
+    const reaches = ({ metadata, spec }: Node): boolean => {
+      const labels = metadata?.labels ?? {};
+      return Object.entries(nodeSelector).every(([name, value]) => labels[name] === value) &&
+        (terms.length === 0 ||
+          terms.some(({ matchExpressions = [] }) => matchExpressions.every((one) => meets(labels, one)))) &&
+        (spec?.taints ?? []).every((taint) => isTolerated(taint, tolerations));
+    };
+    return { ports: new Set(ports), without: new Set(without), reaches };
   }
   return undefined;
+}
+
+interface LabelRequirement {
+  readonly key: string;
+  readonly operator: string;
+  readonly values?: readonly string[];
+}
+
+/** With the operators that are written here. */
+function meets(labels: Readonly<Record<string, string>>, { key, operator, values = [] }: LabelRequirement): boolean {
+  const value = labels[key];
+  switch (operator) {
+    case "In":
+      return value !== undefined && values.includes(value);
+    case "NotIn":
+      return value === undefined || !values.includes(value);
+    case "Exists":
+      return value !== undefined;
+    case "DoesNotExist":
+      return value === undefined;
+    default:
+      return false;
+  }
 }

@@ -3,7 +3,12 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Node, Service } from "../../../../core/kube/types.ts";
 import { serviceClaim } from "../../../../core/service/claim.ts";
-import { type ClusterFacts, parseFacts, renderFacts } from "../../../../core/service/cluster_facts.ts";
+import {
+  type ClusterFacts,
+  type ContestedPort,
+  parseFacts,
+  renderFacts,
+} from "../../../../core/service/cluster_facts.ts";
 import { isAllowListMode } from "../../../../core/service/node_selection.ts";
 import { CLUSTER_FACTS } from "../../../support/cluster_facts.ts";
 import { nodeShare } from "../../../../core/service/node_share.ts";
@@ -38,6 +43,8 @@ interface ShareCase {
 
 const older = service({ name: "older", created: "2025-01-01T00:00:00Z" });
 const younger = service({ name: "younger", created: "2027-01-01T00:00:00Z" });
+
+const GIVEN = (to: Service): ContestedPort => ({ service: serviceId(to), without: new Set() });
 
 const CASES: readonly ShareCase[] = [
   { name: "a Service", want: ["serve"] },
@@ -112,6 +119,26 @@ const CASES: readonly ShareCase[] = [
     others: [younger],
     serves: ["web"],
     facts: { contested: new Map([["80/TCP", [{ service: serviceId(younger), without: new Set() }]]]) },
+    want: ["lost", "PortTaken", /younger/],
+  },
+  {
+    name: "a port that an older one has elsewhere, and would have here since it is chosen for this node too",
+    others: [older],
+    serves: ["web"],
+    facts: { contested: new Map([["80/TCP", [GIVEN(older), GIVEN(service())]]]) },
+    want: ["serve"],
+  },
+  {
+    name: "a port that an older one has everywhere, and this one too by what the server says",
+    others: [older],
+    facts: { contested: new Map([["80/TCP", [GIVEN(older), GIVEN(service())]]]) },
+    want: ["lost", "PortTaken", /older/],
+  },
+  {
+    name: "a port that a younger one has elsewhere and here, and this one has on other nodes",
+    others: [younger],
+    serves: ["younger"],
+    facts: { contested: new Map([["80/TCP", [GIVEN(service()), GIVEN(younger)]]]) },
     want: ["lost", "PortTaken", /younger/],
   },
   {

@@ -269,6 +269,19 @@ Deno.test("ClusterView: who serves a port by its agent's word has it there, befo
   assert.deepEqual(said(desiredIn(settled, OLD)), { a: "PortTaken", b: "NoPod" });
 });
 
+Deno.test("ClusterView: a port is not taken by a Service that had it on other nodes only, however old", () => {
+  const pool = { labels: { "svccontroller.k3s.cattle.io/lbpool": "nowhere" } };
+  const before = service({ name: "old", created: "2025-01-01T00:00:00Z", ...pool });
+  for (const nodes of [[A, B], [a({ serves: [WEB] }), B]]) {
+    const view = viewOf({ services: [WEB, OLD], nodes, daemonSetsOf: [before, WEB] });
+    const lost = (key: string): readonly string[] => [...view.factsOf(key, new Set()).conflicts.keys()];
+    assert.deepEqual([lost("default/old"), lost("default/web")], [["a", "b"], []]);
+  }
+  // Where nobody is, it has it as before.
+  const alone = viewOf({ services: [WEB, OLD], nodes: [A, B], daemonSetsOf: [service({ ...pool })] });
+  assert.deepEqual([...alone.factsOf("default/old", new Set()).conflicts.keys()], ["a", "b"]);
+});
+
 Deno.test("ClusterView.clusterFacts() says what nodes can't see, and of ports only who has those that several ask for", () => {
   const kubelet = { kubeletEndpoint: { Port: 10250 } };
   const nodes = [
