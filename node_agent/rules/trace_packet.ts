@@ -3,6 +3,7 @@
 // Rules of others are not looked at: ours stand before them (jump_plan.ts), and what is in the way is told by the agent (forward_chain.ts).
 import type { Protocol } from "../../core/shared/ip.ts";
 import { ipRangeContains, parseIpRange } from "../../core/shared/ip_ranges.ts";
+import { present } from "../../core/shared/values.ts";
 import { CHAIN_PREFIX, FORWARD_CHAIN, INPUT_CHAIN, POSTROUTING_CHAIN, SERVICES_CHAIN } from "./desired_chain_names.ts";
 import { parseSave } from "./parse_save.ts";
 import { CHANCE_UNITS } from "./render_rule.ts";
@@ -48,9 +49,8 @@ export function tracedRules(text: string): TracedRules {
   const isWhole = text.includes("\n:PREROUTING ");
   const entryOf = (hook: string): string | undefined =>
     isWhole ? new RegExp(`^-A ${hook} .*-j (${CHAIN_PREFIX}\\S+)$`, "m").exec(text)?.[1] : SERVICES_CHAIN;
-  const [outside, node] = [entryOf("PREROUTING"), entryOf("OUTPUT")];
   return {
-    entries: { ...(outside === undefined ? {} : { outside }), ...(node === undefined ? {} : { node }) },
+    entries: present({ outside: entryOf("PREROUTING"), node: entryOf("OUTPUT") }),
     chains: new Map([...nat, ...filter].map((chain) => [chain.name, chain.rules])),
   };
 }

@@ -6,6 +6,7 @@ import { objectKey } from "../../kube/object_store.ts";
 import { findObject, keyOf } from "../../kube/one_object.ts";
 import type { KubeObject } from "../../kube/types.ts";
 import type { Logger } from "../../shared/log.ts";
+import { present } from "../../shared/values.ts";
 import { SET_HASH_LABEL } from "../../shared/k3s_names.ts";
 import { type ObjectKind, ownershipMarks } from "../record/addon.ts";
 import { inParallel, PARALLEL_REQUESTS } from "./in_parallel.ts";
@@ -93,11 +94,7 @@ async function removeUnchanged(
     const { uid, resourceVersion } = object.metadata ?? {};
     const key = keyOf(object);
     try {
-      await client.delete(type, key, {
-        signal,
-        ...(uid === undefined ? {} : { uid }),
-        ...(resourceVersion === undefined ? {} : { resourceVersion }),
-      });
+      await client.delete(type, key, { signal, ...present({ uid, resourceVersion }) });
       return true;
     } catch (error) {
       if (isNotFound(error)) return true;

@@ -1,5 +1,6 @@
 // Events on AddOns: their reasons, and what they are about. Pure.
 import { apiVersionOf } from "../../shared/k3s_names.ts";
+import { present } from "../../shared/values.ts";
 import type { EventContent, EventRecorder, ObjectReference } from "../../kube/events.ts";
 import { ADD_ON_NAMESPACE, ADD_ONS, type AddOn } from "./addon.ts";
 
@@ -35,11 +36,5 @@ export function eventOf(reason: ManifestEventReason, message: string): EventCont
 /** The reference to the AddOn `name`, whether it is there or not. */
 export function subjectOf(name: string, addOn: AddOn | undefined): ObjectReference {
   const uid = addOn?.metadata?.uid;
-  return {
-    apiVersion: apiVersionOf(ADD_ONS),
-    kind: ADD_ONS.kind,
-    namespace: ADD_ON_NAMESPACE,
-    name,
-    ...(uid === undefined ? {} : { uid }),
-  };
+  return present({ apiVersion: apiVersionOf(ADD_ONS), kind: ADD_ONS.kind, namespace: ADD_ON_NAMESPACE, name, uid });
 }

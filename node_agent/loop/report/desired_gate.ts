@@ -5,6 +5,7 @@ import type { Pod } from "../../../core/kube/types.ts";
 import { PROGRAMMED_CONDITION, SERVED_ADDRESSES_ANNOTATION } from "../../../core/service/labels.ts";
 import { portLabel } from "../../../core/service/port_owners.ts";
 import { errorMessage, isK3slbError } from "../../../core/shared/errors.ts";
+import { present } from "../../../core/shared/values.ts";
 import { visibleLine } from "../../../core/shared/visible_text.ts";
 import type { ApplyReport, ForwardedPort } from "../../dataplane_contract.ts";
 import { gateOf, isPlaceholder } from "../plan/load_balancer_pods.ts";
@@ -46,26 +47,24 @@ export function desiredGate(verdict: ServiceDecision, outcome: ApplyOutcome): Ga
 }
 
 /** The patch of `pods/status` that makes gate and served addresses say `state`; `undefined` if the pod has no such gate or it already says so. */
-export function gatePatch(pod: Pod, { servedAddresses, ...state }: GateState, now: string): Patch | undefined {
+export function gatePatch(pod: Pod, state: GateState, now: string): Patch | undefined {
   if (!isPlaceholder(pod)) return undefined;
+  const { servedAddresses, ...condition } = state;
   const before = gateOf(pod);
   const served = servedAddresses?.join(",");
   const isServedSame = pod.metadata?.annotations?.[SERVED_ADDRESSES_ANNOTATION] === served;
-  if (
-    saysTheSame(pod, { ...state, ...(servedAddresses === undefined ? {} : { servedAddresses }) }) &&
-    before?.message === state.message
-  ) return undefined;
+  if (saysTheSame(pod, state) && before?.message === state.message) return undefined;
   const lastTransitionTime = before?.status === state.status ? before.lastTransitionTime ?? now : now;
   const metadata = {
     // A pod that was made anew under the same name must not inherit its predecessor's gate.
-    ...(pod.metadata?.uid === undefined ? {} : { uid: pod.metadata.uid }),
+    ...present({ uid: pod.metadata?.uid }),
     ...(isServedSame ? {} : { annotations: { [SERVED_ADDRESSES_ANNOTATION]: served ?? null } }),
   };
   return {
     type: "strategic",
     body: {
       ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
-      status: { conditions: [{ type: PROGRAMMED_CONDITION, ...state, lastTransitionTime }] },
+      status: { conditions: [{ type: PROGRAMMED_CONDITION, ...condition, lastTransitionTime }] },
     },
   };
 }
@@ -113,7 +112,7 @@ function yes(verdict: ServiceDecision, notes: readonly string[] = []): GateState
     status: "True",
     reason: "Programmed",
     message: conditionMessage(sentences.join("; ")),
-    ...(verdict.servedAddresses === undefined ? {} : { servedAddresses: verdict.servedAddresses }),
+    ...present({ servedAddresses: verdict.servedAddresses }),
   };
 }
 

@@ -2,6 +2,7 @@
 import type { NodeReport, ReportAuthor, ServiceReport } from "../../../core/service/node_report.ts";
 import { readService } from "../../../core/service/reading.ts";
 import { portsText, serviceId } from "../../../core/service/service_id.ts";
+import { present } from "../../../core/shared/values.ts";
 import { type ApplyOutcome, desiredGate } from "./desired_gate.ts";
 import type { ServiceVerdict } from "../plan/forwarding_plan.ts";
 
@@ -21,11 +22,6 @@ function serviceReport(verdict: ServiceVerdict, outcome: ApplyOutcome): ServiceR
   if (status === "False") return { ports, serves: false, reason, message };
   // What is wrong in the Service itself, the server reads there.
   const faults = new Set(readService(service).faults.map((one) => one.message));
-  const note = verdict.notes.filter((one) => !faults.has(one)).join("; ");
-  return {
-    ports,
-    serves: true,
-    ...(servedAddresses === undefined ? {} : { servedAddresses }),
-    ...(note === "" ? {} : { note }),
-  };
+  const note = verdict.notes.filter((one) => !faults.has(one)).join("; ") || undefined;
+  return { ports, serves: true, ...present({ servedAddresses, note }) };
 }

@@ -10,6 +10,7 @@ import { lastReport } from "../../../core/service/node_report.ts";
 import { serviceChoice, type ServiceShare } from "../../../core/service/node_share.ts";
 import { portIds } from "../../../core/service/port_owners.ts";
 import { serviceId } from "../../../core/service/service_id.ts";
+import { present } from "../../../core/shared/values.ts";
 import type { DepartedService } from "../plan/contenders.ts";
 import { DepartedServices } from "./departed_services.ts";
 import { podHolds } from "../plan/forwarding_plan.ts";
@@ -105,12 +106,7 @@ export class OwnServices {
     const service = servedServiceKey(pod);
     if (service === undefined) return;
     const servedAddresses = servedAddressesOf(pod);
-    this.#departed.add({
-      service,
-      ports: heldPorts([pod]),
-      hadPod: true,
-      ...(servedAddresses === undefined ? {} : { servedAddresses }),
-    });
+    this.#departed.add(present({ service, ports: heldPorts([pod]), hadPod: true, servedAddresses }));
   }
 
   /** Whether the Service concerns this node now and did not before, or the other way round. */
@@ -149,16 +145,11 @@ export class OwnServices {
   }
 
   #serviceLeft(service: Service): void {
-    const ports = portIds(service).filter((port) => this.#options.serves(service, port));
-    if (ports.length === 0) return;
+    const ports = new Set(portIds(service).filter((port) => this.#options.serves(service, port)));
+    if (ports.size === 0) return;
     const said = lastReport(this.#options.node())?.services.get(serviceId(service));
     const servedAddresses = said?.serves ? said.servedAddresses : undefined;
-    this.#departed.add({
-      service: objectKey(service),
-      ports: new Set(ports),
-      hadPod: false,
-      ...(servedAddresses === undefined ? {} : { servedAddresses }),
-    });
+    this.#departed.add(present({ service: objectKey(service), ports, hadPod: false, servedAddresses }));
   }
 
   /** Whether a pod decides that its Service is forwarded: where the agent does, those of others' load balancers still do. */
