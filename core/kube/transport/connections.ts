@@ -31,9 +31,9 @@ export interface ConnectionPoolOptions {
 
 /** Whoever has a connection. */
 export interface ConnectionUser {
-  /** It has one. */
+  /** It has one, which may not stand yet. */
   take(connection: Connection): void;
-  /** It stands now, TLS included; not told of one that stood before. */
+  /** It stands now, the server's certificate is good; not told of one that stood before. */
   connected(): void;
   data(bytes: Uint8Array): void;
   /** It can't be made or has ended, by an error or in order. The last call. */
@@ -176,6 +176,11 @@ export class ConnectionPool {
   /** Nobody will ask again: what is lent is ended when it comes back. Safe to call twice. */
   retire(): void {
     this.#isRetired = true;
+    this.dropIdle();
+  }
+
+  /** Ends what waits for the next user. */
+  dropIdle(): void {
     for (const connection of this.#idle.splice(0)) connection.destroy();
   }
 

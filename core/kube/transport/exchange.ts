@@ -21,7 +21,7 @@ export interface ExchangeOptions {
   readonly pool: ConnectionPool;
 }
 
-/** One request and its answer. Every way to fail ends in {@linkcode Exchange.#fail}, which ends the connection. */
+/** One request and its answer. Whatever fails, the connection is ended. */
 export class Exchange implements ConnectionUser {
   readonly #options: ExchangeOptions;
   readonly #answer = new AnswerReader();
@@ -77,12 +77,13 @@ export class Exchange implements ConnectionUser {
 
   take(connection: Connection): void {
     this.#connection = connection;
-    if (connection.isConnected) this.#cancelConnect();
-    connection.write(this.#request);
+    if (connection.isConnected) this.connected();
   }
 
+  /** Not a word, and no token, before the server has shown who it is. */
   connected(): void {
     this.#cancelConnect();
+    this.#connection?.write(this.#request);
   }
 
   data(bytes: Uint8Array): void {
@@ -207,8 +208,11 @@ export class Exchange implements ConnectionUser {
 
   #drop(): void {
     this.#takeBack();
-    this.#connection?.destroy();
+    if (this.#connection === undefined) return;
+    this.#connection.destroy();
     this.#connection = undefined;
+    // Where one is half open so are those that were made with it: the next request must not wait on each of them in turn.
+    if (this.#answer.head === undefined) this.#options.pool.dropIdle();
   }
 
   #finish(): void {

@@ -36,18 +36,24 @@ function answer(socket: Socket, headers = ""): void {
   socket.write(`HTTP/1.1 200 OK\r\ncontent-length: 2\r\n${headers}\r\n{}`);
 }
 
-Deno.test("client goes to a new connection after one that is half open has let a request wait in vain", async () => {
+Deno.test("client goes to a new connection after one that is half open has let a request wait in vain, past others like it", async () => {
+  const waiting: Socket[] = [];
+  let isAway = false;
   await using server = await startSocketServer((socket, { connection }) => {
-    // The first answers once; whoever holds it then is gone, and says nothing.
-    if (connection > 1 || server.sockets[0]?.bytesWritten === 0) answer(socket);
+    // The first three answer when all of them are there, and never again: whoever held them then is gone, and says nothing.
+    if (connection > 3) return answer(socket);
+    if (!isAway && waiting.push(socket) === 3) {
+      isAway = true;
+      for (const one of waiting) answer(one);
+    }
   });
   using client = openClient(accessTo(server.url));
-  const ask = (): Promise<unknown> => client.raw("POST", "/x", { body: {}, timeoutMs: 300 });
-  await ask();
+  const ask = (): Promise<unknown> => client.raw("POST", "/x", { body: {}, timeoutMs: 2000 });
+  await Promise.all([ask(), ask(), ask()]);
   assert.equal((await failureOf(ask())).code, "kube-timeout");
   await ask();
   await ask();
-  assert.equal(server.sockets.length, 2);
+  assert.equal(server.sockets.length, 4);
 });
 
 Deno.test("client takes a new connection where the former one was closed, cut, or talks on", async () => {

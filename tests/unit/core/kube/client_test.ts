@@ -340,6 +340,11 @@ Deno.test("client over TLS works with a client certificate and names what is wro
       const error = await failureOf(broken.raw("GET", "/x", { timeoutMs: 5000 }));
       assert.equal(error.code, want, `${name}: ${error.message}`);
     }
+    assert.deepEqual(
+      [api.seen.length, misnamed.seen.length],
+      [20, 2],
+      "nothing is said to a server that may be another",
+    );
     for (const { name, url, given } of strangers) {
       using refused = openClient(accessTo(url, given));
       const error = await failureOf(refused.raw("GET", "/x", { timeoutMs: 5000 }));
