@@ -4,6 +4,7 @@ import { join, relative } from "node:path";
 import { renderCompletion } from "../../cli/output/render_completion.ts";
 import { manPages } from "../../cli/output/render_man.ts";
 import { COMMANDS } from "../../cli/commands.ts";
+import { environmentText } from "../../cli/install/install_plan.ts";
 import { renderSystemdUnit, type UnitName } from "../../core/shared/systemd_unit.ts";
 
 /** One file of a package. */
@@ -111,7 +112,7 @@ function unitFiles(name: UnitName): readonly ReleaseFile[] {
       path: `/etc/default/${name}`,
       mode: 0o600,
       isConfig: true,
-      content: { text: `# Settings of ${file} as environment variables, such as K3SLB_LOG_LEVEL=debug.\n` },
+      content: { text: environmentText(name === "k3slb-agent" ? "agent" : "server", "systemd") },
     },
   ];
 }

@@ -1,4 +1,5 @@
 // An RPM of the release files, by `rpmbuild` (rpm-spec(5)). RPM has no purge: the last removal takes the rules away.
+import { dirname } from "node:path";
 import { runTool } from "../run_tool.ts";
 import { type PackageOptions, XZ_LEVEL } from "./package_options.ts";
 import { UNITS } from "./release_files.ts";
@@ -13,7 +14,8 @@ export async function writeRpmPackage(options: PackageOptions): Promise<string> 
   const paths = files.flatMap(({ path, isConfig, mode }) =>
     path === undefined ? [] : [`${isConfig ? "%config(noreplace) " : ""}%attr(${mode.toString(8)}, root, root) ${path}`]
   );
-  await Deno.writeTextFile(`${work}/k3slb.spec`, specFile(version, { paths, tree }));
+  const folders = ownFolders(files).map((path) => `%dir ${path}`);
+  await Deno.writeTextFile(`${work}/k3slb.spec`, specFile(version, { paths: [...folders, ...paths], tree }));
   const macros: readonly (readonly [string, string])[] = [
     ["_topdir", `${work}/rpm`],
     ["_rpmdir", out],
@@ -33,6 +35,15 @@ export async function writeRpmPackage(options: PackageOptions): Promise<string> 
     hint: 'Install rpmbuild (Debian: package "rpm")',
   });
   return `${out}/k3slb-${version}-1.${machine}.rpm`;
+}
+
+/** Folders that nobody else puts anything into: RPM removes those that it was told of. */
+function ownFolders(files: PackageOptions["files"]): readonly string[] {
+  const folders = new Set<string>();
+  for (const { path = "" } of files) {
+    for (let folder = dirname(path); folder.includes("/k3slb"); folder = dirname(folder)) folders.add(folder);
+  }
+  return [...folders].sort();
 }
 
 function specFile(

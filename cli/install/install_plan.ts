@@ -186,7 +186,8 @@ function leftByServer({ cluster, dataDir }: { readonly cluster: boolean; readonl
   }];
 }
 
-function environmentText(role: Role, init: InitSystem): string {
+/** The environment file before anybody has changed it; of packages the same, so that one after the other asks nobody what to keep. */
+export function environmentText(role: Role, init: InitSystem): string {
   const note = `# Settings of k3slb-${role} as environment variables, such as K3SLB_LOG_LEVEL=debug.\n`;
   return init === "systemd" ? note : `${note}# Each line starts with "export".\n`;
 }

@@ -147,6 +147,12 @@ Deno.test("writeRpmPackage: the same bytes twice, settings kept, rules removed w
     const two = await writeRpmPackage({ ...options, out: second, work: await work(second) });
     assert.deepEqual(await Deno.readFile(one), await Deno.readFile(two));
     assert.equal(run("rpm", "-qp", "--queryformat", "%{ARCH} %{VERSION}", one), "aarch64 1.2.3");
+    const listed = run("rpm", "-qpl", one);
+    // Folders of its own are named, or they would stay behind.
+    for (const folder of ["/usr/share/k3slb", "/usr/share/doc/k3slb/docs/decisions"]) {
+      assert.ok(listed.includes(`\n${folder}\n`), folder);
+    }
+    assert.ok(!listed.includes("\n/usr/share\n"));
     assert.equal(run("rpm", "-qpc", one), "/etc/default/k3slb-agent\n/etc/default/k3slb-server\n");
     const scripts = run("rpm", "-qp", "--scripts", one);
     assert.match(scripts, /k3slb agent cleanup/);
