@@ -30,8 +30,24 @@ Deno.test("LateReservations: those that have been answered wait for the last of 
   assert.deepEqual(told, []);
   assert.equal(late.delayMs("d/c", { isAnswered: true, nowMs: 300 }), 0);
   assert.deepEqual(told, ["d/a", "d/b"]);
-  for (const key of told) assert.equal(late.delayMs(key, { isAnswered: true, nowMs: 300 }), 0);
+  assert.deepEqual(told.map((key) => late.delayMs(key, { isAnswered: true, nowMs: 300 })), [50, 100], "one by one");
+  assert.deepEqual(told.map((key) => late.delayMs(key, { isAnswered: true, nowMs: 350 })), [0, 50]);
+  assert.equal(late.delayMs("d/b", { isAnswered: true, nowMs: 400 }), 0);
   assert.deepEqual(told, ["d/a", "d/b"], "nobody is told twice");
+});
+
+Deno.test("LateReservations: whoever waited in vain has a turn after those before, and keeps it", () => {
+  const { late, told } = turns();
+  const keys = ["d/a", "d/b", "d/c"];
+  const delays = (nowMs: number): readonly number[] =>
+    keys.map((key) => late.delayMs(key, { isAnswered: true, nowMs }));
+  late.delayMs("d/new", { isAnswered: false, nowMs: 0 });
+  assert.deepEqual(delays(0), [5_000, 5_000, 5_000]);
+  assert.deepEqual(delays(5_000), [0, 50, 100]);
+  keys.shift();
+  late.leave("d/new");
+  assert.deepEqual(told, [], "whoever has a turn comes by itself");
+  assert.deepEqual(delays(5_050), [0, 50]);
 });
 
 Deno.test("LateReservations: nobody waits longer than five seconds, neither for its own agents nor for those of others that come and come", () => {
@@ -96,6 +112,7 @@ Deno.test("reconcileService() changes the DaemonSet after the status, too", asyn
   assert.deepEqual(world.writes.splice(0), ["apply services/status", "apply daemonsets"]);
   await reconcile(world, memory, { said: { a: SERVES, b: NOTHING } });
   assert.deepEqual(world.writes, []);
+  world.clockMs += 1_000;
   await reconcile(world, memory, { said: { a: SERVES, b: SERVES } });
   assert.deepEqual(world.writes, ["apply services/status", "apply daemonsets"]);
 });
