@@ -1,8 +1,9 @@
 // A real control plane with the binary as server and agents, and what is timed on it: Services until their status, until they answer, until
 // they are gone; requests from the audit log; memory from /proc. Kubelets are simulated, agents and packets are real.
 import type { KubeClient } from "../../core/kube/contract.ts";
-import { SERVICES } from "../../core/kube/resources.ts";
-import type { Service } from "../../core/kube/types.ts";
+import { PODS, SERVICES } from "../../core/kube/resources.ts";
+import type { Pod, Service } from "../../core/kube/types.ts";
+import { SERVICE_NAME_LABEL } from "../../core/service/labels.ts";
 import { SERVER_USER, startWorld, type World } from "../support/world.ts";
 import type { RequestCount } from "../support/world_api.ts";
 import type { TestNamespace } from "../support/world_objects.ts";
@@ -194,7 +195,7 @@ export class BenchWorld implements AsyncDisposable {
     return (await Promise.all(names.map((name) => this.waitForIngress(name, ips)))).map((at) => at - startMs);
   }
 
-  /** Deletes Services at once; milliseconds until each is gone. */
+  /** Deletes Services at once; milliseconds until each is gone. Waits for their pods too, as nobody else's figures are to have them. */
   async deleteAll(names: readonly string[]): Promise<readonly number[]> {
     const startMs = nowMs();
     const queue = [...names];
@@ -214,6 +215,10 @@ export class BenchWorld implements AsyncDisposable {
       }
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
+    const isDeleted = ({ metadata }: Pod): boolean => names.includes(metadata?.labels?.[SERVICE_NAME_LABEL] ?? "");
+    await waitUntil("the pods to be gone", async () => {
+      return !(await this.world.admin.list(PODS, { labelSelector: SERVICE_NAME_LABEL })).items.some(isDeleted);
+    }, { deadlineMs: 120_000, intervalMs: 500 });
     return gone;
   }
 
