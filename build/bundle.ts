@@ -37,25 +37,32 @@ export const BUNDLE_ENTRY = "k3slb.mjs";
 export async function bundleProgram(options: BundleOptions): Promise<Bundle> {
   const { root, version, commit, target } = options;
   const define = { K3SLB_BUILD: JSON.stringify({ version, commit, target }) };
-  return await bundleEntry({ root, entry: "cli/main.ts", define, splitting: true });
+  return await bundleEntry({ root, entry: "cli/main.ts", define, inject: [], splitting: true });
 }
 
 /**
- * The library as one ES module without imports other than `node:`.
+ * The library as one ES module without imports other than `node:`, for Node 20 as well.
  * @throws {K3slbError} code "bundle" if a file is inside that must not be
  */
 export async function bundleLibrary(root: string): Promise<Bundle> {
-  return await bundleEntry({ root, entry: "mod.ts", define: {}, splitting: false });
+  const define = {
+    "Promise.withResolvers": "promiseWithResolvers",
+    "Map.groupBy": "mapGroupBy",
+    "Object.groupBy": "objectGroupBy",
+  };
+  return await bundleEntry({ root, entry: "mod.ts", define, inject: ["build/node_20.ts"], splitting: false });
 }
 
 interface EntryOptions {
   readonly root: string;
   readonly entry: string;
   readonly define: Record<string, string>;
+  /** Sources of the names that `define` puts in. */
+  readonly inject: string[];
   readonly splitting: boolean;
 }
 
-async function bundleEntry({ root, entry, define, splitting }: EntryOptions): Promise<Bundle> {
+async function bundleEntry({ root, entry, define, inject, splitting }: EntryOptions): Promise<Bundle> {
   const result = await esbuildOrFail({
     absWorkingDir: root,
     entryPoints: [entry],
@@ -78,6 +85,7 @@ async function bundleEntry({ root, entry, define, splitting }: EntryOptions): Pr
     // CommonJS libraries ask for built-ins by `require`, which an ES module does not have.
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
     define,
+    inject,
   });
   assertInputs(Object.keys(result.metafile.inputs));
   const files = result.outputFiles.map(({ path, contents }) => ({ name: basename(path), code: contents }));

@@ -3,20 +3,31 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { fetchBun } from "../../build/base_runtime.ts";
+import { bundleLibrary } from "../../build/bundle.ts";
 import { buildLibrary } from "../../build/library.ts";
+import { mapGroupBy, objectGroupBy, promiseWithResolvers } from "../../build/node_20.ts";
 import { bunPackage, hostTarget } from "../../build/targets.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 /** Needs each of the parts that a library user comes for; JavaScript and TypeScript at once. */
 const CONSUMER = `
-import { DEFAULT_MARK_BITS, desiredRuleSet, parseMarkBits, readService, renderRuleSet, runAgent, runServer } from "k3slb";
+import {
+  createKubeClient, DEFAULT_MARK_BITS, desiredRuleSet, K3slbError, parseMarkBits, readService, renderRuleSet, runAgent, runServer, SYSTEM_CLOCK,
+} from "k3slb";
 const reading = readService({ metadata: { name: "web" }, spec: { type: "LoadBalancer", ports: [{ port: 80 }] } });
 const { ruleSet } = desiredRuleSet({ podCidrs: [], ports: [] }, "IPv4", {
   marks: parseMarkBits(DEFAULT_MARK_BITS),
   features: { randomFully: true, sctp: true, recent: true, bridgeFilter: true },
 });
-console.log([reading.ports[0]?.protocol, renderRuleSet(ruleSet).includes("*nat"), typeof runServer, typeof runAgent].join(" "));
+const access = {
+  source: "test", server: "http://127.0.0.1:1", insecureSkipTlsVerify: false, namespace: "default", impersonationHeaders: [], credentials: async () => ({}),
+};
+const client = createKubeClient({ access, clock: SYSTEM_CLOCK });
+const nodes = { group: "", version: "v1", kind: "Node", plural: "nodes", namespaced: false };
+const failure = await client.list(nodes).then(() => undefined, (error) => error);
+client.close();
+console.log([reading.ports[0]?.protocol, renderRuleSet(ruleSet).includes("*nat"), typeof runServer, typeof runAgent, failure instanceof K3slbError && failure.code].join(" "));
 `;
 
 /** Must not pass the types. */
@@ -50,7 +61,10 @@ Deno.test("buildLibrary(): Deno, Bun and Node import it and get the same", async
       bun: [await fetchBun(bunPackage(hostTarget()))],
     };
     for (const [name, command] of Object.entries(runtimes)) {
-      await t.step(name, () => assert.equal(say(folder, [...command, "use.mjs"]), "TCP true function function"));
+      await t.step(
+        name,
+        () => assert.equal(say(folder, [...command, "use.mjs"]), "TCP true function function kube-unreachable"),
+      );
     }
     await t.step("its types are those of the sources", () => {
       const check = [Deno.execPath(), "check", "--no-config", "--no-lock", "--node-modules-dir=manual"];
@@ -58,4 +72,19 @@ Deno.test("buildLibrary(): Deno, Bun and Node import it and get the same", async
       assert.match(say(folder, [...check, "wrong.ts"]), /'number' is not assignable to type 'string'/);
     });
   });
+});
+
+Deno.test("buildLibrary(): what Node 20 has not is put in, and does as the runtime's own", async () => {
+  const { files } = await bundleLibrary(ROOT);
+  const text = files.map(({ code }) => new TextDecoder().decode(code)).join("");
+  assert.doesNotMatch(text, /\b(?:Promise\.withResolvers|(?:Map|Object)\.groupBy)\b/);
+  const isOdd = (value: number, index: number): string => `${value % 2 === 1} ${index > 2}`;
+  const values = [3, 1, 2, 5, 4];
+  assert.deepEqual(mapGroupBy(values, isOdd), Map.groupBy(values, isOdd));
+  assert.deepEqual(objectGroupBy(values, isOdd), Object.groupBy(values, isOdd));
+  const [kept, broken] = [promiseWithResolvers<number>(), promiseWithResolvers<number>()];
+  kept.resolve(1);
+  broken.reject(new Error("2"));
+  assert.equal(await kept.promise, 1);
+  await assert.rejects(broken.promise, /^Error: 2$/);
 });
