@@ -59,4 +59,4 @@ export class LateReservations {
 /** Longer than a burst of hundreds takes; an agent that has died must not leave ports unkept for long. */
 const PATIENCE_MS = 5_000;
 /** From one turn to the next: a Service that is made meanwhile has its status written between them. */
-const TURN_MS = 50;
+const TURN_MS = 100;

@@ -30,9 +30,9 @@ Deno.test("LateReservations: those that have been answered wait for the last of 
   assert.deepEqual(told, []);
   assert.equal(late.delayMs("d/c", { isAnswered: true, nowMs: 300 }), 0);
   assert.deepEqual(told, ["d/a", "d/b"]);
-  assert.deepEqual(told.map((key) => late.delayMs(key, { isAnswered: true, nowMs: 300 })), [50, 100], "one by one");
-  assert.deepEqual(told.map((key) => late.delayMs(key, { isAnswered: true, nowMs: 350 })), [0, 50]);
-  assert.equal(late.delayMs("d/b", { isAnswered: true, nowMs: 400 }), 0);
+  assert.deepEqual(told.map((key) => late.delayMs(key, { isAnswered: true, nowMs: 300 })), [100, 200], "one by one");
+  assert.deepEqual(told.map((key) => late.delayMs(key, { isAnswered: true, nowMs: 400 })), [0, 100]);
+  assert.equal(late.delayMs("d/b", { isAnswered: true, nowMs: 500 }), 0);
   assert.deepEqual(told, ["d/a", "d/b"], "nobody is told twice");
 });
 
@@ -43,11 +43,11 @@ Deno.test("LateReservations: whoever waited in vain has a turn after those befor
     keys.map((key) => late.delayMs(key, { isAnswered: true, nowMs }));
   late.delayMs("d/new", { isAnswered: false, nowMs: 0 });
   assert.deepEqual(delays(0), [5_000, 5_000, 5_000]);
-  assert.deepEqual(delays(5_000), [0, 50, 100]);
+  assert.deepEqual(delays(5_000), [0, 100, 200]);
   keys.shift();
   late.leave("d/new");
   assert.deepEqual(told, [], "whoever has a turn comes by itself");
-  assert.deepEqual(delays(5_050), [0, 50]);
+  assert.deepEqual(delays(5_100), [0, 100]);
 });
 
 Deno.test("LateReservations: nobody waits longer than five seconds, neither for its own agents nor for those of others that come and come", () => {
