@@ -77,7 +77,7 @@ const LATE_MS = 3000;
 const QUICK_MS = 1000;
 /** Asks without an answer after which a node that never answered is told to be deaf. */
 const DEAF_TRIES = 10;
-/** From one ask of a deaf node to the next. */
+/** From one ask of a deaf node to the next, after as many without an answer. */
 const DEAF_INTERVAL_MS = 30_000;
 
 interface Way {
@@ -202,7 +202,10 @@ export class NodeLife {
   /** The node called `name` has shown otherwise that it is there: if it was dead, it can only not be heard from here any more. */
   excuse(name: string, nowMs: number): void {
     const life = this.#lives.get(name);
-    if (life?.state === "dead") this.#become(life, "deaf", nowMs);
+    if (life?.state !== "dead") return;
+    this.#become(life, "deaf", nowMs);
+    // It may have come back this moment, and be heard from with the next asks.
+    life.tries = 0;
   }
 
   /** `ask` could not be asked, for want of a route or a socket here: it says nothing of the node. */
@@ -223,7 +226,7 @@ export class NodeLife {
     const way = isToBeConfirmed || life.tries % 2 === 0 ? best : others[(life.tries >> 1) % others.length] ?? best;
     const again = life.tries > 0 ? { again: true } as const : {};
     life.tries++;
-    if (life.state === "deaf") life.nextMs = nowMs + DEAF_INTERVAL_MS;
+    if (life.state === "deaf" && life.tries > DEAF_TRIES) life.nextMs = nowMs + DEAF_INTERVAL_MS;
     else life.nextMs = isWatched(life) ? nowMs + SUSPECT_INTERVAL_MS : this.#nextTurn(nowMs);
     return { node: life.node.name, ...way, begunMs: nowMs, ...again };
   }

@@ -46,12 +46,15 @@ async function waitUntilAsked(world: World, nodes: readonly string[]): Promise<v
     const rules = askers.map((ip) => ["OUTPUT", "-p", "tcp", "-d", ip, "-m", "multiport", "--sports", "10256,10250"]);
     for (const rule of rules) await node.ns.run("iptables", ["-w", "-t", "raw", "-I", ...rule]);
     let seen = "";
-    await waitUntil(`all to have asked ${node.name}`, async () => {
-      seen = await node.ns.run("iptables", ["-w", "-t", "raw", "-nvxL", "OUTPUT"]);
-      const counted = seen.split("\n").filter((line) => line.includes("multiport sports"));
-      return counted.length === rules.length && counted.every((line) => !/^\s*0\s/.test(line));
-    }, { explain: () => `${seen}\n${world.logs()}` });
-    for (const rule of rules) await node.ns.run("iptables", ["-w", "-t", "raw", "-D", ...rule]);
+    try {
+      await waitUntil(`all to have asked ${node.name}`, async () => {
+        seen = await node.ns.run("iptables", ["-w", "-t", "raw", "-nvxL", "OUTPUT"]);
+        const counted = seen.split("\n").filter((line) => line.includes("multiport sports"));
+        return counted.length === rules.length && counted.every((line) => !/^\s*0\s/.test(line));
+      }, { explain: () => `${seen}\n${world.logs()}` });
+    } finally {
+      for (const rule of rules) await node.ns.run("iptables", ["-w", "-t", "raw", "-D", ...rule]);
+    }
   }
 }
 

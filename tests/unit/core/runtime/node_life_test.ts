@@ -281,3 +281,20 @@ Deno.test("nor does it stand for the node's answer while that has not been heard
     }
   }
 });
+
+Deno.test("a node that was excused is asked each second for a while: it may have come back, and its first answers be lost", () => {
+  for (const answer of ["answered", "refused"] as const) {
+    for (let lostMs = 100; lostMs <= 8_000; lostMs += 100) {
+      const run = new Simulation(NODES, { reply: silentC(60_000, 66_000 + lostMs, answer) }).runUntil(66_000);
+      run.life.excuse("c", run.nowMs);
+      run.runUntil(66_000 + lostMs + 2_000);
+      deepEqual(run.told, ["dead c", "deaf c", "heard c"], `${answer}, first ones lost for ${lostMs} ms`);
+    }
+  }
+  const run = new Simulation(NODES, { reply: silentC(60_000) }).runUntil(66_000);
+  run.life.excuse("c", run.nowMs);
+  run.runUntil(20 * MINUTES);
+  deepEqual(run.told, ["dead c", "deaf c"]);
+  const late = run.asked.filter(({ node, begunMs }) => node === "c" && begunMs > 10 * MINUTES);
+  ok(late.length >= 18 && late.length <= 22, `${late.length} asks in ten minutes`);
+});
