@@ -165,9 +165,10 @@ async function readVersions(
   own: string | undefined,
   { version, servicelbNamespace, signal }: ReadClusterOptions,
 ): Promise<ClusterFacts["versions"]> {
-  const key = { namespace: servicelbNamespace, name: FACTS_CONFIG_MAP };
-  const facts = await ifAllowed(() => client.get(CONFIG_MAPS, key, { signal }));
-  const server = parseFacts(facts?.data?.[FACTS_KEY] ?? "")?.server;
+  // A node may list it by its name, and not get it.
+  const selection = { namespace: servicelbNamespace, fieldSelector: `metadata.name=${FACTS_CONFIG_MAP}` };
+  const facts = await ifAllowed(() => client.list(CONFIG_MAPS, { ...selection, signal }));
+  const server = parseFacts(facts?.items[0]?.data?.[FACTS_KEY] ?? "")?.server;
   const nodes = await ifAllowed(() => client.list(NODES, { signal })) ??
     (own === undefined ? undefined : { items: [await client.get(NODES, { name: own }, { signal })] });
   return [
