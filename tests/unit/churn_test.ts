@@ -202,7 +202,8 @@ Deno.test("nothing is left of hundreds of nodes that came, said something, stopp
     const all = names("n", from, count);
     for (const [index, name] of all.entries()) objects(NODES).put(nodeCalled(name, index, clock));
     await clock.advance(8_000);
-    for (const name of all) silent.add(name);
+    // One answers: were all silent, it would be this machine that is cut off.
+    for (const name of all.slice(1)) silent.add(name);
     await clock.advance(30_000);
     for (const name of all) objects(NODES).remove(name);
     silent.clear();

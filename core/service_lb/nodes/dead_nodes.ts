@@ -75,7 +75,8 @@ export class DeadNodes {
       for (const name of known.keys()) if (!nodes.has(name)) known.delete(name);
     }
     for (const name of this.#asker.dead.keys()) {
-      if (heartbeatOf(nodes.get(name))?.lastHeartbeatTime !== this.#lastBeats.get(name)) this.#asker.excuse(name);
+      const node = nodes.get(name);
+      if (node && heartbeatOf(node)?.lastHeartbeatTime !== this.#lastBeats.get(name)) this.#asker.excuse(name);
     }
     const own = new Set((this.#options.ownIps ?? ownAddresses)());
     const withAgent = [...nodes.values()].filter(hasAgent);

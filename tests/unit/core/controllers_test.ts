@@ -19,6 +19,14 @@ function problemOf(controllers: readonly Controller[], name: string): string | u
   return controllers.find((controller) => controller.name === name)?.problem();
 }
 
+/** What both tests hand in as it is. */
+const PARTS = {
+  events: { record: () => {}, flush: () => Promise.resolve() },
+  env: {},
+  server: "here",
+  version: "0.0.0",
+};
+
 Deno.test("startControllers() forgets what a part could not start of as soon as it runs", async () => {
   const api = await startMemoryApi({});
   const folder = await Deno.makeTempDir();
@@ -39,11 +47,8 @@ Deno.test("startControllers() forgets what a part could not start of as soon as 
     // Without the pauses between two tries.
     clock: { ...SYSTEM_CLOCK, sleep: (delayMs, signal) => SYSTEM_CLOCK.sleep(Math.min(delayMs, 50), signal) },
     logger: createLogger({ level: "info", format: "text", write: (line) => lines.push(line), now: () => 0 }),
-    events: { record: () => {}, flush: () => Promise.resolve() },
-    env: {},
+    ...PARTS,
     signal: stop.signal,
-    server: "here",
-    version: "0.0.0",
   });
   try {
     await waitUntil(
@@ -94,11 +99,8 @@ Deno.test("startControllers(): what the page shows of pods that are missing is w
     client,
     clock,
     logger: SILENT_LOGGER,
-    events: { record: () => {}, flush: () => Promise.resolve() },
-    env: {},
+    ...PARTS,
     signal: stop.signal,
-    server: "here",
-    version: "0.0.0",
   });
   try {
     await clock.advance(1_000);
