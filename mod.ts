@@ -106,7 +106,13 @@ export type { PodResources } from "./core/service/pod_wishes.ts";
 export * from "./core/service/claim.ts";
 export type { LateClaim } from "./core/service/foreign_ports.ts";
 export { byAge, objectKey, type ServiceKey } from "./core/service/keys.ts";
-export { type GivenPorts, type PortConflict, type PortConflicts, portConflicts } from "./core/service/port_owners.ts";
+export {
+  type GivenPorts,
+  type PortConflict,
+  type PortConflicts,
+  portConflicts,
+  type Presence,
+} from "./core/service/port_owners.ts";
 export { hasLastGoodRecord, keepLastGood, lastGoodRecord } from "./core/service/last_good.ts";
 export {
   chooseNode,

@@ -89,7 +89,7 @@ function conflictsAmong(
           spokenOf.has(port) ? hasContestedPort(facts, { service, port, node: name }) ?? false : serves(service, port)
         ),
       ),
-    (service) => isThere(service, { serves }),
+    (service) => isThere(service, { serves }) ? "placed" : "absent",
   );
   return new Map([...conflicts].flatMap(([key, byNode]): [ServiceKey, SettingsProblem][] => {
     const conflict = byNode.get(name);

@@ -70,19 +70,25 @@ export function hasGiven(given: GivenPorts, port: string): boolean {
 }
 
 /**
+ * How much a Service that has been given a port is on a node: served there or with its pod placed there, meant to be there, or on other nodes only.
+ * Of several that have a port, who is there more keeps it, then the oldest.
+ */
+export type Presence = "placed" | "meant" | "absent";
+
+/**
  * Every conflict among `services`.
  *
  * @param candidatesOf Names of the nodes that may serve a Service; asked only for Services that share a port with another.
  * @param reservedFor Ports of a Service that nobody can have as a load balancer, on all nodes or on some.
  * @param givenOn What a Service has been given on a node already.
- * @param isThereOn Whether it is on that node, and not on others only: of several that were given a port, one that is there has it.
+ * @param presenceOn How much it is on that node, and not on others only.
  */
 export function portConflicts(
   services: Iterable<Service>,
   candidatesOf: (service: Service) => Iterable<string>,
   reservedFor: (service: Service) => readonly (PortConflict & { onNode?: (name: string) => boolean })[] = () => [],
   givenOn: (service: Service, node: string) => GivenPorts = () => undefined,
-  isThereOn: (service: Service, node: string) => boolean = () => true,
+  presenceOn: (service: Service, node: string) => Presence = () => "placed",
 ): PortConflicts {
   const conflicts = new Map<ServiceKey, Map<string, PortConflict>>();
   const all = [...services];
@@ -96,7 +102,8 @@ export function portConflicts(
       claimants.set(name, here);
       const reservation = reserved.get(service)?.find(({ onNode }) => onNode?.(name) ?? true);
       const given = givenOn(service, name);
-      here.push({ service, reservation, given, isThere: given !== undefined && isThereOn(service, name) });
+      const presence = given === undefined ? "absent" : presenceOn(service, name);
+      here.push({ service, reservation, given, presence });
     }
   }
   // Nodes where the same Services stand alike, as a rule all of them, come to the same end.
@@ -108,7 +115,7 @@ export function portConflicts(
     return number;
   };
   for (const [name, here] of claimants) {
-    const standing = here.map((one) => [one.service, one.reservation, one.given, one.isThere].map(numberOf).join(" "))
+    const standing = here.map((one) => [one.service, one.reservation, one.given, one.presence].map(numberOf).join(" "))
       .join();
     const end = ends.get(standing) ?? conflictsAt(here);
     ends.set(standing, end);
@@ -125,13 +132,15 @@ interface Claimant {
   readonly service: Service;
   readonly reservation: PortConflict | undefined;
   readonly given: GivenPorts;
-  readonly isThere: boolean;
+  readonly presence: Presence;
 }
+
+const RANK: Readonly<Record<Presence, number>> = { placed: 0, meant: 1, absent: 2 };
 
 /** On one node, the oldest Service first. */
 function conflictsAt(claimants: readonly Claimant[]): ReadonlyMap<ServiceKey, PortConflict> {
   const holders = new Map<string, Service>();
-  for (const { service, given } of claimants.toSorted((a, b) => Number(b.isThere) - Number(a.isThere))) {
+  for (const { service, given } of claimants.toSorted((a, b) => RANK[a.presence] - RANK[b.presence])) {
     if (given === undefined) continue;
     for (const port of portIds(service)) {
       if (!holders.has(port) && hasGiven(given, port)) holders.set(port, service);

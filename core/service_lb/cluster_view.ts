@@ -15,7 +15,7 @@ import {
 import { objectKey, servedServiceKey, type ServiceKey, sliceServiceKey } from "../service/keys.ts";
 import type { ClusterFacts } from "../service/cluster_facts.ts";
 import { isAllowListMode } from "../service/node_selection.ts";
-import { type GivenPorts, type PortConflict, portConflicts } from "../service/port_owners.ts";
+import { type GivenPorts, type PortConflict, portConflicts, type Presence } from "../service/port_owners.ts";
 import { serviceClaim } from "../service/claim.ts";
 import { nodeOfPod, reservationGap } from "./daemonset/pod_state.ts";
 import { desiredFacts, type FactsSource } from "./nodes/desired_facts.ts";
@@ -195,12 +195,13 @@ export class ClusterView {
     return this.#options.reservePorts === "none" && this.#reports.anyServes(service) ? "all" : undefined;
   }
 
-  /** Whether the Service is on a node, and not only on others: its DaemonSet is, or, where it has none, the node's agent says so. */
-  #isThereOn(service: Service, name: string): boolean {
-    const has = this.#heldBy(objectKey(service));
-    if (has === undefined) return this.#reported(service, name)?.says === "serves";
+  /** How much the Service is on a node, and not on others only: served or with its pod placed there, meant to be there by its DaemonSet, or not. */
+  #presenceOn(service: Service, name: string): Presence {
+    if (this.#reported(service, name)?.says === "serves") return "placed";
+    const key = objectKey(service);
+    for (const { spec } of this.#pods.of(key)) if (spec?.nodeName === name) return "placed";
     const node = this.#objects().nodes.get(name);
-    return node !== undefined && has.reaches(node);
+    return node !== undefined && this.#heldBy(key)?.reaches(node) ? "meant" : "absent";
   }
 
   #heldBy(key: ServiceKey): HeldPorts | undefined {
@@ -220,7 +221,7 @@ export class ClusterView {
       (service) => candidateNodes(service, { ...this.#options, nodes: nodes.values(), allowList }),
       (service) => reservedPorts(service, this.#foreignFacts()),
       (service, node) => this.#givenOn(service, node),
-      (service, node) => this.#isThereOn(service, node),
+      (service, node) => this.#presenceOn(service, node),
     );
     for (const sharer of sharers) this.#conflicts.set(sharer, conflicts.get(sharer) ?? NO_CONFLICTS);
     return conflicts.get(key) ?? NO_CONFLICTS;

@@ -246,12 +246,15 @@ function createWorld(state: WorldState): World {
       return await waitUntil(`an answer from ${request.ip} port ${request.port}`, async () => {
         last = await from.ns.request(request);
         return accept(last) && last;
-      }, { explain: () => `last answer: ${JSON.stringify(last)}\n${logs()}` });
+      }, { deadlineMs: ANSWER_MS, explain: () => `last answer: ${JSON.stringify(last)}\n${logs()}` });
     },
     logs,
     stop: () => parts.stop(),
   };
 }
+
+/** After an outage of the API server controller-manager asks it again in up to half a minute: no endpoint is made before. */
+const ANSWER_MS = 60_000;
 
 /** Nodes whose kubelets are part of this process. */
 function simulatedNodes({ api, topology, ownGates }: {

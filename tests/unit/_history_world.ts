@@ -5,7 +5,9 @@ import type { KubeClient } from "../../core/kube/contract.ts";
 import { CONFIG_MAPS, ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../core/kube/resources.ts";
 import type { EndpointSlice, Node, Pod, Service } from "../../core/kube/types.ts";
 import type { PortReservationMode } from "../../core/service/cluster_facts.ts";
+import { isAllowListMode } from "../../core/service/node_selection.ts";
 import { PROGRAMMED_CONDITION, SERVED_CONDITION } from "../../core/service/labels.ts";
+import { candidateNodes } from "../../core/service_lb/desired_service.ts";
 import { startServiceLb } from "../../core/service_lb/service_lb_controller.ts";
 import { K3slbError } from "../../core/shared/errors.ts";
 import { SILENT_LOGGER } from "../../core/shared/log.ts";
@@ -149,6 +151,8 @@ export class HistoryWorld {
   outcome(): {
     readonly rules: Readonly<Record<string, readonly string[]>>;
     readonly statuses: Readonly<Record<string, string>>;
+    /** Where a Service is served that must not be, or is not although nobody else has its ports. */
+    readonly faults: readonly string[];
   } {
     const rules = [...this.#kernels].toSorted(([a], [b]) => a < b ? -1 : 1).map(([node, { plan }]) => [
       node,
@@ -162,7 +166,30 @@ export class HistoryWorld {
         const { status: served, reason } = status?.conditions?.find(({ type }) => type === SERVED_CONDITION) ?? {};
         return [metadata?.name, `${ips} ${served} ${reason}`];
       });
-    return { rules: Object.fromEntries(rules), statuses: Object.fromEntries(statuses) };
+    return { rules: Object.fromEntries(rules), statuses: Object.fromEntries(statuses), faults: this.#faults() };
+  }
+
+  #faults(): readonly string[] {
+    const services = this.#api.objects<Service>(SERVICES).values();
+    const nodes = this.#api.objects<Node>(NODES).values();
+    const selection = { ...SERVICE_OPTIONS, nodes, allowList: isAllowListMode(nodes) };
+    return services.flatMap((service) => {
+      const name = `default/${service.metadata?.name}`;
+      const wanted = service.spec?.ports?.map(({ port }) => port) ?? [];
+      const chosen = candidateNodes(service, selection);
+      return [...this.#kernels].flatMap(([node, { plan }]) => {
+        const forwarded = plan?.ports ?? [];
+        const own = forwarded.filter((port) => `${port.namespace}/${port.service}` === name).map(({ port }) => port);
+        const others = forwarded.filter((port) => `${port.namespace}/${port.service}` !== name).map(({ port }) => port);
+        if (!chosen.includes(node)) return own.length === 0 ? [] : [`${node} is not chosen for ${name} and serves it`];
+        const twice = own.filter((port) => others.includes(port));
+        if (twice.length > 0) return [`${node} serves ${name} and another at ${twice}`];
+        if (own.length > 0) return own.length === wanted.length ? [] : [`${node} serves a part of ${name}`];
+        return wanted.some((port) => others.includes(port))
+          ? []
+          : [`${node} does not serve ${name}: nobody else has its ports`];
+      });
+    });
   }
 
   async stop(): Promise<void> {

@@ -259,9 +259,9 @@ const OLD = service({ name: "old", created: "2025-01-01T00:00:00Z" });
 
 Deno.test("ClusterView: who serves a port by its agent's word has it there, before age and DaemonSets", () => {
   const world = { services: [WEB, OLD], nodes: [a({ serves: [WEB] }), B], daemonSetsOf: [OLD] };
-  assert.deepEqual(said(desiredIn({ ...world, pods: [pod(OLD, "b")] }, OLD)), { a: "WaitingForAgent", b: "serves" });
+  assert.deepEqual(said(desiredIn({ ...world, pods: [pod(OLD, "b")] }, OLD)), { a: "PortTaken", b: "serves" });
   const answers = viewOf(world).factsOf("default/old", new Set()).conflicts;
-  assert.deepEqual([...answers.keys()], []);
+  assert.deepEqual([...answers.keys()], ["a"]);
   // Where the DaemonSet alone speaks it decides.
   assert.deepEqual(said(desiredIn(world)), { a: "serves", b: "PortTaken" });
   const refused = { service: OLD, reason: "PortTaken", message: "port 80/TCP is web's" };
@@ -280,6 +280,20 @@ Deno.test("ClusterView: a port is not taken by a Service that had it on other no
   // Where nobody is, it has it as before.
   const alone = viewOf({ services: [WEB, OLD], nodes: [A, B], daemonSetsOf: [service({ ...pool })] });
   assert.deepEqual([...alone.factsOf("default/old", new Set()).conflicts.keys()], ["a", "b"]);
+});
+
+Deno.test("ClusterView: of two whose DaemonSets are meant for a node, who has its pod there has the port", () => {
+  // As after an administrator's label that brought the older one there while no server ran.
+  const world = { services: [WEB, OLD], nodes: [A], daemonSetsOf: [WEB, OLD] };
+  const lost = (...pods: Pod[]): readonly string[] => {
+    const view = viewOf({ ...world, pods });
+    return ["web", "old"].filter((name) => view.factsOf(`default/${name}`, new Set()).conflicts.has("a"));
+  };
+  const waits = { scheduled: false } as const;
+  assert.deepEqual(lost(pod(WEB, "a"), pod(OLD, "a", waits)), ["old"]);
+  assert.deepEqual(lost(pod(WEB, "a", waits), pod(OLD, "a")), ["web"]);
+  assert.deepEqual(lost(pod(WEB, "a", waits), pod(OLD, "a", waits)), ["web"]);
+  assert.deepEqual(lost(), ["web"]);
 });
 
 Deno.test("ClusterView.clusterFacts() says what nodes can't see, and of ports only who has those that several ask for", () => {
