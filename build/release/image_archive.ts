@@ -1,10 +1,11 @@
 // `deno task image-archive`: the images that an installation pulls, as one file for each processor, to be carried to hosts without a way to the net.
-import { parseArgs } from "node:util";
+import { resolve } from "node:path";
 import { artifactsOf } from "../../core/packaged/images.ts";
 import { KLIPPER_HELM_IMAGE, KLIPPER_LB_IMAGE, PAUSE_IMAGE } from "../../core/packaged/versions.ts";
-import { runMain } from "../run_main.ts";
-import { errorMessage, K3slbError } from "../../core/shared/errors.ts";
+import { present } from "../../core/shared/values.ts";
 import { VERSION } from "../build_target.ts";
+import { knownWord, readWords } from "../command_line.ts";
+import { print, runMain } from "../run_main.ts";
 import { type Descriptor, packLayout } from "./oci_layout.ts";
 import { pullImage } from "./pull_image.ts";
 
@@ -47,7 +48,7 @@ export async function writeImageArchive(options: ImageArchiveOptions): Promise<s
   try {
     const found = new Map<string, Descriptor>();
     for (const name of images) {
-      found.set(name, await pullImage(name, { layout, architecture, ...(registry === undefined ? {} : { registry }) }));
+      found.set(name, await pullImage(name, present({ layout, architecture, registry })));
     }
     const archive = `${out}/k3slb-${VERSION}-images-${architecture}.tar`;
     await packLayout(layout, found, { archive, epochSeconds: 0 });
@@ -58,38 +59,23 @@ export async function writeImageArchive(options: ImageArchiveOptions): Promise<s
 }
 
 async function main(): Promise<void> {
-  const { values, positionals } = parseWords();
-  const out = values.out.startsWith("/") ? values.out : `${Deno.cwd()}/${values.out}`;
+  const { values, positionals } = readWords({
+    allowPositionals: true,
+    options: {
+      registry: { type: "string" },
+      architecture: { type: "string", multiple: true, default: [...ARCHITECTURES] },
+      out: { type: "string", default: "dist/release" },
+    },
+  }, USAGE);
+  const { registry, architecture: wanted } = values;
+  for (const word of wanted) knownWord(word, { what: "Architecture", known: ARCHITECTURES, usage: USAGE });
+  const out = resolve(values.out);
   await Deno.mkdir(out, { recursive: true });
   const images = positionals.length > 0 ? positionals : foreignImages();
-  const registry = values.registry === undefined ? {} : { registry: values.registry };
-  for (const architecture of ARCHITECTURES.filter((one) => values.architecture.includes(one))) {
-    const file = await writeImageArchive({ images, architecture, out, ...registry });
+  for (const architecture of ARCHITECTURES.filter((one) => wanted.includes(one))) {
+    const file = await writeImageArchive(present({ images, architecture, out, registry }));
     const megabytes = ((await Deno.stat(file)).size / 1_000_000).toFixed(1);
-    Deno.stdout.writeSync(new TextEncoder().encode(`${file}: ${images.length} images, ${megabytes} MB\n`));
-  }
-}
-
-function parseWords(): {
-  readonly values: { readonly registry?: string; readonly architecture: readonly string[]; readonly out: string };
-  readonly positionals: readonly string[];
-} {
-  try {
-    const { values, positionals } = parseArgs({
-      args: [...Deno.args],
-      allowPositionals: true,
-      options: {
-        registry: { type: "string" },
-        architecture: { type: "string", multiple: true, default: [...ARCHITECTURES] },
-        out: { type: "string", default: "dist/release" },
-      },
-    });
-    const unknown = values.architecture.find((word) => !ARCHITECTURES.some((one) => one === word));
-    if (unknown !== undefined) throw new Error(`Architecture "${unknown}" is not known`);
-    const { registry, ...others } = values;
-    return { values: { ...others, ...(registry === undefined ? {} : { registry }) }, positionals };
-  } catch (error) {
-    throw new K3slbError(errorMessage(error), { code: "usage", hint: USAGE });
+    print(`${file}: ${images.length} images, ${megabytes} MB`);
   }
 }
 

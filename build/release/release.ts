@@ -1,13 +1,13 @@
 // `deno task release`: everything that is published of one version: archives, packages, container image, list of what is inside, checksums.
 // The same inputs give the same bytes, wherever they are built.
 import { createHash } from "node:crypto";
-import { basename } from "node:path";
-import { parseArgs } from "node:util";
+import { basename, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { fileURLToPath } from "node:url";
-import { errorMessage, K3slbError } from "../../core/shared/errors.ts";
+import { present } from "../../core/shared/values.ts";
 import { print, runMain } from "../run_main.ts";
 import { binaryName, buildTarget, VERSION } from "../build_target.ts";
+import { knownWord, readWords } from "../command_line.ts";
 import { bundledPackages } from "../notices.ts";
 import { runTool } from "../run_tool.ts";
 import { bunPackage, type Target, TARGETS } from "../targets.ts";
@@ -159,41 +159,25 @@ async function writeSums(out: string, files: readonly string[]): Promise<void> {
   await Deno.writeTextFile(`${out}/SHA256SUMS`, `${lines.join("\n")}\n`);
 }
 
-function parseRequest(words: readonly string[]): ReleaseRequest {
-  let values;
-  try {
-    ({ values } = parseArgs({
-      args: [...words],
-      options: {
-        target: { type: "string", multiple: true, default: [...TARGETS] },
-        out: { type: "string", default: fileURLToPath(new URL("../../dist/release", import.meta.url)) },
-        image: { type: "string", default: DEFAULT_IMAGE },
-        "no-image": { type: "boolean", default: false },
-        "archive-images": { type: "boolean", default: false },
-        registry: { type: "string" },
-      },
-    }));
-  } catch (error) {
-    throw usage(errorMessage(error));
-  }
-  const targets = values.target.map((name) => {
-    const known = TARGETS.find((candidate) => candidate === name);
-    if (known === undefined) throw usage(`Target "${name}" is not known`);
-    return known;
-  });
-  const out = values.out.startsWith("/") ? values.out : `${Deno.cwd()}/${values.out}`;
-  const { registry, "archive-images": archiveImages } = values;
-  return {
-    targets,
-    out,
+function readRequest(): ReleaseRequest {
+  const { values } = readWords({
+    options: {
+      target: { type: "string", multiple: true, default: [...TARGETS] },
+      out: { type: "string", default: fileURLToPath(new URL("../../dist/release", import.meta.url)) },
+      image: { type: "string", default: DEFAULT_IMAGE },
+      "no-image": { type: "boolean", default: false },
+      "archive-images": { type: "boolean", default: false },
+      registry: { type: "string" },
+    },
+  }, USAGE);
+  const { registry, "archive-images": archiveImages, "no-image": isWithout } = values;
+  return present({
+    targets: values.target.map((name) => knownWord(name, { what: "Target", known: TARGETS, usage: USAGE })),
+    out: resolve(values.out),
     archiveImages,
-    ...(values["no-image"] ? {} : { image: values.image }),
-    ...(registry === undefined ? {} : { registry }),
-  };
+    image: isWithout ? undefined : values.image,
+    registry,
+  });
 }
 
-function usage(message: string): K3slbError {
-  return new K3slbError(message, { code: "usage", hint: USAGE });
-}
-
-if (import.meta.main) await runMain(() => release(parseRequest(Deno.args)));
+if (import.meta.main) await runMain(() => release(readRequest()));
