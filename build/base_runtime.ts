@@ -1,6 +1,8 @@
 // Brings Bun's base runtimes from the npm registry by `npm pack`, so that the user's npm configuration (mirror, proxy, certificates)
 // counts. Each packed file is checked against the checksum in runtimes.json before anything of it is run; the result is cached.
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { K3slbError } from "../core/shared/errors.ts";
 import { runTool } from "./run_tool.ts";
 import type { RuntimePackage } from "./targets.ts";
@@ -18,7 +20,7 @@ function cacheFolder(): string {
 export async function fetchBun(runtime: RuntimePackage): Promise<string> {
   const folder = `${cacheFolder()}/${runtime.name.replaceAll("/", "+").replace("@", "")}-${runtime.version}`;
   const program = `${folder}/package/bin/bun`;
-  if (await exists(`${folder}/checked`)) return program;
+  if (existsSync(`${folder}/checked`)) return program;
   const work = await Deno.makeTempDir({ prefix: "k3slb-runtime-" });
   try {
     const hint = "Check that npm is installed and reaches its registry; its own configuration is used";
@@ -31,7 +33,7 @@ export async function fetchBun(runtime: RuntimePackage): Promise<string> {
     await Deno.mkdir(fresh, { recursive: true });
     await runTool(["tar", "-xzf", file, "-C", fresh], { hint: "Check that tar and gzip are installed" });
     await Deno.writeTextFile(`${fresh}/checked`, `${runtime.integrity}\n`);
-    await Deno.remove(folder, { recursive: true }).catch(ignoreMissing);
+    await rm(folder, { recursive: true, force: true });
     await Deno.rename(fresh, folder);
   } finally {
     await Deno.remove(work, { recursive: true });
@@ -56,15 +58,4 @@ function packedFileName(packed: unknown, spec: string): string {
     return first.filename.replace("@", "").replaceAll("/", "-");
   }
   throw new K3slbError(`npm did not say which file it packed for "${spec}"`, { code: "build-tool" });
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(() => true, (error) => {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  });
-}
-
-function ignoreMissing(error: unknown): void {
-  if (!(error instanceof Deno.errors.NotFound)) throw error;
 }

@@ -1,5 +1,6 @@
 // One target from sources to a binary with its checksum and licence notices, within its budgets.
 import { createHash } from "node:crypto";
+import { rm } from "node:fs/promises";
 import { K3slbError } from "../core/shared/errors.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import { type Bundle, BUNDLE_ENTRY, bundleProgram } from "./bundle.ts";
@@ -78,9 +79,7 @@ export async function buildTarget(target: Target, options: BuildTargetOptions): 
 
 /** Parts carry what they hold in their names: those of another build go. */
 async function writeBundle({ files }: Bundle, folder: string): Promise<void> {
-  await Deno.remove(folder, { recursive: true }).catch((error) => {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  });
+  await rm(folder, { recursive: true, force: true });
   await Deno.mkdir(folder);
   for (const { name, code } of files) await Deno.writeFile(`${folder}/${name}`, code);
 }

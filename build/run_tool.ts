@@ -1,5 +1,6 @@
 // Runs a program of the build and turns its failure into one error with its words.
 import { K3slbError } from "../core/shared/errors.ts";
+import { present } from "../core/shared/values.ts";
 
 /** How a tool is run. */
 export interface RunToolOptions {
@@ -16,7 +17,12 @@ export interface RunToolOptions {
 export async function runTool(command: readonly string[], options: RunToolOptions): Promise<string> {
   const [program = "", ...args] = command;
   const { cwd, env, hint } = options;
-  const process = new Deno.Command(program, { args, stdout: "piped", stderr: "piped", ...definedOnly({ cwd, env }) });
+  const process = new Deno.Command(program, {
+    args,
+    stdout: "piped",
+    stderr: "piped",
+    ...present({ cwd, env: env && { ...env } }),
+  });
   let output: Deno.CommandOutput;
   try {
     output = await process.output();
@@ -30,13 +36,4 @@ export async function runTool(command: readonly string[], options: RunToolOption
     code: "build-tool",
     hint,
   });
-}
-
-function definedOnly(
-  options: { readonly cwd: string | undefined; readonly env: Readonly<Record<string, string>> | undefined },
-): Deno.CommandOptions {
-  return {
-    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    ...(options.env === undefined ? {} : { env: { ...options.env } }),
-  };
 }

@@ -1,6 +1,7 @@
 // Brings an image from a registry into an OCI layout, without a container engine: for one processor, anonymously, every byte checked against its
 // digest. Facts: opencontainers/distribution-spec 1.1 (pulling), the token scheme of Docker's registries, media types of both.
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { errorMessage, isK3slbError, K3slbError } from "../../core/shared/errors.ts";
 import {
   blobPath,
@@ -95,7 +96,7 @@ class ImageSource {
   async saveBlob({ digest }: Descriptor, layout: string): Promise<void> {
     if (!/^sha256:[0-9a-f]{64}$/.test(digest)) throw this.failure(`"${digest}" is no digest that is known`);
     const path = blobPath(layout, digest);
-    if (await Deno.stat(path).then(() => true, () => false)) return;
+    if (existsSync(path)) return;
     const { body } = await this.#get(`blobs/${digest}`);
     await Deno.mkdir(`${layout}/blobs/sha256`, { recursive: true });
     const hash = createHash("sha256");
