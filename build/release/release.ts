@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { basename, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { fileURLToPath } from "node:url";
+import { inParallel } from "../../core/runtime/in_parallel.ts";
 import { present } from "../../core/shared/values.ts";
 import { print, runMain } from "../run_main.ts";
 import { binaryName, buildTarget, VERSION } from "../build_target.ts";
@@ -13,7 +14,6 @@ import { runTool } from "../run_tool.ts";
 import { bunPackage, type Target, TARGETS } from "../targets.ts";
 import { writeDebianPackage } from "./debian_package.ts";
 import { foreignImages, writeImageArchive } from "./image_archive.ts";
-import { inParallel } from "./in_parallel.ts";
 import { type OciImageOptions, writeOciImage } from "./oci_image.ts";
 import { type ReleaseFile, releaseFiles } from "./release_files.ts";
 import { writeRpmPackage } from "./rpm_package.ts";
@@ -79,7 +79,7 @@ export async function release(
       tasks.unshift(() => writeImage(parts));
     }
     print("Packing: most of the time goes into xz");
-    written.push(...await inParallel(tasks));
+    written.push(...await inParallel(tasks, navigator.hardwareConcurrency, (task) => task()));
     const list = `${out}/k3slb-${VERSION}-images.txt`;
     await Deno.writeTextFile(list, `${foreignImages().join("\n")}\n`);
     written.push(list);

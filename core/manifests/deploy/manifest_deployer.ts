@@ -7,6 +7,7 @@ import { objectKey } from "../../kube/object_store.ts";
 import { CUSTOM_RESOURCE_DEFINITIONS } from "../../kube/resources.ts";
 import type { KubeObject } from "../../kube/types.ts";
 import type { Clock } from "../../runtime/clock.ts";
+import { inParallel } from "../../runtime/in_parallel.ts";
 import { errorMessage, isAbort, isK3slbError, K3slbError } from "../../shared/errors.ts";
 import type { Logger } from "../../shared/log.ts";
 import {
@@ -32,12 +33,11 @@ import {
   type ProblemsOf,
 } from "./deploy_errors.ts";
 import { dryRun } from "../objects/dry_run.ts";
-import { inParallel, PARALLEL_REQUESTS } from "./in_parallel.ts";
 import type { KindCatalog } from "../objects/kind_catalog.ts";
 import { type LocatedObject, type ManifestObject } from "../objects/parse_manifests.ts";
 import { readObjects } from "../objects/read_objects.ts";
 import { eventOf, type ManifestEventReason, type ManifestEvents, subjectOf } from "../record/manifest_events.ts";
-import { pruneObjects } from "./prune_objects.ts";
+import { PARALLEL_REQUESTS, pruneObjects } from "./prune_objects.ts";
 import { kindsToSearch, type PrunePlan, type SeenObject } from "./prune_plan.ts";
 
 /** What {@linkcode ManifestDeployer} works with. */

@@ -9,10 +9,13 @@ import type { Logger } from "../../shared/log.ts";
 import { present } from "../../shared/values.ts";
 import { SET_HASH_LABEL } from "../../shared/k3s_names.ts";
 import { type ObjectKind, ownershipMarks } from "../record/addon.ts";
-import { inParallel, PARALLEL_REQUESTS } from "./in_parallel.ts";
+import { inParallel } from "../../runtime/in_parallel.ts";
 import type { KindCatalog } from "../objects/kind_catalog.ts";
 import type { ManifestObject } from "../objects/parse_manifests.ts";
 import { identityOf, type PrunePlan, prunePlan, removalPhases, type SeenObject } from "./prune_plan.ts";
+
+/** How many requests one file may have under way. */
+export const PARALLEL_REQUESTS = 8;
 
 /** What {@linkcode pruneObjects} and {@linkcode findObjects} take. */
 export interface FindInput {
