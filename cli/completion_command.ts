@@ -1,8 +1,9 @@
 // `k3slb completion`, and `k3slb complete`, which its scripts call when a key is pressed.
 import type { KubeClient, ResourceType } from "../core/kube/contract.ts";
+import { objectKey } from "../core/kube/request_path.ts";
 import { NAMESPACES, NODES, SERVICES } from "../core/kube/resources.ts";
 import type { KubeObject } from "../core/kube/types.ts";
-import { objectKey } from "../core/service/keys.ts";
+
 import { readService } from "../core/service/reading.ts";
 import { K3slbError } from "../core/shared/errors.ts";
 import { didYouMean } from "../core/shared/nearest_name.ts";

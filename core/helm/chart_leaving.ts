@@ -4,10 +4,11 @@ import type { KubeClient } from "../kube/contract.ts";
 import { isNotFound } from "../kube/errors.ts";
 import { removeObject } from "../kube/one_object.ts";
 import { type EventRecorder, type ObjectReference, referenceTo } from "../kube/events.ts";
+import { objectKey } from "../kube/request_path.ts";
 import { CLUSTER_ROLE_BINDINGS, JOBS, SERVICE_ACCOUNTS } from "../kube/resources.ts";
 import type { ClusterRoleBinding, Job, Pod } from "../kube/types.ts";
 import type { Logger } from "../shared/log.ts";
-import { type ChartView, ownKey } from "./chart_view.ts";
+import type { ChartView } from "./chart_view.ts";
 import { chartKey, HELM_CHARTS, type HelmChart } from "./helm_chart.ts";
 import { apiVersionOf, OWNER_NAME_ANNOTATION, OWNER_NAMESPACE_ANNOTATION } from "../shared/k3s_names.ts";
 import { isComplete, isFailed, isHelmRunning } from "./jobs/job_state.ts";
@@ -48,7 +49,7 @@ export class ChartLeaving {
 
   /** Whether the chart was let go already. */
   isGone(chart: HelmChart): boolean {
-    return this.#released.get(ownKey(chart)) === chart.metadata?.uid;
+    return this.#released.get(objectKey(chart)) === chart.metadata?.uid;
   }
 
   /** Forgets the chart `key`, `namespace/name`. */
@@ -62,7 +63,7 @@ export class ChartLeaving {
     await removeForeignBinding(client, chart, { bindings: view.bindings.objects, signal });
     await removeSet(client, chart, signal);
     await dropFinalizer(client, chart, signal);
-    this.#released.set(ownKey(chart), chart.metadata?.uid ?? "");
+    this.#released.set(objectKey(chart), chart.metadata?.uid ?? "");
   }
 
   /** A chart that is not, or no longer, to be managed: what was claimed is given back, so that it can be deleted. */
@@ -81,7 +82,7 @@ export class ChartLeaving {
     if (!(isClaimed || isStuck) || this.isGone(chart)) return undefined;
     const installJob = view.jobs.objects.get(`${namespace}/${jobName(name, "install")}`);
     if (!await handBack(client, chart, { installJob, pods: [...view.pods.objects.values()], signal })) return WAIT_MS;
-    if (isDeleting) this.#released.set(ownKey(chart), metadata?.uid ?? "");
+    if (isDeleting) this.#released.set(objectKey(chart), metadata?.uid ?? "");
     const message = `The chart is no longer managed (${reason}). Its release stays, to remove it: ${
       uninstallCommand(chart)
     }`;

@@ -1,7 +1,7 @@
 // Reconciles one HelmChart: gathers what is seen, asks the plan, carries it out. Events and status follow the writes they speak of,
 // and are written only when something changed.
 import { isAlreadyExists, isInvalid, isNamespaceTerminating, isNotFound, isRefusal } from "../kube/errors.ts";
-import { objectKey } from "../kube/object_store.ts";
+import { objectKey } from "../kube/request_path.ts";
 import { keyOf, removeObject } from "../kube/one_object.ts";
 import { JOBS } from "../kube/resources.ts";
 import { errorMessage } from "../shared/errors.ts";

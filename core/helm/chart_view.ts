@@ -2,6 +2,7 @@
 // each change is about.
 import type { ResourceType, Selection, Surroundings } from "../kube/contract.ts";
 import { type Reflector, startReflector } from "../kube/reflector.ts";
+import { objectKey } from "../kube/request_path.ts";
 import { CLUSTER_ROLE_BINDINGS, CONFIG_MAPS, JOBS, PODS, SECRETS, SERVICE_ACCOUNTS } from "../kube/resources.ts";
 import type { ClusterRoleBinding, ConfigMap, Job, KubeObject, Pod, Secret, ServiceAccount } from "../kube/types.ts";
 import {
@@ -52,8 +53,8 @@ export function startChartView({ onChange, ...parts }: ChartViewOptions): ChartV
     });
   const set = { selection: { labelSelector: SET_HASH_LABEL }, keep: ofCharts };
   const view = {
-    charts: watch(HELM_CHARTS, ownKey),
-    configs: watch(HELM_CHART_CONFIGS, ownKey),
+    charts: watch(HELM_CHARTS, objectKey),
+    configs: watch(HELM_CHART_CONFIGS, objectKey),
     jobs: watch<Job>(JOBS, labelledChart, { selection: { labelSelector: CHART_LABEL } }),
     pods: watch<Pod>(PODS, labelledChart, { selection: { labelSelector: CHART_LABEL } }),
     valuesSecrets: watch<Secret>(SECRETS, ownerKey, {
@@ -70,11 +71,6 @@ export function startChartView({ onChange, ...parts }: ChartViewOptions): ChartV
     synced: Promise.all(all.map(({ synced }) => synced)),
     done: Promise.all(all.map(({ done }) => done)),
   };
-}
-
-/** `namespace/name` of a chart, by which the copies have it. */
-export function ownKey({ metadata }: KubeObject): string {
-  return `${metadata?.namespace}/${metadata?.name}`;
 }
 
 function labelledChart({ metadata }: KubeObject): string | undefined {

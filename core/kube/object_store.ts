@@ -1,4 +1,5 @@
 // Objects by key with their versions, and what a complete list changes in them. No I/O.
+import { objectKey } from "./request_path.ts";
 import type { KubeObject } from "./types.ts";
 
 /** One change of an object: `before` absent = added, `after` absent = removed. */
@@ -19,12 +20,6 @@ export interface ObjectStoreOptions<T> {
   readonly onChange: (change: StoreChange<T>) => void;
   /** Told what `keep` or `onChange` threw. */
   readonly onFault: (error: unknown) => void;
-}
-
-/** `namespace/name`, or `name` for cluster-scoped objects. */
-export function objectKey(object: KubeObject): string {
-  const { namespace, name = "" } = object.metadata ?? {};
-  return namespace === undefined || namespace === "" ? name : `${namespace}/${name}`;
 }
 
 /** Less than, equal to or greater than 0, as `a` is older than, the same as or newer than `b`; 1 if they cannot be compared. */

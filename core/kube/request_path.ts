@@ -7,6 +7,12 @@ import type { KubeObject } from "./types.ts";
 /** Parameters of a URL; `undefined` and empty ones are left out. */
 export type PathQuery = Readonly<Record<string, string | undefined>>;
 
+/** `namespace/name`, or `name` for cluster-scoped objects. */
+export function objectKey({ metadata }: KubeObject): string {
+  const { namespace = "", name = "" } = metadata ?? {};
+  return namespace === "" ? name : `${namespace}/${name}`;
+}
+
 /** The path of one object, or of a collection if `key` has no name. */
 export function objectPath(
   type: ResourceType<KubeObject>,

@@ -1,6 +1,9 @@
 // How objects lead to the Service that they belong to, and the order of Services by age. Pure.
-import type { DaemonSet, EndpointSlice, KubeObject, Pod, Service } from "../kube/types.ts";
+import { objectKey } from "../kube/request_path.ts";
+import type { DaemonSet, EndpointSlice, Pod, Service } from "../kube/types.ts";
 import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "./labels.ts";
+
+export { objectKey };
 
 /** `namespace/name` of a Service. */
 export type ServiceKey = string;
@@ -11,11 +14,6 @@ export const SLICE_SERVICE_LABEL = "kubernetes.io/service-name";
 /** The key of the Service called `name` in `namespace`. */
 function serviceKey(namespace: string, name: string): ServiceKey {
   return `${namespace}/${name}`;
-}
-
-/** The key of an object of any namespaced kind. */
-export function objectKey(object: KubeObject): string {
-  return serviceKey(object.metadata?.namespace ?? "", object.metadata?.name ?? "");
 }
 
 /** Namespace and name in a key. */

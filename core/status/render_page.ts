@@ -1,5 +1,6 @@
 // The page to look at: what is known of the cluster as tables in HTML, whole and row by row. Pure. Whatever comes from the cluster is escaped here.
 import type { ServiceAnswer } from "../service_lb/answers/explain_service.ts";
+import { compareText } from "../service/keys.ts";
 import { visibleLine } from "../shared/visible_text.ts";
 import { type ClusterStatus, hasProblem, type StatusRow } from "./cluster_status.ts";
 
@@ -32,7 +33,7 @@ export function pageTables(facts: PageFacts): readonly PageTable[] {
   const summary: PageTable = { id: "summary", head: "", rows: [summaryRow(facts)] };
   if (!isLeading) return [summary];
   const ours = answers.filter((answer) => answer.ours);
-  const nodes = [...new Set(ours.flatMap((answer) => answer.nodes.map(({ node }) => node)))].sort(byText);
+  const nodes = [...new Set(ours.flatMap((answer) => answer.nodes.map(({ node }) => node)))].sort(compareText);
   return [
     summary,
     table("map", "Ports by node", ["Port", ...nodes], portRows(ours, nodes)),
@@ -100,7 +101,7 @@ function portRows(answers: readonly ServiceAnswer[], nodes: readonly string[]): 
       }
     }
   }
-  return [...ports].sort(([a], [b]) => parseInt(a) - parseInt(b) || byText(a, b)).map(([port, cells]) => {
+  return [...ports].sort(([a], [b]) => parseInt(a) - parseInt(b) || compareText(a, b)).map(([port, cells]) => {
     const id = rowId("port", port);
     const tds = nodes.map((node) => portCell(cells.get(node))).join("");
     return { id, html: `<tr id="${id}"><th scope="row">${escape(port)}</th>${tds}</tr>` };
@@ -117,20 +118,22 @@ function portCell(cell: PortCell | undefined): string {
 }
 
 function serviceRows(answers: readonly ServiceAnswer[]): readonly PageRow[] {
-  return answers.toSorted((a, b) => byText(`${a.namespace}/${a.name}`, `${b.namespace}/${b.name}`)).map((answer) => {
-    const { namespace, name, served, problem, ports, addresses, nodes } = answer;
-    const id = rowId("service", `${namespace}/${name}`);
-    const serving = nodes.filter(({ serves }) => serves).length;
-    const cells = [
-      `<th scope="row">${escape(`${namespace}/${name}`)}</th>`,
-      `<td class="${problem ? "bad" : "good"}">${problem ? "✗" : "✓"} ${escape(served.reason)}</td>`,
-      `<td>${escape(ports.join(" "))}</td>`,
-      `<td>${escape(addresses.join(" ") || "none")}</td>`,
-      `<td>${serving} of ${nodes.length}</td>`,
-      `<td>${whyCell(answer)}</td>`,
-    ];
-    return { id, html: `<tr id="${id}">${cells.join("")}</tr>` };
-  });
+  return answers.toSorted((a, b) => compareText(`${a.namespace}/${a.name}`, `${b.namespace}/${b.name}`)).map(
+    (answer) => {
+      const { namespace, name, served, problem, ports, addresses, nodes } = answer;
+      const id = rowId("service", `${namespace}/${name}`);
+      const serving = nodes.filter(({ serves }) => serves).length;
+      const cells = [
+        `<th scope="row">${escape(`${namespace}/${name}`)}</th>`,
+        `<td class="${problem ? "bad" : "good"}">${problem ? "✗" : "✓"} ${escape(served.reason)}</td>`,
+        `<td>${escape(ports.join(" "))}</td>`,
+        `<td>${escape(addresses.join(" ") || "none")}</td>`,
+        `<td>${serving} of ${nodes.length}</td>`,
+        `<td>${whyCell(answer)}</td>`,
+      ];
+      return { id, html: `<tr id="${id}">${cells.join("")}</tr>` };
+    },
+  );
 }
 
 /** What `status` says of a Service with which something is wrong, and what `explain` says of its nodes; those with the same words stand together. */
@@ -172,10 +175,6 @@ function rowId(kind: string, name: string): string {
 /** For text and for attributes in double quotes. */
 function escape(text: string): string {
   return visibleLine(text).replaceAll(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
-}
-
-function byText(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 const ENTITIES: Readonly<Record<string, string>> = {

@@ -1,5 +1,6 @@
 // Why a Job's helm failed, read from its pod's log once for each failure and kept while the Job is there.
 import type { KubeClient } from "../../kube/contract.ts";
+import { objectKey } from "../../kube/request_path.ts";
 import type { Job, Pod } from "../../kube/types.ts";
 import { errorMessage } from "../../shared/errors.ts";
 import type { Logger } from "../../shared/log.ts";
@@ -37,7 +38,7 @@ export class JobFailures {
    */
   async of(job: Job | undefined, pods: readonly Pod[], signal: AbortSignal): Promise<string> {
     if (job?.metadata?.uid === undefined) return "";
-    const key = keyOf(job);
+    const key = objectKey(job);
     const hash = hashOf(job);
     const last = this.#known.get(key);
     const known = last?.hash === hash ? last : undefined;
@@ -57,7 +58,7 @@ export class JobFailures {
 
   /** Forgets Jobs other than `jobs`. */
   keepOnly(jobs: Iterable<Job>): void {
-    const kept = new Set([...jobs].map(keyOf));
+    const kept = new Set([...jobs].map(objectKey));
     for (const key of this.#known.keys()) if (!kept.has(key)) this.#known.delete(key);
   }
 
@@ -88,10 +89,6 @@ export class JobFailures {
       return undefined;
     }
   }
-}
-
-function keyOf(job: Job): string {
-  return `${job.metadata?.namespace}/${job.metadata?.name}`;
 }
 
 function saidOf(failure: KnownFailure | undefined): string {

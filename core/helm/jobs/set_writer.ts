@@ -5,7 +5,7 @@ import { isAlreadyExists } from "../../kube/errors.ts";
 import { keyOf } from "../../kube/one_object.ts";
 import type { Reflector } from "../../kube/reflector.ts";
 import { CLUSTER_ROLE_BINDINGS, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS } from "../../kube/resources.ts";
-import { objectKey } from "../../kube/object_store.ts";
+import { objectKey } from "../../kube/request_path.ts";
 import type { ClusterRoleBinding, ConfigMap, KubeObject, Secret, ServiceAccount } from "../../kube/types.ts";
 import type { ChartView } from "../chart_view.ts";
 import type { SetObject } from "./desired_objects.ts";

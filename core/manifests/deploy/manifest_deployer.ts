@@ -3,7 +3,7 @@
 import { findObject, identityOf, keyOf, removeObject } from "../../kube/one_object.ts";
 import type { KubeClient, ResourceType } from "../../kube/contract.ts";
 import type { ObjectReference } from "../../kube/events.ts";
-import { objectKey } from "../../kube/object_store.ts";
+import { objectKey } from "../../kube/request_path.ts";
 import { CUSTOM_RESOURCE_DEFINITIONS } from "../../kube/resources.ts";
 import type { KubeObject } from "../../kube/types.ts";
 import type { Clock } from "../../runtime/clock.ts";

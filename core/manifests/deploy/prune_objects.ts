@@ -2,7 +2,7 @@
 // What goes and what stays is decided in prune_plan.ts.
 import type { KubeClient } from "../../kube/contract.ts";
 import { isConflict, isNotFound } from "../../kube/errors.ts";
-import { objectKey } from "../../kube/object_store.ts";
+import { objectKey } from "../../kube/request_path.ts";
 import { findObject, keyOf } from "../../kube/one_object.ts";
 import type { KubeObject } from "../../kube/types.ts";
 import type { Logger } from "../../shared/log.ts";

@@ -1,7 +1,7 @@
 // Writes readiness gates: only those that change, a few at a time, again and again until the API takes them.
 import type { Surroundings } from "../../../core/kube/contract.ts";
 import { isConflict, isNotFound } from "../../../core/kube/errors.ts";
-import { objectKey } from "../../../core/kube/object_store.ts";
+import { objectKey } from "../../../core/kube/request_path.ts";
 import type { Reflector } from "../../../core/kube/reflector.ts";
 import { PODS } from "../../../core/kube/resources.ts";
 import type { Pod } from "../../../core/kube/types.ts";
