@@ -1,6 +1,6 @@
 // Gathers what `k3slb check` decides on of the cluster: as many requests as there are rights, and a handful of lists. Changes nothing. Adapter.
 import type { KubeClient, ResourceType } from "../../core/kube/contract.ts";
-import { isForbidden, isNotFound } from "../../core/kube/errors.ts";
+import { orUnreadable } from "../../core/kube/one_object.ts";
 import { CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, NODES, SERVICES } from "../../core/kube/resources.ts";
 import type { KubeObject, Node, Service } from "../../core/kube/types.ts";
 import { type ClaimOptions, serviceClaim } from "../../core/service/claim.ts";
@@ -39,17 +39,17 @@ export async function readCluster(client: KubeClient, options: ReadClusterOption
   const node = await readNode(client, options);
   const own = "failure" in node ? undefined : node.name;
   const [workloads, ciliumPools, rights, takenPorts, versions] = await Promise.all([
-    ifAllowed(() => readWorkloads(client, signal)),
-    countItems(client, signal),
+    orUnreadable(readWorkloads(client, signal)),
+    orUnreadable(client.list(CILIUM_POOLS, { signal, isMetadataOnly: true })),
     readRights(client, own, options),
-    ifAllowed(() => readTakenPorts(client, options)),
+    orUnreadable(readTakenPorts(client, options)),
     readVersions(client, own, options),
   ]);
   return {
     node,
     takesAll: claim.lbDefault,
     workloads,
-    ciliumPools: ciliumPools ?? 0,
+    ciliumPools: ciliumPools?.items.length ?? 0,
     rights,
     takenPorts,
     versions,
@@ -87,10 +87,6 @@ async function readWorkloads(client: KubeClient, signal: AbortSignal): Promise<r
   return found;
 }
 
-async function countItems(client: KubeClient, signal: AbortSignal): Promise<number | undefined> {
-  return await ifAllowed(async () => (await client.list(CILIUM_POOLS, { signal, isMetadataOnly: true })).items.length);
-}
-
 async function readRights(
   client: KubeClient,
   node: string | undefined,
@@ -106,13 +102,11 @@ async function readRights(
     };
     return status?.allowed === true;
   };
-  const answer = await ifAllowed(async () => {
-    const allowed = await Promise.all(all.map(isAllowed));
-    const denied = all.filter((_, index) => allowed[index] === false);
-    const later = denied.filter((right) => isBefore && isGrantedByServer(right));
-    return { program, asked: all.length, missing: denied.filter((right) => !later.includes(right)), later };
-  });
-  return answer ?? { unknown: "the API server does not say what these credentials may do" };
+  const allowed = await orUnreadable(Promise.all(all.map(isAllowed)));
+  if (allowed === undefined) return { unknown: "the API server does not say what these credentials may do" };
+  const denied = all.filter((_, index) => allowed[index] === false);
+  const later = denied.filter((right) => isBefore && isGrantedByServer(right));
+  return { program, asked: all.length, missing: denied.filter((right) => !later.includes(right)), later };
 }
 
 /** As the agent asks: a kubelet's credentials see their own node and its pods only. */
@@ -167,9 +161,9 @@ async function readVersions(
 ): Promise<ClusterFacts["versions"]> {
   // A node may list it by its name, and not get it.
   const selection = { namespace: servicelbNamespace, fieldSelector: `metadata.name=${FACTS_CONFIG_MAP}` };
-  const facts = await ifAllowed(() => client.list(CONFIG_MAPS, { ...selection, signal }));
+  const facts = await orUnreadable(client.list(CONFIG_MAPS, { ...selection, signal }));
   const server = parseFacts(facts?.items[0]?.data?.[FACTS_KEY] ?? "")?.server;
-  const nodes = await ifAllowed(() => client.list(NODES, { signal })) ??
+  const nodes = await orUnreadable(client.list(NODES, { signal })) ??
     (own === undefined ? undefined : { items: [await client.get(NODES, { name: own }, { signal })] });
   return [
     { who: "this program", version },
@@ -185,16 +179,6 @@ async function readVersions(
 function agentVersion(node: Node): string | undefined {
   const { message = "" } = node.status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION) ?? {};
   return /(?:^|; )agent (\S+), (?:nft|legacy), instance /.exec(message)?.[1];
-}
-
-/** What `ask` says; `undefined` if that is forbidden, or there is no such thing. */
-async function ifAllowed<T>(ask: () => Promise<T>): Promise<T | undefined> {
-  try {
-    return await ask();
-  } catch (error) {
-    if (isForbidden(error) || isNotFound(error)) return undefined;
-    throw error;
-  }
 }
 
 const ACCESS_REVIEWS: ResourceType<KubeObject> = {

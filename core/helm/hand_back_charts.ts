@@ -1,7 +1,6 @@
 // Gives charts back that this controller managed, when it is turned off: left as they are, nobody could delete them any more.
 import type { KubeClient, Surroundings } from "../kube/contract.ts";
-import { isForbidden, isNotFound } from "../kube/errors.ts";
-import { findObject, orAbsent } from "../kube/one_object.ts";
+import { findObject, orUnreadable } from "../kube/one_object.ts";
 import { JOBS, PODS } from "../kube/resources.ts";
 import { pause } from "../runtime/clock.ts";
 import { handBack, uninstallCommand } from "./chart_leaving.ts";
@@ -33,7 +32,7 @@ export async function handBackCharts({ client, clock, logger, signal }: Surround
 
 /** Without the kind, or the right to see it, there is nothing that was taken. */
 async function ownCharts(client: KubeClient, signal: AbortSignal): Promise<readonly HelmChart[]> {
-  const charts = await orAbsent(client.list(HELM_CHARTS, { signal }), [isNotFound, isForbidden]);
+  const charts = await orUnreadable(client.list(HELM_CHARTS, { signal }));
   return charts?.items.filter(({ metadata }) => metadata?.annotations?.[MANAGED_BY_ANNOTATION] === CONTROLLER_NAME) ??
     [];
 }

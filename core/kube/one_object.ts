@@ -1,7 +1,7 @@
 // Requests about one object that may be there or not. Adapter.
 import { present } from "../shared/values.ts";
 import type { CallOptions, DeleteOptions, KubeClient, ObjectKey, ResourceType } from "./contract.ts";
-import { isConflict, isNotFound } from "./errors.ts";
+import { isConflict, isForbidden, isNotFound } from "./errors.ts";
 import type { KubeObject } from "./types.ts";
 
 /** The object; `undefined` if it, or its kind, is not there. */
@@ -24,6 +24,11 @@ export async function orAbsent<T>(
     if (questions.some((question) => question(error))) return undefined;
     throw error;
   }
+}
+
+/** What `answer` resolves with; `undefined` if what it asks for, or the right to see it, is not there. */
+export function orUnreadable<T>(answer: Promise<T>): Promise<T | undefined> {
+  return orAbsent(answer, [isNotFound, isForbidden]);
 }
 
 /** Deletes this object; `false` if it was gone already, or another of its name (`uid`) has taken its place. */

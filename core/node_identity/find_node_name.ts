@@ -2,6 +2,7 @@
 // after two small requests. A node's identity may not list all Nodes; then the chain does without.
 import type { Surroundings } from "../kube/contract.ts";
 import { isConnectionFailure, isForbidden, isNotFound } from "../kube/errors.ts";
+import { orUnreadable } from "../kube/one_object.ts";
 import { NODES } from "../kube/resources.ts";
 import type { Node } from "../kube/types.ts";
 import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
@@ -47,17 +48,10 @@ export async function findNodeName(options: FindNodeNameOptions): Promise<NodeId
 
 /** NAME if the server knows the client as `system:node:NAME`. */
 async function readCredentialName({ client, signal }: FindNodeNameOptions): Promise<string | undefined> {
-  try {
-    const review = await client.raw<SelfSubjectReview>("POST", REVIEW_PATH, {
-      signal,
-      body: { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" },
-    });
-    return /^system:node:(.+)$/.exec(review.status?.userInfo?.username ?? "")?.[1];
-  } catch (error) {
-    // Servers before 1.28 don't have it, and some close it: the host can still say.
-    if (isNotFound(error) || isForbidden(error)) return undefined;
-    throw error;
-  }
+  const body = { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" };
+  // Servers before 1.28 don't have it, and some close it: the host can still say.
+  const review = await orUnreadable(client.raw<SelfSubjectReview>("POST", REVIEW_PATH, { signal, body }));
+  return /^system:node:(.+)$/.exec(review?.status?.userInfo?.username ?? "")?.[1];
 }
 
 interface SelfSubjectReview {

@@ -1,8 +1,7 @@
 // Finds out which addresses are Services', so that no node passes one off as its own. Adapter.
 // Facts: ServiceCIDR is `networking.k8s.io/v1` since Kubernetes 1.33; `default/kubernetes` has the first address of the first range.
 import type { KubeClient } from "../kube/contract.ts";
-import { isForbidden, isNotFound } from "../kube/errors.ts";
-import { orAbsent } from "../kube/one_object.ts";
+import { orUnreadable } from "../kube/one_object.ts";
 import { SERVICE_CIDRS, SERVICES } from "../kube/resources.ts";
 import { rangesAround } from "../service/address_rules.ts";
 import { type IpRange, parseIpRange } from "../shared/ip_ranges.ts";
@@ -11,14 +10,12 @@ import { type IpRange, parseIpRange } from "../shared/ip_ranges.ts";
 export async function findServiceRanges(
   { client, signal }: { readonly client: KubeClient; readonly signal: AbortSignal },
 ): Promise<readonly IpRange[]> {
-  const cidrs = await orAbsent(client.list(SERVICE_CIDRS, { signal }), UNREADABLE);
+  const cidrs = await orUnreadable(client.list(SERVICE_CIDRS, { signal }));
   const ranges = (cidrs?.items ?? []).flatMap(({ spec }) => spec?.cidrs ?? []).flatMap((text) =>
     parseIpRange(text) ?? []
   );
   if (ranges.length > 0) return ranges;
   const key = { namespace: "default", name: "kubernetes" };
-  const service = await orAbsent(client.get(SERVICES, key, { signal }), UNREADABLE);
+  const service = await orUnreadable(client.get(SERVICES, key, { signal }));
   return service === undefined ? [] : rangesAround(service);
 }
-
-const UNREADABLE = [isNotFound, isForbidden];

@@ -2,8 +2,7 @@
 // controller's environment has a proxy: nodes, and with them ranges of pods, come and go.
 // Facts: golang.org/x/net/http/httpproxy (NO_PROXY: addresses, ranges, domains with what is below them); K3s does the same for its own.
 import type { KubeClient } from "../../kube/contract.ts";
-import { isForbidden, isNotFound } from "../../kube/errors.ts";
-import { orAbsent } from "../../kube/one_object.ts";
+import { orUnreadable } from "../../kube/one_object.ts";
 import { NODES, SERVICE_CIDRS, SERVICES } from "../../kube/resources.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { mergedRanges } from "../../shared/ip_ranges.ts";
@@ -41,10 +40,9 @@ export class ClusterNames {
   async #entries(signal: AbortSignal): Promise<readonly string[]> {
     const { client, clusterDomain } = this.#parts;
     // A cluster may lack the kind, and the identity the right: the rest is worth having.
-    const readable = <T>(answer: Promise<T>): Promise<T | undefined> => orAbsent(answer, [isNotFound, isForbidden]);
-    const api = await readable(client.get(SERVICES, { namespace: "default", name: "kubernetes" }, { signal }));
-    const cidrs = await readable(client.list(SERVICE_CIDRS, { signal }));
-    const nodes = await readable(client.list(NODES, { signal }));
+    const api = await orUnreadable(client.get(SERVICES, { namespace: "default", name: "kubernetes" }, { signal }));
+    const cidrs = await orUnreadable(client.list(SERVICE_CIDRS, { signal }));
+    const nodes = await orUnreadable(client.list(NODES, { signal }));
     const services = [
       ...(api?.spec?.clusterIPs ?? []),
       ...(cidrs?.items ?? []).flatMap(({ spec }) => spec?.cidrs ?? []),
