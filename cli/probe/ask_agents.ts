@@ -9,7 +9,7 @@ import type { ProbeTarget } from "../../core/runtime/probe_outcome.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
 import { FACTS_CONFIG_MAP } from "../../core/service/cluster_facts.ts";
 import { PROBE_ANSWER_ANNOTATION, PROBE_REQUEST_ANNOTATION } from "../../core/service/labels.ts";
-import { heartbeatOf } from "../../core/service/node_report.ts";
+import { heartbeatAgeMs, SILENT_AGENT_MS } from "../../core/service/node_report.ts";
 import { type NodeProbe, parseNodeProbe, renderProbeRequest, targetId } from "../../core/service/probe_exchange.ts";
 import { isK3slbError, K3slbError } from "../../core/shared/errors.ts";
 import { type ProbeAnswer, probeRow } from "./probe_result.ts";
@@ -79,7 +79,7 @@ export async function askAgents(
 }
 
 function isHeardOf(node: Node, nowMs: number): boolean {
-  return nowMs - Date.parse(heartbeatOf(node)?.lastHeartbeatTime ?? "") <= SILENCE_MS;
+  return (heartbeatAgeMs(node, nowMs) ?? Infinity) <= SILENT_AGENT_MS;
 }
 
 async function writeRequest(
@@ -125,8 +125,6 @@ async function removeRequest(
   }
 }
 
-/** As `k3slb status` counts it. */
-const SILENCE_MS = 240_000;
 /** Agents begin no attempt after 10 s, and wait 3 s from one request to the next. */
 const PATIENCE_MS = 20_000;
 const FAREWELL_MS = 3_000;

@@ -118,6 +118,15 @@ export function heartbeatOf(node: Node | undefined): Condition | undefined {
   return node?.status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION) as Condition | undefined;
 }
 
+/** Milliseconds since the agent of `node` wrote its heartbeat, by two clocks; `undefined` if none has written one. */
+export function heartbeatAgeMs(node: Node, nowMs: number): number | undefined {
+  const time = heartbeatOf(node)?.lastHeartbeatTime;
+  return time === undefined ? undefined : nowMs - Date.parse(time);
+}
+
+/** Age of the heartbeat of an agent that is heard of no more: three minutes, and one for the difference between the clocks. */
+export const SILENT_AGENT_MS = 240_000;
+
 /** The run of the agent that last signed the heartbeat of `node`. */
 export function heartbeatWriter(node: Node | undefined): string | undefined {
   return /instance (\S+)$/.exec(heartbeatOf(node)?.message ?? "")?.[1];

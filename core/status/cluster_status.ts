@@ -2,7 +2,7 @@
 import type { HelmChart } from "../helm/helm_chart.ts";
 import type { AddOn } from "../manifests/record/addon.ts";
 import type { Lease, Node } from "../kube/types.ts";
-import { heartbeatOf } from "../service/node_report.ts";
+import { heartbeatAgeMs, heartbeatOf, SILENT_AGENT_MS } from "../service/node_report.ts";
 import { isReady } from "../service_lb/nodes/node_verdicts.ts";
 import type { ServiceAnswer } from "../service_lb/answers/explain_service.ts";
 
@@ -102,9 +102,10 @@ function nodeRow(node: Node, { nowMs }: StatusFacts): StatusRow {
   if (heartbeat === undefined) {
     return { name, state: "NoAgent", message: "no k3slb agent has been heard of there", problem: false };
   }
-  const ageSeconds = Math.round((nowMs - Date.parse(heartbeat.lastHeartbeatTime ?? "")) / 1000);
-  if (ageSeconds > SILENT_SECONDS) {
-    return { name, state: "Silent", message: `its agent was last heard ${ageSeconds} s ago`, problem: true };
+  const ageMs = heartbeatAgeMs(node, nowMs) ?? 0;
+  if (ageMs > SILENT_AGENT_MS) {
+    const message = `its agent was last heard ${Math.round(ageMs / 1000)} s ago`;
+    return { name, state: "Silent", message, problem: true };
   }
   const isForwarding = heartbeat.status === "True";
   const state = isForwarding ? "Forwarding" : heartbeat.reason || "NotForwarding";
@@ -174,5 +175,4 @@ function byName(a: StatusRow, b: StatusRow): number {
 
 /** Reasons of the condition `Deployed` that do not pass by themselves. */
 const WRONG_CHART_REASONS: ReadonlySet<string> = new Set(["Retrying", "ReleaseFailed", "JobFailed", "JobCreateFailed"]);
-const SILENT_SECONDS = 240;
 const CLOCK_DIFFERENCE_SECONDS = 60;

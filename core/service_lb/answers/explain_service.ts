@@ -6,7 +6,7 @@ import { objectKey, servedServiceKey, type ServiceKey } from "../../service/keys
 import { portId } from "../../service/port_owners.ts";
 import { untoleratedTaint } from "../../service/node_selection.ts";
 import { readService } from "../../service/reading.ts";
-import { heartbeatOf } from "../../service/node_report.ts";
+import { heartbeatAgeMs, SILENT_AGENT_MS } from "../../service/node_report.ts";
 import { ClusterView } from "../cluster_view.ts";
 import { type DesiredService, desiredService, type ServiceFacts } from "../desired_service.ts";
 import { daemonSetName } from "../daemonset/names.ts";
@@ -246,13 +246,6 @@ export function addressesOf(service: Service): readonly string[] {
 
 /** Nodes whose agent wrote its last heartbeat too long ago; the server counts from when it heard it, as clocks differ. */
 function silentNodes({ nodes, nowMs }: ClusterSnapshot): ReadonlySet<string> {
-  const silent = new Set<string>();
-  for (const node of nodes) {
-    const heartbeat = heartbeatOf(node)?.lastHeartbeatTime;
-    if (heartbeat !== undefined && nowMs - Date.parse(heartbeat) > SILENCE_MS) silent.add(node.metadata?.name ?? "");
-  }
-  return silent;
+  const silent = nodes.filter((node) => (heartbeatAgeMs(node, nowMs) ?? 0) > SILENT_AGENT_MS);
+  return new Set(silent.map(({ metadata }) => metadata?.name ?? ""));
 }
-
-/** Three minutes, and one for the difference between two clocks. */
-const SILENCE_MS = 240_000;
