@@ -1,6 +1,7 @@
 // `k3slb ports`: who has which port on which node, and who waits for it.
 import { present } from "../../core/shared/values.ts";
 import type { ServiceAnswer } from "../../core/service_lb/answers/explain_service.ts";
+import { isChosenSo } from "../../core/service_lb/answers/remedies.ts";
 import { ANSWER_FLAGS, lineWidth, readAnswers, withinPatience } from "./answers.ts";
 import { withCluster } from "./connect_cluster.ts";
 import { renderForm } from "../output/render_form.ts";
@@ -62,7 +63,7 @@ export const PORTS_COMMAND = defineCommand({
 /** Rows sorted by node, then port; the one that serves first. Pure. */
 function portRows(answers: readonly ServiceAnswer[]): readonly PortRow[] {
   const rows = answers.flatMap(({ namespace, name, ports, nodes }) =>
-    nodes.filter(({ reason }) => reason === undefined || !NOT_CHOSEN.has(reason)).flatMap(
+    nodes.filter(({ reason = "" }) => !isChosenSo(reason)).flatMap(
       ({ node, serves, reason = "", message = "", addresses, remedy }) =>
         ports.map((port) => {
           const state = serves ? "serves" : reason;
@@ -74,6 +75,3 @@ function portRows(answers: readonly ServiceAnswer[]): readonly PortRow[] {
     `${node} ${port.padStart("65535/SCTP".length, "0")} ${state === "serves" ? 0 : 1}`;
   return rows.toSorted((a, b) => (order(a) < order(b) ? -1 : 1));
 }
-
-/** Somebody chose that the node is left out: nobody waits. */
-const NOT_CHOSEN: ReadonlySet<string> = new Set(["NotLinux", "NotEnabled", "NotInPool", "Excluded", "Tainted"]);

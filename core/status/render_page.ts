@@ -1,5 +1,6 @@
 // The page to look at: what is known of the cluster as tables in HTML, whole and row by row. Pure. Whatever comes from the cluster is escaped here.
 import type { ServiceAnswer } from "../service_lb/answers/explain_service.ts";
+import { isChosenSo } from "../service_lb/answers/remedies.ts";
 import { compareText } from "../service/keys.ts";
 import { visibleLine } from "../shared/visible_text.ts";
 import { type ClusterStatus, hasProblem, type StatusRow } from "./cluster_status.ts";
@@ -93,7 +94,7 @@ function portRows(answers: readonly ServiceAnswer[], nodes: readonly string[]): 
       const cells = ports.get(port) ?? new Map<string, PortCell>();
       ports.set(port, cells);
       for (const { node, serves, reason = "", message = "" } of verdicts) {
-        if (!serves && NOT_CHOSEN.has(reason)) continue;
+        if (!serves && isChosenSo(reason)) continue;
         const cell: PortCell = cells.get(node) ?? { waiting: [] };
         cells.set(node, cell);
         if (serves) cell.owner = service;
@@ -184,6 +185,4 @@ const ENTITIES: Readonly<Record<string, string>> = {
   '"': "&quot;",
   "'": "&#39;",
 };
-/** Somebody chose that the node is left out: nobody waits. */
-const NOT_CHOSEN: ReadonlySet<string> = new Set(["NotLinux", "NotEnabled", "NotInPool", "Excluded", "Tainted"]);
 const MAX_NAMED = 6;

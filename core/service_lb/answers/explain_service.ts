@@ -16,6 +16,7 @@ import { readDeadNodes } from "../nodes/dead_node_words.ts";
 import type { NodeVerdict } from "../nodes/node_verdicts.ts";
 import { servedCondition } from "../own_marks.ts";
 import type { ServiceLbOptions } from "../service_lb_options.ts";
+import { present } from "../../shared/values.ts";
 import { claimRemedy, nodeRemedy } from "./remedies.ts";
 
 /** The cluster at one moment. */
@@ -114,17 +115,13 @@ export class Answers {
     const reading = readService(service);
     const claim = serviceClaim(service, this.#options);
     const condition = servedCondition(service);
-    const common = {
-      namespace: reading.namespace,
-      name: reading.name,
-      ports: reading.ports.map(portId),
-      families: reading.families,
-      trafficPolicy: reading.trafficPolicy,
-      ...(reading.sourceRanges === undefined ? {} : { sourceRanges: reading.sourceRanges }),
+    const { namespace, name, families, trafficPolicy, sourceRanges } = reading;
+    const common = present({
+      ...{ namespace, name, ports: reading.ports.map(portId), families, trafficPolicy, sourceRanges },
       addresses: addressesOf(service),
-      ...(condition === undefined ? {} : { condition }),
+      condition,
       endpoints: this.#endpoints(reading.key),
-    };
+    });
     return claim.ours ? { ...common, ...this.#ours(service) } : { ...common, ...this.#notOurs(service, claim) };
   }
 
@@ -153,7 +150,7 @@ export class Answers {
     const facts = {
       ...this.#view.factsOf(key, this.#silentNodes),
       deadNodes: readDeadNodes(servedCondition(service)?.message ?? ""),
-      ...(obstacles === undefined ? {} : { obstacles }),
+      ...present({ obstacles }),
     };
     return { ...desiredService(service, { ...this.#options, facts }), facts };
   }
@@ -189,9 +186,11 @@ export class Answers {
           .filter((address) => published.has(address));
         const answer = nodeAnswer(verdict, {
           ...remedyFacts,
-          ...defined("conflict", facts.conflicts.get(verdict.node)),
-          ...defined("taint", node === undefined ? undefined : untoleratedTaint(node, reading)),
-          ...defined("holder", facts.obstacles?.holders.get(verdict.node)),
+          ...present({
+            conflict: facts.conflicts.get(verdict.node),
+            taint: node && untoleratedTaint(node, reading),
+            holder: facts.obstacles?.holders.get(verdict.node),
+          }),
         });
         return addresses.length === 0 ? answer : { ...answer, addresses: [...new Set(addresses)] };
       }),
@@ -227,16 +226,10 @@ function nodeAnswer(
 ): NodeAnswer {
   const { node } = verdict;
   if (verdict.serves) {
-    const message = verdict.degraded ?? verdict.note;
-    return { node, serves: true, ...(message === undefined ? {} : { message }) };
+    return present({ node, serves: true, message: verdict.degraded ?? verdict.note });
   }
   const { reason, message } = verdict;
   return { node, serves: false, reason, message, remedy: nodeRemedy(reason, { ...facts, node }) };
-}
-
-/** A field that is there only with a value. */
-function defined<Name extends string, T>(name: Name, value: T | undefined): { readonly [Key in Name]?: T } {
-  return value === undefined ? {} : { [name]: value } as { readonly [Key in Name]: T };
 }
 
 /** What the status publishes: addresses, and names where it has those. */
