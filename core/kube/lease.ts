@@ -1,6 +1,6 @@
 // Leader election by a Lease, as client-go does it: a record that its holder renews, taken over when it was not renewed in time.
 // Other machines' clocks are never compared with ours: what counts is when we saw the record change, by the monotonic clock.
-import type { Clock } from "../runtime/clock.ts";
+import { type Clock, pause } from "../runtime/clock.ts";
 import { abortError, errorMessage, isAbort, K3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { KubeClient } from "./contract.ts";
@@ -59,7 +59,7 @@ class Candidate {
     const { signal, clock } = this.#options;
     while (!signal.aborted) {
       if (await this.#tryToHold(RENEW_DEADLINE_MS) && !signal.aborted) return true;
-      await clock.sleep(this.#delayMs(), signal).catch(ignoreAbort);
+      await pause(clock, this.#delayMs(), signal);
     }
     // Aborted in the middle of taking it: nobody will lead, so nobody must hold.
     await this.#release();
@@ -95,7 +95,7 @@ class Candidate {
     const { clock, name } = this.#options;
     let wasHeld = true;
     while (!term.signal.aborted) {
-      await clock.sleep(wasHeld ? RENEW_PERIOD_MS : RETRY_PERIOD_MS, term.signal).catch(ignoreAbort);
+      await pause(clock, wasHeld ? RENEW_PERIOD_MS : RETRY_PERIOD_MS, term.signal);
       if (term.signal.aborted) return;
       const leftMs = this.#renewedAtMs + RENEW_DEADLINE_MS - clock.monotonicMs();
       const isHeld = leftMs > 0 && await this.#tryToHold(leftMs);
@@ -279,10 +279,6 @@ class Candidate {
 /** RFC 3339 with microseconds, as Leases have it. */
 function microTime(timeMs: number): string {
   return new Date(timeMs).toISOString().replace("Z", "000Z");
-}
-
-function ignoreAbort(error: unknown): void {
-  if (!isAbort(error)) throw error;
 }
 
 /** Without renewal for so long, others take over. */

@@ -1,8 +1,9 @@
 // Keeps the cluster at what the manifests folder says. Thin: which files count is decided in select_files.ts, what happens
 // with one in manifest_deployer.ts. The queue's keys are AddOn names, so files that share a name meet in one place.
+import { pause } from "../runtime/clock.ts";
 import { join } from "node:path";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
-import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
+import { errorMessage, isK3slbError } from "../shared/errors.ts";
 import { manifestsFolder } from "../shared/k3s_names.ts";
 import { type AddOn, addOnNameOf, checksumOf, SERVER_ANNOTATION } from "./record/addon.ts";
 import { ChangeSignal } from "./folder/change_signal.ts";
@@ -156,9 +157,7 @@ class ManifestController {
       } catch (error) {
         if (this.#signal.aborted) return false;
         logger.warn(`Manifests wait for the server: ${errorMessage(error)}`);
-        await clock.sleep(START_RETRY_MS, this.#signal).catch((stopped) => {
-          if (!isAbort(stopped)) throw stopped;
-        });
+        await pause(clock, START_RETRY_MS, this.#signal);
       }
     }
     return false;
