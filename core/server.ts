@@ -7,7 +7,7 @@ import { createEventRecorder, type EventRecorder } from "./kube/events.ts";
 import { runLeaderElection } from "./kube/lease.ts";
 import { findNodeName } from "./node_identity/find_node_name.ts";
 import { readHostFacts } from "./node_identity/host_facts.ts";
-import { givenNodeName } from "./node_identity/resolve_node_name.ts";
+import { givenAs, givenNodeName } from "./node_identity/resolve_node_name.ts";
 import { type Clock, pause } from "./runtime/clock.ts";
 import type { ServeHealth } from "./runtime/health.ts";
 import { createMetricRegistry, type MetricRegistry } from "./runtime/metrics.ts";
@@ -150,10 +150,8 @@ class Server {
     return name;
   }
 
-  #givenNames(): { readonly flag?: string; readonly env?: string } {
-    const { nodeName } = this.#options;
-    if (nodeName === undefined) return {};
-    return nodeName === this.#parts.env["K3S_NODE_NAME"] ? { env: nodeName } : { flag: nodeName };
+  #givenNames(): ReturnType<typeof givenAs> {
+    return givenAs(this.#options.nodeName, this.#parts.env);
   }
 
   /** Says once what is wrong while the API server can't be reached, and goes on trying. */

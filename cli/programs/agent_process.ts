@@ -7,6 +7,7 @@ import { AGENT_KUBECONFIG_PATHS } from "../../core/kube/access/kubeconfig_paths.
 import { createRequestMetrics } from "../../core/kube/request_metrics.ts";
 import { findNodeName } from "../../core/node_identity/find_node_name.ts";
 import { readHostFacts } from "../../core/node_identity/host_facts.ts";
+import { givenAs } from "../../core/node_identity/resolve_node_name.ts";
 import type { Clock } from "../../core/runtime/clock.ts";
 import { type ServeHealth, startHealthEarly } from "../../core/runtime/health.ts";
 import { createMetricRegistry } from "../../core/runtime/metrics.ts";
@@ -117,8 +118,7 @@ export async function agentNodeName(
   parts: Pick<AgentProcessParts, "clock" | "logger" | "signal" | "env"> & { readonly client: KubeClient },
 ): Promise<string> {
   const { clock, logger, signal, client, env } = parts;
-  const { nodeName } = options;
-  const given = nodeName === undefined ? {} : nodeName === env.K3S_NODE_NAME ? { env: nodeName } : { flag: nodeName };
+  const given = givenAs(options.nodeName, env);
   const host = await readHostFacts();
   return (await findNodeName({ role: "agent", client, ...given, host, clock, logger, signal })).name;
 }

@@ -4,6 +4,7 @@ import type { Surroundings } from "../kube/contract.ts";
 import { isConnectionFailure, isForbidden, isNotFound } from "../kube/errors.ts";
 import { orUnreadable } from "../kube/one_object.ts";
 import { NODES } from "../kube/resources.ts";
+import { pick } from "../kube/trim.ts";
 import type { Node } from "../kube/types.ts";
 import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
 import type { HostFacts } from "./host_facts.ts";
@@ -27,11 +28,8 @@ export interface FindNodeNameOptions extends Surroundings {
  * @throws {DOMException} "AbortError" if the signal is aborted
  */
 export async function findNodeName(options: FindNodeNameOptions): Promise<NodeIdentity> {
-  const { role, flag, env, host, logger } = options;
-  const given = {
-    ...(flag === undefined ? {} : { flag }),
-    ...(env === undefined ? {} : { env }),
-  };
+  const { role, host, logger } = options;
+  const given = pick(options, ["flag", "env"]);
   const needsReview = givenNodeName(given) === undefined;
   const reviewed = needsReview ? await patiently(options, () => readCredentialName(options)) : undefined;
   const names = { ...given, ...(reviewed === undefined ? {} : { selfSubjectReviewName: reviewed }) };

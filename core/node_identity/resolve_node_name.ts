@@ -64,6 +64,15 @@ export function resolveNodeName(facts: NodeNameFacts): NodeIdentity {
   throw unknownNode(facts, { tried, host, matches: match === undefined ? [] : [match, ...others] });
 }
 
+/** As what `nodeName` was given, if it was: what equals `K3S_NODE_NAME` in `env` comes from there. */
+export function givenAs(
+  nodeName: string | undefined,
+  env: Readonly<Record<string, string | undefined>>,
+): Pick<NodeNameFacts, "flag" | "env"> {
+  if (nodeName === undefined) return {};
+  return nodeName === env["K3S_NODE_NAME"] ? { env: nodeName } : { flag: nodeName };
+}
+
 /** The name that was given or is inside the credentials, before any look at the host; `undefined` if there is none. */
 export function givenNodeName(
   facts: Pick<NodeNameFacts, "flag" | "env" | "selfSubjectReviewName">,
