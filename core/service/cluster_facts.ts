@@ -1,8 +1,8 @@
 // What a node can't see with its own credentials and needs to decide for itself which Services it serves: published by the server as one
 // ConfigMap, read by every agent. Pure. Text in a stable order, so that it is written only when it says something else.
 import type { Service } from "../kube/types.ts";
+import { flag, list, mapping, oneOf, parseChecked, text, WrongPart } from "../shared/checked_json.ts";
 import { canonicalIp } from "../shared/ip_ranges.ts";
-import { isMapping } from "../shared/values.ts";
 import type { ClaimOptions } from "./claim.ts";
 import type { NodePortRange } from "./foreign_ports.ts";
 import { byAge, compareText, objectKey, splitKey } from "./keys.ts";
@@ -82,13 +82,7 @@ export function renderFacts(facts: ClusterFacts): string {
 
 /** What `text` says; `undefined` if it is of a version that is not known here, or any part of it is not as it should be. Never throws. */
 export function parseFacts(text: string): ClusterFacts | undefined {
-  if (text.length > MAX_FACTS_LENGTH) return undefined;
-  try {
-    return checkedFacts(JSON.parse(text));
-  } catch (error) {
-    if (error instanceof SyntaxError || error instanceof WrongFact) return undefined;
-    throw error;
-  }
+  return text.length > MAX_FACTS_LENGTH ? undefined : parseChecked(text, checkedFacts);
 }
 
 /** Whether `service` has been given `port` on `node`, as the server says; `undefined` if it does not speak of the port. */
@@ -162,12 +156,9 @@ function nodeEntry([name, { ips, kubeletPort }]: readonly [string, NodeToAsk]): 
   return [name, { ips, kubeletPort }];
 }
 
-/** Something is not as it should be. Never leaves this file. */
-class WrongFact extends Error {}
-
 function checkedFacts(value: unknown): ClusterFacts {
   const { version, ...fields } = mapping(value);
-  if (version !== VERSION) throw new WrongFact("version");
+  if (version !== VERSION) throw new WrongPart("version");
   return {
     server: text(fields["server"]),
     dataplane: oneOf(fields["dataplane"], ["agent", "pods"]),
@@ -176,7 +167,7 @@ function checkedFacts(value: unknown): ClusterFacts {
     lbDefault: flag(fields["lbDefault"]),
     allowList: flag(fields["allowList"]),
     honorExcludeLabel: flag(fields["honorExcludeLabel"]),
-    ...(fields["nodePortRange"] === undefined ? {} : { nodePortRange: portRange(text(fields["nodePortRange"])) }),
+    ...(fields["nodePortRange"] === undefined ? {} : { nodePortRange: portRange(fields["nodePortRange"]) }),
     foreign: entries(fields["foreign"]).map(([key, service]) => foreignService(key, mapping(service))),
     contested: new Map(
       entries(fields["contested"]).map(([port, services]) => [
@@ -195,15 +186,15 @@ function checkedFacts(value: unknown): ClusterFacts {
 
 function foreignService(key: string, { created, ports, ips }: Readonly<Record<string, unknown>>): Service {
   const externalIPs = ips === undefined ? [] : texts(ips).map(address);
-  const list = texts(ports);
-  if (list.length > MAX_PORTS || externalIPs.length > MAX_EXTERNAL_IPS) throw new WrongFact("too many");
+  const portTexts = texts(ports);
+  if (portTexts.length > MAX_PORTS || externalIPs.length > MAX_EXTERNAL_IPS) throw new WrongPart("too many");
   return {
     metadata: { ...splitKey(key), creationTimestamp: text(created) },
     spec: {
       ...(externalIPs.length === 0 ? {} : { externalIPs }),
-      ports: list.map((each) => {
+      ports: portTexts.map((each) => {
         const match = PORT_REGEXP.exec(each);
-        if (match === null) throw new WrongFact("port");
+        if (match === null) throw new WrongPart("port");
         const [, port, nodePort, protocol = ""] = match;
         return {
           port: portNumber(Number(port)),
@@ -215,50 +206,28 @@ function foreignService(key: string, { created, ports, ips }: Readonly<Record<st
   };
 }
 
-function portRange(range: string): NodePortRange {
-  const [from, to, ...rest] = range.split("-").map(Number);
-  if (rest.length > 0) throw new WrongFact("range");
+function portRange(range: unknown): NodePortRange {
+  const [from, to, ...rest] = text(range).split("-").map(Number);
+  if (rest.length > 0) throw new WrongPart("range");
   return { from: portNumber(from), to: portNumber(to) };
-}
-
-function mapping(value: unknown): Readonly<Record<string, unknown>> {
-  if (!isMapping(value)) throw new WrongFact("mapping");
-  return value;
 }
 
 function entries(value: unknown): readonly (readonly [string, unknown])[] {
   return Object.entries(mapping(value));
 }
 
-function text(value: unknown): string {
-  if (typeof value !== "string") throw new WrongFact("text");
-  return value;
-}
-
 function texts(value: unknown): readonly string[] {
-  if (!Array.isArray(value)) throw new WrongFact("list");
-  return value.map(text);
-}
-
-function flag(value: unknown): boolean {
-  if (typeof value !== "boolean") throw new WrongFact("flag");
-  return value;
-}
-
-function oneOf<T extends string>(value: unknown, known: readonly T[]): T {
-  const found = known.find((each) => each === value);
-  if (found === undefined) throw new WrongFact("word");
-  return found;
+  return list(value).map((each) => text(each));
 }
 
 function address(value: string): string {
   const ip = canonicalIp(value);
-  if (ip === undefined) throw new WrongFact("address");
+  if (ip === undefined) throw new WrongPart("address");
   return ip;
 }
 
 function portNumber(value: unknown): number {
-  if (typeof value !== "number" || !Number.isInteger(value) || value < 1 || value > 65535) throw new WrongFact("port");
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 1 || value > 65535) throw new WrongPart("port");
   return value;
 }
 

@@ -1,8 +1,9 @@
 // What a node's agent says of all Services in one annotation of its own Node: which of them its kernel forwards, at which addresses, and why not
 // the others. Pure. Whoever has a node's credentials writes this: it is bounded, checked as a whole, and can speak for its own node alone.
 import type { Condition, Node, Service } from "../kube/types.ts";
+import { list, mapping, parseChecked, text as boundedText, WrongPart } from "../shared/checked_json.ts";
 import { canonicalIp } from "../shared/ip_ranges.ts";
-import { isMapping } from "../shared/values.ts";
+import { present } from "../shared/values.ts";
 import { visibleLine } from "../shared/visible_text.ts";
 import { compareText } from "./keys.ts";
 import { FORWARDING_CONDITION, NODE_REPORT_ANNOTATION } from "./labels.ts";
@@ -78,13 +79,7 @@ export function withoutNotes(report: NodeReport): NodeReport {
 
 /** What `text` says; `undefined` if it is of an unknown version, too long, or any part of it is not as it should be. Never throws. */
 export function parseReport(text: string): NodeReport | undefined {
-  if (text.length > MAX_REPORT_BYTES) return undefined;
-  try {
-    return checkedReport(JSON.parse(text));
-  } catch (error) {
-    if (error instanceof SyntaxError || error instanceof WrongReport) return undefined;
-    throw error;
-  }
+  return text.length > MAX_REPORT_BYTES ? undefined : parseChecked(text, checkedReport);
 }
 
 /** The report that stands on `node`, whoever wrote it: what an earlier run of its agent forwarded. */
@@ -167,12 +162,9 @@ function reportText({ instance, namespace, services, cut }: NodeReport): string 
   });
 }
 
-/** Something is not as it should be. Never leaves this file. */
-class WrongReport extends Error {}
-
 function checkedReport(value: unknown): NodeReport {
   const { version, instance, namespace, served, at = {}, notes = {}, refused = [], cut = 0 } = mapping(value);
-  if (version !== VERSION) throw new WrongReport("version");
+  if (version !== VERSION) throw new WrongPart("version");
   const addressesOf = new Map(Object.entries(mapping(at)).map(([id, ips]) => [id, addresses(ips)]));
   const noteOf = new Map(
     Object.entries(mapping(notes)).flatMap(([note, ids]) => list(ids).map((id) => [text(id), words(note)] as const)),
@@ -190,34 +182,23 @@ function checkedReport(value: unknown): NodeReport {
   }
   for (const group of list(refused).map(mapping)) {
     const [reason, message] = [text(group["reason"]), words(text(group["message"]))];
-    if (!REASON_REGEXP.test(reason)) throw new WrongReport("reason");
+    if (!REASON_REGEXP.test(reason)) throw new WrongPart("reason");
     for (const [id, ports] of Object.entries(mapping(group["services"]))) {
       services.set(id, { ports: text(ports), serves: false, reason, message });
     }
   }
-  if (typeof cut !== "number" || !Number.isInteger(cut) || cut < 0) throw new WrongReport("cut");
-  const from = namespace === undefined ? {} : { namespace: text(namespace) };
-  return { instance: text(instance), ...from, services, cut };
-}
-
-function mapping(value: unknown): Readonly<Record<string, unknown>> {
-  if (!isMapping(value)) throw new WrongReport("mapping");
-  return value;
-}
-
-function list(value: unknown): readonly unknown[] {
-  if (!Array.isArray(value)) throw new WrongReport("list");
-  return value;
+  if (typeof cut !== "number" || !Number.isInteger(cut) || cut < 0) throw new WrongPart("cut");
+  const from = namespace === undefined ? undefined : text(namespace);
+  return present({ instance: text(instance), namespace: from, services, cut });
 }
 
 function text(value: unknown): string {
-  if (typeof value !== "string" || value.length > MAX_WORDS) throw new WrongReport("text");
-  return value;
+  return boundedText(value, MAX_WORDS);
 }
 
 function addresses(value: unknown): readonly string[] {
   const ips = list(value).map((ip) => canonicalIp(text(ip)));
-  if (ips.length > MAX_ADDRESSES || ips.includes(undefined)) throw new WrongReport("addresses");
+  if (ips.length > MAX_ADDRESSES || ips.includes(undefined)) throw new WrongPart("addresses");
   return ips.filter((ip) => ip !== undefined);
 }
 

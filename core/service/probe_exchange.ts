@@ -3,8 +3,9 @@
 // agents connect to the addresses in its status and its own ports only, to no name, and to nothing that is never a Service's address.
 import type { Service } from "../kube/types.ts";
 import { type ProbeOutcome, type ProbeState, type ProbeTarget, probeTargets } from "../runtime/probe_outcome.ts";
+import { list, mapping, oneOf, parseChecked, text, WrongPart } from "../shared/checked_json.ts";
 import { canonicalIp } from "../shared/ip_ranges.ts";
-import { isMapping } from "../shared/values.ts";
+import { present } from "../shared/values.ts";
 import { publishObstacle } from "./address_rules.ts";
 import type { ServiceKey } from "./keys.ts";
 import { readService } from "./reading.ts";
@@ -54,42 +55,29 @@ export function targetId({ address, port, protocol }: ProbeTarget): string {
 
 /** The text of an answer. */
 export function renderNodeProbe({ id, outcomes }: NodeProbe): string {
-  const results = [...outcomes].map(([target, { state, latencyMs, detail }]) => [
-    target,
-    state,
-    ...(latencyMs === undefined ? [] : [Math.round(latencyMs * 10) / 10]),
-    ...(detail === undefined ? [] : [detail]),
-  ]);
+  const results = [...outcomes].map(([target, { state, latencyMs, detail }]) =>
+    [target, state, latencyMs && Math.round(latencyMs * 10) / 10, detail].filter((each) => each !== undefined)
+  );
   return JSON.stringify({ version: VERSION, id, results });
 }
 
 /** What a node says in `text`; `undefined` if it is of an unknown version, too long, or any part of it is not as it should be. Never throws. */
 export function parseNodeProbe(text: string | undefined): NodeProbe | undefined {
-  if (text === undefined || text.length > MAX_ANSWER_LENGTH) return undefined;
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  if (!isMapping(value) || value["version"] !== VERSION) return undefined;
-  const { id, results } = value;
-  if (typeof id !== "string" || !Array.isArray(results) || results.length > MAX_PROBE_TARGETS) return undefined;
+  return text === undefined || text.length > MAX_ANSWER_LENGTH ? undefined : parseChecked(text, checkedNodeProbe);
+}
+
+function checkedNodeProbe(value: unknown): NodeProbe {
+  const { version, id, results } = mapping(value);
+  if (version !== VERSION || list(results).length > MAX_PROBE_TARGETS) throw new WrongPart("answer");
   const outcomes = new Map<string, ProbeOutcome>();
-  for (const result of results) {
-    const [target, state, ...rest]: readonly unknown[] = Array.isArray(result) ? result : [];
-    const known = STATES.find((each) => each === state);
-    if (typeof target !== "string" || known === undefined) return undefined;
+  for (const result of list(results)) {
+    const [target, state, ...rest] = list(result);
     const latencyMs = rest.find((each) => typeof each === "number");
     const detail = rest.find((each) => typeof each === "string");
-    if (detail !== undefined && !DETAIL_REGEXP.test(detail)) return undefined;
-    outcomes.set(target, {
-      state: known,
-      ...(latencyMs === undefined ? {} : { latencyMs }),
-      ...(detail === undefined ? {} : { detail }),
-    });
+    if (detail !== undefined && !DETAIL_REGEXP.test(detail)) throw new WrongPart("detail");
+    outcomes.set(text(target), present({ state: oneOf(state, STATES), latencyMs, detail }));
   }
-  return { id, outcomes };
+  return { id: text(id), outcomes };
 }
 
 /** Of one Service and node; a connection each. */
