@@ -4,6 +4,7 @@ import { connect } from "node:net";
 import { lookup } from "node:dns/promises";
 import { ipFamilyOf } from "../shared/ip_ranges.ts";
 import type { Clock } from "./clock.ts";
+import { inParallel } from "./in_parallel.ts";
 import { failureOutcome, type ProbeOutcome, type ProbeTarget } from "./probe_outcome.ts";
 
 /** What {@linkcode tryTargets} takes. */
@@ -33,18 +34,11 @@ export async function tryTargets(
   const { clock, signal } = common;
   const attempt = options.tryTarget ?? tryTarget;
   const endMs = clock.monotonicMs() + totalMs;
-  const outcomes: ProbeOutcome[] = [];
-  let next = 0;
-  const work = async (): Promise<void> => {
-    for (let index = next++; index < targets.length; index = next++) {
-      signal.throwIfAborted();
-      const target = targets[index];
-      if (target === undefined) return;
-      const isTried = target.protocol !== "SCTP" && clock.monotonicMs() < endMs;
-      outcomes[index] = isTried ? await attempt(target, { ...common, timeoutMs }) : { state: "NotTried" };
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(MAX_AT_ONCE, targets.length) }, work));
+  const outcomes = await inParallel(targets, MAX_AT_ONCE, async (target): Promise<ProbeOutcome> => {
+    signal.throwIfAborted();
+    const isTried = target.protocol !== "SCTP" && clock.monotonicMs() < endMs;
+    return isTried ? await attempt(target, { ...common, timeoutMs }) : { state: "NotTried" };
+  });
   signal.throwIfAborted();
   return outcomes;
 }
