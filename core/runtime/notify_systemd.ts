@@ -1,6 +1,7 @@
 // Tells systemd how the service is doing, see sd_notify(3). `node:` has no Unix datagram sockets, so the program
 // `systemd-notify` sends the message; the unit needs `NotifyAccess=all`, as the message comes from another process.
 import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { errorMessage } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { visibleLine } from "../shared/visible_text.ts";
@@ -44,16 +45,11 @@ export function createSystemdNotifier(options: SystemdNotifierOptions): SystemdN
   };
 }
 
-function runSystemdNotify(
+async function runSystemdNotify(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<void> {
-  return new Promise((resolve, reject) => {
-    execFile("systemd-notify", [...args], { env: { ...env }, timeout: TIMEOUT_MS }, (error) => {
-      if (error === null) resolve();
-      else reject(error);
-    });
-  });
+  await promisify(execFile)("systemd-notify", [...args], { env: { ...env }, timeout: TIMEOUT_MS });
 }
 
 const TIMEOUT_MS = 5000;
