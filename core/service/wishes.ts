@@ -109,17 +109,9 @@ export const WISHES = {
 const NO_PRIORITY_CLASS = '""';
 
 /** Values of the wishes that are in force. */
-export interface WishValues {
-  readonly sourceRanges?: readonly IpRange[];
-  readonly matchAddresses?: readonly IpRange[];
-  readonly matchInterfaces?: readonly string[];
-  readonly addressWish?: IpRange;
-  readonly tolerations?: readonly Toleration[];
-  readonly resources?: PodResources;
-  readonly priorityClassName?: string;
-  readonly ipMode?: IpMode;
-  readonly enabled?: boolean;
-}
+export type WishValues = {
+  readonly [Field in keyof typeof WISHES]?: (typeof WISHES)[Field] extends Wish<infer T> ? NonNullable<T> : never;
+};
 
 /** Parses one text, bounded. */
 export function parseWish<T>(wish: Wish<T>, text: string): Parsed<T> {
