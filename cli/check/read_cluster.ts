@@ -1,11 +1,13 @@
 // Gathers what `k3slb check` decides on of the cluster: as many requests as there are rights, and a handful of lists. Changes nothing. Adapter.
 import type { KubeClient, ResourceType } from "../../core/kube/contract.ts";
 import { orUnreadable } from "../../core/kube/one_object.ts";
+import { objectKey } from "../../core/kube/request_path.ts";
 import { CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, NODES, SERVICES } from "../../core/kube/resources.ts";
 import type { KubeObject, Node, Service } from "../../core/kube/types.ts";
 import { type ClaimOptions, serviceClaim } from "../../core/service/claim.ts";
 import { FACTS_CONFIG_MAP, FACTS_KEY, parseFacts } from "../../core/service/cluster_facts.ts";
-import { DATAPLANE_LABEL, FORWARDING_CONDITION, SERVICE_NAME_LABEL } from "../../core/service/labels.ts";
+import { DATAPLANE_LABEL, SERVICE_NAME_LABEL } from "../../core/service/labels.ts";
+import { heartbeatOf } from "../../core/service/node_report.ts";
 import { portId } from "../../core/service/port_owners.ts";
 import { readService } from "../../core/service/reading.ts";
 import { errorMessage, isAbort, isK3slbError } from "../../core/shared/errors.ts";
@@ -74,10 +76,10 @@ async function readNode(
 
 async function readWorkloads(client: KubeClient, signal: AbortSignal): Promise<readonly Workload[]> {
   const found: Workload[] = [];
-  const each = ({ metadata }: KubeObject): void => {
-    const labels = metadata?.labels ?? {};
+  const each = (object: KubeObject): void => {
+    const labels = object.metadata?.labels ?? {};
     found.push({
-      name: `${metadata?.namespace}/${metadata?.name}`,
+      name: objectKey(object),
       isServiceLb: labels[SERVICE_NAME_LABEL] !== undefined,
       isOurs: labels[DATAPLANE_LABEL] !== undefined,
     });
@@ -177,8 +179,7 @@ async function readVersions(
 
 /** As the agent signs its heartbeat. */
 function agentVersion(node: Node): string | undefined {
-  const { message = "" } = node.status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION) ?? {};
-  return /(?:^|; )agent (\S+), (?:nft|legacy), instance /.exec(message)?.[1];
+  return /(?:^|; )agent (\S+), (?:nft|legacy), instance /.exec(heartbeatOf(node)?.message ?? "")?.[1];
 }
 
 const ACCESS_REVIEWS: ResourceType<KubeObject> = {

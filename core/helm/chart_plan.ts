@@ -1,6 +1,7 @@
 // What is to be done about one HelmChart now: the words in which a decision is said, and what installing and deleting have in common. Pure.
 // Facts: the flows of helm-controller v0.17.9 (`pkg/controllers/chart`). Where it goes wrong we do not follow; docs/compatibility.md
 // has the list. A decision depends on the configuration's hash, the Job and the release alone, so each reconcile can be the first one.
+import { conditionOf, isTrue } from "../kube/conditions.ts";
 import type { EventContent } from "../kube/events.ts";
 import type { Job, Pod } from "../kube/types.ts";
 import type { JobFacts, JobSettings } from "./jobs/desired_job.ts";
@@ -83,8 +84,7 @@ export function waitForPods(obstacle: Obstacle | undefined, what: string): Chart
 
 /** What keeps the Job, seen beside what the chart says already. */
 export function obstacleOf(job: Job, { chart, pods, nowMs }: ChartFacts, missing: readonly string[] = []): JobSight {
-  const said = chart.status?.conditions?.find(({ type }) => type === "Deployed");
-  return jobObstacle(job, { pods, nowMs, missing, said });
+  return jobObstacle(job, { pods, nowMs, missing, said: conditionOf(chart, "Deployed") });
 }
 
 export function warningOf({ reason, message }: Obstacle): EventContent {
@@ -105,8 +105,7 @@ export function resume(
   job: Job,
   { objects, state }: { readonly objects: readonly SetObject[]; readonly state: ChartState },
 ): ChartPlan {
-  const isSeen = job.status?.conditions?.some(({ type, status }) => type === "Suspended" && status === "True") ?? false;
-  if (!isSeen) return unchanged({ objects, state });
+  if (!isTrue(job, "Suspended")) return unchanged({ objects, state });
   const { namespace = "", name = "" } = job.metadata ?? {};
   const message = `Resumed synced Job ${namespace}/${name}`;
   const events = [{ type: "Normal", reason: "ResumeJob", message }] as const;

@@ -1,4 +1,5 @@
 // Brings the CRDs into the cluster and waits until they serve. CRDs that another program installed stay as they are.
+import { isTrue } from "../kube/conditions.ts";
 import type { KubeClient } from "../kube/contract.ts";
 import { FIELD_MANAGER } from "../kube/contract.ts";
 import { findObject } from "../kube/one_object.ts";
@@ -22,7 +23,7 @@ export async function ensureHelmCrds(
     const key = { name };
     let seen = await findObject(client, CUSTOM_RESOURCE_DEFINITIONS, { key, signal });
     if (seen === undefined || isOurs(seen)) seen = await client.apply(CUSTOM_RESOURCE_DEFINITIONS, crd, { signal });
-    while (!isEstablished(seen)) {
+    while (!isTrue(seen, "Established")) {
       await clock.sleep(CHECK_INTERVAL_MS, signal);
       seen = await findObject(client, CUSTOM_RESOURCE_DEFINITIONS, { key, signal });
     }
@@ -31,8 +32,4 @@ export async function ensureHelmCrds(
 
 function isOurs({ metadata }: CustomResourceDefinition): boolean {
   return metadata?.managedFields?.some(({ manager }) => manager === FIELD_MANAGER) ?? false;
-}
-
-function isEstablished(crd: CustomResourceDefinition | undefined): boolean {
-  return crd?.status?.conditions?.some(({ type, status }) => type === "Established" && status === "True") ?? false;
 }

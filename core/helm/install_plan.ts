@@ -1,4 +1,5 @@
 // The plan for a chart that is to be there. Pure: the reconciler reads and carries out.
+import { conditionOf } from "../kube/conditions.ts";
 import { present } from "../shared/values.ts";
 import { chartProblems, chartWarnings } from "./releases/check_chart.ts";
 import { releaseHash } from "./values/config_hash.ts";
@@ -140,7 +141,7 @@ function afterComplete({ facts, job, objects, apply }: Completed): ChartPlan {
   const policy = releasePolicy(chart, { action: "install", config }).failurePolicy;
   const isFinal = isOwn && release.status === "failed" && policy === "abort";
   // What was said with the log at hand is not taken back when the log is gone.
-  const said = chart.status?.conditions?.find(({ type }) => type === "Deployed")?.message ?? "";
+  const said = conditionOf(chart, "Deployed")?.message ?? "";
   const message = facts.failure === "" && said.startsWith(what)
     ? said
     : sentences([`${what}${facts.failure === "" ? "" : `: ${facts.failure}`}`, isFinal ? HOW_TO_LEAVE_ABORT : ""]);

@@ -1,5 +1,6 @@
 // What a node's agent says of all Services in one annotation of its own Node: which of them its kernel forwards, at which addresses, and why not
 // the others. Pure. Whoever has a node's credentials writes this: it is bounded, checked as a whole, and can speak for its own node alone.
+import { conditionOf } from "../kube/conditions.ts";
 import type { Condition, Node, Service } from "../kube/types.ts";
 import { list, mapping, parseChecked, text as boundedText, WrongPart } from "../shared/checked_json.ts";
 import { canonicalIp } from "../shared/ip_ranges.ts";
@@ -110,7 +111,7 @@ export function serviceReport(report: NodeReport, service: Service): ServiceRepo
 
 /** The heartbeat of the agent of `node`, if one has written it. */
 export function heartbeatOf(node: Node | undefined): Condition | undefined {
-  return node?.status?.conditions?.find(({ type }) => type === FORWARDING_CONDITION) as Condition | undefined;
+  return conditionOf(node, FORWARDING_CONDITION) as Condition | undefined;
 }
 
 /** Milliseconds since the agent of `node` wrote its heartbeat, by two clocks; `undefined` if none has written one. */

@@ -1,4 +1,5 @@
 // Whether a Service bears what is written into it here, also when it is a load balancer of ours no more. Pure.
+import { conditionOf } from "../kube/conditions.ts";
 import { FIELD_MANAGER } from "../kube/contract.ts";
 import type { ObjectMeta, Service } from "../kube/types.ts";
 import { SERVED_CONDITION, SERVICE_FINALIZER } from "../service/labels.ts";
@@ -7,7 +8,7 @@ type ServiceCondition = NonNullable<NonNullable<Service["status"]>["conditions"]
 
 /** The own condition in a Service's status. */
 export function servedCondition(service: Service): ServiceCondition | undefined {
-  return service.status?.conditions?.find(({ type }) => type === SERVED_CONDITION);
+  return conditionOf(service, SERVED_CONDITION);
 }
 
 /** Whether `service` bears the condition, or the finalizer of a server that ended before it wrote the condition. */

@@ -1,4 +1,6 @@
 // The whole cluster at a glance: server, nodes, Services, charts and AddOns, as `k3slb status` and the page show them. Pure.
+import { conditionOf } from "../kube/conditions.ts";
+import { objectKey } from "../kube/request_path.ts";
 import type { HelmChart } from "../helm/helm_chart.ts";
 import type { AddOn } from "../manifests/record/addon.ts";
 import type { Lease, Node } from "../kube/types.ts";
@@ -140,12 +142,10 @@ function serviceRow(answer: ServiceAnswer): ServiceRow {
   };
 }
 
-function chartRow({ metadata, status }: HelmChart): StatusRow {
-  const name = `${metadata?.namespace}/${metadata?.name}`;
-  const conditionOf = (type: string): { status?: string; reason?: string; message?: string } | undefined =>
-    status?.conditions?.find((condition) => condition.type === type);
-  const deployed = conditionOf("Deployed");
-  const failed = conditionOf("Failed");
+function chartRow(chart: HelmChart): StatusRow {
+  const name = objectKey(chart);
+  const deployed = conditionOf(chart, "Deployed");
+  const failed = conditionOf(chart, "Failed");
   const isFailed = failed?.status === "True";
   if (deployed?.status === "True" && !isFailed) {
     return { name, state: "Deployed", message: deployed.message ?? "", problem: false };

@@ -2,6 +2,7 @@
 // Facts: kubelet's waiting reasons (`pkg/kubelet/images`, `kuberuntime`), PodScheduled, and MarkPodsNotReady of the node lifecycle
 // controller, which sets Ready to False and nothing else. What the Job controller and mounts run into is in Events alone, which are
 // not read: of these is said that it takes too long, and which command tells why.
+import { conditionOf, isTrue } from "../../kube/conditions.ts";
 import type { Job, Pod } from "../../kube/types.ts";
 import { hideCredentials } from "./job_failure.ts";
 import { helmStatusIn, podsOf } from "./job_state.ts";
@@ -110,7 +111,7 @@ function pullObstacle(
 }
 
 function startingSight(pod: Pod, { nowMs, missing = [] }: ObstacleFacts): JobSight {
-  const scheduled = pod.status?.conditions?.find(({ type }) => type === "PodScheduled");
+  const scheduled = conditionOf(pod, "PodScheduled");
   if (scheduled?.status === "False") {
     const { reason = "Unschedulable", message = "" } = scheduled;
     const why = `${nameOf(pod)} gets no node: ${reason}${message === "" ? "" : `: ${message}`}`;
@@ -162,8 +163,7 @@ function isOutOfReach(pod: Pod, nowMs: number): boolean {
   if (phase === "Unknown" || reason === "NodeLost") return true;
   if (isLeaving(pod)) return overdueMs(pod) <= nowMs;
   // A kubelet gives a reason with a False, and never says so of a pod whose containers are ready.
-  const statusOf = (wanted: string): string | undefined => conditions.find(({ type }) => type === wanted)?.status;
-  return helmStatusIn(pod)?.state?.running !== undefined && statusOf("ContainersReady") === "True" &&
+  return helmStatusIn(pod)?.state?.running !== undefined && isTrue(pod, "ContainersReady") &&
     conditions.some(({ type, status, reason: why = "" }) => type === "Ready" && status === "False" && why === "");
 }
 

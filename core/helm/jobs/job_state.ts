@@ -1,4 +1,5 @@
 // Questions to a Job and its pods. Pure. Facts: batch/v1 Job conditions; kubelet's container states.
+import { isTrue } from "../../kube/conditions.ts";
 import type { Job, Pod } from "../../kube/types.ts";
 import { ATTEMPT_ANNOTATION, CONFIG_HASH_ANNOTATION, EXPECTED_REVISION_NAME } from "../names.ts";
 
@@ -7,12 +8,12 @@ const MAX_DELAY_MS = 300_000;
 
 /** Whether the Job has ended without an error. */
 export function isComplete(job: Job): boolean {
-  return hasCondition(job, "Complete");
+  return isTrue(job, "Complete");
 }
 
 /** Whether the Job has given up. */
 export function isFailed(job: Job): boolean {
-  return hasCondition(job, "Failed");
+  return isTrue(job, "Failed");
 }
 
 /** The 64 digits on the Job's pod template; empty if it has none. */
@@ -82,10 +83,6 @@ export function latestFailure(job: Job, pods: readonly Pod[]): FailedRun | undef
 /** What is said of the container with helm in it; webhooks put others beside it. */
 export function helmStatusIn(pod: Pod): ContainerStatus | undefined {
   return pod.status?.containerStatuses?.find(({ name }) => name === "helm");
-}
-
-function hasCondition(job: Job, wanted: string): boolean {
-  return job.status?.conditions?.some(({ type, status }) => type === wanted && status === "True") ?? false;
 }
 
 /** Lets a suspended Job go, unless someone else has done it. */

@@ -1,5 +1,6 @@
 // One file's objects onto the server, and off it. The order makes every interruption harmless: first the AddOn names all kinds and loses its
 // checksum, then objects are applied, then old ones are pruned, and last the AddOn gets the checksum. Which files, and when: manifest_controller.ts.
+import { isTrue } from "../../kube/conditions.ts";
 import { findObject, identityOf, keyOf, removeObject } from "../../kube/one_object.ts";
 import type { KubeClient, ResourceType } from "../../kube/contract.ts";
 import type { ObjectReference } from "../../kube/events.ts";
@@ -23,7 +24,7 @@ import {
   SERVER_ANNOTATION,
 } from "../record/addon.ts";
 import { adoptedFields } from "../objects/adopted_fields.ts";
-import { applyPhases, CRD_KIND, isEstablished, objectToApply } from "../objects/apply_plan.ts";
+import { applyPhases, CRD_KIND, objectToApply } from "../objects/apply_plan.ts";
 import {
   applyError,
   kindError,
@@ -317,7 +318,7 @@ export class ManifestDeployer {
     const { client, clock } = this.#options;
     const deadlineMs = clock.monotonicMs() + ESTABLISHED_TIMEOUT_MS;
     for (const name of names) {
-      while (!isEstablished(await client.get(CUSTOM_RESOURCE_DEFINITIONS, { name }, { signal }))) {
+      while (!isTrue(await client.get(CUSTOM_RESOURCE_DEFINITIONS, { name }, { signal }), "Established")) {
         if (clock.monotonicMs() > deadlineMs) {
           throw new K3slbError(`CustomResourceDefinition "${name}" is not established`, {
             code: "manifest-apply",

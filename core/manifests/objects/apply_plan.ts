@@ -1,7 +1,7 @@
 // In which order the objects of a file are applied, and what exactly is sent. Pure.
 // Order: Namespaces, CRDs (then wait until they serve), access rights and settings, everything else, and last what can
 // turn requests away (webhooks, aggregated APIs).
-import type { CustomResourceDefinition, ObjectMeta, UnknownObject } from "../../kube/types.ts";
+import type { ObjectMeta, UnknownObject } from "../../kube/types.ts";
 import { K3S_APPLIED_ANNOTATION, ownershipMarks } from "../record/addon.ts";
 import type { LocatedObject, ManifestObject } from "./parse_manifests.ts";
 
@@ -50,13 +50,7 @@ const SERVER_FIELDS: ReadonlySet<string> = new Set([
 
 /** `objects` in groups that are applied one after the other; inside a group the order does not matter. */
 export function applyPhases<T extends ManifestObject>(objects: readonly T[]): readonly (readonly T[])[] {
-  const phases = new Map<number, T[]>();
-  for (const object of objects) {
-    const rank = rankOf(object.kind);
-    const phase = phases.get(rank);
-    if (phase === undefined) phases.set(rank, [object]);
-    else phase.push(object);
-  }
+  const phases = Map.groupBy(objects, ({ kind }) => rankOf(kind));
   return [...phases].sort(([a], [b]) => a - b).map(([, phase]) => phase);
 }
 
@@ -79,11 +73,6 @@ export function objectToApply(located: LocatedObject, addOn: string): UnknownObj
 export function namespaceOf(located: LocatedObject): string {
   if (!located.type.namespaced) return "";
   return located.namespace === "" ? DEFAULT_NAMESPACE : located.namespace;
-}
-
-/** Whether the server serves the kinds that `crd` defines. */
-export function isEstablished(crd: CustomResourceDefinition): boolean {
-  return crd.status?.conditions?.some(({ type, status }) => type === "Established" && status === "True") ?? false;
 }
 
 function rankOf(kind: string): number {

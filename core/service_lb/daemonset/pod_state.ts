@@ -1,5 +1,6 @@
 // What one svclb pod says about its node: does it forward, and if not, in whose words. Pure.
 // Placeholders are judged by the agent's gate, not by Ready: kubelet turns a False gate into NotReady only after a second.
+import { conditionOf } from "../../kube/conditions.ts";
 import type { Pod } from "../../kube/types.ts";
 import { DATAPLANE_LABEL, PORT_NOT_HELD_REASON, PROGRAMMED_CONDITION } from "../../service/labels.ts";
 
@@ -100,13 +101,6 @@ function forwarderState(pod: Pod): PodState {
 
 /** The agent's words for a port that it refuses for want of pods. */
 const NO_ENDPOINTS_REGEXP = /no endpoints\b[^;]*/;
-
-/** One condition of a pod. */
-export function conditionOf(pod: Pod, type: string): PodCondition | undefined {
-  return pod.status?.conditions?.find((condition) => condition.type === type);
-}
-
-type PodCondition = NonNullable<NonNullable<Pod["status"]>["conditions"]>[number];
 
 function state(reason: PodReason, message: string): PodState {
   return { forwards: false, reason, message };

@@ -1,6 +1,7 @@
 // Which pod of a node holds a host port that a Service wants. Pure.
 // Facts: the scheduler's NodePorts plugin (host ports of all containers, and of init containers that go on running); the API server
 // fills in `hostPort` for pods on the host's network.
+import { isTrue } from "../../kube/conditions.ts";
 import type { Pod, Service } from "../../kube/types.ts";
 import { readService } from "../../service/reading.ts";
 
@@ -81,8 +82,7 @@ function isOwnEndpoint(service: Service, pod: Pod): boolean {
   const { namespace, selector, ports } = readService(service);
   if (selector === undefined || pod.metadata?.namespace !== namespace) return false;
   if (!Object.entries(selector).every(([name, value]) => pod.metadata?.labels?.[name] === value)) return false;
-  const isReady = pod.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false;
-  return isReady && pod.spec?.hostNetwork === true &&
+  return isTrue(pod, "Ready") && pod.spec?.hostNetwork === true &&
     ports.every(({ port, targetPort = port, protocol }) =>
       containerPorts(pod).some((each) =>
         each.hostPort === port && (each.protocol ?? "TCP") === protocol &&
