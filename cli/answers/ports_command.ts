@@ -1,7 +1,7 @@
 // `k3slb ports`: who has which port on which node, and who waits for it.
 import { present } from "../../core/shared/values.ts";
 import type { ServiceAnswer } from "../../core/service_lb/answers/explain_service.ts";
-import { isChosenSo } from "../../core/service_lb/answers/remedies.ts";
+import { NO_CANDIDATE } from "../../core/service_lb/status/served_condition.ts";
 import { ANSWER_FLAGS, lineWidth, readAnswers, withinPatience } from "./answers.ts";
 import { withCluster } from "./connect_cluster.ts";
 import { renderForm } from "../output/render_form.ts";
@@ -63,7 +63,7 @@ export const PORTS_COMMAND = defineCommand({
 /** Rows sorted by node, then port; the one that serves first. Pure. */
 function portRows(answers: readonly ServiceAnswer[]): readonly PortRow[] {
   const rows = answers.flatMap(({ namespace, name, ports, nodes }) =>
-    nodes.filter(({ reason = "" }) => !isChosenSo(reason)).flatMap(
+    nodes.filter(({ reason = "" }) => !NO_CANDIDATE.has(reason)).flatMap(
       ({ node, serves, reason = "", message = "", addresses, remedy }) =>
         ports.map((port) => {
           const state = serves ? "serves" : reason;

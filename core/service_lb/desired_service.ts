@@ -10,7 +10,7 @@ import { readService, type SettingsProblem } from "../service/reading.ts";
 import { type NodeVerdict, nodeVerdicts, type VerdictFacts } from "./nodes/node_verdicts.ts";
 import { type ReplacementFacts, whileReplaced, withReservation } from "./nodes/replaced_pods.ts";
 import type { PortReservationMode } from "../service/cluster_facts.ts";
-import { type ServedSummary, servedSummary } from "./status/served_condition.ts";
+import { NO_CANDIDATE, type ServedSummary, servedSummary } from "./status/served_condition.ts";
 import type { WaitsFor } from "./status/status_timing.ts";
 
 /** What is the same for all Services. */
@@ -148,12 +148,3 @@ function lostEverywhere(verdicts: readonly NodeVerdict[], lost: readonly string[
     !verdict.serves && (verdict.reason === "PortTaken" || NO_CANDIDATE.has(verdict.reason))
   );
 }
-
-/** Reasons of nodes that the Service is not for. */
-export const NO_CANDIDATE: ReadonlySet<string> = new Set([
-  "NotLinux",
-  "NotEnabled",
-  "NotInPool",
-  "Excluded",
-  "Tainted",
-]);

@@ -4,7 +4,7 @@ import type { DaemonSet, Node, Service } from "../kube/types.ts";
 import { contestedTurn } from "./contest.ts";
 import { appliedHash, differsFromDesired } from "./daemonset/desired_daemonset.ts";
 import { reconcileDaemonSet, removeDaemonSet } from "./daemonset/reconcile_daemonset.ts";
-import { type DesiredService, desiredService, NO_CANDIDATE, type ServiceFacts } from "./desired_service.ts";
+import { type DesiredService, desiredService, type ServiceFacts } from "./desired_service.ts";
 import { DATAPLANE_LABEL } from "../service/labels.ts";
 import { hasLastGoodRecord, lastGoodRecord } from "../service/last_good.ts";
 import type { LateClaim } from "../service/foreign_ports.ts";
@@ -16,6 +16,7 @@ import { type ServiceClaim, serviceClaim } from "../service/claim.ts";
 import { finalizersFor, writeFinalizers, writeRecord, writeStatus } from "./service_writes.ts";
 import { choosePauseImage } from "./daemonset/pause_image.ts";
 import { reconcileStatus } from "./status/reconcile_status.ts";
+import { NO_CANDIDATE } from "./status/served_condition.ts";
 
 /** What {@linkcode reconcileService} goes by. */
 export interface ReconcileInput {

@@ -1,6 +1,6 @@
 // The page to look at: what is known of the cluster as tables in HTML, whole and row by row. Pure. Whatever comes from the cluster is escaped here.
 import type { ServiceAnswer } from "../service_lb/answers/explain_service.ts";
-import { isChosenSo } from "../service_lb/answers/remedies.ts";
+import { NO_CANDIDATE } from "../service_lb/status/served_condition.ts";
 import { compareText } from "../service/keys.ts";
 import { visibleLine } from "../shared/visible_text.ts";
 import { type ClusterStatus, hasProblem, type StatusRow } from "./cluster_status.ts";
@@ -94,7 +94,7 @@ function portRows(answers: readonly ServiceAnswer[], nodes: readonly string[]): 
       const cells = ports.get(port) ?? new Map<string, PortCell>();
       ports.set(port, cells);
       for (const { node, serves, reason = "", message = "" } of verdicts) {
-        if (!serves && isChosenSo(reason)) continue;
+        if (!serves && NO_CANDIDATE.has(reason)) continue;
         const cell: PortCell = cells.get(node) ?? { waiting: [] };
         cells.set(node, cell);
         if (serves) cell.owner = service;

@@ -77,19 +77,6 @@ const NODE_REMEDIES: Readonly<Record<VerdictReason, (facts: RemedyFacts) => stri
     `See why: kubectl describe pods -n ${servicelbNamespace} -l app=${daemonSet}`,
 };
 
-/** Whether somebody chose that the node is left out: nobody waits for it. */
-export function isChosenSo(reason: string): boolean {
-  return CHOSEN.has(reason);
-}
-
-const CHOSEN: ReadonlySet<string> = new Set<VerdictReason>([
-  "NotLinux",
-  "NotEnabled",
-  "NotInPool",
-  "Excluded",
-  "Tainted",
-]);
-
 /** Every reason for which a node can be left out. */
 export const VERDICT_REASONS = Object.keys(NODE_REMEDIES) as readonly VerdictReason[];
 

@@ -104,15 +104,17 @@ function cut(text: string, length: number): string {
   return line.length <= length ? line : `${line.slice(0, length - 3)}...`;
 }
 
-/** Reasons that somebody chose: they are told, but nothing is wrong. */
-const BY_CHOICE: ReadonlySet<VerdictReason> = new Set([
+/** Reasons of nodes that the Service is not for: somebody chose so, and nobody waits for them. */
+export const NO_CANDIDATE: ReadonlySet<string> = new Set<VerdictReason>([
   "NotLinux",
   "NotEnabled",
   "NotInPool",
   "Excluded",
   "Tainted",
-  "NoLocalEndpoint",
 ]);
+
+/** Reasons that somebody chose: they are told, but nothing is wrong. */
+const BY_CHOICE: ReadonlySet<string> = new Set([...NO_CANDIDATE, "NoLocalEndpoint"]);
 
 /** Which reason stands for the Service when nodes have several: the one that somebody must act on first. */
 const REASON_ORDER: readonly VerdictReason[] = [
