@@ -114,28 +114,13 @@ function podSpec(reading: ServiceReading, options: DaemonSetOptions & DaemonSetW
     priorityClassName: reading.priorityClassName ?? DEFAULT_PRIORITY_CLASS,
     tolerations: [...DEFAULT_TOLERATIONS, ...reading.tolerations],
     nodeSelector: { ...nodeSelector },
-    ...(terms === undefined ? {} : { affinity: requiredNodeAffinity(terms) }),
+    ...(terms === undefined ? {} : {
+      affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: terms } } },
+    }),
   };
   return options.dataplane === "agent"
     ? { ...common, ...placeholder(reading, options) }
     : { ...common, ...forwarders(reading, options) };
-}
-
-function requiredNodeAffinity(
-  terms: NonNullable<ReturnType<typeof schedulingTerms>["terms"]>,
-): PodSpec["affinity"] & object {
-  const mutable = terms.map((term) => ({
-    ...(term.matchExpressions === undefined ? {} : { matchExpressions: term.matchExpressions.map(copyRequirement) }),
-    ...(term.matchFields === undefined ? {} : { matchFields: term.matchFields.map(copyRequirement) }),
-  }));
-  return { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: mutable } } };
-}
-
-function copyRequirement<T extends { readonly values?: readonly string[] }>(
-  requirement: T,
-): Omit<T, "values"> & { values?: string[] } {
-  const { values, ...rest } = requirement;
-  return values === undefined ? rest : { ...rest, values: [...values] };
 }
 
 /** One container that does nothing: its host ports make the scheduler keep the node's ports free for the agent's rules. */
@@ -155,7 +140,7 @@ function placeholder(reading: ServiceReading, options: DaemonSetOptions & Daemon
       image: imageFrom(options.systemDefaultRegistry, options.pauseImage),
       imagePullPolicy: "IfNotPresent",
       ports: reading.ports.map((port) => hostPort(port)),
-      resources: copyResources(reading) ?? { requests: { cpu: "1m", memory: "1Mi" } },
+      resources: reading.resources ?? { requests: { cpu: "1m", memory: "1Mi" } },
       securityContext: {
         allowPrivilegeEscalation: false,
         capabilities: { drop: ["ALL"] },
@@ -167,11 +152,10 @@ function placeholder(reading: ServiceReading, options: DaemonSetOptions & Daemon
 
 /** One container per port, each with the environment that klipper-lb reads. */
 function forwarders(reading: ServiceReading, options: DaemonSetOptions & DaemonSetWish): PodSpec {
-  const { families } = reading;
+  const { families, resources } = reading;
   return {
     securityContext: { sysctls: families.map((family) => ({ name: FORWARDING_SYSCTLS[family], value: "1" })) },
     containers: reading.ports.map((port): Container => {
-      const resources = copyResources(reading);
       const container = {
         name: portName(port),
         image: imageFrom(options.systemDefaultRegistry, options.lbImage),
@@ -231,14 +215,6 @@ function portName(port: ServicePort): string {
 /** The container port must equal the host port: pods on the host network are refused otherwise. */
 function hostPort(port: ServicePort): NonNullable<Container["ports"]>[number] {
   return { name: portName(port), containerPort: port.port, hostPort: port.port, protocol: port.protocol };
-}
-
-function copyResources({ resources }: ServiceReading): NonNullable<Container["resources"]> | undefined {
-  if (resources === undefined) return undefined;
-  return {
-    ...(resources.requests === undefined ? {} : { requests: { ...resources.requests } }),
-    ...(resources.limits === undefined ? {} : { limits: { ...resources.limits } }),
-  };
 }
 
 /** Whether `actual` has everything that is in `wanted`. Lists must be equally long; amounts of resources are left to the hash. */

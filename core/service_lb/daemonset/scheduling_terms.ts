@@ -6,20 +6,20 @@ import { type NodeWish, OS_LABEL, type SelectionFacts } from "../../service/node
 export interface NodeRequirement {
   readonly key: string;
   readonly operator: "In" | "NotIn" | "DoesNotExist";
-  readonly values?: readonly string[];
+  readonly values?: string[];
 }
 
 /** One alternative of a node affinity. */
 export interface NodeSelectorTerm {
-  readonly matchExpressions?: readonly NodeRequirement[];
-  readonly matchFields?: readonly NodeRequirement[];
+  readonly matchExpressions?: NodeRequirement[];
+  readonly matchFields?: NodeRequirement[];
 }
 
 /** How a pod template names the chosen nodes. */
 export interface SchedulingTerms {
   readonly nodeSelector: Readonly<Record<string, string>>;
   /** Alternatives; absent if `nodeSelector` says everything. */
-  readonly terms?: readonly NodeSelectorTerm[];
+  readonly terms?: NodeSelectorTerm[];
 }
 
 /**
