@@ -2,7 +2,7 @@
 // namespace that servers no longer use. Looked for once by each active server. Adapter.
 import type { ObjectKey, ResourceType } from "../../kube/contract.ts";
 import { isForbidden } from "../../kube/errors.ts";
-import { findObject, removeObject } from "../../kube/one_object.ts";
+import { findObject, orUnreadable, removeObject } from "../../kube/one_object.ts";
 import { CONFIG_MAPS, DAEMON_SETS, ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS, SERVICES } from "../../kube/resources.ts";
 import type { KubeObject, Node, Service } from "../../kube/types.ts";
 import { FACTS_CONFIG_MAP } from "../../service/cluster_facts.ts";
@@ -89,15 +89,11 @@ export async function deleteStrayFacts(
 }
 
 /** Namespaces in which something is published for agents; none if that may not be looked for. */
-export async function namespacesWithFacts({ client, signal }: WriteContext): Promise<readonly string[]> {
-  try {
-    const { items } = await client.list(CONFIG_MAPS, { fieldSelector: `metadata.name=${FACTS_CONFIG_MAP}`, signal });
-    return items.filter(isOurs).map(({ metadata }) => metadata?.namespace ?? "");
-  } catch (error) {
-    // Roles of an earlier version.
-    if (isForbidden(error)) return [];
-    throw error;
-  }
+async function namespacesWithFacts({ client, signal }: WriteContext): Promise<readonly string[]> {
+  const fieldSelector = `metadata.name=${FACTS_CONFIG_MAP}`;
+  // Roles of an earlier version forbid it.
+  const found = await orUnreadable(client.list(CONFIG_MAPS, { fieldSelector, signal }));
+  return (found?.items ?? []).filter(isOurs).map(({ metadata }) => metadata?.namespace ?? "");
 }
 
 /** Deletes what is published for agents in `namespace`, the rights to read it, and the pods' ServiceAccount: the ConfigMap last, by which all is found. */

@@ -32,43 +32,33 @@ export function desiredPrerequisites(dataplane: DataplaneName, namespace: string
     automountServiceAccountToken: false,
   };
   if (dataplane === "pods") return { serviceAccount };
-  const subjects = [{ apiGroup: RBAC, kind: "Group", name: "system:nodes" }];
-  const endpointReader = {
-    role: {
-      apiVersion: `${RBAC}/v1`,
-      kind: "ClusterRole",
-      metadata: { name: ENDPOINT_READER_ROLE, labels },
-      rules: [{ apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"] }],
-    },
-    binding: {
-      apiVersion: `${RBAC}/v1`,
-      kind: "ClusterRoleBinding",
-      metadata: { name: ENDPOINT_READER_ROLE, labels },
-      roleRef: { apiGroup: RBAC, kind: "ClusterRole", name: ENDPOINT_READER_ROLE },
-      subjects,
-    },
-  };
-  const factsReader = {
-    role: {
-      apiVersion: `${RBAC}/v1`,
-      kind: "Role",
-      metadata: { name: FACTS_READER_ROLE, namespace, labels },
-      rules: [{
-        apiGroups: [""],
-        resources: ["configmaps"],
-        resourceNames: [FACTS_CONFIG_MAP],
-        verbs: ["list", "watch"],
-      }],
-    },
-    binding: {
-      apiVersion: `${RBAC}/v1`,
-      kind: "RoleBinding",
-      metadata: { name: FACTS_READER_ROLE, namespace, labels },
-      roleRef: { apiGroup: RBAC, kind: "Role", name: FACTS_READER_ROLE },
-      subjects,
-    },
-  };
+  const endpointReader = nodesMay(
+    { kind: "ClusterRole", metadata: { name: ENDPOINT_READER_ROLE, labels } },
+    { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"] },
+  );
+  const factsReader = nodesMay(
+    { kind: "Role", metadata: { name: FACTS_READER_ROLE, namespace, labels } },
+    { apiGroups: [""], resources: ["configmaps"], resourceNames: [FACTS_CONFIG_MAP], verbs: ["list", "watch"] },
+  );
   return { serviceAccount, nodeRights: { endpointReader, factsReader } };
+}
+
+/** A role with `rule`, and the binding of the same name that gives it to all nodes. */
+function nodesMay(
+  { kind, metadata }: Required<Pick<Role, "metadata">> & { readonly kind: "Role" | "ClusterRole" },
+  rule: NonNullable<Role["rules"]>[number],
+): { readonly role: Role & ClusterRole; readonly binding: RoleBinding & ClusterRoleBinding } {
+  const apiVersion = `${RBAC}/v1`;
+  return {
+    role: { apiVersion, kind, metadata, rules: [rule] },
+    binding: {
+      apiVersion,
+      kind: `${kind}Binding`,
+      metadata,
+      roleRef: { apiGroup: RBAC, kind, name: metadata.name ?? "" },
+      subjects: [{ apiGroup: RBAC, kind: "Group", name: "system:nodes" }],
+    },
+  };
 }
 
 const RBAC = "rbac.authorization.k8s.io";
