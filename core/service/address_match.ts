@@ -8,6 +8,7 @@ import {
   ipRangeContains,
   isLoopback,
   parseIpRange,
+  parseIpRanges,
   renderIpRange,
 } from "../shared/ip_ranges.ts";
 import { MATCH_INTERFACES_ANNOTATION } from "./labels.ts";
@@ -53,7 +54,7 @@ export function servedAddresses(
   interfaces: readonly HostInterface[],
 ): readonly string[] | undefined {
   if (match.addresses === undefined) return undefined;
-  const ranges = match.addresses.flatMap((text) => parseIpRange(text) ?? []);
+  const ranges = parseIpRanges(match.addresses);
   const served = localRanges(interfaces).filter((own) => ranges.some((range) => ipRangeContains(range, own)));
   return [...new Set(served.map(renderMatch))].sort().slice(0, MAX_SERVED_ADDRESSES);
 }
@@ -82,8 +83,7 @@ function isLoopbackText(text: string): boolean {
 
 /** Link-local addresses with a zone can't be matched without their interface and are left out. */
 function localRanges(interfaces: readonly HostInterface[]): readonly IpRange[] {
-  return interfaces.flatMap((one) => one.addresses.flatMap((text) => parseIpRange(text) ?? []))
-    .filter((range) => !isLoopback(range));
+  return parseIpRanges(interfaces.flatMap(({ addresses }) => addresses)).filter((range) => !isLoopback(range));
 }
 
 /** Single addresses without a prefix. */

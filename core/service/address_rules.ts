@@ -8,6 +8,7 @@ import {
   ipRangeContains,
   isLoopback,
   parseIpRange,
+  parseIpRanges,
   renderIpRange,
 } from "../shared/ip_ranges.ts";
 
@@ -73,7 +74,7 @@ function heldBy(node: Node): Held {
   const { podCIDR, podCIDRs = podCIDR === undefined ? [] : [podCIDR] } = node.spec ?? {};
   const held = {
     ips: new Set((node.status?.addresses ?? []).flatMap(({ address }) => canonicalIp(address) ?? [])),
-    podRanges: podCIDRs.flatMap((cidr) => parseIpRange(cidr) ?? []),
+    podRanges: parseIpRanges(podCIDRs),
   };
   HELD.set(node, held);
   return held;
@@ -93,7 +94,7 @@ const SPECIAL_RANGES: readonly { readonly range: IpRange; readonly what: string 
   return range === undefined ? [] : [{ range, what }];
 });
 /** Where clouds answer with a node's credentials outside of link-local ranges: Azure, Alibaba; AWS, Google, Oracle in IPv6. */
-export const METADATA_SERVICES: readonly IpRange[] = [
-  ...["168.63.129.16", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe"],
-].flatMap((text) => parseIpRange(text) ?? []);
-const LINK_LOCAL: readonly IpRange[] = ["169.254.0.0/16", "fe80::/10"].flatMap((text) => parseIpRange(text) ?? []);
+export const METADATA_SERVICES = parseIpRanges(
+  ["168.63.129.16", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe"],
+);
+const LINK_LOCAL = parseIpRanges(["169.254.0.0/16", "fe80::/10"]);

@@ -4,16 +4,14 @@ import type { KubeClient } from "../kube/contract.ts";
 import { orUnreadable } from "../kube/one_object.ts";
 import { SERVICE_CIDRS, SERVICES } from "../kube/resources.ts";
 import { rangesAround } from "../service/address_rules.ts";
-import { type IpRange, parseIpRange } from "../shared/ip_ranges.ts";
+import { type IpRange, parseIpRanges } from "../shared/ip_ranges.ts";
 
 /** The ranges of all ServiceCIDRs; where the cluster has none, the smallest ranges around the addresses of `default/kubernetes`. */
 export async function findServiceRanges(
   { client, signal }: { readonly client: KubeClient; readonly signal: AbortSignal },
 ): Promise<readonly IpRange[]> {
   const cidrs = await orUnreadable(client.list(SERVICE_CIDRS, { signal }));
-  const ranges = (cidrs?.items ?? []).flatMap(({ spec }) => spec?.cidrs ?? []).flatMap((text) =>
-    parseIpRange(text) ?? []
-  );
+  const ranges = parseIpRanges((cidrs?.items ?? []).flatMap(({ spec }) => spec?.cidrs ?? []));
   if (ranges.length > 0) return ranges;
   const key = { namespace: "default", name: "kubernetes" };
   const service = await orUnreadable(client.get(SERVICES, key, { signal }));

@@ -33,6 +33,17 @@ export function parseIpRange(text: string): IpRange | undefined {
   return { family, value: (value >> hostBits) << hostBits, prefix };
 }
 
+/** The ranges and addresses in `texts`, of `family` if one is given; what is neither is left out. */
+export function parseIpRanges(texts: readonly string[], family?: IpFamily): readonly IpRange[] {
+  const ranges = texts.flatMap((text) => parseIpRange(text) ?? []);
+  return family === undefined ? ranges : ranges.filter((range) => range.family === family);
+}
+
+/** The canonical texts of `ranges`, each once and sorted. */
+export function rangeTexts(ranges: readonly IpRange[]): readonly string[] {
+  return [...new Set(ranges.map(renderIpRange))].sort();
+}
+
 /** `ADDRESS/PREFIX` in canonical form, so that equal ranges have equal texts. */
 export function renderIpRange(range: IpRange): string {
   return `${renderAddress(range)}/${range.prefix}`;
@@ -62,19 +73,19 @@ export function isLoopback(range: IpRange): boolean {
   return LOOPBACK_RANGES.some((one) => ipRangeContains(one, range));
 }
 
-const LOOPBACK_RANGES: readonly IpRange[] = [
+const LOOPBACK_RANGES = parseIpRanges([
   "127.0.0.0/8",
   "0.0.0.0/8",
   "::/127",
   "::ffff:127.0.0.0/104",
   "::ffff:0.0.0.0/104",
   "::127.0.0.0/104",
-].flatMap((text) => parseIpRange(text) ?? []);
+]);
 
 /** The fewest ranges with the same addresses as the ranges and addresses in `texts`, in canonical form; what is neither is left out. */
 export function mergedRanges(texts: readonly string[]): readonly string[] {
   const ranges = new Map<string, IpRange>();
-  const waiting = texts.flatMap((text) => parseIpRange(text) ?? []);
+  const waiting = [...parseIpRanges(texts)];
   for (let range = waiting.pop(); range !== undefined; range = waiting.pop()) {
     const { family, value, prefix } = range;
     const bit = 1n << BigInt(addressBits(family) - prefix);

@@ -3,7 +3,7 @@
 // the first packet takes 162 microseconds so, against 226 in one chain. Ranges are halves of halves of the port space, so that
 // one more port rewrites one bucket and not all of them.
 import { type IpFamily, type Protocol, PROTOCOLS } from "../../core/shared/ip.ts";
-import { parseIpRange, renderIpRange } from "../../core/shared/ip_ranges.ts";
+import { parseIpRanges, renderIpRange } from "../../core/shared/ip_ranges.ts";
 import { BUCKET_PREFIX, SERVICES_CHAIN } from "./desired_chain_names.ts";
 import type { Chain, Rule } from "./ruleset.ts";
 
@@ -90,8 +90,8 @@ function entryRules(entry: DispatchEntry, family: IpFamily): readonly Rule[] {
 }
 
 function familyRanges(texts: readonly string[], family: IpFamily): readonly (string | undefined)[] {
-  const ranges = texts.map(parseIpRange).filter((range) => range !== undefined && range.family === family);
-  return [...new Set(ranges.map((range) => range && range.prefix > 0 ? renderIpRange(range) : undefined))].sort();
+  const ranges = parseIpRanges(texts, family);
+  return [...new Set(ranges.map((range) => range.prefix > 0 ? renderIpRange(range) : undefined))].sort();
 }
 
 function compareEntries(a: DispatchEntry, b: DispatchEntry): number {

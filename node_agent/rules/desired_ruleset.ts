@@ -3,7 +3,7 @@
 // INPUT drops or rejects by mark, then POSTROUTING masquerades by mark. nat chains see only the first packet of a connection.
 import type { ForwardedPort, ForwardingPlan } from "../dataplane_contract.ts";
 import { type IpFamily, PROTOCOLS } from "../../core/shared/ip.ts";
-import { parseIpRange, renderIpRange } from "../../core/shared/ip_ranges.ts";
+import { parseIpRanges, rangeTexts } from "../../core/shared/ip_ranges.ts";
 import {
   calicoChainName,
   DROP_CHAIN,
@@ -142,12 +142,11 @@ export function desiredJumps(family: IpFamily, entry = SERVICES_CHAIN): readonly
 /** In IPVS mode the cluster addresses of all Services are local: a Service at port 443 or 53 would take the API server's and the DNS's. */
 function localChain(ownAddresses: readonly string[] | undefined, family: IpFamily): readonly Chain[] {
   if (ownAddresses === undefined) return [];
-  const ranges = ownAddresses.map(parseIpRange).filter((range) => range?.family === family);
-  const cidrs = new Set(ranges.flatMap((range) => range ? [renderIpRange(range)] : []));
+  const cidrs = rangeTexts(parseIpRanges(ownAddresses, family));
   const target: Rule["target"] = { kind: "jump", chain: SERVICES_CHAIN };
   return [{
     name: LOCAL_CHAIN,
-    rules: [...cidrs].sort().map((cidr) => ({ match: { destination: { cidr } }, target })),
+    rules: cidrs.map((cidr) => ({ match: { destination: { cidr } }, target })),
   }];
 }
 
@@ -156,8 +155,7 @@ function verdictChains(plan: ForwardingPlan, family: IpFamily, options: RuleSetO
   const mark = (bits: number, match: Rule["match"] = {}): Rule => ({ match, target: { kind: "set-mark", bits } });
   const jump = (chain: string, match: Rule["match"] = {}): Rule => ({ match, target: { kind: "jump", chain } });
   const accept: Rule = { match: {}, target: { kind: "accept" } };
-  const podRanges = plan.podCidrs.map(parseIpRange)
-    .flatMap((range) => range?.family === family ? [renderIpRange(range)] : []).sort();
+  const podRanges = rangeTexts(parseIpRanges(plan.podCidrs, family));
   // A pod that reaches itself or a neighbour on its bridge must see the answer come back through the node.
   const pods = podRanges.map((cidr) => mark(marks.masquerade, { source: { cidr } }));
   const node = mark(marks.masquerade, { localSource: true });
@@ -200,10 +198,7 @@ function hairpinRanges(plan: ForwardingPlan, family: IpFamily): readonly string[
   const ips = plan.ports
     .filter((port) => port.trafficPolicy === "Local" && port.families.includes(family))
     .flatMap((port) => localEndpointIps(port, family));
-  return [...new Set(ips)].sort().flatMap((ip) => {
-    const range = parseIpRange(ip);
-    return range ? [renderIpRange(range)] : [];
-  });
+  return rangeTexts(parseIpRanges(ips));
 }
 
 function filterChains(marks: MarkBits): readonly Chain[] {

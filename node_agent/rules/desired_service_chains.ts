@@ -2,7 +2,14 @@
 // endpoint sees the client's address. Pure. The measurements behind the layout are in docs/decisions.
 import type { ForwardedPort, ForwardEndpoint } from "../dataplane_contract.ts";
 import { METADATA_SERVICES } from "../../core/service/address_rules.ts";
-import { ipFamilyOf, type IpRange, ipRangeContains, parseIpRange, renderIpRange } from "../../core/shared/ip_ranges.ts";
+import {
+  ipFamilyOf,
+  type IpRange,
+  ipRangeContains,
+  parseIpRange,
+  parseIpRanges,
+  rangeTexts,
+} from "../../core/shared/ip_ranges.ts";
 import type { IpFamily } from "../../core/shared/ip.ts";
 import {
   affinityListName,
@@ -67,8 +74,9 @@ export function endpointObstacle(endpoint: ForwardEndpoint): string | undefined 
  * IPv4 addresses in its spelling, which mean these once more (RFC 4291, RFC 3927, RFC 1112). And where clouds answer so elsewhere.
  */
 const UNREACHABLE_RANGES: readonly IpRange[] = [
-  ...["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/96", "::ffff:0:0/96", "fe80::/10", "ff00::/8"]
-    .flatMap((text) => parseIpRange(text) ?? []),
+  ...parseIpRanges(
+    ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/96", "::ffff:0:0/96", "fe80::/10", "ff00::/8"],
+  ),
   ...METADATA_SERVICES,
 ];
 
@@ -90,9 +98,8 @@ function usableEndpoints(
 
 function admittedRanges(port: ForwardedPort, family: IpFamily): "everyone" | readonly string[] {
   if (!port.sourceRanges) return "everyone";
-  const ranges = port.sourceRanges.map(parseIpRange).filter((range) => range?.family === family);
-  if (ranges.some((range) => range?.prefix === 0)) return "everyone";
-  return [...new Set(ranges.flatMap((range) => range ? [renderIpRange(range)] : []))].sort();
+  const ranges = parseIpRanges(port.sourceRanges, family);
+  return ranges.some(({ prefix }) => prefix === 0) ? "everyone" : rangeTexts(ranges);
 }
 
 /** Both ways out end the nat table, so that nothing behind ours (a hostPort, a process of the host) answers a client that is not admitted. */
@@ -136,12 +143,9 @@ function serviceChain(
 function markRules(port: ForwardedPort, local: readonly ForwardEndpoint[], marks: MarkBits): readonly Rule[] {
   const mark = (chain: string): Rule => ({ match: {}, target: { kind: "jump", chain } });
   if (port.trafficPolicy === "Local") return [mark(KEEP_SOURCE_CHAIN)];
-  const own = [...new Set(local.filter((endpoint) => endpoint.outsidePodCidrs).map(({ ip }) => ip))].flatMap((ip) => {
-    const range = parseIpRange(ip);
-    const target: Target = { kind: "set-mark", bits: marks.masquerade };
-    return range ? [{ match: { source: { cidr: renderIpRange(range) } }, target }] : [];
-  });
-  return [mark(MARK_CHAIN), ...own];
+  const own = local.filter((endpoint) => endpoint.outsidePodCidrs).map(({ ip }) => ip);
+  const target: Target = { kind: "set-mark", bits: marks.masquerade };
+  return [mark(MARK_CHAIN), ...rangeTexts(parseIpRanges(own)).map((cidr) => ({ match: { source: { cidr } }, target }))];
 }
 
 /** The endpoints of this node that a port uses in `family`, each address once. */
