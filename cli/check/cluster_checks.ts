@@ -1,4 +1,5 @@
 // What `k3slb check` makes of what the cluster says. Pure.
+import { nameList } from "../../core/shared/name_list.ts";
 import type { IpFamily } from "../../core/shared/ip.ts";
 import { failed, type Finding, ok, skipped } from "./finding.ts";
 import { type ProgramName, type Right, rightText } from "./rights.ts";
@@ -66,10 +67,8 @@ function rights({ rights }: ClusterFacts): Finding {
   if ("unknown" in rights) return skipped(rights.unknown);
   const { program, asked, missing, later } = rights;
   if (missing.length > 0) {
-    const named = missing.slice(0, MAX_NAMED).map(rightText).join(", ");
-    const more = missing.length > MAX_NAMED ? `, and ${missing.length - MAX_NAMED} more` : "";
     return failed(
-      `these credentials may not: ${named}${more}`,
+      `these credentials may not: ${nameList(missing.map(rightText), MAX_NAMED)}`,
       program === "server"
         ? "kubectl apply -f deploy/rbac.yaml, or use an administrator's kubeconfig"
         : "use the kubelet's kubeconfig, or the ClusterRole k3slb-agent of deploy/k3slb.yaml; endpointslices are granted by the first server",
@@ -82,12 +81,9 @@ function rights({ rights }: ClusterFacts): Finding {
 function takenPorts({ takenPorts }: ClusterFacts): Finding {
   if (takenPorts === undefined) return skipped("these credentials may not list Services");
   if (takenPorts.length === 0) return ok("no process listens on a Service's port");
-  const named = takenPorts.slice(0, MAX_NAMED).map(({ port, service, holder }) =>
-    `${holder} has ${port} of ${service}`
-  );
-  const more = takenPorts.length > MAX_NAMED ? `, and ${takenPorts.length - MAX_NAMED} more` : "";
+  const named = takenPorts.map(({ port, service, holder }) => `${holder} has ${port} of ${service}`);
   return failed(
-    `${named.join(", ")}${more}: not served here`,
+    `${nameList(named, MAX_NAMED)}: not served here`,
     "end the process or move it to another port, or change the Service's",
   );
 }
@@ -112,12 +108,9 @@ function loadBalancerOf({ name, isServiceLb, isOurs }: Workload): string | undef
 }
 
 function versions({ versions }: ClusterFacts): Finding {
-  const whoRuns = new Map<string, string[]>();
-  for (const { who, version } of versions) whoRuns.set(version, [...whoRuns.get(version) ?? [], who]);
-  const texts = [...whoRuns].map(([version, all]) => {
-    const more = all.length > MAX_NAMED ? ` and ${all.length - MAX_NAMED} more` : "";
-    return `${version} (${all.slice(0, MAX_NAMED).join(", ")}${more})`;
-  });
+  const texts = [...Map.groupBy(versions, ({ version }) => version)].map(([version, all]) =>
+    `${version} (${nameList(all.map(({ who }) => who), MAX_NAMED)})`
+  );
   return texts.length <= 1
     ? ok(texts[0] ?? "unknown")
     : failed(texts.join(", "), "upgrade those that are older; servers first");

@@ -1,5 +1,6 @@
 // What is known of one Service as one screen. Pure.
 import type { NodeAnswer, ServiceAnswer } from "../../core/service_lb/answers/explain_service.ts";
+import { nameList } from "../../core/shared/name_list.ts";
 import { visibleLine } from "../../core/shared/visible_text.ts";
 import type { PacketAnswer } from "../explain/packet_paths.ts";
 import { renderPaths } from "../explain/render_paths.ts";
@@ -23,7 +24,7 @@ export interface ScreenOptions {
 export function renderAnswer(answer: ExplainAnswer, options: ScreenOptions): string {
   const { width, wide } = options;
   const { served, endpoints, daemonSet, condition, packets } = answer;
-  const listed = (words: readonly string[]): string => wide ? words.join(", ") : firstOf(words);
+  const listed = (words: readonly string[]): string => nameList(words, wide ? Infinity : MAX_WORDS);
   const counts = [
     `${endpoints.ready} ready`,
     ...(endpoints.terminating > 0 ? [`${endpoints.terminating} terminating`] : []),
@@ -85,11 +86,6 @@ function namesOf(group: readonly NodeAnswer[]): string {
 
 function moreLine(count: number): string {
   return count === 0 ? "" : `... and ${count} more: -o wide\n`;
-}
-
-function firstOf(words: readonly string[]): string {
-  const more = words.length - MAX_WORDS;
-  return more <= 0 ? words.join(", ") : `${words.slice(0, MAX_WORDS).join(", ")} and ${more} more`;
 }
 
 function daemonSetText({ namespace, name, pods, exists }: NonNullable<ServiceAnswer["daemonSet"]>): string {

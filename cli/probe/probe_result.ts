@@ -90,11 +90,7 @@ function renderEach({ results, silent }: ProbeAnswer, width: number): string {
 
 /** For each port the nodes, and what each found at each address; as many addresses beside each other as fit. */
 function renderFromAll({ addresses, results }: ProbeAnswer, silent: readonly SilentAgent[], width: number): string {
-  const ports = new Map<string, ProbeRow[]>();
-  for (const row of results) {
-    const port = `${row.port}/${row.protocol}`;
-    ports.set(port, [...ports.get(port) ?? [], row]);
-  }
+  const ports = Map.groupBy(results, ({ port, protocol }) => `${port}/${protocol}`);
   const tables = [...ports].flatMap(([port, rows]) => {
     const cells = new Map(rows.map((row) => [`${row.from} ${row.address}`, cellOf(row)]));
     const nodes = [...new Set(rows.map(({ from = "" }) => from))];

@@ -2,6 +2,7 @@
 import type { ServiceAnswer } from "../service_lb/answers/explain_service.ts";
 import { NO_CANDIDATE } from "../service_lb/status/served_condition.ts";
 import { compareText } from "../service/keys.ts";
+import { nameList } from "../shared/name_list.ts";
 import { visibleLine } from "../shared/visible_text.ts";
 import { type ClusterStatus, hasProblem, type StatusRow } from "./cluster_status.ts";
 
@@ -145,11 +146,10 @@ function whyCell({ nodes, served, problem }: ServiceAnswer): string {
   );
   if (groups.size === 0) return problem ? escape(served.message) : "";
   const items = [...groups].map(([why, group]) => {
-    const names = group.map(({ node }) => node);
-    const more = names.length > MAX_NAMED ? ` and ${names.length - MAX_NAMED} more` : "";
+    const names = nameList(group.map(({ node }) => node));
     const remedy = group[0]?.remedy;
     const todo = remedy === undefined ? "" : `<br><b>To do:</b> <code>${escape(remedy)}</code>`;
-    return `<li>${escape(`${names.slice(0, MAX_NAMED).join(", ")}${more}: ${why}`)}${todo}</li>`;
+    return `<li>${escape(`${names}: ${why}`)}${todo}</li>`;
   });
   const left = nodes.filter(({ serves }) => !serves).length;
   const summary = problem ? served.message : left === 0 ? "what nodes say" : `${left} left out`;
@@ -185,4 +185,3 @@ const ENTITIES: Readonly<Record<string, string>> = {
   '"': "&quot;",
   "'": "&#39;",
 };
-const MAX_NAMED = 6;

@@ -11,7 +11,7 @@ import type { Logger } from "../../shared/log.ts";
 import { DATAPLANE_LABEL, FACTS_READER_ROLE, MANAGED_BY_LABEL, POD_SERVICE_ACCOUNT } from "../../service/labels.ts";
 import { objectKey, type ServiceKey } from "../../service/keys.ts";
 import { isMarked } from "../own_marks.ts";
-import { nameList } from "../status/served_condition.ts";
+import { nameList } from "../../shared/name_list.ts";
 import { deleteDaemonSet, type WriteContext } from "../service_writes.ts";
 
 /** Where servers are now, and where what can't be removed is told. */

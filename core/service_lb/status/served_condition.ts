@@ -1,5 +1,6 @@
 // The condition `k3slb.io/Served` and the words of Events: who serves a Service, who does not and why, in bounded length. Pure.
 // No times and no counters inside, so that the text stays the same while the state does.
+import { nameList } from "../../shared/name_list.ts";
 import { visibleLine } from "../../shared/visible_text.ts";
 import type { NodeVerdict, VerdictReason } from "../nodes/node_verdicts.ts";
 import type { SettingsProblem } from "../../service/reading.ts";
@@ -80,15 +81,9 @@ function reasonOf(verdicts: readonly NodeVerdict[], facts: ReasonFacts): string 
 
 /** Nodes with the same words share one sentence. */
 function groupSentences(items: readonly { readonly node: string; readonly message: string }[]): readonly string[] {
-  const nodesOf = new Map<string, string[]>();
-  for (const { node, message } of items) nodesOf.set(message, [...(nodesOf.get(message) ?? []), node]);
-  return [...nodesOf].map(([message, nodes]) => `${nameList(nodes)}: ${cut(message, MAX_WORDS)}`);
-}
-
-/** The first names and how many more there are. */
-export function nameList(names: readonly string[]): string {
-  if (names.length <= MAX_NAMES) return names.join(", ");
-  return `${names.slice(0, MAX_NAMES).join(", ")} and ${names.length - MAX_NAMES} more`;
+  return [...Map.groupBy(items, ({ message }) => message)].map(([message, group]) =>
+    `${nameList(group.map(({ node }) => node))}: ${cut(message, MAX_WORDS)}`
+  );
 }
 
 function plural(count: number, noun: string): string {
@@ -133,7 +128,6 @@ const REASON_ORDER: readonly VerdictReason[] = [
   "PodEnding",
 ];
 
-const MAX_NAMES = 6;
 /** Of one node's words, such as the scheduler's. */
 const MAX_WORDS = 320;
 /** Of the whole message; an Event's note is refused above 1024. */
