@@ -5,12 +5,12 @@ import { isNotFound } from "../kube/errors.ts";
 import { removeObject } from "../kube/one_object.ts";
 import { type EventRecorder, type ObjectReference, referenceTo } from "../kube/events.ts";
 import { objectKey } from "../kube/request_path.ts";
-import { CLUSTER_ROLE_BINDINGS, JOBS, SERVICE_ACCOUNTS } from "../kube/resources.ts";
+import { apiVersionOf, CLUSTER_ROLE_BINDINGS, JOBS, SERVICE_ACCOUNTS } from "../kube/resources.ts";
 import type { ClusterRoleBinding, Job, Pod } from "../kube/types.ts";
 import type { Logger } from "../shared/log.ts";
 import type { ChartView } from "./chart_view.ts";
 import { chartKey, HELM_CHARTS, type HelmChart } from "./helm_chart.ts";
-import { apiVersionOf, OWNER_NAME_ANNOTATION, OWNER_NAMESPACE_ANNOTATION } from "../shared/k3s_names.ts";
+import { OWNER_NAME_ANNOTATION, OWNER_NAMESPACE_ANNOTATION } from "../shared/k3s_names.ts";
 import { isComplete, isFailed, isHelmRunning } from "./jobs/job_state.ts";
 import {
   bindingName,

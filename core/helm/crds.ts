@@ -3,12 +3,10 @@
 // its controller for all charts; and HelmChartConfig has no default of `failurePolicy`, which would override every chart's own.
 import type { CustomResourceDefinition } from "../kube/types.ts";
 import { HELM_CHART_TYPE } from "../shared/k3s_names.ts";
+import { GO_DURATION_PATTERN } from "./jobs/go_duration.ts";
 
 /** OpenAPI as it is on the wire; the library's model has other names for `enum` and `default`. */
 type Schema = Readonly<Record<string, unknown>>;
-
-/** Go's duration with units up to hours, as `time.ParseDuration` reads it, without a sign. */
-const DURATION_PATTERN = "^\\+?(0|(([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$";
 
 function text(description: string, more: Schema = {}): Schema {
   return { type: "string", description, ...more };
@@ -86,7 +84,7 @@ const CHART_SPEC: Readonly<Record<string, Schema>> = {
   },
   takeOwnership: flag("Adopt objects that no release owns."),
   targetNamespace: text("Namespace of the release; the chart's own if absent."),
-  timeout: text("Helm's time limit, such as `5m`.", { pattern: DURATION_PATTERN, maxLength: 32 }),
+  timeout: text("Helm's time limit, such as `5m`.", { pattern: GO_DURATION_PATTERN, maxLength: 32 }),
   version: text("Version of the chart; the latest if absent."),
 };
 

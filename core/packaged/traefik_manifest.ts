@@ -2,11 +2,12 @@
 // the upstream charts do by themselves (annotations for Prometheus, their own image) or have elsewhere (`image.registry`,
 // `service.spec.ipFamilyPolicy`: charts from 28 on ignore `service.ipFamilyPolicy` without a word). Which of the values each pinned chart
 // takes is in tests/vectors/traefik_charts.json.
+import { apiVersionOf } from "../kube/resources.ts";
 import { present } from "../shared/values.ts";
 import type { UnknownObject } from "../kube/types.ts";
 import { imageFrom } from "../shared/image.ts";
 import { stringifyYaml } from "../shared/yaml.ts";
-import { apiVersionOf, HELM_CHART_TYPE, PACKAGED_NAMESPACE, UNMANAGED_ANNOTATION } from "../shared/k3s_names.ts";
+import { HELM_CHART_TYPE, PACKAGED_NAMESPACE, UNMANAGED_ANNOTATION } from "../shared/k3s_names.ts";
 import { type ChartSource, TRAEFIK_CHART_NAME, TRAEFIK_CRD_CHART_NAME, type TraefikPlan } from "./traefik.ts";
 import { TRAEFIK_DEFINITIONS, TRAEFIK_DEFINITIONS_CHART } from "./traefik_definitions.generated.ts";
 import { K3S_TRAEFIK_REPOSITORY, K3S_TRAEFIK_TAGS } from "./versions.ts";

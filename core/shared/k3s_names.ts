@@ -45,14 +45,9 @@ export interface SetOwner {
   readonly name: string;
 }
 
-/** `apiVersion` of a kind. */
-export function apiVersionOf({ group, version }: SetOwner["type"]): string {
-  return `${group}/${version}`;
-}
-
 /** A kind as the marks have it. */
-export function ownerKindOf(type: SetOwner["type"]): string {
-  return `${apiVersionOf(type)}, Kind=${type.kind}`;
+export function ownerKindOf({ group, version, kind }: SetOwner["type"]): string {
+  return `${group}/${version}, Kind=${kind}`;
 }
 
 /** What goes on every object that is made for `owner`. */

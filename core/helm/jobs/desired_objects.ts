@@ -1,6 +1,7 @@
 // What is made for a chart beside its Job, and the marks that every object carries. Pure.
 // Facts: helm-controller v0.17.9 `pkg/controllers/chart`; wrangler v3 `pkg/apply` (objectset labels: SHA-1 of the values in order).
-import { apiVersionOf, HELM_CHART_TYPE, setMarks } from "../../shared/k3s_names.ts";
+import { apiVersionOf } from "../../kube/resources.ts";
+import { HELM_CHART_TYPE, setMarks } from "../../shared/k3s_names.ts";
 import type { ClusterRoleBinding, ConfigMap, Job, ObjectMeta, Secret, ServiceAccount } from "../../kube/types.ts";
 import { contentData } from "./desired_job.ts";
 import { chartKey, type HelmChart, type HelmChartConfig } from "../helm_chart.ts";

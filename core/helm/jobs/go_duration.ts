@@ -12,8 +12,9 @@ const NANOSECONDS: Readonly<Record<string, bigint>> = {
   h: 3_600_000_000_000n,
 };
 
-const PART = "(?:[0-9]+(?:\\.[0-9]*)?|\\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h)";
-const DURATION_REGEXP = new RegExp(`^\\+?(?:0|(?:${PART})+)$`);
+/** Units up to hours and no minus sign, as `time.ParseDuration` reads it. */
+export const GO_DURATION_PATTERN = "^\\+?(0|(([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$";
+const DURATION_REGEXP = new RegExp(GO_DURATION_PATTERN);
 const PART_REGEXP = /([0-9]*)(?:\.([0-9]*))?([a-zµμ]+)/g;
 /** Nobody writes a longer one, and an integer of a million digits takes long to read. */
 const MAX_LENGTH = 256;

@@ -1,11 +1,12 @@
 // What makes a chart impossible to install, so that it is said instead of being refused later without a word. Pure.
 // Facts: limits of names and labels in Kubernetes and of release names in helm; helm-controller stops for all charts at a bad
 // `timeout` or at an integer of `set` beyond 32 bits, so each chart is looked at alone.
+import { apiVersionOf } from "../../kube/resources.ts";
 import { Buffer } from "node:buffer";
 import { parseGoDuration } from "../jobs/go_duration.ts";
 import { chartKey, type HelmChart, type HelmChartConfig } from "../helm_chart.ts";
 import type { KubeObject } from "../../kube/types.ts";
-import { apiVersionOf, HELM_CHART_TYPE, UNMANAGED_ANNOTATION } from "../../shared/k3s_names.ts";
+import { HELM_CHART_TYPE, UNMANAGED_ANNOTATION } from "../../shared/k3s_names.ts";
 import { MANAGED_BY_ANNOTATION, MAX_CHART_NAME_LENGTH } from "../names.ts";
 import { errorMessage, isK3slbError } from "../../shared/errors.ts";
 import { MAX_SECRETS, valuesData, type ValuesOwners, watchedSecrets } from "../values/values_files.ts";

@@ -5,7 +5,7 @@ import { findObject, identityOf, keyOf, removeObject } from "../../kube/one_obje
 import type { KubeClient, ResourceType } from "../../kube/contract.ts";
 import type { ObjectReference } from "../../kube/events.ts";
 import { objectKey } from "../../kube/request_path.ts";
-import { CUSTOM_RESOURCE_DEFINITIONS } from "../../kube/resources.ts";
+import { apiVersionOf, CUSTOM_RESOURCE_DEFINITIONS } from "../../kube/resources.ts";
 import type { KubeObject } from "../../kube/types.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { inParallel } from "../../runtime/in_parallel.ts";
@@ -337,5 +337,5 @@ export class ManifestDeployer {
 }
 
 function kindOf({ type }: SeenObject): ObjectKind {
-  return { apiVersion: type.group === "" ? type.version : `${type.group}/${type.version}`, kind: type.kind };
+  return { apiVersion: apiVersionOf(type), kind: type.kind };
 }

@@ -1,10 +1,11 @@
 // The AddOn object: the record of what came from which file. Same CRD, annotation and ownership marks as K3s, so that
 // AddOns and objects made by K3s are taken over and given back. Pure.
 // Facts: k3s `pkg/apis/k3s.cattle.io/v1`, wrangler `pkg/apply` (objectset names and hash).
+import { apiVersionOf } from "../../kube/resources.ts";
 import { createHash } from "node:crypto";
 import type { ResourceType } from "../../kube/contract.ts";
 import type { CustomResourceDefinition, KubeObject, ObjectMeta } from "../../kube/types.ts";
-import { ADD_ON_TYPE, apiVersionOf, PACKAGED_NAMESPACE, setMarks } from "../../shared/k3s_names.ts";
+import { ADD_ON_TYPE, PACKAGED_NAMESPACE, setMarks } from "../../shared/k3s_names.ts";
 import { isDnsSubdomain } from "../../shared/names.ts";
 
 /** An AddOn as it is on the wire; users write "AddOn", the kind is `Addon`. */
@@ -66,7 +67,7 @@ export function parseKinds(text: string | undefined): readonly ObjectKind[] {
     const match = /^\s*([^\s,]*)\/([^\s,/]+),\s*Kind=(\S+)\s*$/.exec(part);
     if (match === null) return [];
     const [, group = "", version = "", kind = ""] = match;
-    return [{ apiVersion: group === "" ? version : `${group}/${version}`, kind }];
+    return [{ apiVersion: apiVersionOf({ group, version }), kind }];
   });
 }
 

@@ -1,5 +1,5 @@
 // Events on AddOns: their reasons, and what they are about. Pure.
-import { apiVersionOf } from "../../shared/k3s_names.ts";
+import { apiVersionOf } from "../../kube/resources.ts";
 import { present } from "../../shared/values.ts";
 import type { EventContent, EventRecorder, ObjectReference } from "../../kube/events.ts";
 import { ADD_ON_NAMESPACE, ADD_ONS, type AddOn } from "./addon.ts";
