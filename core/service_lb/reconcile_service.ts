@@ -17,6 +17,7 @@ import { finalizersFor, writeFinalizers, writeRecord, writeStatus } from "./serv
 import { choosePauseImage } from "./daemonset/pause_image.ts";
 import { reconcileStatus } from "./status/reconcile_status.ts";
 import { NO_CANDIDATE } from "./status/served_condition.ts";
+import { earliest } from "./status/status_timing.ts";
 
 /** What {@linkcode reconcileService} goes by. */
 export interface ReconcileInput {
@@ -71,11 +72,6 @@ export async function reconcileService(context: ReconcileContext, input: Reconci
     : await reconcileStatus(context, { ...input, service: held, desired, isHeld, refused, contested });
   if (refused !== undefined) throw refused.cause;
   return earliest(againMs, delayMs, told.delayMs, recordDelayMs);
-}
-
-function earliest(...delays: readonly (number | undefined)[]): number | undefined {
-  const known = delays.filter((each) => each !== undefined);
-  return known.length === 0 ? undefined : Math.min(...known);
 }
 
 /** A DaemonSet to be made or changed whose pods decide nothing: the agents of all nodes tell by themselves what they serve. */

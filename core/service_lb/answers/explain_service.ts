@@ -15,6 +15,7 @@ import type { PodObstacles } from "../daemonset/port_holder.ts";
 import { readDeadNodes } from "../nodes/dead_node_words.ts";
 import type { NodeVerdict } from "../nodes/node_verdicts.ts";
 import { servedCondition } from "../own_marks.ts";
+import { addressesOf } from "../status/desired_status.ts";
 import type { ServiceLbOptions } from "../service_lb_options.ts";
 import { present } from "../../shared/values.ts";
 import { claimRemedy, nodeRemedy } from "./remedies.ts";
@@ -230,11 +231,6 @@ function nodeAnswer(
   }
   const { reason, message } = verdict;
   return { node, serves: false, reason, message, remedy: nodeRemedy(reason, { ...facts, node }) };
-}
-
-/** What the status publishes: addresses, and names where it has those. */
-export function addressesOf(service: Service): readonly string[] {
-  return (service.status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip ?? hostname ?? "");
 }
 
 /** Nodes whose agent wrote its last heartbeat too long ago; the server counts from when it heard it, as clocks differ. */

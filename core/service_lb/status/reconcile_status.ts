@@ -6,6 +6,7 @@ import { readService, type SettingsProblem } from "../../service/reading.ts";
 import type { DesiredService } from "../desired_service.ts";
 import { servedCondition } from "../own_marks.ts";
 import { type ReconcileContext, recordEvent, type ServiceMemory } from "../reconcile_context.ts";
+import { addressesOf } from "./desired_status.ts";
 import { type ServedSummary, servedSummary } from "./served_condition.ts";
 import { SERVED_CONDITION } from "../../service/labels.ts";
 import { writeStatus } from "../service_writes.ts";
@@ -64,10 +65,12 @@ export async function reconcileStatus(
 function logChange({ logger }: ReconcileContext, change: { readonly before: Service; readonly after: Service }): void {
   const before = servedCondition(change.before);
   const after = servedCondition(change.after);
-  const addresses = addressesOf(change.after);
+  const addresses = addressesOf(change.after).join();
   const isServed = after?.status === "True";
   const wasServed = before?.status === "True";
-  if (isServed === wasServed && before?.reason === after?.reason && addressesOf(change.before) === addresses) return;
+  if (isServed === wasServed && before?.reason === after?.reason && addressesOf(change.before).join() === addresses) {
+    return;
+  }
   const what = isServed === wasServed ? "Service changed" : isServed ? "Service is served" : "Service is not served";
   logger.info(what, {
     service: readService(change.before).key,
@@ -75,10 +78,6 @@ function logChange({ logger }: ReconcileContext, change: { readonly before: Serv
     reason: after?.reason ?? "",
     message: after?.message ?? "",
   });
-}
-
-function addressesOf({ status }: Service): string {
-  return (status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip ?? hostname ?? "").join(",");
 }
 
 function servedConditionOf(

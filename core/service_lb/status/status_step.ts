@@ -1,11 +1,12 @@
 // The status of one Service as a reducer: what was remembered and what is seen now → what to remember, what to write, what to tell and when
 // to come again. Pure. Remembered are times, what was written and told last, and the nodes that served; losing it does no harm.
 import { type Contest, contestAfterWrite, contestedTurn, CONTESTS_BEFORE_WARNING } from "../contest.ts";
-import { type IngressAddress, type ObservedIngress, sameIngress } from "./desired_status.ts";
+import { addressTexts, type IngressAddress, type ObservedIngress, sameIngress } from "./desired_status.ts";
 import type { NodeVerdict } from "../nodes/node_verdicts.ts";
+import { present } from "../../shared/values.ts";
 import { nodesAfter, type RememberedNodes, replacementEndMs } from "../nodes/replaced_pods.ts";
 import type { ServedSummary } from "./served_condition.ts";
-import { patienceEndMs, statusWriteDelayMs, type WaitsFor } from "./status_timing.ts";
+import { earliest, patienceEndMs, statusWriteDelayMs, type WaitsFor } from "./status_timing.ts";
 
 /** One Event of a Service. */
 export interface ServiceEvent {
@@ -71,7 +72,7 @@ export function statusStep(before: StatusMemory, facts: StatusFacts, nowMs: numb
   const patienceMs = endMs === undefined ? undefined : endMs - nowMs;
   const same = sameIngress(wanted, observed);
   const again = (...delays: readonly (number | undefined)[]): { readonly againMs?: number } =>
-    earliest(...delays, replacementEndMs(memory.nodes, nowMs));
+    present({ againMs: earliest(...delays, replacementEndMs(memory.nodes, nowMs)) });
   if (same && sameSummary(summary, condition)) {
     if (memory.owesWarning !== true) return { memory, events: [], ...again() };
     if (!settled) return { memory, events: [], ...again(patienceMs) };
@@ -130,8 +131,8 @@ function tell(
   settled: boolean,
 ): Pick<StatusStep, "memory" | "events"> {
   const events: ServiceEvent[] = [];
-  const after = addressText(wanted);
-  const before = memory.toldAddresses ?? addressText(observed);
+  const after = addressTexts(wanted).join(" ");
+  const before = memory.toldAddresses ?? addressTexts(observed).join(" ");
   // While nodes come up one by one only the end is told.
   const isChangeTold = (settled || wanted.length < observed.length) && after !== before;
   const warning = summary.problem && settled ? `${summary.reason} ${summary.message}` : undefined;
@@ -175,18 +176,9 @@ function isMissing(a: readonly ObservedIngress[], b: readonly ObservedIngress[])
   return a.some(({ ip }) => !b.some((address) => address.ip === ip));
 }
 
-function addressText(addresses: readonly ObservedIngress[]): string {
-  return addresses.map(({ ip, hostname }) => ip ?? hostname ?? "").join(" ");
-}
-
 /** All that a write of the addresses says. */
 function ingressText(ingress: readonly IngressAddress[]): string {
   return JSON.stringify(ingress);
-}
-
-function earliest(...delays: readonly (number | undefined)[]): { readonly againMs?: number } {
-  const known = delays.filter((delay) => delay !== undefined);
-  return known.length === 0 ? {} : { againMs: Math.min(...known) };
 }
 
 const SYNC_FAILURES: ReadonlySet<string> = new Set([

@@ -23,6 +23,12 @@ export interface StatusTimingFacts {
   readonly lastWriteMs: number | undefined;
 }
 
+/** The shortest of `delays`; `undefined` if there is none. */
+export function earliest(...delays: readonly (number | undefined)[]): number | undefined {
+  const known = delays.filter((delay) => delay !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
+}
+
 /** Milliseconds until the write; 0 or less means now. */
 export function statusWriteDelayMs(facts: StatusTimingFacts): number {
   const sinceWrite = (gapMs: number): number =>
