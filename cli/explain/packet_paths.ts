@@ -116,9 +116,7 @@ function senders({ reading, node }: PathFacts, { ip, family }: Target): readonly
   const isAdmitted = (from: string): boolean => reading.sourceRanges === undefined || isInAny(ranges, from);
   const admitted = STRANGERS[family].find(isAdmitted) ?? reading.sourceRanges?.find((text) => isOf(text, family));
   const refused = STRANGERS[family].find((from) => !isAdmitted(from));
-  const pods = (node.spec?.podCIDRs ?? (node.spec?.podCIDR ? [node.spec.podCIDR] : [])).find((text) =>
-    isOf(text, family)
-  );
+  const pods = (node.spec?.podCIDRs ?? [node.spec?.podCIDR ?? ""]).find((text) => isOf(text, family));
   return [
     ...(admitted === undefined ? [] : [{ client: "outside", from: admitted } as const]),
     ...(refused === undefined ? [] : [{ client: "not-admitted", from: refused } as const]),

@@ -1,5 +1,6 @@
 // What a probe of a Service comes to, from here or from every node, and how it is printed. Pure.
 import type { ProbeOutcome, ProbeState, ProbeTarget } from "../../core/runtime/probe_outcome.ts";
+import { present } from "../../core/shared/values.ts";
 import { renderRows, wrapText } from "../output/render_rows.ts";
 
 /** One row, as `-o json` prints it. */
@@ -39,16 +40,16 @@ export function probeRow(target: ProbeTarget, outcome: ProbeOutcome, from?: stri
       ? "the time for the whole probe was over"
       : "its agent tries 256 of a Service, no names, for 10 s"
     : MESSAGES[state];
-  return {
-    ...(from === undefined ? {} : { from }),
+  return present({
+    from,
     ...target,
     state,
-    ...(latencyMs === undefined ? {} : { latencyMs: Math.round(latencyMs * 10) / 10 }),
-    ...(httpStatus === undefined ? {} : { httpStatus }),
-    ...(detail === undefined ? {} : { detail }),
+    latencyMs: latencyMs === undefined ? undefined : Math.round(latencyMs * 10) / 10,
+    httpStatus,
+    detail,
     message: detail === undefined ? message : `${message}: ${detail}`,
     problem: target.protocol === "TCP" && state !== "Connected",
-  };
+  });
 }
 
 /** The table, `width` characters wide; `wide`: a line for each attempt of each node, with what it means. */

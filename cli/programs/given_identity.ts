@@ -1,4 +1,5 @@
 // Which credentials and which node name were given, in the form that options of both programs take. Pure.
+import { present } from "../../core/shared/values.ts";
 
 /** What was given; absent fields are found out. */
 export interface GivenIdentity {
@@ -11,8 +12,5 @@ export function givenIdentity(
   settings: { readonly kubeconfig: string | undefined; readonly "node-name": string | undefined },
 ): GivenIdentity {
   const { kubeconfig, "node-name": nodeName } = settings;
-  return {
-    ...(kubeconfig === undefined ? {} : { kubeconfig }),
-    ...(nodeName === undefined ? {} : { nodeName }),
-  };
+  return present({ kubeconfig, nodeName });
 }

@@ -2,6 +2,8 @@
 // Facts: the scheduler's NodePorts plugin (host ports of all containers, and of init containers that go on running); the API server
 // fills in `hostPort` for pods on the host's network.
 import { isTrue } from "../../kube/conditions.ts";
+import { objectKey } from "../../kube/request_path.ts";
+import { pick } from "../../kube/trim.ts";
 import type { Pod, Service } from "../../kube/types.ts";
 import { readService } from "../../service/reading.ts";
 
@@ -30,8 +32,7 @@ export function portHolder(service: Service, pods: Iterable<Pod>): PortHolder | 
     const held = heldPorts(pod);
     const port = wantedPorts(service).find((wanted) => held.has(wanted));
     if (port === undefined) continue;
-    const { namespace = "", name = "" } = pod.metadata ?? {};
-    const holder = { pod: `${namespace}/${name}`, port, serves: isOwnEndpoint(service, pod) };
+    const holder = { pod: objectKey(pod), port, serves: isOwnEndpoint(service, pod) };
     if (holder.serves) return holder;
     found ??= holder;
   }
@@ -42,28 +43,25 @@ export function portHolder(service: Service, pods: Iterable<Pod>): PortHolder | 
 export function trimPortHolder(pod: Pod): Pod | undefined {
   if (heldPorts(pod).size === 0) return undefined;
   const { metadata, spec, status } = pod;
-  const { namespace, name, labels } = metadata ?? {};
   return {
-    metadata: {
-      ...(namespace === undefined ? {} : { namespace }),
-      ...(name === undefined ? {} : { name }),
-      ...(labels === undefined ? {} : { labels }),
-    },
+    metadata: pick(metadata, ["namespace", "name", "labels"]),
     spec: {
-      ...(spec?.hostNetwork === undefined ? {} : { hostNetwork: spec.hostNetwork }),
-      containers: [...spec?.containers ?? [], ...spec?.initContainers ?? []].map((container) => ({
-        name: container.name,
-        ...(container.ports === undefined ? {} : { ports: container.ports }),
-      })),
+      ...pick(spec, ["hostNetwork"]),
+      containers: containersOf(pod).map((container) => pick(container, ["name", "ports"])),
     },
     status: { conditions: (status?.conditions ?? []).filter(({ type }) => type === "Ready") },
   };
 }
 
-type ContainerPort = NonNullable<NonNullable<Pod["spec"]>["containers"][number]["ports"]>[number];
+type Container = NonNullable<Pod["spec"]>["containers"][number];
+type ContainerPort = NonNullable<Container["ports"]>[number];
+
+function containersOf({ spec }: Pod): readonly Container[] {
+  return [...spec?.containers ?? [], ...spec?.initContainers ?? []];
+}
 
 function containerPorts(pod: Pod): readonly ContainerPort[] {
-  return [...pod.spec?.containers ?? [], ...pod.spec?.initContainers ?? []].flatMap(({ ports }) => ports ?? []);
+  return containersOf(pod).flatMap(({ ports }) => ports ?? []);
 }
 
 function heldPorts(pod: Pod): ReadonlySet<string> {
