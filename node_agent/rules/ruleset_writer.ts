@@ -109,7 +109,9 @@ export class RuleSetWriter {
     }
     const suspicions = await this.#check(this.#written, signal);
     if (suspicions.length === 0) return [];
-    const findings = await this.#damagedChains(fixedChains(this.#written), signal);
+    // Those whose number does not grow with Services: the filter's and the dispatch.
+    const fixedCount = this.#written.tables.filter.length + 1;
+    const findings = await this.#damagedChains(chainsOf(this.#written).slice(0, fixedCount), signal);
     if (findings.length > 0) {
       await this.#writeAll(wanted, signal, findings);
       return findings;
@@ -282,11 +284,7 @@ export class RuleSetWriter {
     const { findings } = await this.#planJumps(jumpsNow, signal);
     if (findings.length > 0 || check % 2 === 1) return findings;
     const quiet = ruleSet.jumps.filter((jump) => !WATCHED_JUMPS.includes(jump.chain));
-    const { filter, nat } = ruleSet.tables;
-    const chains = [
-      ...filter.map((chain): TableChain => ({ table: "filter", chain })),
-      ...nat.map((chain): TableChain => ({ table: "nat", chain })),
-    ];
+    const chains = chainsOf(ruleSet);
     const next = (check / 2) % (quiet.length + chains.length);
     return next < quiet.length
       ? (await this.#planJumps(quiet.slice(next, next + 1), signal)).findings
@@ -333,12 +331,12 @@ interface TableChain {
   readonly chain: Chain;
 }
 
-/** The chains whose number does not grow with Services: the filter's and the dispatch. */
-function fixedChains(ruleSet: RuleSet): readonly TableChain[] {
-  const { filter, nat } = ruleSet.tables;
+/** The filter's before those of nat, of which the dispatch is the first. */
+function chainsOf({ tables }: RuleSet): readonly TableChain[] {
+  const { filter, nat } = tables;
   return [
     ...filter.map((chain): TableChain => ({ table: "filter", chain })),
-    ...nat.slice(0, 1).map((chain): TableChain => ({ table: "nat", chain })),
+    ...nat.map((chain): TableChain => ({ table: "nat", chain })),
   ];
 }
 
