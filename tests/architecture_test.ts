@@ -30,7 +30,7 @@ const ROOMS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
   "core/manifests": { deploy: ["objects", "record"], objects: ["record"], folder: ["record"], record: [] },
   "core/service_lb": {
     answers: [".", "daemonset", "nodes"],
-    groundwork: [".", "status"],
+    groundwork: ["."],
     status: [".", "daemonset", "nodes"],
     nodes: [".", "daemonset"],
     daemonset: ["."],

@@ -1,7 +1,7 @@
 // `k3slb explain`: why a Service is served where it is, and not elsewhere.
 import type { Service } from "../../core/kube/types.ts";
 import { readService } from "../../core/service/reading.ts";
-import { addressesOf } from "../../core/service_lb/status/desired_status.ts";
+import { addressesOf } from "../../core/service_lb/own_marks.ts";
 import { createExec } from "../../node_agent/host/exec.ts";
 import {
   ANSWER_FLAGS,

@@ -5,7 +5,7 @@ import { type ProbeTarget, probeTargets } from "../../core/runtime/probe_outcome
 import { tryTargets } from "../../core/runtime/try_targets.ts";
 import { objectKey } from "../../core/service/keys.ts";
 import { readService } from "../../core/service/reading.ts";
-import { addressesOf } from "../../core/service_lb/status/desired_status.ts";
+import { addressesOf } from "../../core/service_lb/own_marks.ts";
 import { K3slbError } from "../../core/shared/errors.ts";
 import { ANSWER_FLAGS, findService, lineWidth, withinPatience } from "../answers/answers.ts";
 import { withCluster } from "../answers/connect_cluster.ts";

@@ -1,4 +1,4 @@
-// The resource types that this program works with, so that no caller spells a path.
+// The resource types that this program works with, so that no caller spells a path. Pure.
 import type { ResourceType } from "./contract.ts";
 import type * as t from "./types.ts";
 

@@ -1,4 +1,4 @@
-// Whether a Service bears what is written into it here, also when it is a load balancer of ours no more. Pure.
+// What of a Service is written here, and whether it bears any of it, also when it is a load balancer of ours no more. Pure.
 import { conditionOf } from "../kube/conditions.ts";
 import { FIELD_MANAGER } from "../kube/contract.ts";
 import type { ObjectMeta, Service } from "../kube/types.ts";
@@ -9,6 +9,11 @@ type ServiceCondition = NonNullable<NonNullable<Service["status"]>["conditions"]
 /** The own condition in a Service's status. */
 export function servedCondition(service: Service): ServiceCondition | undefined {
   return conditionOf(service, SERVED_CONDITION);
+}
+
+/** What the status publishes: addresses, and names where it has those. */
+export function addressesOf({ status }: Service): readonly string[] {
+  return (status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip ?? hostname ?? "");
 }
 
 /** Whether `service` bears the condition, or the finalizer of a server that ended before it wrote the condition. */

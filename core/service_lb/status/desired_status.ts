@@ -106,16 +106,6 @@ export function sameIngress(a: readonly ObservedIngress[], b: readonly ObservedI
   });
 }
 
-/** What the status publishes: addresses, and names where it has those. */
-export function addressesOf({ status }: Service): readonly string[] {
-  return addressTexts(status?.loadBalancer?.ingress ?? []);
-}
-
-/** Each as an address, or the name where it has none. */
-export function addressTexts(ingress: readonly ObservedIngress[]): readonly string[] {
-  return ingress.map(({ ip, hostname }) => ip ?? hostname ?? "");
-}
-
 /** The part of an address in a status that is compared. */
 export type ObservedIngress = Pick<
   NonNullable<NonNullable<NonNullable<Service["status"]>["loadBalancer"]>["ingress"]>[number],

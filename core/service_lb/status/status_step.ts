@@ -1,7 +1,7 @@
 // The status of one Service as a reducer: what was remembered and what is seen now → what to remember, what to write, what to tell and when
 // to come again. Pure. Remembered are times, what was written and told last, and the nodes that served; losing it does no harm.
 import { type Contest, contestAfterWrite, contestedTurn, CONTESTS_BEFORE_WARNING } from "../contest.ts";
-import { addressTexts, type IngressAddress, type ObservedIngress, sameIngress } from "./desired_status.ts";
+import { type IngressAddress, type ObservedIngress, sameIngress } from "./desired_status.ts";
 import type { NodeVerdict } from "../nodes/node_verdicts.ts";
 import { present } from "../../shared/values.ts";
 import { nodesAfter, type RememberedNodes, replacementEndMs } from "../nodes/replaced_pods.ts";
@@ -131,8 +131,8 @@ function tell(
   settled: boolean,
 ): Pick<StatusStep, "memory" | "events"> {
   const events: ServiceEvent[] = [];
-  const after = addressTexts(wanted).join(" ");
-  const before = memory.toldAddresses ?? addressTexts(observed).join(" ");
+  const after = addressText(wanted);
+  const before = memory.toldAddresses ?? addressText(observed);
   // While nodes come up one by one only the end is told.
   const isChangeTold = (settled || wanted.length < observed.length) && after !== before;
   const warning = summary.problem && settled ? `${summary.reason} ${summary.message}` : undefined;
@@ -174,6 +174,10 @@ function sameSummary(summary: ServedSummary, condition: StatusFacts["condition"]
 /** Whether `a` has an address that is not in `b`. */
 function isMissing(a: readonly ObservedIngress[], b: readonly ObservedIngress[]): boolean {
   return a.some(({ ip }) => !b.some((address) => address.ip === ip));
+}
+
+function addressText(addresses: readonly ObservedIngress[]): string {
+  return addresses.map(({ ip, hostname }) => ip ?? hostname ?? "").join(" ");
 }
 
 /** All that a write of the addresses says. */
