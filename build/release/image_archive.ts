@@ -1,5 +1,6 @@
 // `deno task image-archive`: the images that an installation pulls, as one file for each processor, to be carried to hosts without a way to the net.
 import { resolve } from "node:path";
+import { NEWEST_VERSION } from "../../core/packaged/cluster_version.ts";
 import { artifactsOf } from "../../core/packaged/images.ts";
 import { KLIPPER_HELM_IMAGE, KLIPPER_LB_IMAGE, PAUSE_IMAGE } from "../../core/packaged/versions.ts";
 import { present } from "../../core/shared/values.ts";
@@ -20,7 +21,7 @@ const USAGE = `deno task image-archive [--registry URL] [--architecture ${
 /** Names of all images that an installation with usual settings may pull, for either data plane. */
 export function foreignImages(): readonly string[] {
   const settings = { disable: [], systemDefaultRegistry: "", lbImage: KLIPPER_LB_IMAGE, pauseImage: PAUSE_IMAGE };
-  const version = { major: 1, minor: 99, text: "newest", isK3s: false };
+  const version = NEWEST_VERSION;
   const names = (["agent", "pods"] as const).flatMap((dataplane) =>
     artifactsOf({ ...settings, version, dataplane, reservePorts: "daemonset", helmJobImage: KLIPPER_HELM_IMAGE })
       .flatMap(({ kind, name }) => (kind === "image" ? [name] : []))

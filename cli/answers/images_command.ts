@@ -1,5 +1,5 @@
 // `k3slb images`: what has to be brought along to a host without a way to the net.
-import { type ClusterVersion, parseClusterVersion } from "../../core/packaged/cluster_version.ts";
+import { NEWEST_VERSION, parseClusterVersion } from "../../core/packaged/cluster_version.ts";
 import { artifactsOf } from "../../core/packaged/images.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT_OK } from "../exit_codes.ts";
@@ -7,9 +7,6 @@ import { textFlag } from "../settings/flag.ts";
 import { COMMAND_LOG_FLAGS, CONFIG_FLAG, IMAGE_FLAGS, OUTPUT_FLAG } from "../settings/flags.ts";
 import { renderForm } from "../output/render_form.ts";
 import { renderRows } from "../output/render_rows.ts";
-
-/** Newer than every rule about versions. */
-const NEWEST: ClusterVersion = { major: 1, minor: 99, text: "newest", isK3s: false };
 
 const KUBERNETES_VERSION_FLAG = textFlag(
   "kubernetes-version",
@@ -43,7 +40,7 @@ export const IMAGES_COMMAND = defineCommand({
   ],
   run: (settings, { host }) => {
     const artifacts = artifactsOf({
-      version: parseClusterVersion(settings["kubernetes-version"]) ?? NEWEST,
+      version: parseClusterVersion(settings["kubernetes-version"]) ?? NEWEST_VERSION,
       disable: settings.disable,
       systemDefaultRegistry: settings["system-default-registry"],
       dataplane: settings.dataplane,

@@ -10,6 +10,9 @@ export interface ClusterVersion {
   readonly isK3s: boolean;
 }
 
+/** Newer than every rule about versions. */
+export const NEWEST_VERSION: ClusterVersion = { major: 1, minor: 99, text: "newest", isK3s: false };
+
 /** `gitVersion` taken apart; `undefined` if it is no version. */
 export function parseClusterVersion(gitVersion: string): ClusterVersion | undefined {
   const match = /^v?(\d+)\.(\d+)/.exec(gitVersion);
