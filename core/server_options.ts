@@ -46,7 +46,7 @@ export interface ServerOptions {
   /** Leave out nodes labelled `node.kubernetes.io/exclude-from-external-load-balancers`. */
   readonly honorExcludeLabel: boolean;
   /**
-   * Ask the nodes each second whether they are there, and take the addresses of those that died out of statuses.
+   * Ask the nodes every other second whether they are there, and take the addresses of those that died out of statuses.
    * @default {true}
    */
   readonly askNodes?: boolean;

@@ -4,7 +4,14 @@ import { Socket } from "node:net";
 import type { Logger } from "../shared/log.ts";
 import { type BunRuntime, bunRuntime } from "./bun.ts";
 import type { Clock } from "./clock.ts";
-import { type Ask, type AskedNode, type LifeChange, NodeLife, type SilentNode } from "./node_life.ts";
+import {
+  type Ask,
+  type AskedNode,
+  type LifeChange,
+  NodeLife,
+  type NodeLifeOptions,
+  type SilentNode,
+} from "./node_life.ts";
 
 /** How an ask ends: it was answered or refused, or could not be asked, for a reason of this machine. Silence has no end of its own. */
 export type AskEnd = "answered" | "refused" | "failed";
@@ -13,7 +20,7 @@ export type AskEnd = "answered" | "refused" | "failed";
 export type BeginAsk = (ask: Ask, onEnd: (end: AskEnd) => void) => () => void;
 
 /** What {@linkcode askNodes} takes. */
-export interface AskNodesOptions {
+export interface AskNodesOptions extends NodeLifeOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   /** Ends all asking. */
@@ -41,7 +48,7 @@ export function askNodes(options: AskNodesOptions): NodeAsker {
 
 class Asking implements NodeAsker {
   readonly #options: AskNodesOptions;
-  readonly #life = new NodeLife();
+  readonly #life: NodeLife;
   #dead: ReadonlyMap<string, SilentNode> = new Map();
   #cancelTimer: (() => void) | undefined;
   #timerMs = Infinity;
@@ -51,6 +58,7 @@ class Asking implements NodeAsker {
 
   constructor(options: AskNodesOptions) {
     this.#options = options;
+    this.#life = new NodeLife(options);
     options.signal.addEventListener("abort", () => this.#stop(), { once: true });
   }
 

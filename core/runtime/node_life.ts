@@ -2,7 +2,8 @@
 // times are handed in, connects are made by ask_nodes.ts, and it never fails.
 // Bounds: with 5 % of packets lost each way and 600 ms of round trip nine SYNs of one window (seven asks, and the kernel's second SYN of two of them) come
 // early enough to be answered in it; all are lost once in 1.2 billion (0.0975^9), which is once in 39 years and node. A node that was taken for dead so is
-// back with its next answer, a second later. The client's own SYN comes again after 1 and 3 s: a node that has just answered and dies is found dead within 2.8 s.
+// back with its next answer, a second later. The client's own SYN comes again after 1 and 3 s: a node that has just answered and dies is found dead within 2.8 s,
+// or later by as much as who asks takes between asks while all answer.
 
 /** A node that can be asked. */
 export interface AskedNode {
@@ -59,7 +60,7 @@ export interface LifeChange {
 export const QUIET_PORT = 10_256;
 const DEFAULT_KUBELET_PORT = 10_250;
 
-/** From one ask of a node to the next while it answers. */
+/** From one ask of a node to the next while it answers; the least, and that while another one does not. */
 const ASK_INTERVAL_MS = 1000;
 /** Most nodes that are asked in a second; beyond, each is asked less often, in turn. */
 const MAX_ASKS_A_SECOND = 32;
@@ -102,14 +103,31 @@ interface Life {
   nextMs: number;
 }
 
+/** What {@linkcode NodeLife} takes. */
+export interface NodeLifeOptions {
+  /**
+   * Milliseconds from one ask of a node to the next while all answer, at least 1000: what is beyond is added to the time in which a node
+   * that dies is found.
+   * @default {1000}
+   */
+  readonly calmIntervalMs?: number;
+}
+
 /** Judges nodes by their answers. */
 export class NodeLife {
+  readonly #calmIntervalMs: number;
+  /** Whether nobody was waited for beyond a first ask when {@linkcode due} was called last. */
+  #isCalm = false;
   #lives = new Map<string, Life>();
   #changes: LifeChange[] = [];
   /** When {@linkcode due} was to be called. */
   #expectedMs: number | undefined;
   #secondMs = -Infinity;
   #askedInSecond = 0;
+
+  constructor({ calmIntervalMs = ASK_INTERVAL_MS }: NodeLifeOptions = {}) {
+    this.#calmIntervalMs = calmIntervalMs;
+  }
 
   /** Says which nodes are to be asked from now on; what is known of those that stay is kept. */
   replace(nodes: Iterable<AskedNode>, nowMs: number): void {
@@ -162,6 +180,8 @@ export class NodeLife {
       }
       asks.push(this.#ask(life, nowMs));
     }
+    this.#isCalm = [...this.#lives.values()].every(isCalm);
+    if (!this.#isCalm) this.#hurry(nowMs);
     return asks;
   }
 
@@ -253,10 +273,18 @@ export class NodeLife {
     }
   }
 
+  /** Whoever answers is asked sooner while another one does not: it is the witness that only that one is silent. */
+  #hurry(nowMs: number): void {
+    const turnMs = this.#nextTurn(nowMs);
+    for (const life of this.#lives.values()) {
+      if (life.state === "alive" && life.tries === 0) life.nextMs = Math.min(life.nextMs, turnMs);
+    }
+  }
+
   /** Turns of all nodes are together, so that the program wakes up once for all. */
   #nextTurn(nowMs: number): number {
     const seconds = Math.ceil(this.#lives.size / MAX_ASKS_A_SECOND);
-    const intervalMs = Math.max(1, seconds) * ASK_INTERVAL_MS;
+    const intervalMs = Math.max(this.#isCalm ? this.#calmIntervalMs : ASK_INTERVAL_MS, seconds * ASK_INTERVAL_MS);
     return (Math.floor(nowMs / intervalMs) + 1) * intervalMs;
   }
 
@@ -300,6 +328,11 @@ function isHeard({ state }: Life): boolean {
 /** Whether an answer to the last ask is waited for shortly: its silence will be fatal soon. */
 function isWatched({ state, tries }: Life): boolean {
   return state === "alive" && tries <= FATAL_TRIES;
+}
+
+/** Whether no answer of it is overdue, or none is expected. */
+function isCalm({ state, tries }: Life): boolean {
+  return state === "alive" ? tries <= 1 : state === "deaf" && tries > DEAF_TRIES;
 }
 
 /** Whether the next ask is one more of those that follow each other shortly. */

@@ -51,7 +51,11 @@ export class DeadNodes {
 
   constructor(options: DeadNodesOptions) {
     this.#options = options;
-    this.#asker = askNodes({ ...options, onChange: (changes) => this.#note(changes) });
+    this.#asker = askNodes({
+      ...options,
+      calmIntervalMs: CALM_INTERVAL_MS,
+      onChange: (changes) => this.#note(changes),
+    });
   }
 
   /** Nodes that do not answer any more, with what is said of each. */
@@ -109,6 +113,12 @@ export class DeadNodes {
     }));
   }
 }
+
+/**
+ * Half as often as agents ask, whose packets a dead node takes: an address may be left in a status for some seconds, and an idle server spends
+ * most of its time on asking.
+ */
+const CALM_INTERVAL_MS = 2000;
 
 /** A sandbox may keep the C library from listing interfaces: then this host is asked, too. */
 function ownAddresses(): readonly string[] {

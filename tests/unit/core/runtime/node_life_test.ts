@@ -11,10 +11,12 @@ interface Network {
   readonly delayMs?: number;
   /** Probability with which a packet is lost. */
   readonly loss?: number;
+  /** What whoever asks takes between asks while all answer. */
+  readonly calmIntervalMs?: number;
 }
 
 class Simulation {
-  readonly life = new NodeLife();
+  readonly life: NodeLife;
   readonly changes: (LifeChange & { readonly atMs: number })[] = [];
   readonly asked: Ask[] = [];
   nowMs = 0;
@@ -26,6 +28,7 @@ class Simulation {
 
   constructor(nodes: readonly AskedNode[], network: Network, seed = 1) {
     this.#network = network;
+    this.life = new NodeLife(network);
     this.#random = randomFrom(seed);
     this.life.replace(nodes, 0);
   }
@@ -80,6 +83,8 @@ class Simulation {
 }
 
 const MINUTES = 60_000;
+/** Agents, and the server. */
+const CALM_INTERVALS_MS = [1000, 2000];
 const NODES = ["a", "b", "c"].map((name, index) => ({ name, ips: [`10.0.0.${index + 1}`], kubeletPort: 10_250 }));
 const well = (): Answer => "answered";
 
@@ -88,22 +93,43 @@ function silentC(atMs: number, untilMs = Infinity, else_: Answer = "answered"): 
   return ({ node }, nowMs) => node === "c" && nowMs >= atMs && nowMs < untilMs ? "silent" : else_;
 }
 
-Deno.test("a node that dies is found dead within 2.8 s, whenever it dies and whatever its ports say before", () => {
-  for (const answer of ["answered", "refused"] as const) {
-    for (let diedMs = 60_000; diedMs < 61_000; diedMs += 25) {
-      const run = new Simulation(NODES, { reply: silentC(diedMs, Infinity, answer) }).runUntil(70_000);
-      deepEqual(run.told, ["dead c"], `died at ${diedMs}`);
-      const [dead] = run.changes;
-      ok(dead && dead.atMs - diedMs <= 2800, `found after ${dead && dead.atMs - diedMs} ms`);
-      deepEqual(run.dead, ["c"]);
+Deno.test("a node that dies is found dead within 2.8 s, or as much later as asks are longer apart, whenever it dies and whatever its ports say before", () => {
+  for (const calmIntervalMs of CALM_INTERVALS_MS) {
+    for (const answer of ["answered", "refused"] as const) {
+      for (let diedMs = 60_000; diedMs < 60_000 + calmIntervalMs; diedMs += 25) {
+        const reply = silentC(diedMs, Infinity, answer);
+        const run = new Simulation(NODES, { reply, calmIntervalMs }).runUntil(70_000);
+        deepEqual(run.told, ["dead c"], `died at ${diedMs}`);
+        const [dead] = run.changes;
+        ok(dead && dead.atMs - diedMs <= 1800 + calmIntervalMs, `found after ${dead && dead.atMs - diedMs} ms`);
+        deepEqual(run.dead, ["c"]);
+      }
     }
   }
+});
+
+Deno.test("while all answer nodes are asked as seldom as whoever asks says; all each second while one does not", () => {
+  const asksIn = (run: Simulation, fromMs: number, node: string): number =>
+    run.asked.filter((ask) => ask.node === node && ask.begunMs >= fromMs && ask.begunMs < fromMs + MINUTES).length;
+  const run = new Simulation(NODES, { reply: silentC(3 * MINUTES, 5 * MINUTES), calmIntervalMs: 2000 });
+  run.runUntil(10 * MINUTES);
+  deepEqual(run.told, ["dead c", "back c"]);
+  deepEqual([MINUTES, 3.5 * MINUTES, 8 * MINUTES].map((fromMs) => asksIn(run, fromMs, "a")), [30, 60, 30]);
+  equal(asksIn(run, 3.5 * MINUTES, "c"), 60);
+  const deaf = new Simulation(NODES, { reply: silentC(0), calmIntervalMs: 2000 }).runUntil(10 * MINUTES);
+  deepEqual(
+    ["a", "c"].map((node) => asksIn(deaf, 8 * MINUTES, node)),
+    [30, 2],
+    "one that was never heard of hurries nobody",
+  );
 });
 
 Deno.test("with 300 ms each way and 5 % of packets lost it takes little longer", () => {
   for (let seed = 1; seed <= 200; seed++) {
     const diedMs = 60_000 + seed * 37;
-    const run = new Simulation(NODES, { reply: silentC(diedMs), delayMs: 300, loss: 0.05 }, seed).runUntil(90_000);
+    const calmIntervalMs = CALM_INTERVALS_MS[seed % 2] ?? 0;
+    const network = { reply: silentC(diedMs), delayMs: 300, loss: 0.05, calmIntervalMs };
+    const run = new Simulation(NODES, network, seed).runUntil(90_000);
     ok(run.told.includes("dead c"), `seed ${seed}: ${run.told.join()}`);
     deepEqual(run.dead, ["c"]);
   }
@@ -111,7 +137,8 @@ Deno.test("with 300 ms each way and 5 % of packets lost it takes little longer",
 
 Deno.test("the first answer brings a node back, within a second", () => {
   for (const answer of ["answered", "refused"] as const) {
-    const run = new Simulation(NODES, { reply: silentC(60_000, 600_000, answer) }).runUntil(15 * MINUTES);
+    const network = { reply: silentC(60_000, 600_000, answer), calmIntervalMs: 2000 };
+    const run = new Simulation(NODES, network).runUntil(15 * MINUTES);
     deepEqual(run.told, ["dead c", "back c"]);
     const back = run.changes[1];
     ok(back && back.atMs - 600_000 <= 1000, `back after ${back && back.atMs - 600_000} ms`);
@@ -124,7 +151,9 @@ Deno.test("30 minutes with packets lost and delay take nothing out: 5 % and 300 
   for (const [delayMs, loss] of [[300, 0.05], [150, 0.08], [0, 0.08]] as const) {
     for (let seed = 1; seed <= 20; seed++) {
       for (const answer of ["answered", "refused"] as const) {
-        const run = new Simulation(NODES, { reply: () => answer, delayMs, loss }, seed).runUntil(30 * MINUTES);
+        const calmIntervalMs = CALM_INTERVALS_MS[seed % 2] ?? 0;
+        const network = { reply: () => answer, delayMs, loss, calmIntervalMs };
+        const run = new Simulation(NODES, network, seed).runUntil(30 * MINUTES);
         deepEqual(run.told, [], `seed ${seed}, ${delayMs} ms, ${loss}`);
       }
     }
@@ -138,14 +167,16 @@ Deno.test("a kubelet that restarts, a frozen one, and a busy one take nothing ou
   const frozen: Network["reply"] = ({ port }, nowMs) => port === 10_250 && nowMs > 5 * MINUTES ? "silent" : "answered";
   const isSlow: Network["reply"] = (_, nowMs) => nowMs % 10_000 < 1500 ? "silent" : "answered";
   for (const reply of [restarting, frozen, isSlow]) {
-    deepEqual(new Simulation(NODES, { reply }).runUntil(30 * MINUTES).told, []);
+    for (const calmIntervalMs of CALM_INTERVALS_MS) {
+      deepEqual(new Simulation(NODES, { reply, calmIntervalMs }).runUntil(30 * MINUTES).told, []);
+    }
   }
 });
 
 Deno.test("a firewall that closes one port while it is asked takes nothing out: another one answers", () => {
   for (const closed of [QUIET_PORT, 10_250]) {
     const reply: Network["reply"] = ({ port }, nowMs) => port === closed && nowMs > 5 * MINUTES ? "silent" : "answered";
-    const run = new Simulation(NODES, { reply, loss: 0.05 }).runUntil(30 * MINUTES);
+    const run = new Simulation(NODES, { reply, loss: 0.05, calmIntervalMs: 2000 }).runUntil(30 * MINUTES);
     deepEqual(run.told, []);
     equal(run.asked.at(-1)?.port === closed, false, "asked where it answers");
   }
@@ -164,10 +195,12 @@ Deno.test("a node that never answers is told once, and never dead; asked seldom,
 
 Deno.test("all silent at once: this machine is cut off, nothing is dead, and nothing is when it is heard again", () => {
   for (const cutMs of [1000, 1750, 2000, 2500, 2750, 3000, 5000, 60_000, 10 * MINUTES]) {
-    for (let startMs = 60_000; startMs < 61_000; startMs += 125) {
+    for (let startMs = 60_000; startMs < 62_000; startMs += 125) {
       const reply: Network["reply"] = (_, nowMs) => nowMs >= startMs && nowMs < startMs + cutMs ? "silent" : "answered";
-      const run = new Simulation(NODES, { reply, delayMs: 5 }).runUntil(20 * MINUTES);
-      deepEqual(run.told, [], `cut at ${startMs} for ${cutMs}`);
+      for (const calmIntervalMs of CALM_INTERVALS_MS) {
+        const run = new Simulation(NODES, { reply, delayMs: 5, calmIntervalMs }).runUntil(20 * MINUTES);
+        deepEqual(run.told, [], `cut at ${startMs} for ${cutMs}`);
+      }
     }
   }
 });
@@ -186,7 +219,7 @@ Deno.test("the only other node can die, too", () => {
 
 Deno.test("a program that stands still takes nobody for dead when it goes on", () => {
   for (const stallMs of [900, 2000, 3000, 30_000]) {
-    const run = new Simulation(NODES.slice(2), { reply: well, delayMs: 20 });
+    const run = new Simulation(NODES.slice(2), { reply: well, delayMs: 20, calmIntervalMs: 2000 });
     for (let atMs = 10_000; atMs < 10 * MINUTES; atMs += 40_123) {
       run.runUntil(atMs);
       run.stalledUntilMs = atMs + stallMs;
