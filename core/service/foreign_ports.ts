@@ -4,7 +4,7 @@ import { pick, trimMetadata } from "../kube/trim.ts";
 import type { Node, Service } from "../kube/types.ts";
 import { canonicalIp } from "../shared/ip_ranges.ts";
 import { byAge, objectKey, type ServiceKey } from "./keys.ts";
-import { type PortConflict, portId } from "./port_owners.ts";
+import { type PortConflict, portId, portIds } from "./port_owners.ts";
 import { MAX_EXTERNAL_IPS, MAX_PORTS, readService } from "./reading.ts";
 
 /** Numbers that node ports are given out from; both ends belong to it. */
@@ -63,13 +63,15 @@ export function foreignPortIds(service: Service | undefined): Iterable<string> {
 /** All foreign ports of `services`. */
 export function foreignPorts(services: Iterable<Service>): ForeignPorts {
   const ports = new ForeignPorts();
-  for (const service of services) ports.note(undefined, service);
+  ports.become(services);
   return ports;
 }
 
 /** Foreign ports by name, such as `80/TCP`, kept change by change: a tenant may have hundreds of Services with a thousand ports at 32 IPs each. */
 export class ForeignPorts {
   readonly #byId = new Map<string, Map<ServiceKey, ForeignPort>>();
+  /** Those of the last list. */
+  #services: ReadonlyMap<ServiceKey, Service> = new Map();
 
   /** Takes over that a Service came, changed or went. */
   note(before: Service | undefined, after: Service | undefined): void {
@@ -81,6 +83,18 @@ export class ForeignPorts {
     if (after === undefined) return;
     const key = objectKey(after);
     for (const [id, port] of portsOf(after)) this.#byId.set(id, (this.#byId.get(id) ?? new Map()).set(key, port));
+  }
+
+  /** Takes over that these are all Services now; of several with one name the last. Not to be mixed with {@linkcode note}. */
+  become(services: Iterable<Service>): void {
+    const now = new Map<ServiceKey, Service>();
+    for (const service of services) now.set(readService(service).key, service);
+    for (const [key, before] of this.#services) if (!now.has(key)) this.note(before, undefined);
+    for (const [key, after] of now) {
+      const before = this.#services.get(key);
+      if (before !== after) this.note(before, after);
+    }
+    this.#services = now;
   }
 
   /** Who has the port `id`. */
@@ -151,9 +165,9 @@ interface Claim {
 }
 
 function* claimsOn(service: Service, { ports, nodes }: ForeignFacts): Generator<Claim> {
-  const { key, ports: own } = readService(service);
+  const { key } = readService(service);
   let here: ReadonlySet<string> | undefined;
-  for (const id of own.map(portId)) {
+  for (const id of portIds(service)) {
     for (const { service: other, isNodePort, ips } of ports.of(id)) {
       if (readService(other).key === key) continue;
       if (isNodePort) yield { id, service: other };

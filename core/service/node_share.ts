@@ -3,7 +3,7 @@
 import type { Node, Service } from "../kube/types.ts";
 import { serviceClaim } from "./claim.ts";
 import { type ClusterFacts, hasContestedPort } from "./cluster_facts.ts";
-import { foreignPorts, reservedPorts } from "./foreign_ports.ts";
+import { ForeignPorts, reservedPorts } from "./foreign_ports.ts";
 import type { ServiceKey } from "./keys.ts";
 import { ENABLE_LABEL } from "./labels.ts";
 import { chooseNode, keepsNode } from "./node_selection.ts";
@@ -16,8 +16,8 @@ export interface NodeFacts {
   readonly node: Node;
   /** What the server has published. */
   readonly facts: ClusterFacts;
-  /** Whether this node forwards a port (`80/TCP`) of a Service already. */
-  readonly serves: (service: Service, port: string) => boolean;
+  /** Ports (`80/TCP`) of a Service that this node forwards already. */
+  readonly served: (service: Service) => ReadonlySet<string>;
 }
 
 /** What a node is to do about one Service. */
@@ -66,7 +66,7 @@ export function nodeShare(services: Iterable<Service>, known: NodeFacts): Readon
 /** Who has a port by what the server says, of several who is forwarded here; else by what the node forwards; else by age. */
 function conflictsAmong(
   chosen: readonly Service[],
-  { node, facts, serves, all }: NodeFacts & { readonly all: readonly Service[] },
+  { node, facts, served, all }: NodeFacts & { readonly all: readonly Service[] },
 ): ReadonlyMap<ServiceKey, SettingsProblem> {
   const name = node.metadata?.name ?? "";
   const ids = new Set(chosen.map(serviceId));
@@ -75,7 +75,7 @@ function conflictsAmong(
       .map(([port]) => port),
   );
   const foreign = {
-    ports: foreignPorts([...all, ...facts.foreign]),
+    ports: foreignPortsOf(all, facts),
     nodes: new Map([[name, node]]),
     ...(facts.nodePortRange === undefined ? {} : { nodePortRange: facts.nodePortRange }),
   };
@@ -86,10 +86,12 @@ function conflictsAmong(
     (service) =>
       new Set(
         portIds(service).filter((port) =>
-          spokenOf.has(port) ? hasContestedPort(facts, { service, port, node: name }) ?? false : serves(service, port)
+          spokenOf.has(port)
+            ? hasContestedPort(facts, { service, port, node: name }) ?? false
+            : served(service).has(port)
         ),
       ),
-    (service) => isThere(service, { serves }) ? "placed" : "absent",
+    (service) => isThere(service, { served }) ? "placed" : "absent",
   );
   return new Map([...conflicts].flatMap(([key, byNode]): [ServiceKey, SettingsProblem][] => {
     const conflict = byNode.get(name);
@@ -99,6 +101,18 @@ function conflictsAmong(
   }));
 }
 
-function isThere(service: Service, { serves }: Pick<NodeFacts, "serves">): boolean {
-  return portIds(service).some((port) => serves(service, port));
+/** Brought up to date from the last time: a tenant may have hundreds of Services with a thousand ports each. */
+function foreignPortsOf(services: readonly Service[], facts: ClusterFacts): ForeignPorts {
+  const ports = FOREIGN_PORTS.get(facts) ?? new ForeignPorts();
+  FOREIGN_PORTS.set(facts, ports);
+  // What is published of a Service may be older than what is seen here.
+  ports.become([...facts.foreign, ...services]);
+  return ports;
+}
+
+const FOREIGN_PORTS = new WeakMap<ClusterFacts, ForeignPorts>();
+
+function isThere(service: Service, { served }: Pick<NodeFacts, "served">): boolean {
+  const here = served(service);
+  return here.size > 0 && portIds(service).some((port) => here.has(port));
 }

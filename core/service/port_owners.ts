@@ -93,7 +93,7 @@ export function portConflicts(
   const conflicts = new Map<ServiceKey, Map<string, PortConflict>>();
   const all = [...services];
   const reserved = new Map(all.map((service) => [service, reservedFor(service)]));
-  const contested = new Set(contestedServices(all));
+  const contested = contestedServices(all);
   const judged = all.filter((service) => contested.has(service) || reserved.get(service)?.length !== 0);
   const claimants = new Map<string, Claimant[]>();
   for (const service of judged.toSorted(byAge)) {
@@ -162,14 +162,15 @@ function heldByOther(service: Service, holders: ReadonlyMap<string, Service>): P
   return undefined;
 }
 
-function contestedServices(services: Iterable<Service>): readonly Service[] {
-  const byPort = new Map<string, Service[]>();
+function contestedServices(services: Iterable<Service>): ReadonlySet<Service> {
+  const first = new Map<string, Service>();
+  const contested = new Set<Service>();
   for (const service of services) {
     for (const name of portIds(service)) {
-      const sharers = byPort.get(name);
-      if (sharers === undefined) byPort.set(name, [service]);
-      else if (sharers.at(-1) !== service) sharers.push(service);
+      const other = first.get(name);
+      if (other === undefined) first.set(name, service);
+      else if (other !== service) contested.add(other).add(service);
     }
   }
-  return [...new Set([...byPort.values()].filter((sharers) => sharers.length > 1).flat())];
+  return contested;
 }

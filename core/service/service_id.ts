@@ -1,7 +1,7 @@
 // Short names of a Service and of its ports in what programs tell each other: a Service that is made anew, or gets other ports, has others. Pure.
 import type { Service } from "../kube/types.ts";
 import { portId } from "./port_owners.ts";
-import { readService } from "./reading.ts";
+import { readService, type ServicePort } from "./reading.ts";
 
 /** The first 48 bits of the Service's uid: enough to tell the Services of one cluster apart, short enough for thousands of them. */
 export function serviceId(service: Service): string {
@@ -10,7 +10,17 @@ export function serviceId(service: Service): string {
 
 /** The ports of `service`, such as `80 443 53/UDP`; of very many a hash. */
 export function portsText(service: Service): string {
-  const text = readService(service).ports.map((port) => portId(port).replace(/\/TCP$/, "")).toSorted().join(" ");
+  const { ports } = readService(service);
+  const known = PORTS_TEXTS.get(ports) ?? textOf(ports);
+  PORTS_TEXTS.set(ports, known);
+  return known;
+}
+
+/** A Service's ports are told again with each change of any other. */
+const PORTS_TEXTS = new WeakMap<object, string>();
+
+function textOf(ports: readonly ServicePort[]): string {
+  const text = ports.map((port) => portId(port).replace(/\/TCP$/, "")).toSorted().join(" ");
   return text.length <= MAX_PORTS_TEXT ? text : `#${hash(text)}`;
 }
 

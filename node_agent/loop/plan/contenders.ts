@@ -61,15 +61,15 @@ export interface ShareFacts {
   /** By Service what this node is to do. */
   readonly share: ReadonlyMap<ServiceKey, ServiceShare>;
   readonly departed: readonly DepartedService[];
-  /** Whether the kernel has a port of a Service. */
-  readonly serves: (service: Service, port: string) => boolean;
+  /** Ports (`80/TCP`) of a Service that the kernel has. */
+  readonly served: (service: Service) => ReadonlySet<string>;
 }
 
 /**
  * The Services that this node is to serve: the oldest first, then those of others' load balancers whose pods hold ports here, and those that it
  * served until now last.
  */
-export function shareContenders({ services, pods, share, departed, serves }: ShareFacts): readonly Contender[] {
+export function shareContenders({ services, pods, share, departed, served }: ShareFacts): readonly Contender[] {
   const portsOf = new Map(departed.map((one) => [one.service, one.ports]));
   const podsOf = Map.groupBy(pods.filter((pod) => !isPlaceholder(pod)), servedServiceKey);
   const present: Contender[] = [];
@@ -78,7 +78,7 @@ export function shareContenders({ services, pods, share, departed, serves }: Sha
     if (own?.part !== "serve" && own?.part !== "lost") continue;
     present.push({
       service,
-      ports: new Set(portIds(service)),
+      ports: own.part === "lost" ? NO_PORTS : new Set(portIds(service)),
       problem: own.part === "lost" ? own.problem : undefined,
       standing: "first",
     });
@@ -93,10 +93,12 @@ export function shareContenders({ services, pods, share, departed, serves }: Sha
   const taken = new NodePorts();
   for (const { service, problem } of present) if (problem === undefined) taken.claim(service);
   const leaving = guests(services, { portsOf, isPresent: (key) => keys.has(key) })
-    .map((one) => ({ ...one, ports: new Set([...one.ports].filter((port) => serves(one.service, port))) }))
+    .map((one) => ({ ...one, ports: one.ports.intersection(served(one.service)) }))
     .filter(({ ports }) => ports.size > 0);
   return [...present, ...settled([...foreign, ...leaving], taken)];
 }
+
+const NO_PORTS: ReadonlySet<string> = new Set();
 
 type Candidate = Omit<Contender, "problem">;
 

@@ -62,7 +62,7 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
   const { departed = [], share } = facts;
   const contenders = share === undefined
     ? podContenders({ services, pods, departed })
-    : shareContenders({ services, pods, share, departed, serves: servesPort(facts.programmed) });
+    : shareContenders({ services, pods, share, departed, served: servedPorts(facts.programmed) });
   const slices = Map.groupBy(facts.slices, sliceServiceKey);
   const ownIps = new Set(facts.interfaces.filter(isOwn).flatMap((one) => one.addresses));
   const podRanges = podCidrs(facts.node).flatMap((cidr) => parseIpRange(cidr) ?? []);
@@ -93,18 +93,24 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
   };
 }
 
-/** Whether {@linkcode portKey}s in `programmed` name a port (`80/TCP`) of a Service. Hundreds of Services with a thousand ports each may be asked for. */
-export function servesPort(programmed: ReadonlySet<string>): (service: Service, port: string) => boolean {
-  const served = SERVED.get(programmed) ?? new Set([...programmed].map((key) => key.split("/", 2).join("/")));
+/** By Service its ports (`80/TCP`) that {@linkcode portKey}s in `programmed` name. Hundreds of Services with a thousand ports each may be asked for. */
+export function servedPorts(programmed: ReadonlySet<string>): (service: Service) => ReadonlySet<string> {
+  const served = SERVED.get(programmed) ?? portsByService(programmed);
   SERVED.set(programmed, served);
-  return (service, port) => {
-    const key = objectKey(service);
-    return served.has(key) && programmed.has(`${key}/${port.split("/").toReversed().join("/")}`);
-  };
+  return (service) => served.get(readService(service).key) ?? NO_PORTS;
 }
 
-/** Services that have a port there. */
-const SERVED = new WeakMap<ReadonlySet<string>, ReadonlySet<string>>();
+const SERVED = new WeakMap<ReadonlySet<string>, ReadonlyMap<ServiceKey, ReadonlySet<string>>>();
+const NO_PORTS: ReadonlySet<string> = new Set();
+
+function portsByService(portKeys: ReadonlySet<string>): ReadonlyMap<ServiceKey, ReadonlySet<string>> {
+  const ports = new Map<ServiceKey, Set<string>>();
+  for (const [namespace, service, protocol, port] of [...portKeys].map((key) => key.split("/"))) {
+    const key = `${namespace}/${service}`;
+    ports.set(key, (ports.get(key) ?? new Set()).add(`${port}/${protocol}`));
+  }
+  return ports;
+}
 
 /**
  * Whether a pod holds its node's ports: bound to `nodeName` and not ended. A leaving pod still holds them: the scheduler gives them

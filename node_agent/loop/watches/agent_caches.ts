@@ -16,7 +16,7 @@ import { errorMessage, isAbort } from "../../../core/shared/errors.ts";
 import { FirstSlices } from "./first_slices.ts";
 import type { DepartedService } from "../plan/contenders.ts";
 import { type FactsWatch, startFactsWatch } from "./facts_watch.ts";
-import { podHolds, servesPort } from "../plan/forwarding_plan.ts";
+import { podHolds, servedPorts } from "../plan/forwarding_plan.ts";
 import { isLoadBalancerPod } from "../plan/load_balancer_pods.ts";
 import { OwnServices } from "./own_services.ts";
 import { servedBefore } from "../plan/served_before.ts";
@@ -86,7 +86,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     services: () => services.objects,
     node: () => nodes.objects.get(nodeName),
     facts: () => facts.current(),
-    serves: (service, port) => servesPort(options.programmed() ?? before)(service, port),
+    served: (service) => servedPorts(options.programmed() ?? before)(service),
     onChosen: (service) => firstSlices.noteService(service),
     onChange: () => {
       wanted.replace(own.keys());

@@ -6,7 +6,7 @@ import { portId } from "../../../core/service/port_owners.ts";
 import { readService } from "../../../core/service/reading.ts";
 import type { WantedPort } from "../../host/host_ports.ts";
 import type { AgentCaches } from "./agent_caches.ts";
-import { type ForwardingFacts, servesPort } from "../plan/forwarding_plan.ts";
+import { type ForwardingFacts, servedPorts } from "../plan/forwarding_plan.ts";
 
 /** The part of the plan's facts that the cluster knows. */
 export type CachedFacts = Pick<
@@ -31,7 +31,7 @@ export function cachedFacts(
     ? undefined
     : node === undefined
     ? new Map()
-    : nodeShare(all, { node, facts, serves: servesPort(programmed) });
+    : nodeShare(all, { node, facts, served: servedPorts(programmed) });
   // What a Service forwards to must be known before it is judged; where pods decide, it is theirs to wait.
   const services = share === undefined ? all : all.filter((service) => caches.isKnown(objectKey(service)));
   const forPods = new Set(pods.map(servedServiceKey));

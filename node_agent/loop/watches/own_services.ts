@@ -26,8 +26,8 @@ export interface OwnServicesOptions {
   readonly node: () => Node | undefined;
   /** `undefined`: the pods decide. */
   readonly facts: () => ClusterFacts | undefined;
-  /** Whether the kernel has a port of a Service. */
-  readonly serves: (service: Service, port: string) => boolean;
+  /** Ports (`80/TCP`) of a Service that the kernel has. */
+  readonly served: (service: Service) => ReadonlySet<string>;
   /** Told of a Service that this node is chosen for from now on and does not forward yet. */
   readonly onChosen: (service: Service) => void;
   /** Told that other Services concern this node. */
@@ -127,25 +127,25 @@ export class OwnServices {
   }
 
   #tellChosen(service: Service | undefined): void {
-    const { serves, onChosen } = this.#options;
+    const { served, onChosen } = this.#options;
     if (service === undefined || !this.#chosen.has(objectKey(service))) return;
-    if (!portIds(service).some((port) => serves(service, port))) onChosen(service);
+    if (served(service).isDisjointFrom(new Set(portIds(service)))) onChosen(service);
   }
 
   /** Once the pods decide again, those without a pod here leave as if it had gone. */
   #partOf(service: Service): ServiceShare["part"] | "pods" {
-    const { facts, node, serves, pods } = this.#options;
+    const { facts, node, served, pods } = this.#options;
     const [known, own] = [facts(), node()];
     if (known === undefined) {
       if (!this.#chosen.has(objectKey(service))) return "pods";
       const key = objectKey(service);
       return [...pods().values()].some((pod) => this.#heldFor(pod) === key) ? "none" : "pods";
     }
-    return own === undefined ? "elsewhere" : serviceChoice(service, { node: own, facts: known, serves }).part;
+    return own === undefined ? "elsewhere" : serviceChoice(service, { node: own, facts: known, served }).part;
   }
 
   #serviceLeft(service: Service): void {
-    const ports = new Set(portIds(service).filter((port) => this.#options.serves(service, port)));
+    const ports = this.#options.served(service).intersection(new Set(portIds(service)));
     if (ports.size === 0) return;
     const said = lastReport(this.#options.node())?.services.get(serviceId(service));
     const servedAddresses = said?.serves ? said.servedAddresses : undefined;

@@ -1,8 +1,10 @@
 // Ports of nodes that Services have without this program: who keeps them, and who is told.
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import type { Service } from "../../../../core/kube/types.ts";
 import {
   type ForeignFacts,
+  ForeignPorts,
   foreignPorts,
   lateClaims,
   reservedPorts,
@@ -111,6 +113,32 @@ Deno.test("lateClaims: a node port that is given out later is named, an external
 Deno.test("trimForeign keeps no Service without a port on nodes", () => {
   assert.equal(trimForeign(other(OLD, { type: "ClusterIP", ports: [{ port: 80 }] })), undefined);
   assert.equal([...foreignPorts([trimForeign(other(OLD, NODE_PORT)) ?? {}]).keys()].length, 1);
+});
+
+Deno.test("foreign ports that are brought up to date are those of a new look, whatever came, changed and went", () => {
+  const sketch = fc.record({
+    name: fc.constantFrom("a", "b", "c"),
+    nodePort: fc.constantFrom(31000, 31001),
+    externalIPs: fc.subarray(["10.0.0.1", "10.0.0.2"]),
+    port: fc.constantFrom(80, 31000),
+  });
+  const told = (ports: ForeignPorts): unknown =>
+    [...ports.keys()].sort().map((id) => [
+      id,
+      [...ports.of(id)].map((one) => JSON.stringify([one.service.metadata?.name, one.isNodePort, one.ips])).sort(),
+    ]);
+  fc.assert(
+    fc.property(fc.array(fc.array(sketch, { maxLength: 4 }), { maxLength: 5 }), (lists) => {
+      const kept = new ForeignPorts();
+      for (const list of lists) {
+        const services = list.map(({ name, nodePort, externalIPs, port }) =>
+          service({ name, spec: { externalIPs, ports: [{ port, protocol: "TCP", nodePort }] } })
+        );
+        kept.become(services);
+        assert.deepEqual(told(kept), told(foreignPorts(services)));
+      }
+    }),
+  );
 });
 
 /** Counted port by IP these are six million claims, with every change of any Service. */

@@ -219,7 +219,7 @@ for (const { name, want: [part, reason, words], ...given } of CASES) {
     const share = nodeShare([own, ...given.others ?? []], {
       node: node("n1", given.node),
       facts: { ...CLUSTER_FACTS, ...given.facts },
-      serves: ({ metadata }) => given.serves?.includes(metadata?.name ?? "") ?? false,
+      served: (one) => new Set(given.serves?.includes(one.metadata?.name ?? "") ? portIds(one) : []),
     }).get("default/web");
     assert.ok(share !== undefined);
     assert.equal(share.part, part);
@@ -228,6 +228,29 @@ for (const { name, want: [part, reason, words], ...given } of CASES) {
     assert.match(share.problem.message, words ?? /./);
   });
 }
+
+Deno.test("nodeShare() looks through the ports on nodes of those Services alone that are others than before", () => {
+  let looks = 0;
+  const watched = (name: string): Service => {
+    const one = service({ name, created: "2025-01-01T00:00:00Z" });
+    const spec = {
+      ...one.spec,
+      get externalIPs() {
+        looks++;
+        return [];
+      },
+    };
+    return { ...one, spec };
+  };
+  const known = { node: node("n1"), facts: { ...CLUSTER_FACTS }, served: () => new Set<string>() };
+  const [one, two] = [watched("one"), watched("two")];
+  nodeShare([one, two], known);
+  const first = looks;
+  nodeShare([one, two], known);
+  assert.equal(looks, first);
+  nodeShare([one, watched("two")], known);
+  assert.ok(looks > first && looks < 2 * first + 2, String(looks));
+});
 
 const serviceSketch = fc.record({
   created: fc.constantFrom("2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z", "2025-01-03T00:00:00Z"),
@@ -318,7 +341,7 @@ Deno.test("nodeShare() says for every node what the server says, by the facts th
       const facts = parseFacts(published);
       assert.ok(facts !== undefined);
       for (const [name, own] of nodes) {
-        const share = nodeShare(services.toReversed(), { node: own, facts, serves: () => false });
+        const share = nodeShare(services.toReversed(), { node: own, facts, served: () => new Set() });
         for (const one of services) {
           const { key } = readService(one);
           const isOurs = serviceClaim(one, options).ours;
