@@ -41,6 +41,11 @@ export class WantedSlices {
     return false;
   }
 
+  /** Whether the Service is a wanted one. */
+  wants(service: string): boolean {
+    return this.#wanted.has(service);
+  }
+
   /** Whether all slices of this Service are known. */
   isComplete(service: string): boolean {
     return !this.#pending.has(service);

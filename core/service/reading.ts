@@ -99,6 +99,19 @@ export function readService(service: Service): ServiceReading {
   return reading;
 }
 
+/** Whether two versions of a Service say the same: whoever writes something else that can't be read, say, says nothing new. */
+export function saysSame(a: Service, b: Service): boolean {
+  return wordsOf(a) === wordsOf(b);
+}
+
+function wordsOf(service: Service): string {
+  const { matchAddresses, addressWish, ...rest } = readService(service);
+  const addresses = [...matchAddresses ?? [], ...addressWish === undefined ? [] : [addressWish]].map(renderIpRange);
+  // External IPs are kube-proxy's to read, and say which ports others can't have.
+  const { externalIPs } = service.spec ?? {};
+  return JSON.stringify([service.metadata?.uid, rest, addresses, matchAddresses?.length, externalIPs]);
+}
+
 const READINGS = new WeakMap<Service, ServiceReading>();
 
 function read(service: Service): ServiceReading {

@@ -7,10 +7,11 @@ import { type Reflector, startReflector } from "../../../core/kube/reflector.ts"
 import { ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../../core/kube/resources.ts";
 import type { EndpointSlice, KubeObject, Node, Pod, Service } from "../../../core/kube/types.ts";
 import type { ClusterFacts } from "../../../core/service/cluster_facts.ts";
-import { SLICE_SERVICE_LABEL, sliceServiceKey } from "../../../core/service/keys.ts";
+import { type ServiceKey, SLICE_SERVICE_LABEL, sliceServiceKey } from "../../../core/service/keys.ts";
 import { NODE_REPORT_ANNOTATION, PROBE_ANSWER_ANNOTATION, SERVICE_NAME_LABEL } from "../../../core/service/labels.ts";
 import { keepLastGood } from "../../../core/service/last_good.ts";
 import { lastReport, type NodeReport } from "../../../core/service/node_report.ts";
+import { saysSame } from "../../../core/service/reading.ts";
 import { trimEndpointSlice, trimService } from "../../../core/service/trim.ts";
 import { errorMessage, isAbort } from "../../../core/shared/errors.ts";
 import { FirstSlices } from "./first_slices.ts";
@@ -88,11 +89,13 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     facts: () => facts.current(),
     served: (service) => servedPorts(options.programmed() ?? before)(service),
     onChosen: (service) => firstSlices.noteService(service),
-    onChange: () => {
+    onChange: (service) => {
       wanted.replace(own.keys());
-      onChange();
+      if (!isAwaited(service)) onChange();
     },
   });
+  /** It is looked at as soon as its endpoints are known. */
+  const isAwaited = (service: string | undefined): boolean => service !== undefined && firstSlices.isAwaited(service);
   const firstSlices = new FirstSlices({ clock, signal, onExpire: onChange });
   const facts = startFactsWatch({
     ...common,
@@ -139,7 +142,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
       if (!isOther(change)) return;
       own.noteService(change);
       // The server's own writes, a status and a finalizer for each Service, change no rule.
-      if (!sameContent(withoutStatus(change.before), withoutStatus(change.after))) onChange();
+      if (changesPlan(change) && (change.after === undefined || !isAwaited(change.key))) onChange();
     },
   });
   const nodes: Reflector<Node> = startReflector<Node>({
@@ -170,7 +173,8 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     keep: (slice) => wanted.keeps(sliceServiceKey(slice) ?? "") ? trimEndpointSlice(slice, nodeName) : undefined,
     onChange: (change) => {
       firstSlices.noteSlice(change);
-      if (isOther(change)) onChange();
+      // Those of a Service that has gone go after it.
+      if (isOther(change) && wanted.wants(serviceOf(change) ?? "")) onChange();
     },
   });
   const listing = wanted.run();
@@ -202,8 +206,13 @@ function choosingPart(node: Node | undefined): object {
   return { there: node !== undefined, labels: node?.metadata?.labels, taints: node?.spec?.taints };
 }
 
-function withoutStatus(service: Service | undefined): object | undefined {
-  return service && { metadata: service.metadata, spec: service.spec };
+function serviceOf({ before, after }: ObjectChange<EndpointSlice>): ServiceKey | undefined {
+  const slice = after ?? before;
+  return slice && sliceServiceKey(slice);
+}
+
+function changesPlan({ before, after }: ObjectChange<Service>): boolean {
+  return before === undefined || after === undefined || !saysSame(before, after);
 }
 
 /** All but what this agent writes itself: heartbeat, report, and answers to probes. */

@@ -30,8 +30,8 @@ export interface OwnServicesOptions {
   readonly served: (service: Service) => ReadonlySet<string>;
   /** Told of a Service that this node is chosen for from now on and does not forward yet. */
   readonly onChosen: (service: Service) => void;
-  /** Told that other Services concern this node. */
-  readonly onChange: () => void;
+  /** Told that other Services concern this node, of one by which change that is. */
+  readonly onChange: (service?: ServiceKey) => void;
 }
 
 /** The Services that concern this node. */
@@ -49,7 +49,7 @@ export class OwnServices {
       signal: options.signal,
       isCountedOn: ({ service, servedAddresses }) =>
         statusLists(options.services().get(service), options.node(), servedAddresses),
-      onExpire: options.onChange,
+      onExpire: () => options.onChange(),
     });
   }
 
@@ -88,9 +88,10 @@ export class OwnServices {
   }
 
   noteService({ before, after }: ObjectChange<Service>): void {
-    if (!this.#isFilled || !this.#judge(objectKey(after ?? before ?? {}))) return;
+    const key = objectKey(after ?? before ?? {});
+    if (!this.#isFilled || !this.#judge(key)) return;
     this.#tellChosen(after);
-    this.#options.onChange();
+    this.#options.onChange(key);
   }
 
   notePod({ before, after }: ObjectChange<Pod>): void {

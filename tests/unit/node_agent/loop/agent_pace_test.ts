@@ -1,5 +1,6 @@
 // How soon, and how often, the agent brings changes into the kernel.
 import assert from "node:assert/strict";
+import type { KubeObject } from "../../../../core/kube/types.ts";
 import { AgentBench, type LoopCase, putWeb } from "../_agent_bench.ts";
 import { endpoint, NODE, service, slice } from "../_objects.ts";
 
@@ -35,6 +36,56 @@ const CASES: readonly LoopCase[] = [
       bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.5")]));
       await bench.clock.advance(10);
       assert.deepEqual(bench.dataplane.plan?.ports.map(({ port }) => port), [80]);
+    },
+  },
+  {
+    name: "a new Service is not looked at before its endpoints are known, nor after it has gone",
+    test: async (bench) => {
+      bench.publish();
+      bench.start();
+      await bench.clock.advance(1000);
+      const before = bench.dataplane.applies;
+      const web = service("web", { spec: { selector: { app: "web" } } });
+      bench.cluster.put("services", web);
+      await bench.clock.advance(200);
+      const status = { loadBalancer: { ingress: [{ ip: "192.0.2.1" }] } };
+      bench.cluster.put("services", { ...web, status } as KubeObject);
+      await bench.clock.advance(200);
+      assert.equal(bench.dataplane.applies, before);
+      bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.5")]));
+      await bench.clock.advance(200);
+      assert.equal(bench.dataplane.applies, before + 1);
+      assert.deepEqual(bench.dataplane.plan?.ports.map(({ port }) => port), [80]);
+      bench.cluster.remove("services", "default/web");
+      await bench.clock.advance(200);
+      assert.deepEqual(bench.dataplane.plan?.ports, []);
+      const gone = bench.dataplane.applies;
+      for (const { metadata } of bench.cluster.list<KubeObject>("endpointslices")) {
+        bench.cluster.remove("endpointslices", `default/${metadata?.name}`);
+      }
+      await bench.clock.advance(200);
+      assert.equal(bench.dataplane.applies, gone);
+    },
+  },
+  {
+    name: "a Service that is written again and again, and says nothing else by it, is not looked at",
+    test: async (bench) => {
+      putWeb(bench);
+      bench.publish();
+      bench.start();
+      await bench.clock.advance(1000);
+      const write = (tolerations: string): void => {
+        const annotations = { "svccontroller.k3s.cattle.io/tolerations": tolerations };
+        bench.cluster.put("services", service("web", { annotations }));
+      };
+      write("[".repeat(1_000));
+      await bench.clock.advance(1000);
+      const before = bench.dataplane.applies;
+      for (let i = 1; i < 30; i++) {
+        write("[".repeat(1_000 + i));
+        await bench.clock.advance(25);
+      }
+      assert.equal(bench.dataplane.applies, before);
     },
   },
   {
