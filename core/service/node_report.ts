@@ -68,8 +68,16 @@ export function renderReport(report: NodeReport): string {
   return first(low);
 }
 
-/** What of `report` decides anything. */
-export function withoutNotes(report: NodeReport): NodeReport {
+/** What of `report` decides anything: who is served, and why not, whatever words there are for it. */
+export function withoutWords(report: NodeReport): NodeReport {
+  const { services, ...rest } = withoutNotes(report);
+  return {
+    ...rest,
+    services: new Map([...services].map(([id, one]) => [id, one.serves ? one : { ...one, message: "" }])),
+  };
+}
+
+function withoutNotes(report: NodeReport): NodeReport {
   const services = [...report.services].map(([id, one]): [string, ServiceReport] => {
     if (!one.serves) return [id, one];
     const { note: _, ...rest } = one;

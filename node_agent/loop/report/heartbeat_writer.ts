@@ -8,7 +8,7 @@ import { apiTime } from "../../../core/runtime/clock.ts";
 import type { ObserveQueue } from "../../../core/runtime/queue_metrics.ts";
 import { Pace } from "../../../core/runtime/pace.ts";
 import { createWorkQueue } from "../../../core/runtime/work_queue.ts";
-import { lastReport, type NodeReport, renderReport, withoutNotes } from "../../../core/service/node_report.ts";
+import { lastReport, type NodeReport, renderReport, withoutWords } from "../../../core/service/node_report.ts";
 import { errorMessage } from "../../../core/shared/errors.ts";
 import {
   type AgentSignature,
@@ -68,7 +68,7 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
       health = next;
       const text = services && renderReport(services);
       if (text !== report.text) {
-        report = services === undefined ? {} : { text, verdicts: renderReport(withoutNotes(services)) };
+        report = services === undefined ? {} : { text, verdicts: renderReport(withoutWords(services)) };
       }
       if (isNews) return queue.add("heartbeat");
       if (report.verdicts !== written.verdicts) {
@@ -132,7 +132,7 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
 /** A report as it is written. */
 interface ReportText {
   readonly text?: string | undefined;
-  /** Without what is only worth a word. */
+  /** Without words. */
   readonly verdicts?: string;
 }
 

@@ -158,6 +158,45 @@ Deno.test("createHeartbeatWriter: Services made one by one are reported at once,
   await running;
 });
 
+Deno.test("createHeartbeatWriter: other words for the same refusal wait, and hold up no verdict", async () => {
+  const clock = createFakeClock();
+  const end = new AbortController();
+  const { client, objects } = createInProcess({
+    onRequest: ({ verb }) => {
+      if (verb === "patch") writtenMs.push(clock.monotonicMs());
+    },
+  });
+  const writtenMs: number[] = [];
+  const nodes = objects(NODES);
+  nodes.put({ metadata: { name: "a" } });
+  const writer = createHeartbeatWriter({
+    client,
+    nodeName: "a",
+    signature: SIGNATURE,
+    clock,
+    logger: SILENT_LOGGER,
+    signal: end.signal,
+    node: () => nodes.get("a"),
+    nodeCount: () => 3,
+  });
+  const running = writer.run();
+  const services = new Map<string, ServiceReport>();
+  for (let i = 0; i < 40; i++) {
+    services.set("many", { ports: "80", serves: false, reason: "TooManyRules", message: `${i} rules` });
+    if (i === 39) services.set("honest", { ports: "81", serves: true });
+    writer.report(HEALTHY, { instance: "one", services: new Map(services), cut: 0 });
+    await clock.advance(50);
+  }
+  assert.deepEqual(writtenMs, [0, 1950]);
+  services.set("many", { ports: "80", serves: false, reason: "TooManyRules", message: "all of them" });
+  writer.report(HEALTHY, { instance: "one", services: new Map(services), cut: 0 });
+  await clock.advance(4000);
+  const told = lastReport(nodes.get("a"))?.services.get("many");
+  assert.equal(told?.serves === false && told.message, "all of them");
+  end.abort();
+  await running;
+});
+
 for (const isLost of [false, true]) {
   const what = isLost ? "its answer lost" : "its answer there";
   Deno.test(`createHeartbeatWriter: a change taken back before the watch shows it is taken back on the Node, ${what}`, async () => {
