@@ -26,6 +26,7 @@ import type { HostPorts } from "../host/host_ports.ts";
 import { HostWatch } from "./checks/host_watch.ts";
 import { KernelCheck } from "./checks/kernel_check.ts";
 import { LatePods } from "./report/late_pods.ts";
+import { ReconcilePace } from "./reconcile_pace.ts";
 import { PeerNodes } from "./checks/peer_nodes.ts";
 import { answerProbes } from "./checks/probe_answerer.ts";
 import { parseReservedPorts, type ReservedRange } from "./plan/reserved_ports.ts";
@@ -106,8 +107,7 @@ class ForwardingLoop {
   readonly #host: HostWatch;
   readonly #kernel: KernelCheck;
   readonly #peers: PeerNodes;
-  /** When the next reconcile may begin. */
-  #nextReconcileMs = -Infinity;
+  readonly #pace = new ReconcilePace();
   /** When the first change was seen that the rules don't have yet. */
   #changedMs: number | undefined;
   #isReady = false;
@@ -149,7 +149,7 @@ class ForwardingLoop {
         ...this.#parts,
         servicelbNamespace: this.#options.servicelbNamespace,
         programmed: () => this.#programmed,
-        onChange: () => this.#trigger(),
+        onChange: (namespace) => this.#trigger(namespace),
         onNode: () => this.#heartbeat.notice(),
         onBlocked: (error, report) => this.#reportBlocked(error, report),
       });
@@ -179,10 +179,11 @@ class ForwardingLoop {
     logger.info("Agent stops; the rules stay", { node: nodeName });
   }
 
-  /** Something may have changed: the first reconcile is at once, later ones are apart, so that a burst of changes costs few. */
-  #trigger(): void {
+  /** Something of a namespace, or of this node, may have changed: the first reconcile is at once, later ones are apart, so that a burst costs few. */
+  #trigger(namespace = ""): void {
+    this.#pace.note(namespace);
     this.#changedMs ??= this.#parts.clock.monotonicMs();
-    this.#queue.addAfter("program", this.#nextReconcileMs - this.#parts.clock.monotonicMs());
+    this.#queue.addAfter("program", this.#pace.dueMs - this.#parts.clock.monotonicMs());
   }
 
   /** One worker does all work on the kernel, one thing at a time. */
@@ -196,7 +197,7 @@ class ForwardingLoop {
   async #program(): Promise<void> {
     const { dataplane, clock, signal } = this.#parts;
     const startMs = clock.monotonicMs();
-    this.#nextReconcileMs = startMs + RECONCILE_INTERVAL_MS;
+    this.#pace.begin(startMs);
     const changedMs = this.#changedMs;
     this.#changedMs = undefined;
     const decision = await this.#decide();
@@ -224,7 +225,7 @@ class ForwardingLoop {
     }
     this.#observe(startMs, decision, outcome, changedMs);
     // What came meanwhile may be due earlier than was known then.
-    if (this.#changedMs !== undefined) this.#trigger();
+    if (this.#changedMs !== undefined) this.#queue.addAfter("program", this.#pace.dueMs - clock.monotonicMs());
     this.#publish(decision, outcome);
     this.#latePods.tell(decision.services ?? []);
     this.#setReady();
@@ -279,9 +280,7 @@ class ForwardingLoop {
     const nowMs = clock.monotonicMs();
     const durationMs = nowMs - startMs;
     const isWritten = "report" in outcome && outcome.report.chainsWritten > 0;
-    const intervalMs = isWritten || "error" in outcome ? RECONCILE_INTERVAL_MS : IDLE_RECONCILE_INTERVAL_MS;
-    this.#nextReconcileMs = startMs +
-      Math.min(Math.max(intervalMs, durationMs * RECONCILE_SHARE), MAX_RECONCILE_INTERVAL_MS);
+    this.#pace.end(nowMs, { isIdle: !isWritten && "report" in outcome });
     const counts = { ports: decision.plan.ports.length, pods: decision.verdicts.length };
     if ("report" in outcome && isWritten) {
       logger.info("Rules written", { ...counts, chains: outcome.report.chainsWritten, ms: Math.round(durationMs) });
@@ -313,12 +312,6 @@ const FAILED_WORK: Readonly<Record<string, string>> = {
   host: "read the host's sockets",
 };
 
-/** From the beginning of one reconcile to the next; longer where they take long, so that they take no more than a third of the time. */
-const RECONCILE_INTERVAL_MS = 100;
-/** The same after one that had nothing to write: a Service comes some milliseconds before its endpoints, and must not wait for them twice. */
-const IDLE_RECONCILE_INTERVAL_MS = 20;
-const RECONCILE_SHARE = 3;
-const MAX_RECONCILE_INTERVAL_MS = 1000;
 const HOST_INTERVAL_MS = 10_000;
 const CALM_FAILURES = 2;
 

@@ -7,7 +7,13 @@ import { type Reflector, startReflector } from "../../../core/kube/reflector.ts"
 import { ENDPOINT_SLICES, NODES, PODS, SERVICES } from "../../../core/kube/resources.ts";
 import type { EndpointSlice, KubeObject, Node, Pod, Service } from "../../../core/kube/types.ts";
 import type { ClusterFacts } from "../../../core/service/cluster_facts.ts";
-import { type ServiceKey, SLICE_SERVICE_LABEL, sliceServiceKey } from "../../../core/service/keys.ts";
+import {
+  servedServiceKey,
+  type ServiceKey,
+  SLICE_SERVICE_LABEL,
+  sliceServiceKey,
+  splitKey,
+} from "../../../core/service/keys.ts";
 import { NODE_REPORT_ANNOTATION, PROBE_ANSWER_ANNOTATION, SERVICE_NAME_LABEL } from "../../../core/service/labels.ts";
 import { keepLastGood } from "../../../core/service/last_good.ts";
 import { lastReport, type NodeReport } from "../../../core/service/node_report.ts";
@@ -32,8 +38,8 @@ export interface AgentCachesOptions extends Surroundings {
   readonly servicelbNamespace: string;
   /** `portKey`s of the ports that the kernel has; `undefined` before that is known. */
   readonly programmed: () => ReadonlySet<string> | undefined;
-  /** Told that something changed which may change the plan. */
-  readonly onChange: () => void;
+  /** Told that something of a namespace, or of the node itself, changed which may change the plan. */
+  readonly onChange: (namespace?: string) => void;
   /** Told that the own Node was written, by whomever. */
   readonly onNode: () => void;
   /**
@@ -91,12 +97,12 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     onChosen: (service) => firstSlices.noteService(service),
     onChange: (service) => {
       wanted.replace(own.keys());
-      if (!isAwaited(service)) onChange();
+      if (!isAwaited(service)) onChange(namespaceOf(service));
     },
   });
   /** It is looked at as soon as its endpoints are known. */
   const isAwaited = (service: string | undefined): boolean => service !== undefined && firstSlices.isAwaited(service);
-  const firstSlices = new FirstSlices({ clock, signal, onExpire: onChange });
+  const firstSlices = new FirstSlices({ clock, signal, onExpire: () => onChange() });
   const facts = startFactsWatch({
     ...common,
     servicelbNamespace,
@@ -117,7 +123,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     keep: (pod) => isLoadBalancerPod(pod, servicelbNamespace) ? trimPod(pod) : undefined,
     onChange: (change) => {
       own.notePod(change);
-      if (isOther(change)) onChange();
+      if (isOther(change)) onChange(namespaceOf(servedServiceKey(change.after ?? change.before ?? {})));
     },
   });
   const hostPods = startReflector({
@@ -128,9 +134,9 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
       if (!podHolds(pod, nodeName) || isLoadBalancerPod(pod, servicelbNamespace)) return undefined;
       return pod.spec?.hostNetwork || hostPortsOf(pod).length > 0 ? trimHostPod(pod) : undefined;
     },
-    onChange: ({ before, after }) => {
+    onChange: ({ key, before, after }) => {
       // Their statuses change all the time; what counts is that they are here.
-      if ((before === undefined) !== (after === undefined)) onChange();
+      if ((before === undefined) !== (after === undefined)) onChange(namespaceOf(key));
     },
   });
   const services: Reflector<Service> = startReflector<Service>({
@@ -142,7 +148,9 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
       if (!isOther(change)) return;
       own.noteService(change);
       // The server's own writes, a status and a finalizer for each Service, change no rule.
-      if (changesPlan(change) && (change.after === undefined || !isAwaited(change.key))) onChange();
+      if (changesPlan(change) && (change.after === undefined || !isAwaited(change.key))) {
+        onChange(namespaceOf(change.key));
+      }
     },
   });
   const nodes: Reflector<Node> = startReflector<Node>({
@@ -174,7 +182,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     onChange: (change) => {
       firstSlices.noteSlice(change);
       // Those of a Service that has gone go after it.
-      if (isOther(change) && wanted.wants(serviceOf(change) ?? "")) onChange();
+      if (isOther(change) && wanted.wants(serviceOf(change) ?? "")) onChange(namespaceOf(change.key));
     },
   });
   const listing = wanted.run();
@@ -204,6 +212,11 @@ function isOther({ before, after }: ObjectChange<KubeObject>): boolean {
 /** What of the own Node decides which Services it is chosen for. */
 function choosingPart(node: Node | undefined): object {
   return { there: node !== undefined, labels: node?.metadata?.labels, taints: node?.spec?.taints };
+}
+
+/** Of an object's key. */
+function namespaceOf(key: string | undefined): string | undefined {
+  return key === undefined ? undefined : splitKey(key).namespace;
 }
 
 function serviceOf({ before, after }: ObjectChange<EndpointSlice>): ServiceKey | undefined {

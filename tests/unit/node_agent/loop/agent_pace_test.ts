@@ -89,6 +89,30 @@ const CASES: readonly LoopCase[] = [
     },
   },
   {
+    name: "a namespace that changes all the time keeps another one not waiting",
+    test: async (bench) => {
+      putWeb(bench);
+      const busy = service("busy", { spec: { ports: [{ port: 81, protocol: "TCP" }] } });
+      const put = (name: string, ip: string, namespace: string): void => {
+        const { metadata, ...rest } = slice(name, [endpoint(ip)]);
+        bench.cluster.put("endpointslices", { ...rest, metadata: { ...metadata, namespace } } as KubeObject);
+      };
+      bench.cluster.put("services", { ...busy, metadata: { ...busy.metadata, namespace: "busy" } });
+      bench.publish();
+      bench.start();
+      await bench.clock.advance(1000);
+      const before = bench.dataplane.applies;
+      for (let i = 1; i < 46; i++) {
+        put("busy", `10.42.1.${100 + i}`, "busy");
+        await bench.clock.advance(10);
+      }
+      put("web", "10.42.1.7", "default");
+      await bench.clock.advance(0);
+      const ips = bench.dataplane.plan?.ports.map(({ endpoints }) => endpoints[0]?.ip);
+      assert.deepEqual([ips, bench.dataplane.applies], [["10.42.1.7", "10.42.1.145"], before + 6]);
+    },
+  },
+  {
     name: "changes that make no difference to the kernel are looked at together",
     test: async (bench) => {
       putWeb(bench);
