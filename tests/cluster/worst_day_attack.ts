@@ -1,5 +1,5 @@
 // All that somebody may try who can make Services, EndpointSlices and pods in his own namespace, at once, and again and again.
-import { ENDPOINT_SLICES, PODS } from "../../core/kube/resources.ts";
+import { CONFIG_MAPS, ENDPOINT_SLICES, PODS } from "../../core/kube/resources.ts";
 import type { EndpointSlice, Pod, Service } from "../../core/kube/types.ts";
 import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../core/service/labels.ts";
 import type { World } from "../support/world.ts";
@@ -101,6 +101,28 @@ export async function goOn({ world, evil }: Attack, signal: AbortSignal): Promis
     const body = { endpoints: largestSlice(evil.name, []).endpoints?.slice(round % 500) };
     await world.admin.patch(ENDPOINT_SLICES, key, { type: "merge", body });
     await evil.deleteService(name);
+  }
+}
+
+/** As much to write for the API server, as fast, in objects that k3slb reads nothing of: what a busy API server takes, whoever is attacked. */
+export async function writeElsewhere({ world: { admin }, evil }: Attack, signal: AbortSignal): Promise<void> {
+  const key = (name: string): { namespace: string; name: string } => ({ namespace: evil.name, name: `else-${name}` });
+  const make = (name: string): Promise<unknown> => admin.create(CONFIG_MAPS, { metadata: key(name) });
+  const write = (name: string, texts: Readonly<Record<string, string>>): Promise<unknown> => {
+    // Keys of a ConfigMap have no slash.
+    const data = Object.fromEntries(Object.entries(texts).map(([at, text]) => [at.replaceAll("/", "."), text]));
+    return admin.patch(CONFIG_MAPS, key(name), { type: "merge", body: { data } });
+  };
+  for (const name of [...Object.keys(hostileAnnotations()), "slice"]) await make(name);
+  for (let round = 0; !signal.aborted; round++) {
+    for (const [name, texts] of Object.entries(hostileAnnotations())) {
+      if (signal.aborted) return;
+      await write(name, texts);
+    }
+    await make(`come-${round}`);
+    const endpoints = largestSlice(evil.name, []).endpoints?.slice(round % 500);
+    await write("slice", { endpoints: JSON.stringify(endpoints) });
+    await admin.delete(CONFIG_MAPS, key(`come-${round}`));
   }
 }
 

@@ -2,7 +2,7 @@
 // counts is the honest one: its first answer, a change of its endpoints, its status, and the Lease.
 import assert from "node:assert/strict";
 import process from "node:process";
-import { ENDPOINT_SLICES, LEASES, SERVICES } from "../../core/kube/resources.ts";
+import { LEASES, SERVICES } from "../../core/kube/resources.ts";
 import { ELECTION_LEASE_NAME } from "../../core/service/labels.ts";
 import { visibleText } from "../../core/shared/visible_text.ts";
 import { hangingWebhook } from "../support/hanging_webhook.ts";
@@ -11,7 +11,7 @@ import { waitUntil } from "../support/wait.ts";
 import { type World, worldKind } from "../support/world.ts";
 import type { TestNamespace } from "../support/world_objects.ts";
 import { worldSuite } from "../support/world_suite.ts";
-import { type Attack, attack, goOn } from "./worst_day_attack.ts";
+import { type Attack, attack, goOn, writeElsewhere } from "./worst_day_attack.ts";
 
 /** What the honest Service's owner sees, in milliseconds. */
 interface Times {
@@ -23,10 +23,10 @@ interface Times {
 /** For how long the attack goes on; minutes where somebody wants to know. */
 const SECONDS = Number(process.env["K3SLB_WORST_DAY_SECONDS"] ?? 12);
 const ROUNDS = 3;
-/** For how long lives without k3slb are timed; short beside the time after which a server that stands still loses the Lease. */
-const PLAIN_MS = 2_000;
-/** What a timer and a process more or less come to; on the in-memory API server other files run beside this one. */
-const ALLOWANCE_MS = worldKind() === "memory" ? 1_000 : 250;
+/** For how long what is usual is timed, each time. */
+const USUAL_MS = 6_000;
+/** The in-memory API server is part of this process, and other files run beside this one. */
+const ALLOWANCE_MS = worldKind() === "memory" ? 1_000 : 0;
 
 /** One Service's life: made, answered, published, sent to other pods, deleted. */
 async function honestLife(world: World, ns: TestNamespace, name: string): Promise<Times> {
@@ -50,60 +50,23 @@ async function honestLife(world: World, ns: TestNamespace, name: string): Promis
   return { firstAnswer, endpointChange, status };
 }
 
-/**
- * Milliseconds of the same without k3slb: a Service that is no load balancer gets its endpoints from the cluster's own controllers, then others.
- * Two requests and two turns of a controller, as long as the control plane takes at this moment.
- */
-async function plainLife(world: World, ns: TestNamespace, name: string): Promise<number> {
-  const waitForEndpoints = (app: string): Promise<unknown> =>
-    waitUntil(`endpoints of ${name} to be ${app}'s`, async () => {
-      const selection = { namespace: ns.name, labelSelector: `kubernetes.io/service-name=${name}` };
-      const { items } = await world.admin.list(ENDPOINT_SLICES, selection);
-      const pods = items.flatMap(({ endpoints }) => endpoints ?? []).map(({ targetRef }) => targetRef?.name ?? "");
-      return pods.length > 0 && pods.every((pod) => pod.startsWith(app));
-    });
-  const startMs = performance.now();
-  await ns.createService({ name, app: "one", ports: [80], spec: { type: "ClusterIP" } });
-  await waitForEndpoints("one");
-  await ns.patchService(name, { spec: { selector: { app: "two" } } });
-  await waitForEndpoints("two");
-  const tookMs = performance.now() - startMs;
-  await ns.deleteService(name);
-  return tookMs;
-}
-
-/** The median of {@linkcode ROUNDS} lives or of more, as long as `isOver` says no. */
-async function lives<T>(
-  live: (name: string) => Promise<T>,
-  label: string,
-  isOver: () => boolean,
-): Promise<readonly T[]> {
-  const lived: T[] = [];
-  while (lived.length < ROUNDS || !isOver()) lived.push(await live(`${label}-${lived.length}`));
-  return lived;
-}
-
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 }
 
+/** The median of {@linkcode ROUNDS} lives or of more, as long as `isOver` says no. */
 async function medianLife(
   live: (name: string) => Promise<Times>,
   label: string,
   isOver: () => boolean = () => true,
 ): Promise<Times> {
-  const lived = await lives(live, label, isOver);
+  const lived: Times[] = [];
+  while (lived.length < ROUNDS || !isOver()) lived.push(await live(`${label}-${lived.length}`));
   return {
     firstAnswer: median(lived.map(({ firstAnswer }) => firstAnswer)),
     endpointChange: median(lived.map(({ endpointChange }) => endpointChange)),
     status: median(lived.map(({ status }) => status)),
   };
-}
-
-/** They are short. */
-async function medianPlainLife(world: World, ns: TestNamespace, label: string): Promise<number> {
-  const endMs = performance.now() + PLAIN_MS;
-  return median(await lives((name) => plainLife(world, ns, name), label, () => performance.now() > endMs));
 }
 
 interface Holder {
@@ -144,18 +107,6 @@ async function beside<T>(
   return result;
 }
 
-/** What the control plane takes under attack when k3slb stands still: what the attack costs everybody. */
-async function plainUnderAttack(attacked: Attack, ns: TestNamespace): Promise<number> {
-  const { world } = attacked;
-  const programs = [...world.servers, ...world.nodes.flatMap(({ agent }) => agent ?? [])];
-  for (const program of programs) program.pause();
-  try {
-    return await beside((signal) => [goOn(attacked, signal)], () => medianPlainLife(world, ns, "alone"));
-  } finally {
-    for (const program of programs) program.resume();
-  }
-}
-
 if (await enterWorld(import.meta.url)) {
   const test = worldSuite({ nodes: 3 });
 
@@ -176,27 +127,28 @@ if (await enterWorld(import.meta.url)) {
     await ns.createService({ name: "honest", app: "one", ports: [honestPort] });
     await ns.waitForIngress("honest", world.nodeIps);
     const honest = (name: string): Promise<Times> => honestLife(world, ns, name);
-    const usual = await medianLife(honest, "usual");
-    const usualPlain = await medianPlainLife(world, ns, "plain");
+    const livesFor = (label: string, ms: number) => {
+      const endMs = performance.now() + ms;
+      return (isOver: () => boolean) => medianLife(honest, label, () => isOver() || performance.now() > endMs);
+    };
+    const quiet = await livesFor("quiet", USUAL_MS)(() => false);
     const before = await holder(world);
     const evil = await world.namespace("evil");
     const attacked: Attack = { world, evil, sshPort, externalPort, honestPort };
+    const busy = await beside((signal) => [writeElsewhere(attacked, signal)], livesFor("busy", USUAL_MS));
     const refused = await attack(attacked);
-    const plain = await plainUnderAttack(attacked, ns);
     // What has piled up meanwhile.
     await honest("after");
-    const endMs = performance.now() + SECONDS * 1_000;
     const under = await beside(
       (signal) => [goOn(attacked, signal), keepsLease(world, before, signal)],
-      (isOver) => medianLife(honest, "under", () => isOver() || performance.now() > endMs),
+      livesFor("under", SECONDS * 1_000),
     );
-    const factor = Math.max(1, plain / usualPlain);
-    const told =
-      `usual ${JSON.stringify(usual)}, under attack ${JSON.stringify(under)}; the control plane alone took ` +
-      `${plain.toFixed(1)} in place of ${usualPlain.toFixed(1)} ms`;
+    const told = `on a quiet API server ${JSON.stringify(quiet)}, on a busy one ${JSON.stringify(busy)}, ` +
+      `under attack ${JSON.stringify(under)}`;
     if (SECONDS > 60) Deno.stderr.writeSync(new TextEncoder().encode(`${told}\n`));
     for (const what of ["firstAnswer", "endpointChange", "status"] as const) {
-      assert.ok(under[what] <= 2 * usual[what] * factor + ALLOWANCE_MS, `${what}: ${told}`);
+      // Both are usual times.
+      assert.ok(under[what] <= 2 * Math.max(quiet[what], busy[what]) + ALLOWANCE_MS, `${what}: ${told}`);
     }
     for (const [name, why] of refused) {
       const { status } = await evil.waitForCondition(name, ({ message }) => why.test(message ?? ""));
@@ -253,7 +205,8 @@ if (await enterWorld(import.meta.url)) {
       );
       const told = `usual ${JSON.stringify(usual)}, beside the webhook ${JSON.stringify(under)}`;
       for (const what of ["firstAnswer", "endpointChange", "status"] as const) {
-        assert.ok(under[what] <= 2 * usual[what] + ALLOWANCE_MS, `${what}: ${told}`);
+        // Of a namespace that hangs for the first time nobody knows it yet.
+        assert.ok(under[what] <= 2 * usual[what] + ALLOWANCE_MS + 250, `${what}: ${told}`);
       }
       // Whose Events were quick until the webhook came may hold it up once, for seconds; one after the other they would for minutes.
       await waitUntil("an Event of the honest Service", async () => (await ns.events("under-0")).length > 0, {
