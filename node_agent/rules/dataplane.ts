@@ -1,6 +1,6 @@
 // The data plane as the agent's loop sees it: plans in, reports out. Wiring only; what is wanted is said by desired_ruleset.ts, how it gets
 // into the kernel by ruleset_writer.ts. One family's failure never blocks the other.
-import { readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { errorMessage, isAbort, isK3slbError, K3slbError } from "../../core/shared/errors.ts";
 import { IP_FAMILIES, type IpFamily } from "../../core/shared/ip.ts";
@@ -63,17 +63,20 @@ export interface DataplaneHost {
 function localHost(): DataplaneHost {
   return {
     exec: createExec(),
-    readSysctl: async (path) => {
-      try {
-        return await readFile(`/proc/sys/${path}`, "utf8");
-      } catch {
-        // A kernel without the setting, or a /proc that hides it: both mean that nobody has set it.
-        return undefined;
-      }
-    },
+    readSysctl: (path) => Promise.resolve(sysctl(path)),
     localIps: () =>
       Promise.resolve(Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map((one) => one.address))),
   };
+}
+
+/** Read at once: the kernel answers from memory, and on a busy host each step of a reading beside the loop waits for a processor. */
+function sysctl(path: string): string | undefined {
+  try {
+    return readFileSync(`/proc/sys/${path}`, "utf8");
+  } catch {
+    // A kernel without the setting, or a /proc that hides it: both mean that nobody has set it.
+    return undefined;
+  }
 }
 
 /**
