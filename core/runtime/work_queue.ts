@@ -176,6 +176,8 @@ class KeyQueue implements WorkQueue {
     const cancelTimers = this.#watch(key, { work, lane, patienceMs: options.patienceMs });
     // Whoever adds a key goes on first.
     await Promise.resolve();
+    // What was added up to here is handled now.
+    this.#again.delete(key);
     if (!this.#isStopped) await this.#handle(key, work, options);
     cancelTimers();
     this.#running.delete(key);

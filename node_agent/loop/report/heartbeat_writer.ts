@@ -59,6 +59,8 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
   let lastNews = "";
   let report: ReportText = {};
   let written: ReportText = {};
+  /** Written last, or under way: a write that fails is tried again by itself. */
+  let sent: ReportText = {};
   /** A write that failed may have arrived. */
   let isInDoubt = false;
   const pace = new Pace({ inARow: REPORTS_IN_A_ROW, intervalMs: () => reportIntervalMs(nodeCount()) });
@@ -71,9 +73,9 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
         report = services === undefined ? {} : { text, verdicts: renderReport(withoutWords(services)) };
       }
       if (isNews) return queue.add("heartbeat");
-      if (report.verdicts !== written.verdicts) {
+      if (report.verdicts !== sent.verdicts) {
         queue.addAfter("heartbeat", pace.delayMs(clock.monotonicMs()));
-      } else if (report.text !== written.text) queue.addAfter("heartbeat", NOTE_DELAY_MS);
+      } else if (report.text !== sent.text) queue.addAfter("heartbeat", NOTE_DELAY_MS);
       if (heartbeatNews(next) === lastNews) return;
       const sinceMs = clock.monotonicMs() - lastWrittenMs;
       queue.addAfter("heartbeat", Math.max(NEWS_DELAY_MS, NEWS_INTERVAL_MS - sinceMs));
@@ -109,6 +111,7 @@ export function createHeartbeatWriter(options: HeartbeatWriterOptions): Heartbea
           const news = heartbeatNews(health);
           const state = heartbeatState(health, signature, rivalId);
           const told = report;
+          sent = told;
           const isWritten = !isInDoubt && told.text === written.text;
           const patch = heartbeatPatch(node(), { state, report: told.text, isWritten, now: apiTime(nowMs) });
           isInDoubt = true;

@@ -27,6 +27,28 @@ Deno.test("queue.run handles each waiting key once, in order, and again what is 
   await done;
 });
 
+Deno.test("queue.run handles once what is added several times before its turn begins, whether or not a worker is free", async () => {
+  const clock = createFakeClock();
+  const queue = createWorkQueue({ clock });
+  const stop = new AbortController();
+  const handled: string[] = [];
+  const done = queue.run({
+    signal: stop.signal,
+    reconcile: (key) => {
+      handled.push(key);
+      return Promise.resolve();
+    },
+  });
+  await clock.advance(10);
+  queue.add("a");
+  queue.add("a");
+  queue.addAfter("a", 0);
+  await clock.advance(10);
+  assert.deepEqual(handled, ["a"]);
+  stop.abort();
+  await done;
+});
+
 Deno.test("queue.run never handles one key twice at a time, and different keys at once", async () => {
   const clock = createFakeClock();
   const queue = createWorkQueue({ clock });

@@ -197,6 +197,47 @@ Deno.test("createHeartbeatWriter: other words for the same refusal wait, and hol
   await running;
 });
 
+Deno.test("createHeartbeatWriter: what is told again while it is written is written once; what is taken back meanwhile, after it", async () => {
+  const clock = createFakeClock();
+  const end = new AbortController();
+  const { client, objects } = createInProcess();
+  const nodes = objects(NODES);
+  nodes.put({ metadata: { name: "a" } });
+  let writes = 0;
+  const writer = createHeartbeatWriter({
+    client: {
+      ...client,
+      patch: async (...call) => {
+        writes++;
+        await clock.sleep(50);
+        return await client.patch(...call);
+      },
+    },
+    nodeName: "a",
+    signature: SIGNATURE,
+    clock,
+    logger: SILENT_LOGGER,
+    signal: end.signal,
+    node: () => nodes.get("a"),
+    nodeCount: () => 3,
+  });
+  const running = writer.run();
+  const tell = async (ports: string, ms: number): Promise<void> => {
+    writer.report(HEALTHY, { instance: "one", services: new Map([["s", { ports, serves: true }]]), cut: 0 });
+    await clock.advance(ms);
+  };
+  await tell("80/TCP", 3000);
+  const before = writes;
+  await tell("81/TCP", 10);
+  await tell("81/TCP", 3000);
+  assert.equal(writes - before, 1);
+  await tell("82/TCP", 10);
+  await tell("81/TCP", 3000);
+  assert.equal(lastReport(nodes.get("a"))?.services.get("s")?.ports, "81/TCP");
+  end.abort();
+  await running;
+});
+
 for (const isLost of [false, true]) {
   const what = isLost ? "its answer lost" : "its answer there";
   Deno.test(`createHeartbeatWriter: a change taken back before the watch shows it is taken back on the Node, ${what}`, async () => {
