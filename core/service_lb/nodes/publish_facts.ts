@@ -25,8 +25,9 @@ export class FactsPublisher {
   readonly #options: FactsPublisherOptions;
   readonly #queue: WorkQueue;
   readonly #published: Reflector<ConfigMap>;
-  /** When facts are looked at again at the earliest. */
-  #lookMs = -Infinity;
+  /** From one look to the next while changes go on. */
+  #lookGapMs = LOOK_GAP_MS;
+  readonly #looks = new Pace({ inARow: LOOKS_IN_A_ROW, intervalMs: () => this.#lookGapMs });
   readonly #pace = new Pace({ inARow: WRITES_IN_A_ROW, intervalMs: WRITE_GAP_MS });
 
   constructor(options: FactsPublisherOptions) {
@@ -55,7 +56,7 @@ export class FactsPublisher {
   /** Something may have changed. */
   note(): void {
     const nowMs = this.#options.clock.monotonicMs();
-    this.#queue.addAfter(FACTS_KEY, Math.max(this.#lookMs - nowMs, this.#pace.delayMs(nowMs)));
+    this.#queue.addAfter(FACTS_KEY, Math.max(this.#looks.delayMs(nowMs), this.#pace.delayMs(nowMs)));
   }
 
   async #publish(): Promise<void> {
@@ -65,7 +66,8 @@ export class FactsPublisher {
     if (wanted === undefined || !this.#published.isSynced) return;
     const text = renderFacts(wanted);
     const lookedMs = clock.monotonicMs();
-    this.#lookMs = lookedMs + Math.max(LOOK_GAP_MS, (lookedMs - startMs) * LOOK_SHARE);
+    this.#lookGapMs = Math.max(LOOK_GAP_MS, (lookedMs - startMs) * LOOK_SHARE);
+    this.#looks.note(lookedMs);
     const [present] = this.#published.objects.values();
     if (present?.data?.[FACTS_KEY] === text) return;
     this.#pace.note(clock.monotonicMs());
@@ -89,6 +91,8 @@ export class FactsPublisher {
 const WRITE_GAP_MS = 1_000;
 /** Labels of some nodes are changed one after the other, and each agent waits for what they mean. */
 const WRITES_IN_A_ROW = 6;
+/** A label is often changed soon after another one: agents wait for neither. */
+const LOOKS_IN_A_ROW = 3;
 /** From one look to the next while changes go on; longer where there is much to look at, so that it takes a tenth of the time at most. */
 const LOOK_GAP_MS = 100;
 const LOOK_SHARE = 10;

@@ -1,5 +1,6 @@
 // When what a node says is read: at once, but not again and again, and more and more seldom while it takes back what it said. In-memory only, no I/O.
 import type { Clock } from "../../runtime/clock.ts";
+import { Pace } from "../../runtime/pace.ts";
 import { createWorkQueue, type WorkQueue } from "../../runtime/work_queue.ts";
 
 /** What {@linkcode ReportReader} takes. */
@@ -17,7 +18,7 @@ export interface ReportReaderOptions {
 export class ReportReader {
   readonly #options: ReportReaderOptions;
   readonly #queue: WorkQueue;
-  readonly #readMs = new Map<string, number>();
+  readonly #paces = new Map<string, Pace>();
   readonly #changed = new Set<string>();
   /** How often a node has taken something back of late, and when that was reckoned. */
   readonly #waverings = new Map<string, { readonly count: number; readonly atMs: number }>();
@@ -30,25 +31,33 @@ export class ReportReader {
   /** The node may say something else, or its addresses or conditions have changed. */
   note(node: string, hasChanged = false): void {
     if (hasChanged) this.#changed.add(node);
-    const readMs = this.#readMs.get(node) ?? -Infinity;
-    const gapMs = Math.min(GAP_MS * 2 ** Math.max(0, this.#waveringsOf(node) - FREE_WAVERINGS), MAX_GAP_MS);
-    this.#queue.addAfter(node, readMs + gapMs - this.#now());
+    this.#queue.addAfter(node, this.#paceOf(node).delayMs(this.#now()));
   }
 
   /** Reads it now. */
   read(node: string): void {
-    this.#readMs.set(node, this.#now());
+    this.#paceOf(node).note(this.#now());
     const hasChanged = this.#changed.delete(node);
     const tookBack = this.#options.read(node, hasChanged);
     if (tookBack) this.#waverings.set(node, { count: this.#waveringsOf(node) + 1, atMs: this.#now() });
     if (tookBack !== undefined) return;
-    this.#readMs.delete(node);
+    this.#paces.delete(node);
     this.#waverings.delete(node);
   }
 
   /** Reads until the signal is aborted. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     await this.#queue.run({ signal, reconcile: (node) => Promise.resolve(this.read(node)) });
+  }
+
+  #paceOf(node: string): Pace {
+    const pace = this.#paces.get(node) ?? new Pace({ inARow: READS_IN_A_ROW, intervalMs: () => this.#gapMs(node) });
+    this.#paces.set(node, pace);
+    return pace;
+  }
+
+  #gapMs(node: string): number {
+    return Math.min(GAP_MS * 2 ** Math.max(0, this.#waveringsOf(node) - FREE_WAVERINGS), MAX_GAP_MS);
   }
 
   #waveringsOf(node: string): number {
@@ -61,7 +70,9 @@ export class ReportReader {
   }
 }
 
-/** An agent leaves more between two reports; whoever has stolen a node's credentials may not. */
+/** What a node takes back and what it says next must not wait for each other. */
+const READS_IN_A_ROW = 3;
+/** An agent that goes on leaves more between two reports; whoever has stolen a node's credentials may not. */
 const GAP_MS = 100;
 /** More than any honest node comes to, however much is tried with it. */
 const FREE_WAVERINGS = 60;

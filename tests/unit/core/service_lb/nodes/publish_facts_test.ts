@@ -40,3 +40,30 @@ Deno.test("FactsPublisher writes changes of some labels in a row at once, and on
   end.abort();
   await publisher.done;
 });
+
+Deno.test("FactsPublisher lets a second label wait for no gap after a first one, and looks every now and then while they go on", async () => {
+  const clock = createFakeClock();
+  const end = new AbortController();
+  const lookedMs: number[] = [];
+  const { client } = createInProcess();
+  const publisher = new FactsPublisher({
+    client,
+    clock,
+    logger: SILENT_LOGGER,
+    signal: end.signal,
+    namespace: "kube-system",
+    facts: () => {
+      lookedMs.push(clock.monotonicMs());
+      return CLUSTER_FACTS;
+    },
+  });
+  await clock.advance(1_000);
+  lookedMs.length = 0;
+  for (let i = 0; i < 50; i++) {
+    publisher.note();
+    await clock.advance(10);
+  }
+  assert.deepEqual(lookedMs, [1_000, 1_010, 1_020, 1_100, 1_200, 1_300, 1_400, 1_500]);
+  end.abort();
+  await publisher.done;
+});
