@@ -91,18 +91,34 @@ function slicesWithPort(
 ): readonly SliceWithPort[] {
   return slices.filter((slice) => families.some((family) => family === slice.addressType)).map((slice) => ({
     slice,
-    ports: portsOf(slice).get(`${protocol} ${portName}`) ?? [],
+    ports: portNumbers(slice, `${protocol} ${portName}`),
   }));
 }
+
+type SlicePort = NonNullable<EndpointSlice["ports"]>[number];
+
+function slicePortId({ name, protocol }: SlicePort): string {
+  return `${protocol ?? "TCP"} ${name ?? ""}`;
+}
+
+function portNumbers(slice: EndpointSlice, id: string): readonly number[] {
+  const ports = slice.ports ?? [];
+  if (ports.length > FEW_PORTS) return portsOf(slice).get(id) ?? [];
+  return ports.flatMap((one) => slicePortId(one) === id ? one.port ?? [] : []);
+}
+
+/** Most slices have one or two, and a table for each of them would be kept in vain. */
+const FEW_PORTS = 4;
 
 /** Numbers of a slice's ports by protocol and name; made once for each slice, which may have thousands and is asked for each port of its Service. */
 function portsOf(slice: EndpointSlice): ReadonlyMap<string, readonly number[]> {
   const known = SLICE_PORTS.get(slice);
   if (known !== undefined) return known;
   const ports = new Map<string, number[]>();
-  for (const { name, protocol, port } of slice.ports ?? []) {
+  for (const one of slice.ports ?? []) {
+    const { port } = one;
     if (port === undefined || port === null) continue;
-    const id = `${protocol ?? "TCP"} ${name ?? ""}`;
+    const id = slicePortId(one);
     const numbers = ports.get(id);
     if (numbers === undefined) ports.set(id, [port]);
     else numbers.push(port);

@@ -118,7 +118,7 @@ function read(service: Service): ServiceReading {
   const { spec, metadata } = service;
   const wishes = readWishes(service);
   const tooMany = tooManyPorts(service);
-  const { sourceRanges: ranges, tolerations = [], enabled = true, ...values } = wishes.values;
+  const { sourceRanges: ranges, tolerations = NONE, enabled = true, ...values } = wishes.values;
   const clusterIps = (spec?.clusterIPs ?? (spec?.clusterIP ? [spec.clusterIP] : []))
     .filter((address) => address !== "" && address !== "None");
   const families = familiesOf(spec?.ipFamilies ?? [], clusterIps);
@@ -155,7 +155,7 @@ function read(service: Service): ServiceReading {
     faults: tooMany === undefined ? wishes.faults : [tooMany, ...wishes.faults],
     ...wishes.unknown,
     ...(tooMany === undefined ? {} : { unknown: tooMany, unknownAccess: tooMany }),
-    warnings: admitted?.warnings ?? [],
+    warnings: admitted?.warnings ?? NONE,
     inForce: wishes.inForce,
     unreadable: wishes.unreadable,
   };
@@ -173,6 +173,7 @@ interface ReadWishes extends Pick<ServiceReading, "faults" | "inForce" | "unread
 }
 
 function readWishes(service: Service): ReadWishes {
+  if (Object.values<Wish<unknown>>(WISHES).every((wish) => wish.textOf(service) === "")) return NO_WISHES;
   const values: Record<string, unknown> = {};
   const faults: SettingsProblem[] = [];
   const inForce = new Map<string, string>();
@@ -218,6 +219,17 @@ function readWishes(service: Service): ReadWishes {
     },
   };
 }
+
+const NONE: readonly never[] = [];
+
+/** Of most Services, and kept once for all of them. */
+const NO_WISHES: ReadWishes = {
+  values: {},
+  faults: NONE,
+  inForce: new Map(Object.values(WISHES).map(({ name }) => [name, ""])),
+  unreadable: NONE,
+  unknown: {},
+};
 
 function readText(wish: Wish<unknown>, text: string): { readonly value: unknown } | { readonly fault: string } {
   return text === "" ? { value: undefined } : parseWish(wish, text);

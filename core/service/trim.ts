@@ -54,12 +54,15 @@ export function trimService(service: Service): Service {
 /** An EndpointSlice without what no choice of endpoints reads; which pods they are is kept of those of `nodeName` only. */
 export function trimEndpointSlice(slice: EndpointSlice, nodeName?: string): EndpointSlice {
   return {
-    metadata: trimMetadata(slice.metadata, { labels: SLICE_LABELS }),
+    metadata: trimMetadata(pick(slice.metadata, ["name", "namespace", "resourceVersion", "labels"]), {
+      labels: SLICE_LABELS,
+    }),
     addressType: slice.addressType,
     ...(slice.ports ? { ports: slice.ports.map((port) => pick(port, ["name", "port", "protocol"])) } : {}),
     endpoints: (slice.endpoints ?? []).map((endpoint) => ({
       addresses: endpoint.addresses.slice(0, 1),
-      ...pick(endpoint, ["conditions", "nodeName"]),
+      ...(endpoint.conditions?.ready ? { conditions: READY } : pick(endpoint, ["conditions"])),
+      ...pick(endpoint, ["nodeName"]),
       ...(nodeName !== undefined && endpoint.nodeName === nodeName && endpoint.targetRef
         ? { targetRef: pick(endpoint.targetRef, ["kind", "namespace", "name"]) }
         : {}),
@@ -67,6 +70,8 @@ export function trimEndpointSlice(slice: EndpointSlice, nodeName?: string): Endp
   };
 }
 
+/** Whatever else it says of itself; one object for all that are. */
+const READY = { ready: true };
 const SERVICE_LABELS: ReadonlySet<string> = new Set([POOL_LABEL]);
 const SLICE_LABELS: ReadonlySet<string> = new Set([SLICE_SERVICE_LABEL]);
 const MAX_LENGTHS: ReadonlyMap<string, number> = new Map([

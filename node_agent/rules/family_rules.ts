@@ -65,12 +65,9 @@ export class FamilyRules {
     this.#takeBack(new Set(asked.map(serviceName)));
     while (true) {
       const served = { ...plan, ports: plan.ports.filter((port) => !this.#leftOut.has(serviceName(port))) };
-      this.#memo.startRuleSet();
-      const wanted = desiredRuleSet(served, family, {
-        marks,
-        features: { ...capabilities, bridgeFilter },
-        remember: (port, compute) => this.#memo.get(port, compute),
-      });
+      const wanted = this.#memo.ruleSet((remember) =>
+        desiredRuleSet(served, family, { marks, features: { ...capabilities, bridgeFilter }, remember })
+      );
       try {
         const chains = await this.kernel.write(wanted.ruleSet, signal);
         this.#ports = served.ports;
@@ -121,20 +118,18 @@ export class FamilyRules {
  * did not ask for is forgotten.
  */
 export class PortMemo<T> {
-  #previous = new Map<string, T>();
-  #current = new Map<string, T>();
+  #values: ReadonlyMap<string, T> = new Map();
 
-  /** A new rule set begins. */
-  startRuleSet(): void {
-    this.#previous = this.#current;
-    this.#current = new Map();
-  }
-
-  /** The value for `port`; `compute` is called when the port was not in this rule set or the one before, with the same content. */
-  get(port: ForwardedPort, compute: () => T): T {
-    const key = JSON.stringify(port);
-    const value = this.#current.get(key) ?? this.#previous.get(key) ?? compute();
-    this.#current.set(key, value);
-    return value;
+  /** What `build` makes; the function that it is given calls `compute` where the rule set before had no port with the same content. */
+  ruleSet<R>(build: (remember: (port: ForwardedPort, compute: () => T) => T) => R): R {
+    const [before, values] = [this.#values, new Map<string, T>()];
+    const built = build((port, compute) => {
+      const key = JSON.stringify(port);
+      const value = values.get(key) ?? before.get(key) ?? compute();
+      values.set(key, value);
+      return value;
+    });
+    this.#values = values;
+    return built;
   }
 }

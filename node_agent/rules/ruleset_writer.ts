@@ -82,7 +82,11 @@ export class RuleSetWriter {
       return await this.#writeAll(ruleSet, signal);
     }
     const changes = diffRuleSet(this.#written, ruleSet);
-    if (changes.length === 0) return 0;
+    if (changes.length === 0) {
+      // Of two that say the same one is enough to keep.
+      this.#written = ruleSet;
+      return 0;
+    }
     this.#isQuiet = false;
     try {
       await this.#restore(changes, signal);
