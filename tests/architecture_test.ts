@@ -50,6 +50,11 @@ const HOMES: readonly { readonly home: string; readonly copy: RegExp }[] = [
   { home: "core/shared/nearest_name.ts", copy: /=== undefined \? [^:]+ : `Did you mean "\$\{near\}"\?`/g },
 ];
 
+/** Methods of sets and of iterators, and functions that nothing is put in for. */
+const NEWER_METHOD_REGEXP =
+  /\.(intersection|union|difference|symmetricDifference|isDisjointFrom|isSubsetOf|isSupersetOf|toBase64|setFromBase64|toHex)\(|\.((values|keys|entries)\(\)|matchAll\([^()]*\))\.(map|filter|flatMap|some|every|find|reduce|toArray|take|drop|forEach)\(|\b(Promise\.try|Array\.fromAsync|RegExp\.escape|Iterator\.from)\b/g;
+const LIBRARY_FOLDERS = ["core", "node_agent"];
+
 interface Import {
   /** Path from the project's root, or the bare name of a library. */
   readonly target: string;
@@ -161,6 +166,13 @@ const RULES: readonly Rule[] = [
     why: "it runs on Deno, Bun and Node",
     breaches: (file) =>
       SOURCE_FOLDERS.some((folder) => under(file, `${folder}/`)) ? matches(file, /\b(Deno|Bun)\.\w+/g) : [],
+  },
+  {
+    name: "the library's code calls no method that Node 20 has not",
+    why:
+      "the compiler knows newer runtimes; functions of the language are put in for Node 20 by build/node_20.ts, methods can't be",
+    breaches: (file) =>
+      LIBRARY_FOLDERS.some((folder) => under(file, `${folder}/`)) ? matches(file, NEWER_METHOD_REGEXP) : [],
   },
   {
     name: "files start by saying what lives in them",

@@ -20,7 +20,7 @@ export class ReconcilePace {
 
   /** When what has changed may be looked at. */
   get dueMs(): number {
-    const isForOthers = !this.#waiting.isSubsetOf(this.#had);
+    const isForOthers = [...this.#waiting].some((namespace) => !this.#had.has(namespace));
     return isForOthers && !this.#wasEarly ? this.#startMs + IDLE_INTERVAL_MS : this.#nextMs;
   }
 

@@ -93,7 +93,10 @@ export function shareContenders({ services, pods, share, departed, served }: Sha
   const taken = new NodePorts();
   for (const { service, problem } of present) if (problem === undefined) taken.claim(service);
   const leaving = guests(services, { portsOf, isPresent: (key) => keys.has(key) })
-    .map((one) => ({ ...one, ports: one.ports.intersection(served(one.service)) }))
+    .map((one) => {
+      const here = served(one.service);
+      return { ...one, ports: new Set([...one.ports].filter((port) => here.has(port))) };
+    })
     .filter(({ ports }) => ports.size > 0);
   return [...present, ...settled([...foreign, ...leaving], taken)];
 }

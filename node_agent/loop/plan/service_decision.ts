@@ -209,7 +209,7 @@ function foreignListener(port: ForwardedPort, { facts, slices, ownIps }: Service
   const listener = sockets.find((one) => one.settled) ?? sockets[0];
   if (!listener) return undefined;
   const choice = { ...port, ips: ownIps, nodeName: facts.nodeName, localFirst: false };
-  return readyPodsAt(slices, choice).isDisjointFrom(facts.hostPods) ? listener : undefined;
+  return [...readyPodsAt(slices, choice)].some((pod) => facts.hostPods.has(pod)) ? undefined : listener;
 }
 
 /** Nothing is done, for one reason. */

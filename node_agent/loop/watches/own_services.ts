@@ -130,7 +130,8 @@ export class OwnServices {
   #tellChosen(service: Service | undefined): void {
     const { served, onChosen } = this.#options;
     if (service === undefined || !this.#chosen.has(objectKey(service))) return;
-    if (served(service).isDisjointFrom(new Set(portIds(service)))) onChosen(service);
+    const here = served(service);
+    if (!portIds(service).some((port) => here.has(port))) onChosen(service);
   }
 
   /** Once the pods decide again, those without a pod here leave as if it had gone. */
@@ -146,7 +147,8 @@ export class OwnServices {
   }
 
   #serviceLeft(service: Service): void {
-    const ports = this.#options.served(service).intersection(new Set(portIds(service)));
+    const here = this.#options.served(service);
+    const ports = new Set(portIds(service).filter((port) => here.has(port)));
     if (ports.size === 0) return;
     const said = lastReport(this.#options.node())?.services.get(serviceId(service));
     const servedAddresses = said?.serves ? said.servedAddresses : undefined;
