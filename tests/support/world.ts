@@ -310,6 +310,8 @@ function kubeProxyMode(): KubeProxyMode {
 /** Puts the test process itself on the LAN, so that nodes and their pods reach its API server. */
 async function joinLan(topology: Topology): Promise<void> {
   const script = [
+    // The kernel takes the link of a world that has just ended away in its own time.
+    "{ ! ip link show lan0 || ip link del lan0; } > /dev/null 2>&1",
     `ip link add lan0 type veth peer name host0 netns ${topology.lan.name}`,
     `ip -n ${topology.lan.name} link set host0 master lan up`,
     `ip address add ${API_IP}/24 dev lan0`,
