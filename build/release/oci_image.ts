@@ -1,7 +1,7 @@
 // The program's container image for several processors (opencontainers/image-spec 1.1: index, manifest, config), without a container engine.
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
-import { RUNTIME_ENVIRONMENT } from "../../core/shared/systemd_unit.ts";
+import { runtimeEnvironment } from "../../core/shared/systemd_unit.ts";
 import { copyDebianFiles, type DebianPackage } from "./debian_files.ts";
 import {
   type Descriptor,
@@ -83,7 +83,8 @@ async function writeManifest(
         Entrypoint: ["/usr/bin/k3slb"],
         Env: [
           "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-          ...Object.entries(RUNTIME_ENVIRONMENT).map(([key, value]) => `${key}=${value}`),
+          // Of either program: what differs is how soon an agent gives memory back.
+          ...Object.entries(runtimeEnvironment("server")).map(([key, value]) => `${key}=${value}`),
         ],
         WorkingDir: "/",
         Labels: {

@@ -1,6 +1,6 @@
 // What `k3slb install` and `k3slb uninstall` do to a host, step by step, from what is there. Pure: the same plan is printed by
 // --dry-run and carried out otherwise.
-import { renderSystemdUnit, RUNTIME_ENVIRONMENT } from "../../core/shared/systemd_unit.ts";
+import { renderSystemdUnit, runtimeEnvironment } from "../../core/shared/systemd_unit.ts";
 
 /** Which program. */
 export type Role = "server" | "agent";
@@ -204,7 +204,7 @@ function renderOpenRcScript(role: Role, program: string): string {
     "respawn_max=0",
     `output_log=${logPath(role)}`,
     `error_log=${logPath(role)}`,
-    ...Object.entries(RUNTIME_ENVIRONMENT).map(([key, value]) => `export ${key}=${value}`),
+    ...Object.entries(runtimeEnvironment(role)).map(([key, value]) => `export ${key}=${value}`),
     "",
     "depend() {",
     // Not needed: nothing has to provide it on this host, and the programs wait for the cluster themselves.

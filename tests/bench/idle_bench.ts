@@ -1,8 +1,6 @@
 // What the programs cost while nothing happens: processor time of an agent and a server with one Service, the tools that they run included.
 // Counted by the kernel, so other load on the machine does not show.
 import { readFileSync } from "node:fs";
-import process from "node:process";
-import { RUNTIME_ENVIRONMENT } from "../../core/shared/systemd_unit.ts";
 import { startWorld, type World } from "../support/world.ts";
 import type { BenchContext } from "./bench_context.ts";
 import { type Figure, judged } from "./report.ts";
@@ -14,7 +12,6 @@ const QUICK_MS = 40_000;
 
 /** One node, one Service in both families, runtime settings as in the units. */
 export async function benchIdle(context: BenchContext): Promise<void> {
-  for (const [name, value] of Object.entries(RUNTIME_ENVIRONMENT)) process.env[name] = value;
   const world = await startWorld({ server: "memory", nodes: 1 });
   try {
     const ns = await world.namespace("idle");

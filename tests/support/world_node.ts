@@ -4,7 +4,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { KubeClient } from "../../core/kube/contract.ts";
 import { NODES } from "../../core/kube/resources.ts";
-import { RUNTIME_ENVIRONMENT } from "../../core/shared/systemd_unit.ts";
+import { runtimeEnvironment } from "../../core/shared/systemd_unit.ts";
 import type { NodeAddress } from "./kubelet.ts";
 import type { Netns } from "./netns.ts";
 import type { Host, TopologyNode } from "./net_topology.ts";
@@ -21,9 +21,9 @@ export function programCommand(): readonly string[] {
 }
 
 /** Takes away from a program what this process's environment could tell it, and gives it what its unit gives it. */
-export function cleanEnvironment(): Record<string, string | undefined> {
+export function cleanEnvironment(role: "server" | "agent" = "server"): Record<string, string | undefined> {
   const names = Object.keys(process.env).filter((name) => /^(K3S_|K3SLB_|KUBE)/.test(name));
-  return { ...Object.fromEntries(names.map((name) => [name, undefined])), NO_COLOR: "1", ...RUNTIME_ENVIRONMENT };
+  return { ...Object.fromEntries(names.map((name) => [name, undefined])), NO_COLOR: "1", ...runtimeEnvironment(role) };
 }
 
 /** The same for who takes no variable that is unset. */
@@ -147,7 +147,7 @@ export class WorldNode {
         ...args,
       ]),
       logFile: this.logFile,
-      env: { ...cleanEnvironment(), ...start.env },
+      env: { ...cleanEnvironment("agent"), ...start.env },
       cwd: ROOT,
     });
     return this.agent;

@@ -2,7 +2,12 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { renderSystemdUnit, type SystemdUnitOptions, type UnitName } from "../../../../core/shared/systemd_unit.ts";
+import {
+  renderSystemdUnit,
+  runtimeEnvironment,
+  type SystemdUnitOptions,
+  type UnitName,
+} from "../../../../core/shared/systemd_unit.ts";
 
 interface Case {
   readonly name: string;
@@ -64,6 +69,15 @@ for (const { name, given, want } of CASES) {
     }
   });
 }
+
+Deno.test("runtimeEnvironment(): an agent gives memory back sooner than the server, and each unit says so", () => {
+  const [agent, server] = (["agent", "server"] as const).map((role) => {
+    const [name, ms = ""] = Object.entries(runtimeEnvironment(role)).find(([key]) => key.startsWith("MIMALLOC")) ?? [];
+    assert.ok(renderSystemdUnit(`k3slb-${role}`).includes(`\nEnvironment=${name}=${ms}\n`));
+    return Number(ms);
+  });
+  assert.ok((agent ?? 0) > 0 && (agent ?? 0) < (server ?? 0));
+});
 
 const VERSION = spawnSync("systemd-analyze", ["--version"]);
 if (VERSION.status !== 0) {
