@@ -8,6 +8,12 @@ import { CLUSTER_FACTS } from "../../../../support/cluster_facts.ts";
 import { createFakeClock } from "../../../../support/fake_clock.ts";
 import { createInProcess } from "../../../../support/memory_api/in_process.ts";
 
+function publisherOf(
+  options: Pick<ConstructorParameters<typeof FactsPublisher>[0], "client" | "clock" | "signal" | "facts">,
+): FactsPublisher {
+  return new FactsPublisher({ ...options, logger: SILENT_LOGGER, namespace: "kube-system" });
+}
+
 Deno.test("FactsPublisher writes changes of some labels in a row at once, and one a second while they go on", async () => {
   const clock = createFakeClock();
   const end = new AbortController();
@@ -18,14 +24,7 @@ Deno.test("FactsPublisher writes changes of some labels in a row at once, and on
       if (verb === "apply" && resource === "configmaps") writtenMs.push(clock.monotonicMs());
     },
   });
-  const publisher = new FactsPublisher({
-    client,
-    clock,
-    logger: SILENT_LOGGER,
-    signal: end.signal,
-    namespace: "kube-system",
-    facts: () => ({ ...CLUSTER_FACTS, allowList }),
-  });
+  const publisher = publisherOf({ client, clock, signal: end.signal, facts: () => ({ ...CLUSTER_FACTS, allowList }) });
   for (let i = 0; i < 16; i++) {
     await clock.advance(250);
     allowList = !allowList;
@@ -46,12 +45,10 @@ Deno.test("FactsPublisher lets a second label wait for no gap after a first one,
   const end = new AbortController();
   const lookedMs: number[] = [];
   const { client } = createInProcess();
-  const publisher = new FactsPublisher({
+  const publisher = publisherOf({
     client,
     clock,
-    logger: SILENT_LOGGER,
     signal: end.signal,
-    namespace: "kube-system",
     facts: () => {
       lookedMs.push(clock.monotonicMs());
       return CLUSTER_FACTS;

@@ -11,7 +11,11 @@ import { createInProcess } from "../../../../support/memory_api/in_process.ts";
 import { portWith } from "../../../../support/plans.ts";
 import type { ConditionState } from "../../../../../node_agent/loop/report/desired_gate.ts";
 import { heartbeatPatch, heartbeatState, rivalInstance } from "../../../../../node_agent/loop/report/heartbeat.ts";
-import { createHeartbeatWriter, reportIntervalMs } from "../../../../../node_agent/loop/report/heartbeat_writer.ts";
+import {
+  createHeartbeatWriter,
+  type HeartbeatWriter,
+  reportIntervalMs,
+} from "../../../../../node_agent/loop/report/heartbeat_writer.ts";
 
 const SIGNATURE = { version: "0.1.0", backend: "nft", instanceId: "one" };
 const HEALTHY = {
@@ -123,168 +127,135 @@ for (const [nodes, want] of [[0, 1000], [1, 200], [3, 200], [20, 400], [1000, 10
   });
 }
 
-Deno.test("createHeartbeatWriter: Services made one by one are reported at once, a burst at its pace, and the last word is always written", async () => {
-  const clock = createFakeClock();
-  const end = new AbortController();
-  const { client, objects } = createInProcess({
+/** A writer at work on Node "a", one of three. */
+class WriterAtWork {
+  readonly clock = createFakeClock();
+  /** When it wrote. */
+  readonly writtenMs: number[] = [];
+  readonly #end = new AbortController();
+  readonly #api = createInProcess({
     onRequest: ({ verb }) => {
-      if (verb === "patch") writtenMs.push(clock.monotonicMs());
+      if (verb === "patch") this.writtenMs.push(this.clock.monotonicMs());
     },
   });
-  const writtenMs: number[] = [];
-  const nodes = objects(NODES);
-  nodes.put({ metadata: { name: "a" } });
-  const writer = createHeartbeatWriter({
-    client,
-    nodeName: "a",
-    signature: SIGNATURE,
-    clock,
-    logger: SILENT_LOGGER,
-    signal: end.signal,
-    node: () => nodes.get("a"),
-    nodeCount: () => 3,
-  });
-  const running = writer.run();
-  const services = new Map<string, ServiceReport>();
-  for (let i = 0; i < 16; i++) {
-    services.set(`s${i}`, { ports: "80/TCP", serves: true });
-    writer.report(HEALTHY, { instance: "one", services: new Map(services), cut: 0 });
-    await clock.advance(50);
+  readonly #writer: HeartbeatWriter;
+  readonly #running: Promise<void>;
+
+  constructor(
+    { around = (write) => write(), seen = () => this.node }: {
+      /** Stands between the writer and the API server. */
+      readonly around?: <T>(write: () => Promise<T>) => Promise<T>;
+      /** The Node as its watch has it. */
+      readonly seen?: () => Node | undefined;
+    } = {},
+  ) {
+    const { client } = this.#api;
+    this.#api.objects(NODES).put({ metadata: { name: "a" } });
+    this.#writer = createHeartbeatWriter({
+      client: { ...client, patch: (...call) => around(() => client.patch(...call)) },
+      nodeName: "a",
+      signature: SIGNATURE,
+      clock: this.clock,
+      logger: SILENT_LOGGER,
+      signal: this.#end.signal,
+      node: seen,
+      nodeCount: () => 3,
+    });
+    this.#running = this.#writer.run();
   }
-  await clock.advance(1000);
-  assert.deepEqual(writtenMs, [0, 50, 100, 150, 200, 250, 300, 400, 600, 800]);
-  assert.equal(lastReport(nodes.get("a"))?.services.size, 16);
-  end.abort();
-  await running;
+
+  get node(): Node | undefined {
+    return this.#api.objects<Node>(NODES).get("a");
+  }
+
+  /** What its report says of a Service. */
+  reported(id: string): ServiceReport | undefined {
+    return lastReport(this.node)?.services.get(id);
+  }
+
+  async tell(services: Readonly<Record<string, ServiceReport>>, thenMs: number): Promise<void> {
+    this.#writer.report(HEALTHY, { instance: "one", services: new Map(Object.entries(services)), cut: 0 });
+    await this.clock.advance(thenMs);
+  }
+
+  async stop(): Promise<void> {
+    this.#end.abort();
+    await this.#running;
+  }
+}
+
+function serving(ports: string): ServiceReport {
+  return { ports, serves: true };
+}
+
+Deno.test("createHeartbeatWriter: Services made one by one are reported at once, a burst at its pace, and the last word is always written", async () => {
+  const writer = new WriterAtWork();
+  const services: Record<string, ServiceReport> = {};
+  for (let i = 0; i < 16; i++) {
+    services[`s${i}`] = serving("80/TCP");
+    await writer.tell(services, 50);
+  }
+  await writer.clock.advance(1000);
+  assert.deepEqual(writer.writtenMs, [0, 50, 100, 150, 200, 250, 300, 400, 600, 800]);
+  assert.equal(lastReport(writer.node)?.services.size, 16);
+  await writer.stop();
 });
 
 Deno.test("createHeartbeatWriter: other words for the same refusal wait, and hold up no verdict", async () => {
-  const clock = createFakeClock();
-  const end = new AbortController();
-  const { client, objects } = createInProcess({
-    onRequest: ({ verb }) => {
-      if (verb === "patch") writtenMs.push(clock.monotonicMs());
-    },
-  });
-  const writtenMs: number[] = [];
-  const nodes = objects(NODES);
-  nodes.put({ metadata: { name: "a" } });
-  const writer = createHeartbeatWriter({
-    client,
-    nodeName: "a",
-    signature: SIGNATURE,
-    clock,
-    logger: SILENT_LOGGER,
-    signal: end.signal,
-    node: () => nodes.get("a"),
-    nodeCount: () => 3,
-  });
-  const running = writer.run();
-  const services = new Map<string, ServiceReport>();
-  for (let i = 0; i < 40; i++) {
-    services.set("many", { ports: "80", serves: false, reason: "TooManyRules", message: `${i} rules` });
-    if (i === 39) services.set("honest", { ports: "81", serves: true });
-    writer.report(HEALTHY, { instance: "one", services: new Map(services), cut: 0 });
-    await clock.advance(50);
-  }
-  assert.deepEqual(writtenMs, [0, 1950]);
-  services.set("many", { ports: "80", serves: false, reason: "TooManyRules", message: "all of them" });
-  writer.report(HEALTHY, { instance: "one", services: new Map(services), cut: 0 });
-  await clock.advance(4000);
-  const told = lastReport(nodes.get("a"))?.services.get("many");
+  const writer = new WriterAtWork();
+  const many = (message: string): ServiceReport => ({ ports: "80", serves: false, reason: "TooManyRules", message });
+  for (let i = 0; i < 39; i++) await writer.tell({ many: many(`${i} rules`) }, 50);
+  const honest = serving("81");
+  await writer.tell({ many: many("39 rules"), honest }, 50);
+  assert.deepEqual(writer.writtenMs, [0, 1950]);
+  await writer.tell({ many: many("all of them"), honest }, 4000);
+  const told = writer.reported("many");
   assert.equal(told?.serves === false && told.message, "all of them");
-  end.abort();
-  await running;
+  await writer.stop();
 });
 
 Deno.test("createHeartbeatWriter: what is told again while it is written is written once; what is taken back meanwhile, after it", async () => {
-  const clock = createFakeClock();
-  const end = new AbortController();
-  const { client, objects } = createInProcess();
-  const nodes = objects(NODES);
-  nodes.put({ metadata: { name: "a" } });
-  let writes = 0;
-  const writer = createHeartbeatWriter({
-    client: {
-      ...client,
-      patch: async (...call) => {
-        writes++;
-        await clock.sleep(50);
-        return await client.patch(...call);
-      },
+  const writer = new WriterAtWork({
+    around: async (write) => {
+      await writer.clock.sleep(50);
+      return await write();
     },
-    nodeName: "a",
-    signature: SIGNATURE,
-    clock,
-    logger: SILENT_LOGGER,
-    signal: end.signal,
-    node: () => nodes.get("a"),
-    nodeCount: () => 3,
   });
-  const running = writer.run();
-  const tell = async (ports: string, ms: number): Promise<void> => {
-    writer.report(HEALTHY, { instance: "one", services: new Map([["s", { ports, serves: true }]]), cut: 0 });
-    await clock.advance(ms);
-  };
-  await tell("80/TCP", 3000);
-  const before = writes;
-  await tell("81/TCP", 10);
-  await tell("81/TCP", 3000);
-  assert.equal(writes - before, 1);
-  await tell("82/TCP", 10);
-  await tell("81/TCP", 3000);
-  assert.equal(lastReport(nodes.get("a"))?.services.get("s")?.ports, "81/TCP");
-  end.abort();
-  await running;
+  await writer.tell({ s: serving("80/TCP") }, 3000);
+  const before = writer.writtenMs.length;
+  await writer.tell({ s: serving("81/TCP") }, 10);
+  await writer.tell({ s: serving("81/TCP") }, 3000);
+  assert.equal(writer.writtenMs.length - before, 1);
+  await writer.tell({ s: serving("82/TCP") }, 10);
+  await writer.tell({ s: serving("81/TCP") }, 3000);
+  assert.equal(writer.reported("s")?.ports, "81/TCP");
+  await writer.stop();
 });
 
 for (const isLost of [false, true]) {
   const what = isLost ? "its answer lost" : "its answer there";
   Deno.test(`createHeartbeatWriter: a change taken back before the watch shows it is taken back on the Node, ${what}`, async () => {
-    const clock = createFakeClock();
-    const end = new AbortController();
-    const { client, objects } = createInProcess();
-    const nodes = objects(NODES);
-    nodes.put({ metadata: { name: "a" } });
-    let seen = nodes.get("a");
+    let seen: Node | undefined;
     let losesNext = false;
-    const writer = createHeartbeatWriter({
-      client: {
-        ...client,
-        patch: async (...call) => {
-          const answer = await client.patch(...call);
-          if (losesNext) {
-            losesNext = false;
-            throw new Error("connection reset");
-          }
-          return answer;
-        },
+    const writer = new WriterAtWork({
+      around: async (write) => {
+        const answer = await write();
+        if (losesNext) {
+          losesNext = false;
+          throw new Error("connection reset");
+        }
+        return answer;
       },
-      nodeName: "a",
-      signature: SIGNATURE,
-      clock,
-      logger: SILENT_LOGGER,
-      signal: end.signal,
-      node: () => seen,
-      nodeCount: () => 3,
+      seen: () => seen,
     });
-    const running = writer.run();
-    const tell = async (ports: string, ms = 2000): Promise<void> => {
-      writer.report(HEALTHY, {
-        instance: "one",
-        services: new Map([["s", { ports, serves: true }]]),
-        cut: 0,
-      });
-      await clock.advance(ms);
-    };
-    await tell("80/TCP");
-    seen = nodes.get("a");
+    seen = writer.node;
+    await writer.tell({ s: serving("80/TCP") }, 2000);
+    seen = writer.node;
     losesNext = isLost;
-    await tell("81/TCP", 0);
-    assert.equal(lastReport(nodes.get("a"))?.services.get("s")?.ports, "81/TCP");
-    await tell("80/TCP");
-    assert.equal(lastReport(nodes.get("a"))?.services.get("s")?.ports, "80/TCP");
-    end.abort();
-    await running;
+    await writer.tell({ s: serving("81/TCP") }, 0);
+    assert.equal(writer.reported("s")?.ports, "81/TCP");
+    await writer.tell({ s: serving("80/TCP") }, 2000);
+    assert.equal(writer.reported("s")?.ports, "80/TCP");
+    await writer.stop();
   });
 }
