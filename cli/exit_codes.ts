@@ -4,5 +4,5 @@
 export const EXIT_OK = 0;
 /** Something failed while running. */
 export const EXIT_FAILURE = 1;
-/** The command was called in a wrong way. */
+/** The command was called wrongly. */
 export const EXIT_USAGE = 2;

@@ -146,14 +146,14 @@ function logLevelOf(settings: Settings<readonly Flag[]>): LogLevel {
   return level === "debug" || level === "warn" || level === "error" ? level : "info";
 }
 
-/** Whether causes shall be printed even if the command line turns out to be wrong. */
+/** Whether causes are to be printed even if the command line turns out to be wrong. */
 function asksForDebug(words: readonly string[]): boolean {
   return words.some((word, index) =>
     word === "--log-level=debug" || (word === "--log-level" && words[index + 1] === "debug")
   );
 }
 
-/** Codes of failures that say "called in a wrong way". */
+/** Codes of failures that say "called wrongly". */
 const USAGE_CODES: readonly string[] = [
   "usage",
   "flag-value",

@@ -55,7 +55,7 @@ export interface Controller {
   readonly problem: () => string | undefined;
   /** Services by what is said of them. */
   readonly serviceCounts?: () => readonly ServiceCount[];
-  /** Nodes that have stopped to answer. */
+  /** Nodes that have stopped answering. */
   readonly silentNodes?: () => number;
   /** What is known of Services and nodes; absent before it is. */
   readonly answers?: () => ClusterAnswers | undefined;

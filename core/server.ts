@@ -95,7 +95,7 @@ class Server {
       () => Number(this.#isLeading),
     );
     metrics.gaugeOf(
-      { name: "k3slb_silent_nodes", help: "Nodes that answered before and have stopped to." },
+      { name: "k3slb_silent_nodes", help: "Nodes that answered before and have stopped answering." },
       () => this.#controllers.reduce((sum, { silentNodes }) => sum + (silentNodes?.() ?? 0), 0),
     );
     metrics.gaugeOf(
@@ -169,7 +169,7 @@ class Server {
         const message = errorMessage(error);
         const hint = isK3slbError(error) ? error.hint : undefined;
         if (message !== told) {
-          logger.error("The API server does not answer as it should; trying on", { error: message, hint });
+          logger.error("The API server does not answer as it should; it is tried again", { error: message, hint });
         }
         told = message;
         await pause(clock, API_RETRY_MS, signal);

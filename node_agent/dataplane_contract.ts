@@ -64,11 +64,11 @@ export interface ApplyReport {
   readonly chainsWritten: number;
 }
 
-/** What a check of the kernel's state found and mended. */
+/** What a check of the kernel's state found and repaired. */
 export interface RepairReport {
-  /** One sentence for each thing that was mended; empty if all was in place. */
+  /** One sentence for each thing that was repaired; empty if all was in place. */
   readonly repairs: readonly string[];
-  /** Things that this program cannot mend, such as a foreign chain that drops forwarded packets. */
+  /** Things that this program cannot repair, such as a foreign chain that drops forwarded packets. */
   readonly warnings: readonly string[];
   /** Things that an operator should know of, although Services are served. */
   readonly remarks?: readonly string[];
@@ -91,7 +91,7 @@ export interface Dataplane {
    * @throws {K3slbError} code "iptables-failed" (with the tool's words), "iptables-timeout", "iptables-locked"; nothing of a failed table was changed
    */
   apply(plan: ForwardingPlan, signal?: AbortSignal): Promise<ApplyReport>;
-  /** Checks jumps, their order and the own chains against what was last applied, and mends them. */
+  /** Checks jumps, their order and the own chains against what was last applied, and repairs them. */
   repair(signal?: AbortSignal): Promise<RepairReport>;
   /**
    * Reads how many connections each port has taken up: one short program for each family, more above 256 ports. May be called beside the others.

@@ -39,7 +39,7 @@ export function jsonBytes(value: unknown): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(value));
 }
 
-/** Packs the layout with its images, by the names that a container runtime shall know them by. */
+/** Packs the layout with its images, by the names that container runtimes know them by. */
 export async function packLayout(
   layout: string,
   images: ReadonlyMap<string, Descriptor>,

@@ -94,7 +94,7 @@ class ImageSource {
   }
 
   async saveBlob({ digest }: Descriptor, layout: string): Promise<void> {
-    if (!/^sha256:[0-9a-f]{64}$/.test(digest)) throw this.failure(`"${digest}" is no digest that is known`);
+    if (!/^sha256:[0-9a-f]{64}$/.test(digest)) throw this.failure(`"${digest}" is not a known kind of digest`);
     const path = blobPath(layout, digest);
     if (existsSync(path)) return;
     const { body } = await this.#get(`blobs/${digest}`);

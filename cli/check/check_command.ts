@@ -50,7 +50,7 @@ export const CHECK_COMMAND = defineCommand({
   description: [
     "Looks at what an agent needs of this host (iptables, forwarding, connection tracking, firewalls of others, kube-proxy) and,",
     "with the agent's credentials or those given, at this host's Node, what these credentials may do, ports that processes of this",
-    "host have, other load balancers and the versions of server and agents. One line each: found well, failed with what to do, or",
+    "host have, other load balancers and the versions of server and agents. One line each: passed, failed with what to do, or",
     "skipped and why. The exit code is the number of failures, at most 99. Leaves nothing behind.",
   ].join("\n"),
   flags: FLAGS,

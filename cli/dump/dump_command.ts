@@ -1,4 +1,4 @@
-// `k3slb dump`: one archive with what somebody who helps has to know, without what he must not.
+// `k3slb dump`: one archive with what a helper needs to know, without secrets.
 import { writeFile } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { errorMessage, K3slbError } from "../../core/shared/errors.ts";

@@ -63,7 +63,7 @@ async function followPackets(
   if (dataplane === "pods") return { unknown: "the load balancer's pods forward (--dataplane pods), not our rules" };
   const ips = localIps();
   const node = nodeHere(nodes, ips);
-  if (node === undefined) return { unknown: "it is no node of the cluster; run this as root on one" };
+  if (node === undefined) return { unknown: "it is not a node of the cluster; run this as root on one" };
   const read = await readRules(createExec(), { signal });
   if ("unknown" in read) return read;
   const { backend, rules } = read;

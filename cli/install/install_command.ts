@@ -50,11 +50,11 @@ export const INSTALL_COMMAND = defineCommand({
   flags: [DRY_RUN_FLAG, START_FLAG, DATA_DIR_FLAG, ...COMMAND_LOG_FLAGS],
   examples: [
     { command: "k3slb install server", note: "on a node with an administrator's kubeconfig" },
-    { command: "k3slb install agent", note: "on every node that shall take traffic" },
+    { command: "k3slb install agent", note: "on every node that should take traffic" },
     { command: "k3slb install agent --dry-run", note: "what it would do" },
   ],
   pitfalls: [
-    "Settings belong into the config file or the environment file: the unit is written anew by each installation.",
+    "Settings belong in the config file or the environment file: the unit is written anew by each installation.",
   ],
   run: async (settings, context) => {
     const role = roleOf(context);

@@ -75,7 +75,7 @@ export async function carryOut(step: Step): Promise<void> {
   } catch (cause) {
     throw new K3slbError(`Cannot ${describeStep(step)}: ${errorMessage(cause)}`, {
       code: "install",
-      hint: "What was done before stays; mend the cause and run it again, which continues",
+      hint: "What was done so far stays; fix the cause and run it again, and it continues",
       cause,
     });
   }

@@ -5,7 +5,7 @@ import { defaultText } from "./render_help.ts";
 /** Text of `config.yaml` for `flags`: nothing in it has an effect until a `#` is taken away. */
 export function renderConfig(flags: readonly Flag[]): string {
   const distinct = new Map(flags.map((flag) => [flag.name, flag]));
-  // One file for two programs: what differs between them belongs into their environment files.
+  // One file for two programs: what differs between them belongs in their environment files.
   const differing = flags.filter((flag) => defaultText(flag) !== defaultText(distinct.get(flag.name) ?? flag));
   for (const { name } of [{ name: "config" }, ...differing]) distinct.delete(name);
   const keys = [...distinct.values()].filter((flag) => flag.commandLineOnly !== true);

@@ -29,11 +29,11 @@ export function renderProgramHelp(commands: readonly Command[]): string {
       "First steps",
       alignRows([
         ["k3slb server", "on one or more control plane nodes"],
-        ["k3slb agent", "on every node that shall take traffic"],
+        ["k3slb agent", "on every node that should take traffic"],
         ["k3slb server --agent", "both in one process, for a single node"],
       ]),
     ],
-    ["Exit codes", ["0 all went well, 1 failed while running, 2 called in a wrong way"]],
+    ["Exit codes", ["0 all went well, 1 failed while running, 2 called wrongly"]],
     ["", ['Run "k3slb COMMAND --help" for flags, examples and pitfalls of a command.']],
   ]);
 }

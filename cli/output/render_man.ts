@@ -97,5 +97,5 @@ function escape(words: string): string {
 
 const EXIT_STATUS: readonly string[] = [
   ".SH EXIT STATUS",
-  text("0 all went well, 1 failed while running, 2 called in a wrong way."),
+  text("0 all went well, 1 failed while running, 2 called wrongly."),
 ];

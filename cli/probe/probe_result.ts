@@ -67,7 +67,7 @@ export function renderProbe(
   return `${table}\n${wrapText(advice, width).join("\n")}\n`;
 }
 
-/** Whether something is to be mended. */
+/** Whether something needs to be fixed. */
 export function isProbeProblem({ results, silent = [] }: ProbeAnswer): boolean {
   return results.some(({ problem }) => problem) || silent.some(({ problem }) => problem);
 }

@@ -40,9 +40,9 @@ export function checkHostEntry(value: string): string | undefined {
   return name === undefined ? checkIp(match.groups?.ip ?? "") : `has a name that ${name}`;
 }
 
-/** A packaged part that can be asked for. */
+/** A packaged part that can be enabled. */
 export function checkEnabledPart(value: string): string | undefined {
-  return value === "traefik" ? undefined : "is no part that can be asked for; there is: traefik";
+  return value === "traefik" ? undefined : "cannot be enabled; only traefik can";
 }
 
 /** `IP:PORT`, `[IP]:PORT`, `localhost:PORT` or `:PORT`; empty means none. */
@@ -60,7 +60,7 @@ export function checkAddressAndPort(value: string): string | undefined {
 
 /** A whole number above zero. */
 export function checkCount(value: string): string | undefined {
-  return /^[1-9]\d{0,8}$/.test(value) ? undefined : "is no whole number above zero";
+  return /^[1-9]\d{0,8}$/.test(value) ? undefined : "is not a whole number above zero";
 }
 
 /** `PORT`, `FROM-TO`, each with or without `/tcp`, `/udp`, `/sctp`. */
@@ -91,7 +91,7 @@ export function checkHttpPath(value: string): string | undefined {
 
 /** A folder. */
 export function checkFolder(value: string): string | undefined {
-  return value === "" ? "is no folder" : undefined;
+  return value === "" ? "is not a folder" : undefined;
 }
 
 /** `HOST`, `HOST:PORT`, with or without a path; empty means none. */

@@ -40,7 +40,7 @@ export interface EventContent {
 /** What {@linkcode createEventRecorder} takes. */
 export interface EventRecorderOptions {
   readonly client: KubeClient;
-  /** Who reports, such as `service-lb-controller`. */
+  /** Who reports, such as `k3slb-agent`. */
   readonly component: string;
   /** Name of the node. */
   readonly host: string;

@@ -44,7 +44,7 @@ export interface InspectedFile {
  * Every manifest at `path`, a folder or a single file, sorted; files in the folder that are no manifests are left out. What could not be
  * looked into is listed as well, so that nobody takes it for empty.
  *
- * @throws {K3slbError} code "manifests-folder" if there is nothing at `path`, or a file that is no manifest
+ * @throws {K3slbError} code "manifests-folder" if there is nothing at `path`, or a file that is not a manifest
  */
 export async function inspectManifests(path: string, disable: readonly string[]): Promise<readonly InspectedFile[]> {
   const { folder, files, problems } = await filesAt(path);
@@ -61,7 +61,7 @@ export async function inspectManifests(path: string, disable: readonly string[])
   for (const { file, leftOut } of selectFiles(files, disable)) {
     if (leftOut === "Hidden" || leftOut === "NotAManifest") {
       if (folder === path) continue;
-      throw new K3slbError(`"${path}" is no manifest`, {
+      throw new K3slbError(`"${path}" is not a manifest`, {
         code: "manifests-folder",
         hint: "Names of manifests end in .yaml, .yml or .json and begin with no period; others are never deployed",
       });

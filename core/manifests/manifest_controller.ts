@@ -64,7 +64,7 @@ class ManifestController {
   readonly #moving = new Set<string>();
   /** What keeps the whole folder from being deployed. */
   readonly #problems: StandingProblems;
-  /** What is wrong with single files; nobody else waits for that to be mended. */
+  /** What is wrong with single files; nothing else waits for them to be fixed. */
   readonly #notices: StandingProblems;
   readonly #changes: ChangeSignal;
 

@@ -57,7 +57,7 @@ export function resolveNodeName(facts: NodeNameFacts): NodeIdentity {
   }
   const host = parseHostName(facts.hostName);
   if (host && hasNode(host.name, facts)) return { ...host, source: "host-name", tried };
-  tried.push(host ? `host name "${host.name}": no such Node` : `host name "${facts.hostName}": is no name for a node`);
+  tried.push(host ? `host name "${host.name}": no such Node` : `host name "${facts.hostName}": not a valid node name`);
   if (facts.role === "server") return { name: machineName(facts, tried), source: "fallback", tried };
   const [match, ...others] = machineNodes(facts, tried);
   if (match !== undefined && others.length === 0) return { name: match, source: "machine", tried };
@@ -140,7 +140,7 @@ function machineName(facts: NodeNameFacts, tried: string[]): string {
 
 function invalidName(label: string, text: string): K3slbError {
   const suggestion = suggestedNodeName(text);
-  return new K3slbError(`${label} "${text}" is no valid node name: letters, digits, "-" and "." only`, {
+  return new K3slbError(`${label} "${text}" is not a valid node name: letters, digits, "-" and "." only`, {
     code: UNKNOWN_CODE,
     hint: suggestion === undefined ? "Give the name that kubectl get nodes shows" : `Try --node-name=${suggestion}`,
   });

@@ -121,7 +121,7 @@ function isNamed({ metadata }: Service, name: string, namespace: string): boolea
   return metadata?.name === name && metadata.namespace === namespace;
 }
 
-/** In other namespaces the label proves nothing: anyone can put it on a Service of his own. */
+/** In other namespaces the label proves nothing: anyone can put it on a Service of their own. */
 function isDnsByLabel(service: Service): boolean {
   return service.metadata?.namespace === PACKAGED_NAMESPACE &&
     service.metadata?.labels?.[DNS_LABEL] === DNS_SERVICE_NAME && servesDns(service) &&

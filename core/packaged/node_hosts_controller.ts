@@ -1,5 +1,6 @@
 // Keeps NodeHosts in the ConfigMap of CoreDNS at what the Nodes say, tells who edits the Corefile that the change won't last, and
-// who adds to it that CoreDNS would not start again. Thin: the text is made in node_hosts.ts. Its field manager is its own, so the deployer's apply leaves the key alone.
+// who adds to it that CoreDNS would not start again. Thin: the text is made in node_hosts.ts. Its field manager is its own, so that the
+// deployer's apply leaves the key alone.
 import type { Surroundings } from "../kube/contract.ts";
 import { isConflict, isNotFound } from "../kube/errors.ts";
 import { type EventRecorder, referenceTo } from "../kube/events.ts";

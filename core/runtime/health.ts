@@ -70,7 +70,7 @@ export async function startHealthServer(options: HealthServerOptions): Promise<H
 
 /**
  * Listens as a program that is alive and not ready; what is returned takes over with what the program says of itself. A probe then
- * doesn't end a program that still waits for others. That the address can't be used is said to who takes over.
+ * doesn't end a program that still waits for others. That the address can't be used is thrown to whoever takes over.
  */
 export async function startHealthEarly(
   options: Pick<HealthServerOptions, "address" | "signal" | "renderMetrics">,
@@ -179,6 +179,6 @@ function problemOf(check: HealthCheck): string | undefined {
   }
 }
 
-/** Any user of the host may connect: as many as he likes would cost the program its memory. */
+/** Any user of the host may connect: without a limit the connections would cost the program its memory. */
 const MAX_CONNECTIONS = 1024;
 const ADDRESS_REGEXP = /^(?:\[(?<ipv6>[0-9a-fA-F:.]+)\]|(?<host>[^:[\]]*)):(?<port>\d{1,5})$/;

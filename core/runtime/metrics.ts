@@ -6,8 +6,10 @@ export type MetricLabels = Readonly<Record<string, string>>;
 
 /** A number that only grows. */
 export interface Counter {
-  /** @param amount Not negative. @default {1} */
-  /** Adds to the number with these labels. */
+  /**
+   * Adds to the number with these labels.
+   * @param amount Not negative; 1 if absent.
+   */
   add(labels?: MetricLabels, amount?: number): void;
 }
 

@@ -1,9 +1,9 @@
 // Which nodes have died, told from whether they answer a TCP connect: whom to ask when, how long each has been silent, and what follows. Pure:
 // times are handed in, connects are made by ask_nodes.ts, and it never fails.
-// Bounds: with 5 % of packets lost each way and 600 ms of round trip nine SYNs of one window (seven asks, and the kernel's second SYN of two of them) come
-// early enough to be answered in it; all are lost once in 1.2 billion (0.0975^9), which is once in 39 years and node. A node that was taken for dead so is
-// back with its next answer, a second later. The client's own SYN comes again after 1 and 3 s: a node that has just answered and dies is found dead within 2.8 s,
-// or later by as much as who asks takes between asks while all answer.
+// Bounds: with 5 % of packets lost each way and 600 ms of round trip nine SYNs of one window (seven asks, and the kernel's second SYN of two of
+// them) come early enough to be answered in it; all nine are lost once in 1.2 billion windows (0.0975^9), which is once in 39 years for each
+// node. A node that was taken for dead by mistake is back with its next answer, a second later. The client's own SYN comes again after 1 and
+// 3 s: a node that dies just after an answer is found dead within 2.8 s, plus what is added to the second between two asks while all answer.
 
 /** A node that can be asked. */
 export interface AskedNode {
@@ -41,7 +41,7 @@ export interface SilentNode {
 /** One thing worth telling. */
 export interface LifeChange {
   /**
-   * - `dead`: it has stopped to answer;
+   * - `dead`: it has stopped answering;
    * - `back`: it answers again;
    * - `deaf`: it has not answered since it is asked, or it is there without answering, so that its silence means nothing;
    * - `heard`: it answers now, after it was told to be deaf.

@@ -1,4 +1,5 @@
-// Tries addresses and ports from this machine: a TCP connection that is closed at once or asked by HTTP, or an empty UDP packet, once more after half the time. Adapter.
+// Tries addresses and ports from this machine: by a TCP connection, which is closed at once or asked by HTTP, or by an empty UDP packet, which
+// is sent once more after half the time. Adapter.
 import { createSocket, type Socket } from "node:dgram";
 import { connect } from "node:net";
 import { lookup } from "node:dns/promises";

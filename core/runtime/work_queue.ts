@@ -271,7 +271,7 @@ interface Work {
 }
 
 function givenUp(patienceMs: number): K3slbError {
-  return new K3slbError(`It took longer than ${patienceMs / 1000} s, and more others hang than can be waited for`, {
+  return new K3slbError(`It took longer than ${patienceMs / 1000} s, and too many others hang to wait any longer`, {
     code: "kube-timeout",
     hint: "Look for an admission webhook that does not answer",
     retriable: true,

@@ -1,5 +1,5 @@
-// Which addresses a node may name as its own. Pure. Whoever has a node's credentials writes its Node and the status of its pods: what he
-// names there reaches the status of every Service, and from there the rules of kube-proxy on every node.
+// Which addresses a node may name as its own. Pure. Whoever has a node's credentials writes its Node and the status of its pods: what is
+// named there reaches the status of every Service, and from there the rules of kube-proxy on every node.
 import type { Node, Service } from "../kube/types.ts";
 import {
   canonicalIp,
@@ -31,7 +31,7 @@ export function addressObstacle(
   { serviceRanges }: Pick<AddressFacts, "serviceRanges">,
 ): string | undefined {
   const address = parseIpRange(ip);
-  if (address === undefined || ipFamilyOf(ip) === undefined) return "is no address";
+  if (address === undefined || ipFamilyOf(ip) === undefined) return "is not an address";
   if (isLoopback(address)) return "is a loopback address";
   const special = SPECIAL_RANGES.find(({ range }) => ipRangeContains(range, address));
   if (special !== undefined) return special.what;

@@ -27,7 +27,7 @@ export interface EndpointChoice {
   readonly nodeName: string;
   /** `externalTrafficPolicy: Local`: those of this node come first, whatever their rank. */
   readonly localFirst: boolean;
-  /** Nodes that have stopped to answer: endpoints there, which may still be called ready, come last. */
+  /** Nodes that have stopped answering: endpoints there, which may still be called ready, come last. */
   readonly deadNodes?: ReadonlySet<string>;
 }
 

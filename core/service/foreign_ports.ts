@@ -73,7 +73,7 @@ export class ForeignPorts {
   /** Those of the last list. */
   #services: ReadonlyMap<ServiceKey, Service> = new Map();
 
-  /** Takes over that a Service came, changed or went. */
+  /** Records that a Service came, changed or went. */
   note(before: Service | undefined, after: Service | undefined): void {
     for (const id of foreignPortIds(before)) {
       const claims = this.#byId.get(id);
@@ -85,7 +85,7 @@ export class ForeignPorts {
     for (const [id, port] of portsOf(after)) this.#byId.set(id, (this.#byId.get(id) ?? new Map()).set(key, port));
   }
 
-  /** Takes over that these are all Services now; of several with one name the last. Not to be mixed with {@linkcode note}. */
+  /** Records that these are all the Services now; of several with one key the last counts. Not to be mixed with {@linkcode note}. */
   become(services: Iterable<Service>): void {
     const now = new Map<ServiceKey, Service>();
     for (const service of services) now.set(readService(service).key, service);

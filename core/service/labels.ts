@@ -37,7 +37,7 @@ export const LAST_GOOD_ANNOTATION = "k3slb.io/last-good";
 export const SERVED_ADDRESSES_ANNOTATION = "k3slb.io/served-addresses";
 /** On Nodes: what the agent serves there, as JSON (node_report.ts); written by the agent. */
 export const NODE_REPORT_ANNOTATION = "k3slb.io/served";
-/** On the ConfigMap of what the server publishes: a Service that all agents shall connect to (probe_exchange.ts); written by `k3slb probe`. */
+/** On the ConfigMap of what the server publishes: a Service that all agents are to connect to (probe_exchange.ts); written by `k3slb probe`. */
 export const PROBE_REQUEST_ANNOTATION = "k3slb.io/probe";
 /** On Nodes: what came of it there, as JSON; written by the agent, and taken away when the request is. */
 export const PROBE_ANSWER_ANNOTATION = "k3slb.io/probed";

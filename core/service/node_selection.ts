@@ -79,7 +79,7 @@ export function untoleratedTaint(node: Node, { tolerations }: Pick<NodeWish, "to
   return (node.spec?.taints ?? []).find((each) => !isTolerated(each, all));
 }
 
-/** Whether a pod with these tolerations (and those of every DaemonSet pod) off its node. */
+/** Whether `taint` keeps no pod with these tolerations (and those of every DaemonSet pod) off its node. */
 export function isTolerated(taint: Taint, tolerations: readonly Toleration[]): boolean {
   if (taint.effect === "PreferNoSchedule" || DAEMON_SET_TOLERATED_TAINTS.has(taint.key)) return true;
   return tolerations.some((toleration) => {

@@ -25,7 +25,7 @@ export function portId(port: { readonly protocol: Protocol; readonly port: numbe
   return `${port.port}/${port.protocol}`;
 }
 
-/** How a port is called in messages of a node, such as `TCP port 80`. */
+/** What a port is called in messages of a node, such as `TCP port 80`. */
 export function portLabel(port: { readonly protocol: Protocol; readonly port: number }): string {
   return `${port.protocol} port ${port.port}`;
 }

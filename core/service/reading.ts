@@ -24,7 +24,7 @@ export interface ServicePort {
   readonly protocol: Protocol;
   /** Port on the nodes' addresses. */
   readonly port: number;
-  /** Kubernetes' own port on every node. */
+  /** The port that Kubernetes has allocated on every node. */
   readonly nodePort?: number;
   /** Number or name of the pods' port; absent: the same as `port`. */
   readonly targetPort?: number | string;
@@ -68,7 +68,7 @@ export interface ServiceReading {
   readonly matchInterfaces?: readonly string[];
   /** `spec.loadBalancerIP`: a node that has this address serves at it alone. */
   readonly addressWish?: IpRange;
-  /** Beside those that every such pod has. */
+  /** Beyond those that every such pod has. */
   readonly tolerations: readonly Toleration[];
   /** PriorityClass of the pods. */
   readonly priorityClassName?: string;
@@ -99,7 +99,7 @@ export function readService(service: Service): ServiceReading {
   return reading;
 }
 
-/** Whether two versions of a Service say the same: whoever writes something else that can't be read, say, says nothing new. */
+/** Whether two versions of a Service mean the same: one unreadable value in place of another changes nothing, for example. */
 export function saysSame(a: Service, b: Service): boolean {
   return wordsOf(a) === wordsOf(b);
 }
@@ -222,7 +222,7 @@ function readWishes(service: Service): ReadWishes {
 
 const NONE: readonly never[] = [];
 
-/** Of most Services, and kept once for all of them. */
+/** Most Services have no wishes: all of them share this value. */
 const NO_WISHES: ReadWishes = {
   values: {},
   faults: NONE,
@@ -242,8 +242,8 @@ function wishName(wish: Wish<unknown>, service: Service): string {
 }
 
 const FATES: Readonly<Record<Wish<unknown>["guards"], string>> = {
-  access: "no node takes the Service up before it is mended",
-  pods: "no pods are made before it is mended",
+  access: "no node serves the Service until it is fixed",
+  pods: "no pods are made until it is fixed",
   nothing: "it has no effect",
 };
 

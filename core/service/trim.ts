@@ -9,7 +9,7 @@ import { MAX_SOURCE_RANGES, WISHES } from "./wishes.ts";
 /** A Service without what plays no part in its reading, with the addresses in its status. */
 export function trimService(service: Service): Service {
   const { spec } = service;
-  const metadata = trimMetadata(service.metadata, { labels: SERVICE_LABELS, annotations: KEPT_ANNOTATIONS });
+  const metadata = trimMetadata(service.metadata, { labels: SERVICE_LABELS, annotations: isKeptAnnotation });
   const { annotations } = metadata;
   if (annotations !== undefined) {
     for (const [name, text] of Object.entries(annotations)) {
@@ -70,7 +70,11 @@ export function trimEndpointSlice(slice: EndpointSlice, nodeName?: string): Endp
   };
 }
 
-/** Whatever else it says of itself; one object for all that are. */
+function isKeptAnnotation(name: string): boolean {
+  return MAX_LENGTHS.has(name);
+}
+
+/** Of a ready endpoint nothing else is read; all of them share this object. */
 const READY = { ready: true };
 const SERVICE_LABELS: ReadonlySet<string> = new Set([POOL_LABEL]);
 const SLICE_LABELS: ReadonlySet<string> = new Set([SLICE_SERVICE_LABEL]);
@@ -78,7 +82,6 @@ const MAX_LENGTHS: ReadonlyMap<string, number> = new Map([
   ...Object.values(WISHES).map(({ name, maxLength }): [string, number] => [name, maxLength]),
   [LAST_GOOD_ANNOTATION, MAX_RECORD_LENGTH],
 ]);
-const KEPT_ANNOTATIONS = (name: string): boolean => MAX_LENGTHS.has(name);
 const MAX_SELECTOR_LABELS = 32;
 /** No address range is as long. */
 const MAX_RANGE_LENGTH = 64;

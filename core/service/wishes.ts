@@ -21,7 +21,7 @@ export type IpMode = "VIP" | "Proxy";
 
 /** One wish. */
 export interface Wish<T> {
-  /** How it is called in messages and in the record of last good values. */
+  /** What it is called in messages and in the record of last good values. */
   readonly name: string;
   /** Stable CamelCase name of the fault. */
   readonly reason: string;
@@ -87,7 +87,7 @@ export const WISHES = {
         ? { value: "" }
         : isDnsSubdomain(text)
         ? { value: text }
-        : { fault: `${quoted(text)} is no name of a PriorityClass` },
+        : { fault: `${quoted(text)} is not the name of a PriorityClass` },
   } satisfies Wish<string>,
   ipMode: {
     ...annotationWish(IP_MODE_ANNOTATION, { guards: "nothing" }),
@@ -180,7 +180,7 @@ function parseInterfaceNames(text: string): Parsed<readonly string[]> {
   const names = splitList(text);
   if (names.length > MAX_MATCHES) return { fault: `there are more than ${MAX_MATCHES} interfaces` };
   const bad = names.find((name) => !INTERFACE_NAME_REGEXP.test(name));
-  return bad === undefined ? { value: names } : { fault: `${quoted(bad)} is no name of an interface` };
+  return bad === undefined ? { value: names } : { fault: `${quoted(bad)} is not the name of an interface` };
 }
 
 /** Cut, as the text may be long. */

@@ -36,7 +36,7 @@ export class PortIndex {
   readonly #byPort = new Map<string, Set<ServiceKey>>();
 
   /**
-   * Takes a change of one Service over. Returns the Services that may win or lose a port by it: those that share a port with it, before or
+   * Records a change of one Service. Returns the Services that may win or lose a port by it: those that share a port with it, before or
    * after, and those that share one with them: a Service that loses one port gives up its others too.
    */
   note({ before, after }: ObjectChange<Service>): readonly ServiceKey[] {

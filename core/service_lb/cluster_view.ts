@@ -61,7 +61,7 @@ export class ClusterView {
     const { before, after } = change;
     const report = this.#reports.of(nodeOfPod(after ?? before ?? {}) ?? "");
     if (report === undefined) return "verdict";
-    // Of Services for which a report had no room the pods tell.
+    // For Services that did not fit into the report their pods tell.
     if (report.cut > 0 || before === undefined || after === undefined) return "reservation";
     return sameContent(reservationGap(before), reservationGap(after)) ? "nothing" : "reservation";
   }

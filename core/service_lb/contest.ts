@@ -1,4 +1,5 @@
-// Two programs that write the same thing would do so without end: each own turn waits longer, and from the second on it is said. Pure.
+// Backoff against another program that undoes what is written here, as both would go on without end: each write waits longer than the one
+// before, and from the second change by others on it is reported. Pure.
 
 /** What was written last, and how often somebody else has changed it since. */
 export interface Contest {

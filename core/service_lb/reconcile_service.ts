@@ -85,7 +85,7 @@ function isReservedLate(
 ): boolean {
   if (daemonSet.action !== "apply") return false;
   const wanted = daemonSet.daemonSet;
-  // What was written as it should be, and is not so any more, is mended at once.
+  // What was written as it should be, and has been changed since, is repaired at once.
   if (memory.daemonSet?.wanted === appliedHash(wanted) || !differsFromDesired(wanted, observed)) return false;
   return verdicts.every((verdict) => {
     if (verdict.serves) return reported?.(verdict.node) !== undefined;
@@ -104,7 +104,7 @@ function withPauseImage(
   return { ...options, pauseImage: choosePauseImage(nodes.values(), options.pauseImage, current) };
 }
 
-/** Whoever was given a node port that is served already learns it on his own Service too. */
+/** The younger Service that was given a port which is served already is told so, too. */
 function tellLate(
   context: ReconcileContext,
   { service, memory, late }: Pick<ReconcileInput, "service" | "memory"> & { readonly late: readonly LateClaim[] },

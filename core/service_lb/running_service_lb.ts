@@ -25,7 +25,7 @@ export interface ServiceLb {
   readonly synced: Promise<void>;
   /** Whether every watch is open. */
   readonly isConnected: boolean;
-  /** Nodes that have stopped to answer. */
+  /** Nodes that have stopped answering. */
   readonly silentNodes: () => number;
   /** The cluster as this load balancer knows it. */
   readonly snapshot: () => ClusterSnapshot;

@@ -34,7 +34,10 @@ export function trimService(service: Service): Service {
   };
 }
 
-/** `service` trimmed, with what its wishes said before; `undefined` if it is no load balancer: what was just written may be of another type by now. */
+/**
+ * `service` trimmed, with what its wishes said before; `undefined` if it is not a load balancer: what was just written may be of another type
+ * by now.
+ */
 export function keepLoadBalancer(service: Service, kept: ReadonlyMap<string, Service>): Service | undefined {
   const trimmed = keepLastGood(trimService(service), kept);
   return readService(trimmed).isLoadBalancer ? trimmed : undefined;

@@ -54,7 +54,7 @@ export function renderSystemdUnit(name: UnitName, options: SystemdUnitOptions = 
     "Type=notify",
     "NotifyAccess=all",
     "# The engine interprets instead of compiling: 58 MB instead of 91 for an agent with 100 Services, 56 instead of 81 for the server.",
-    "# Above some 1,000 Services on a node compiling pays: say BUN_JSC_useJIT=1 in one of the environment files.",
+    "# Above some 1,000 Services on a node compiling pays: set BUN_JSC_useJIT=1 in one of the environment files.",
     ...Object.entries(runtimeEnvironment(isAgent ? "agent" : "server")).map(([key, value]) =>
       `Environment=${key}=${value}`
     ),

@@ -80,7 +80,7 @@ class StatusPage {
     const before = this.#tables;
     const news = newsBetween(before, await this.#read());
     for (const viewer of this.#viewers) {
-      // Who does not read would have it all kept for him.
+      // For a viewer that does not read, all of it would have to be kept.
       if (viewer.writableLength > 0) viewer.destroy();
       // A comment now and then shows that the connection stands.
       else viewer.write(news ?? ": nothing new\n\n");

@@ -49,7 +49,7 @@ export function portListeners<T extends ListeningSocket>(listeners: readonly T[]
   );
 }
 
-/** How a listener is called in messages. */
+/** What a listener is called in messages. */
 export function renderListener(listener: ListeningSocket): string {
   const { process, owner = "a process" } = listener;
   return `${process ? `process "${process.name}" (pid ${process.pid})` : owner} on this node`;

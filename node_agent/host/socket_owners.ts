@@ -28,8 +28,9 @@ const SS_ARGS: readonly string[] = ["-H", "-l", "-n", "-t", "-u", "-e", "--cgrou
 const TIMEOUT_MS = 3000;
 
 /**
- * Inode -> what the socket's control group is called, from what `ss --extended --cgroup` prints (iproute2 5.9 or later, misc/ss.c). A line without a group, with the root group (nobody in particular), with a
- * removed one (`unreachable:`), or of a form that isn't known, is passed over: its owner is not known.
+ * Inode -> what the socket's control group is called, from what `ss --extended --cgroup` prints (iproute2 5.9 or later, misc/ss.c). A line
+ * without a group, with the root group (nobody in particular), with a removed one (`unreachable:`), or of a form that isn't known is passed
+ * over: its owner is not known.
  */
 export function parseSocketGroups(text: string): ReadonlyMap<string, string> {
   return new Map(

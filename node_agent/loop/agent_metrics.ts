@@ -23,7 +23,7 @@ export interface AgentReconcile {
 /** Where the loop reports to. */
 export interface AgentMetrics {
   observe(outcome: AgentReconcile): void;
-  /** Counts one thing that was mended in the kernel. */
+  /** Counts things that were repaired in the kernel. */
   countRepairs(repairs: number): void;
   /** Resolves when the server is closed; at once if there is none. */
   readonly done: Promise<void>;
@@ -48,7 +48,7 @@ export async function startAgentMetrics(options: AgentMetricsOptions): Promise<A
   const chains = registry.counter({ name: "k3slb_agent_chains_written_total", help: "Chains written to the kernel." });
   const repairs = registry.counter({
     name: "k3slb_agent_repairs_total",
-    help: "Things mended that someone else had changed.",
+    help: "Things repaired that someone else had changed.",
   });
   const durations = registry.histogram({
     name: "k3slb_agent_reconcile_duration_seconds",

@@ -43,7 +43,10 @@ export interface DataplaneOptions {
   readonly clock?: Clock;
   /** Ends work in the background; calls have signals of their own. */
   readonly signal?: AbortSignal;
-  /** Where the tools and the kernel are. @default {LOCAL_HOST} this machine */
+  /**
+   * Where the tools and the kernel are.
+   * @default this machine
+   */
   readonly host?: DataplaneHost;
   /** Time in milliseconds for one run of iptables. */
   readonly timeoutMs?: number;
@@ -210,7 +213,7 @@ class KernelDataplane implements Dataplane {
         repairs.push(...await rules.kernel.repair(signal));
       } catch (error) {
         if (!isK3slbError(error)) throw error;
-        warnings.push(`Cannot check or mend the ${family} rules: ${error.message}`);
+        warnings.push(`Cannot check or repair the ${family} rules: ${error.message}`);
       }
     }
     if (this.#repairs++ % REPAIRS_PER_FOREIGN_LOOK === 0) {

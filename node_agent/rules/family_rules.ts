@@ -38,7 +38,7 @@ const LEFT_OUT_MS = 600_000;
 
 /** Writes one family's rules. Calls are made one at a time. */
 export class FamilyRules {
-  /** The rules in the kernel: checks, mends, counts and removes them. */
+  /** The rules in the kernel: checks, repairs, counts and removes them. */
   readonly kernel: RuleSetWriter;
   readonly #options: FamilyRulesOptions;
   /** What the kernel has rules for. */

@@ -7,7 +7,7 @@ import { type ForeignChains, forwardPlaces, forwardRemarks, targetOf } from "./f
 import { renderRule } from "./render_rule.ts";
 import type { Jump, JumpEdit } from "./ruleset.ts";
 
-/** What is wrong with a jump and how it is mended. */
+/** What is wrong with a jump and how it is repaired. */
 export interface JumpPlan {
   readonly edits: readonly JumpEdit[];
   /** One sentence; absent if nothing is wrong. */

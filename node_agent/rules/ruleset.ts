@@ -1,5 +1,5 @@
-// The firewall rules that this program makes, as values, and what differs between two sets of them. Pure: what the values mean is said by render_rule.ts, which writes them
-// the way `iptables -S` prints them, and which of them are wanted by desired_ruleset.ts.
+// The firewall rules that this program makes, as values, and what differs between two sets of them. Pure. render_rule.ts says what the values
+// mean and writes them the way `iptables -S` prints them; desired_ruleset.ts says which of them are wanted.
 import type { IpFamily, Protocol } from "../../core/shared/ip.ts";
 
 /** The tables that hold rules of ours. */

@@ -10,7 +10,7 @@ function sizeOf(port: ForwardedPort): number {
   return port.endpoints.length * perEndpoint + (port.sourceRanges ?? []).length + (port.matchAddresses ?? []).length;
 }
 
-/** How a port's Service is called. */
+/** The Service of `port`, as messages name it. */
 export function serviceName({ namespace, service }: ForwardedPort): string {
   return `${namespace}/${service}`;
 }

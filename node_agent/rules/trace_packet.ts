@@ -29,7 +29,7 @@ export interface Outcome {
   readonly masquerade: boolean;
   /** From 0 to 1. */
   readonly chance: number;
-  /** The chains on its way, the last one said what happens to it. */
+  /** The chains on its way; the last one decides. */
   readonly chains: readonly string[];
 }
 

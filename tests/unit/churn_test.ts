@@ -196,7 +196,7 @@ Deno.test("nothing is left of hundreds of Services of which none is ever made a 
   }, { reservePorts: "none" });
 });
 
-Deno.test("nothing is left of hundreds of nodes that came, said something, stopped to answer and went", async () => {
+Deno.test("nothing is left of hundreds of nodes that came, said something, stopped answering and went", async () => {
   await withWorld(async ({ client, objects, clock, silent }, from, count) => {
     if (from === 0) await client.create(SERVICES, loadBalancer("web", {}));
     const all = names("n", from, count);

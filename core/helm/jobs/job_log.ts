@@ -33,7 +33,7 @@ export class JobFailures {
   }
 
   /**
-   * The line that says why the latest run failed, be it one of a Job before of the same configuration; empty if none did. A log that can't be
+   * The line that says why the latest run failed, also one of an earlier Job of the same configuration; empty if none failed. A log that can't be
    * read counts as silent.
    */
   async of(job: Job | undefined, pods: readonly Pod[], signal: AbortSignal): Promise<string> {

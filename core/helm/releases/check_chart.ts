@@ -29,7 +29,7 @@ export function chartProblems(chart: HelmChart, config: HelmChartConfig | undefi
     );
   }
   if (timeout !== undefined && parseGoDuration(timeout) === undefined) {
-    problems.push(`spec.timeout "${shortened(timeout)}" is no duration such as "5m" or "300s"`);
+    problems.push(`spec.timeout "${shortened(timeout)}" is not a duration such as "5m" or "300s"`);
   }
   if (backOffLimit !== undefined && (backOffLimit < 0 || backOffLimit > MAX_INT32 || !Number.isInteger(backOffLimit))) {
     problems.push(`spec.backOffLimit ${backOffLimit} is not a whole number from 0 to ${MAX_INT32}`);
@@ -42,7 +42,7 @@ export function chartProblems(chart: HelmChart, config: HelmChartConfig | undefi
         : `spec.set "${shortened(path)}" must be a string or a 32-bit whole number; put quotes around other numbers`,
     );
   }
-  if (wrong.length > MAX_TOLD) problems.push(`${wrong.length - MAX_TOLD} more of spec.set are no strings either`);
+  if (wrong.length > MAX_TOLD) problems.push(`${wrong.length - MAX_TOLD} more of spec.set are not strings either`);
   const secrets = watchedSecrets({ chart, config }).length;
   if (secrets > MAX_SECRETS) problems.push(`valuesSecrets name ${secrets} Secrets, at most ${MAX_SECRETS} are watched`);
   problems.push(...sizeProblems(chart, config));

@@ -33,7 +33,7 @@ export function latestRelease(records: readonly KubeObject[]): Release | undefin
 
 /**
  * Whether `job`, which has ended, made `release`, although no label of it says so: it is newer than what the Job was told of. Where a label
- * speaks of another configuration it may be a rollback by hand, which one more Job mends; after that the image is known to label nothing.
+ * speaks of another configuration it may be a rollback by hand, which one more Job repairs; after that the image is known to label nothing.
  */
 export function isMadeBy(job: Job, release: Release): boolean {
   const expected = expectedRevision(job);

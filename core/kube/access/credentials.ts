@@ -75,7 +75,7 @@ function authorization(token: string | undefined, { username, password = "" }: U
   return username === undefined ? undefined : `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
 }
 
-/** Says what is wrong with a client certificate and its key before a TLS library or a server does, in words that nobody understands. */
+/** Says what is wrong with a client certificate and its key: a TLS library, or a server, would say it in words that nobody understands. */
 class ClientIdentity {
   readonly #clock: Clock;
   readonly #userName: string;

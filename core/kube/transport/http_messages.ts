@@ -152,7 +152,7 @@ export class AnswerReader {
       this.#isKept = false;
       this.#part = "endless";
     } else {
-      if (!/^\d{1,15}$/.test(length)) throw new SyntaxError("the answer's length is no number");
+      if (!/^\d{1,15}$/.test(length)) throw new SyntaxError("the answer's length is not a number");
       this.#left = Number(length);
       this.#part = "sized";
       if (this.#left === 0) this.#complete();

@@ -63,7 +63,7 @@ async function readWords(path: string): Promise<readonly string[]> {
   }
 }
 
-/** Number of the user who started the process: the effective one is root's also where somebody runs a setuid program under a name of his. */
+/** Number of the user who started the process: the effective user is root even where somebody else starts a setuid program under such a name. */
 async function readUser(path: string): Promise<string | undefined> {
   try {
     return /^Uid:\s+(\d+)/m.exec(await readFile(path, "utf8"))?.[1];

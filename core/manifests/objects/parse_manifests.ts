@@ -139,7 +139,7 @@ function readObject(
   const namespace = metadata["namespace"] ?? "";
   if (typeof namespace !== "string") report("The namespace must be a string", ["metadata", "namespace"]);
   if (apiVersion !== "" && !/^[^\s/]+(?:\/[^\s/]+)?$/.test(apiVersion)) {
-    report(`"${apiVersion}" is no apiVersion`, ["apiVersion"]);
+    report(`"${apiVersion}" is not an apiVersion`, ["apiVersion"]);
   }
   checkTexts(metadata, "labels", report);
   checkTexts(metadata, "annotations", report);

@@ -31,7 +31,7 @@ export interface ClusterSnapshot {
   readonly daemonSets: readonly DaemonSet[];
   /** Slices of the Services. */
   readonly slices: readonly EndpointSlice[];
-  /** What a server has found out about pods that are missing; whoever asks for himself tells it later. */
+  /** What a server has found out about pods that are missing; absent: {@linkcode Answers.noteObstacles} tells it later. */
   readonly obstacles?: (key: ServiceKey) => PodObstacles | undefined;
   /** Milliseconds since 1970. */
   readonly nowMs: number;

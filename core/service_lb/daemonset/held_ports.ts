@@ -9,7 +9,7 @@ import type { Protocol } from "../../shared/ip.ts";
 export interface HeldPorts {
   /** As {@linkcode portId} writes them. */
   readonly ports: ReadonlySet<string>;
-  /** Names of the nodes that it has them not on. */
+  /** Names of the nodes on which it does not have them. */
   readonly without: ReadonlySet<string>;
   /** Whether its DaemonSet has pods on this node as it stands, and not on others only. */
   readonly reaches: (node: Node) => boolean;

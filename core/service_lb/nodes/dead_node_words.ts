@@ -1,4 +1,4 @@
-// What is said of a node that has stopped to answer, and how it is read again: the server alone knows it, and `explain` has its words. Pure.
+// What is said of a node that has stopped answering, and how it is read again: the server alone knows it, and `explain` has its words. Pure.
 
 /** The words. @param since When it answered last, in ISO 8601 */
 export function deadNodeWords(ip: string, since: string): string {

@@ -1,4 +1,4 @@
-// The server asks the nodes that may serve whether they are there, and says of each that has stopped to answer what is to be told. Nodes are told
+// The server asks the nodes that may serve whether they are there, and says of each that has stopped answering what is to be told. Nodes are told
 // dead by `core/runtime/node_life.ts`; what follows is a verdict of `node_verdicts.ts`. Whose agent still writes its heartbeat is not dead: a
 // firewall came between.
 import { networkInterfaces } from "node:os";
@@ -63,7 +63,7 @@ export class DeadNodes {
     return this.#words;
   }
 
-  /** Nodes that have stopped to answer and are there all the same: nobody should ask them. */
+  /** Nodes that have stopped answering and are there all the same: nobody should ask them. */
   get unheard(): ReadonlySet<string> {
     return this.#unheard;
   }

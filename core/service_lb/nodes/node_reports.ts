@@ -92,14 +92,14 @@ function concernedBy(
   { before, after }: ObjectChange<NodeReport>,
   services: Iterable<Service>,
 ): ReportNews {
-  const isWhole = (before === undefined) !== (after === undefined) || before?.cut !== after?.cut;
+  const isAboutAll = (before === undefined) !== (after === undefined) || before?.cut !== after?.cut;
   const concerned: ServiceKey[] = [];
   let tookBack = false;
   for (const service of services) {
     const id = serviceId(service);
-    if (!isWhole && sameWords(before?.services.get(id), after?.services.get(id))) continue;
+    if (!isAboutAll && sameWords(before?.services.get(id), after?.services.get(id))) continue;
     concerned.push(readService(service).key);
-    // Of a Service that is being deleted it must.
+    // It has to cease to serve one that is being deleted.
     tookBack ||= before?.services.get(id)?.serves === true && after?.services.get(id)?.serves !== true &&
       service.metadata?.deletionTimestamp === undefined;
   }

@@ -75,7 +75,7 @@ export interface VerdictFacts {
   readonly conflicts: ReadonlyMap<string, PortConflict>;
   /** Nodes whose agent has not been heard for too long. */
   readonly silentNodes: ReadonlySet<string>;
-  /** Nodes that have stopped to answer, with what is said of each. */
+  /** Nodes that have stopped answering, with what is said of each. */
   readonly deadNodes?: ReadonlyMap<string, string>;
   /** What the agent of a node that decides by itself says of the Service; `undefined` for nodes whose pods decide. */
   readonly reported?: (node: string) => Reported | undefined;
@@ -133,13 +133,13 @@ function judge(node: Node, facts: JudgeFacts): NodeVerdict {
     const message = conflict.message ?? `port ${conflict.port} is taken by Service ${conflict.owner}`;
     return refuse(name, "PortTaken", { message, waiting: false });
   }
-  // A port that another one has is the first thing to be mended.
+  // A port that another Service has is the first thing to be fixed.
   if (said?.says === "refuses" && said.reason === "PortTaken") return bySaying(name, { ...facts, said });
   if (localNodes !== undefined && !localNodes.has(name)) {
     const message = "it has no ready endpoint and externalTrafficPolicy is Local";
     return refuse(name, "NoLocalEndpoint", { message, waiting: false });
   }
-  // Of Services for which a report had no room their pods tell.
+  // For Services that did not fit into the report their pods tell.
   const isLeftOut = said?.says === "nothing" && said.isCut && !facts.withoutPods;
   if (said !== undefined && !isLeftOut) return bySaying(name, { ...facts, said });
   if (pod === undefined && facts.withoutPods) return withoutReport(node);

@@ -1,4 +1,5 @@
-// Keeps the published facts as they should be: one ConfigMap, written when it says something else: at once, while that goes on once a second. Adapter.
+// Keeps the published facts as they should be: one ConfigMap, written when it says something else, at first at once, then once a second while
+// changes go on. Adapter.
 import type { Surroundings } from "../../kube/contract.ts";
 import { isForbidden } from "../../kube/errors.ts";
 import { type Reflector, startReflector } from "../../kube/reflector.ts";

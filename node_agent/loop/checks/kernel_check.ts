@@ -1,4 +1,4 @@
-// Looks again and again whether the kernel still has the rules, has mended what others changed, and keeps what can't be mended for reports.
+// Checks from time to time that the kernel still has the rules, has what others changed repaired, and keeps what can't be repaired for reports.
 import type { Clock } from "../../../core/runtime/clock.ts";
 import type { Logger } from "../../../core/shared/log.ts";
 import type { Dataplane } from "../../dataplane_contract.ts";
@@ -11,14 +11,14 @@ export interface KernelCheckParts {
   readonly signal: AbortSignal;
   /** @default {5000} */
   readonly repairIntervalMs?: number;
-  /** Something was mended, or what can't be mended is another. */
+  /** Something was repaired, or what can't be repaired has changed. */
   readonly onChange: () => void;
   readonly countRepairs: (count: number) => void;
 }
 
 /** The kernel's rules as of the last look. */
 export class KernelCheck {
-  /** Things that this program can't mend. */
+  /** Things that this program can't repair. */
   warnings: readonly string[] = [];
   /** Things of others that an operator should know of. */
   remarks: readonly string[] = [];
@@ -33,14 +33,14 @@ export class KernelCheck {
     return this.#parts.repairIntervalMs ?? REPAIR_INTERVAL_MS;
   }
 
-  /** Looks, and mends; returns the milliseconds until the next look. */
+  /** Checks and repairs; returns the milliseconds until the next check. */
   async look(): Promise<number> {
     const { clock, dataplane, logger, signal, onChange, countRepairs } = this.#parts;
     const startMs = clock.monotonicMs();
     const { repairs, warnings, remarks = [] } = await dataplane.repair(signal);
     const tookMs = clock.monotonicMs() - startMs;
     countRepairs(repairs.length);
-    for (const repair of repairs) logger.warn("Mended the kernel's rules", { what: repair });
+    for (const repair of repairs) logger.warn("Repaired the kernel's rules", { what: repair });
     // Gates may still say that a reconcile could not write what is there now.
     if (repairs.length > 0) onChange();
     if ([...warnings, ...remarks].join("\n") !== [...this.warnings, ...this.remarks].join("\n")) {

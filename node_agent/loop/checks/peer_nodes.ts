@@ -16,7 +16,7 @@ export interface PeerNodesOptions {
   /** Whether anybody is asked. */
   readonly isOn: boolean;
   readonly registry: MetricRegistry;
-  /** Told when a node has stopped to answer, or answers again. */
+  /** Told when a node has stopped answering, or answers again. */
   readonly onChange: () => void;
   /** @default {askByTcp} */
   readonly beginAsk?: BeginAsk;
@@ -36,7 +36,7 @@ export class PeerNodes {
       },
     });
     options.registry.gaugeOf(
-      { name: "k3slb_silent_nodes", help: "Nodes that answered before and have stopped to." },
+      { name: "k3slb_silent_nodes", help: "Nodes that answered before and have stopped answering." },
       () => this.#asker.dead.size,
     );
   }

@@ -10,7 +10,7 @@ import { heldPorts, isPlaceholder } from "./load_balancer_pods.ts";
 /** One Service and its standing on this node. */
 export interface Contender {
   readonly service: Service;
-  /** Ports (`80/TCP`) that are its own here: reserved for its pod, or nobody's else. */
+  /** Ports (`80/TCP`) that are its own here: reserved for its pod, or nobody else's. */
   readonly ports: ReadonlySet<string>;
   /** Why it gets none of them. */
   readonly problem: SettingsProblem | undefined;

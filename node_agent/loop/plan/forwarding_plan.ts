@@ -47,7 +47,7 @@ export interface ServiceVerdict extends ServiceDecision {
 
 /** What {@linkcode forwardingDecision} decides. */
 export interface ForwardingDecision {
-  /** What the kernel shall forward. */
+  /** What the kernel is to forward. */
   readonly plan: ForwardingPlan;
   /** One for each pod that holds its ports and is not leaving, sorted by namespace and name; none for pods of Services that depart. */
   readonly verdicts: readonly PodVerdict[];

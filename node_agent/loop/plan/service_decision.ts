@@ -24,7 +24,7 @@ export interface SeenListener extends ListeningSocket {
 export interface LocalFacts {
   /** Name of the node. */
   readonly nodeName: string;
-  /** Nodes that have stopped to answer: their endpoints are used only where there are no others. */
+  /** Nodes that have stopped answering: their endpoints are used only where there are no others. */
   readonly deadNodes?: ReadonlySet<string>;
   /** This host's interfaces. */
   readonly interfaces: readonly HostInterface[];

@@ -19,7 +19,7 @@ export interface GateWriterOptions extends Surroundings {
   readonly pods: Reflector<Pod>;
 }
 
-/** A pod and what its gate shall say. */
+/** A pod and what its gate is to say. */
 export interface GateWish {
   readonly pod: Pod;
   readonly state: GateState;

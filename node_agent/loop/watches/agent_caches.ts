@@ -64,7 +64,7 @@ export interface AgentCaches extends Pick<FactsWatch, "probeRequest" | "onProbeR
   readonly isKnown: (service: string) => boolean;
   /** Services that were served here until now, and are still to be. */
   readonly departed: () => readonly DepartedService[];
-  /** `NAMESPACE/NAME` of the pods on this node that are in the host's network. */
+  /** By `NAMESPACE/NAME` the host ports of the pods on this node that have any, or are in the host's network ({@linkcode hostPortsOf}). */
   readonly hostPods: () => ReadonlyMap<string, readonly string[]>;
   /** Uid of such a pod. */
   readonly hostPodUid: (name: string) => string | undefined;

@@ -1,6 +1,6 @@
 // Services that this node served until now: their pod ended or went, or the node is not chosen for them any more. They are served on until
 // another pod comes or the node is chosen again, or until the time is up and the server's status does not list this node either: a rollout,
-// an eviction, a drain, a label that is moved take nothing from a client before his address is gone.
+// an eviction, a drain, a label that is moved take nothing from a client before the address that it uses is gone.
 import type { Clock } from "../../../core/runtime/clock.ts";
 import type { ServiceKey } from "../../../core/service/keys.ts";
 import type { DepartedService } from "../plan/contenders.ts";

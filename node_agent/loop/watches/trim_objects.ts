@@ -44,7 +44,7 @@ export function trimPod(pod: Pod): Pod {
   };
 }
 
-/** A pod in the host's network: that it is here is all that counts. */
+/** A pod in the host's network or with host ports: which ports it declares is all that counts. */
 export function trimHostPod(pod: Pod): Pod {
   return {
     metadata: pick(pod.metadata, ["name", "namespace", "uid", "resourceVersion"]),

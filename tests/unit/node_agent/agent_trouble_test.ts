@@ -87,7 +87,7 @@ const CASES: readonly LoopCase[] = [
       bench.dataplane.flushed = true;
       await bench.clock.advance(5000);
       assert.equal(bench.dataplane.flushed, false);
-      assert.ok(bench.lines.some((line) => line.includes("Mended the kernel's rules")));
+      assert.ok(bench.lines.some((line) => line.includes("Repaired the kernel's rules")));
     },
   },
   {

@@ -122,10 +122,10 @@ Deno.test("manifests validate says which path it can't look at", async () => {
   });
 });
 
-Deno.test("manifests validate does not call a file valid that is no manifest", async () => {
+Deno.test("manifests validate does not call a file valid that is not a manifest", async () => {
   await assert.rejects(run(MANIFESTS_VALIDATE_COMMAND, { operand: "notes.txt" }), {
     code: "manifests-folder",
-    message: /notes\.txt" is no manifest$/,
+    message: /notes\.txt" is not a manifest$/,
   });
   await assert.rejects(inspectManifests("/dev/null", []), { code: "manifests-folder" });
 });
@@ -152,7 +152,7 @@ Deno.test("manifests validate says what would keep a HelmChart from being instal
     await writeFile(join(folder, "b.yaml"), `${chart}spec: {chartContent: "${"A".repeat((1 << 20) + 4)}"}\n`);
     const { code, stdout } = await run(MANIFESTS_VALIDATE_COMMAND, { folder });
     assert.equal(code, 1);
-    assert.match(stdout, /^a\.yaml:1: document 1: HelmChart "app": spec\.timeout "banana" is no duration/m);
+    assert.match(stdout, /^a\.yaml:1: document 1: HelmChart "app": spec\.timeout "banana" is not a duration/m);
     assert.match(stdout, /^a\.yaml:1: document 1: HelmChart "app": spec\.set "tls" is true; write "true" in quotes/m);
     assert.match(stdout, /^b\.yaml:1: .*its ConfigMap holds 1048576/m);
   } finally {

@@ -10,7 +10,7 @@ function answerFor(nodes: ExplainAnswer["nodes"], fields: Partial<ExplainAnswer>
     served: { status: "True", reason: "PartlyServed", message: "Served by 10 nodes: node1 and 9 more" },
     endpoints: { ready: 1000, terminating: 3, closed: 2 },
     nodes,
-    packets: { unknown: "it is no node of the cluster; run this as root on one" },
+    packets: { unknown: "it is not a node of the cluster; run this as root on one" },
     ...fields,
   };
 }

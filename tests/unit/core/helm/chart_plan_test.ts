@@ -222,7 +222,7 @@ Deno.test("planInstall: what keeps a Job from being made is said in the conditio
   const cases = [
     { name: "name too long", chart: chartWith({}, { name: "a".repeat(51) }), want: /51 characters/ },
     { name: "negative backOffLimit", chart: chartWith({ backOffLimit: -1 }), want: /backOffLimit -1/ },
-    { name: "bad timeout", chart: chartWith({ timeout: "banana" }), want: /"banana" is no duration/ },
+    { name: "bad timeout", chart: chartWith({ timeout: "banana" }), want: /"banana" is not a duration/ },
     { name: "set beyond 32 bits", chart: chartWith({ set: { big: 2 ** 31 } }), want: /"big" must be/ },
     {
       name: "a boolean in set",

@@ -140,7 +140,7 @@ Deno.test("runHelm: a chart that can't be installed stops no other", () =>
     await setup.job("helm-install-app");
     await waitUntil("the fault to be said", async () =>
       /51 characters/.test((await setup.condition("a".repeat(51), "Failed"))?.message ?? "") &&
-      /no duration.*32-bit/.test((await setup.condition("banana", "Failed"))?.message ?? ""));
+      /not a duration.*32-bit/.test((await setup.condition("banana", "Failed"))?.message ?? ""));
   }));
 
 Deno.test("runHelm: charts of others are not touched", () =>

@@ -66,7 +66,7 @@ Deno.test("planInstall() names some of the values of set that are none, and of a
   const chart = chartWith({ set, timeout: "1".repeat(1_000_000) } as unknown as HelmChartSpec);
   const { events: [event] } = planInstall(factsWith({ chart }), SETTINGS);
   assert.ok((event?.message.length ?? 0) < 1_000, event?.message.slice(0, 2_000));
-  assert.match(event?.message ?? "", /spec\.timeout "1{100}…" is no duration.*39995 more of spec\.set/);
+  assert.match(event?.message ?? "", /spec\.timeout "1{100}…" is not a duration.*39995 more of spec\.set/);
 });
 
 Deno.test("planInstall() refuses more Secrets than can be watched, and mounts a Secret of a hundred thousand keys in time", () => {

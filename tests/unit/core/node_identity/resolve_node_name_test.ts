@@ -38,7 +38,7 @@ const CASES: readonly Case[] = [
   {
     name: "an underscore in a given name gets a suggestion",
     given: { flag: "my_node_" },
-    want: { error: /--node-name "my_node_" is no valid node name/, hint: /--node-name=my-node$/ },
+    want: { error: /--node-name "my_node_" is not a valid node name/, hint: /--node-name=my-node$/ },
   },
   {
     name: "a given name without a Node names the nearest ones",

@@ -76,7 +76,7 @@ const PROBLEMS: readonly { readonly name: string; readonly given: string; readon
     {
       name: "an apiVersion that is none",
       given: "apiVersion: a/b/c\nkind: Pod\nmetadata: {name: a}",
-      want: ["1:1", /no apiVersion/],
+      want: ["1:1", /not an apiVersion/],
     },
   ];
 for (const { name, given, want } of PROBLEMS) {

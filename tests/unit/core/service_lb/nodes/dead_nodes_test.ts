@@ -1,4 +1,4 @@
-// Nodes that have stopped to answer: what their Services say and list, by the verdicts and by the whole controller.
+// Nodes that have stopped answering: what their Services say and list, by the verdicts and by the whole controller.
 import { deepEqual, equal, fail, match } from "node:assert/strict";
 import { SERVICES } from "../../../../../core/kube/resources.ts";
 import type { Node } from "../../../../../core/kube/types.ts";

@@ -1,4 +1,4 @@
-// Endpoints on nodes that have stopped to answer: which of them stay in the plan, what is deleted from connection tracking, what is said.
+// Endpoints on nodes that have stopped answering: which of them stay in the plan, what is deleted from connection tracking, what is said.
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { BeginAsk } from "../../../../../core/runtime/ask_nodes.ts";
