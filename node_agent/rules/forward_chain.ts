@@ -67,21 +67,24 @@ const MAX_DEPTH = 4;
 
 function effectOf(spec: string, chains: ForeignChains, depth: number): Effect {
   const target = targetOf(spec) ?? "";
+  // Whoever looks at packets outside of the kernel may drop any of them.
+  if (target === "NFQUEUE") return "ban";
   if (DROPS.has(target)) {
     return isForAll(spec) ? "drops-all" : isBan(spec) ? "ban" : meetsOurs(spec) ? "drops-some" : "none";
   }
   const lines = chains.get(target);
   if (lines === undefined || depth >= MAX_DEPTH) return "none";
   const effect = chainEffect(lines, chains, depth + 1);
-  const isWhole = isForAll(spec);
-  if (effect === "drops-all" || effect === "drops-others") return isWhole ? effect : "drops-some";
+  // Who is sent into a chain that drops, as chains that log before they drop are used, is banned.
+  if (effect.startsWith("drops") && isBan(spec)) return "ban";
+  if (effect === "drops-all" || effect === "drops-others") return isForAll(spec) ? effect : "drops-some";
   return USER_CHAINS.has(target) ? "ban" : effect;
 }
 
 /** The effect of a chain on a packet that has entered it. */
 function chainEffect(lines: readonly string[], chains: ForeignChains, depth: number): Effect {
   const rules = lines.filter((line) => line.startsWith("-A ")).map((line) => line.replace(/^-A \S+ /, ""));
-  let [letsPass, accepts, dropsSome] = [false, false, false];
+  let [letsPass, accepts, bans, dropsSome] = [false, false, false, false];
   for (const spec of rules) {
     const target = targetOf(spec) ?? "";
     const isEnd = isForAll(spec);
@@ -94,27 +97,39 @@ function chainEffect(lines: readonly string[], chains: ForeignChains, depth: num
     const effect = effectOf(spec, chains, depth);
     if (effect === "drops-all") return letsPass ? "drops-others" : "drops-all";
     if (effect === "drops-others") return effect;
-    if (effect === "drops-some") dropsSome = true;
+    dropsSome ||= effect === "drops-some";
+    bans ||= effect === "ban";
     // What a chain of others accepts is not known to be dropped later.
     if (chains.has(target)) letsPass = true;
   }
-  return dropsSome ? "drops-some" : accepts ? "none" : "ban";
+  return dropsSome ? "drops-some" : accepts && !bans ? "none" : "ban";
 }
 
 /** Whether a rule is for every packet, or at least for every first one of a connection. */
 function isForAll(spec: string): boolean {
-  const rest = spec
-    .replace(/-m comment --comment ("(?:[^"\\]|\\.)*"|\S+)/g, "")
+  const rest = withoutComments(spec)
     .replace(/-m (conntrack --ct|state --)state \S*\bNEW\b\S*/g, "")
     .trim();
   return rest.startsWith("-j ") || rest.startsWith("-g ");
 }
 
-/** Whether a drop is for certain senders, as bans are. */
+/** Whether a rule is for certain senders, as bans are. */
 function isBan(spec: string): boolean {
-  return /(?:^|[^!] )-s \S/.test(spec) || /(?:^|[^!] )--match-set \S+ src/.test(spec) ||
-    /(?:^|[^!] )--src-range \S/.test(spec);
+  return BAN_REGEXP.test(withoutComments(spec));
 }
+
+function withoutComments(spec: string): string {
+  return spec.replace(/-m comment --comment ("(?:[^"\\]|\\.)*"|\S+)/g, "");
+}
+
+/** What names senders, or counts each one's packets, unless it is negated: as `iptables -S` prints it. */
+const SENDERS: readonly string[] = [
+  "-s",
+  "--match-set \\S+ src",
+  "--(?:src-range|mac-source|src-cc|source-country|ctorigsrc|connlimit-above|hashlimit-above)",
+  "--(?:rcheck|update)",
+];
+const BAN_REGEXP = new RegExp(`(?:^|[^!] )(?:${SENDERS.join("|")})\\b`);
 
 /** Packets that belong to no connection are never ours. */
 function meetsOurs(spec: string): boolean {

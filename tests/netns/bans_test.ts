@@ -28,6 +28,14 @@ const KINDS: readonly Rules[] = [
     want: ["refused", "answer"],
   },
   {
+    name: "a ban by a chain that drops, and friends who pass before it",
+    rules: [
+      ...["-N DROPPED", "-A DROPPED -j DROP", "-N BANS", "-A BANS -m mark --mark 0x77 -j ACCEPT"],
+      ...["-A BANS -s BANNED -j DROPPED", "-I FORWARD -j BANS"],
+    ],
+    want: ["timeout", "answer"],
+  },
+  {
     name: "a chain of its own behind another",
     rules: ["-N OUTER", "-N INNER", "-A INNER -s BANNED -j DROP", "-A OUTER -j INNER", "-I FORWARD -j OUTER"],
     want: ["timeout", "answer"],

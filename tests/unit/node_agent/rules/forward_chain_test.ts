@@ -67,6 +67,43 @@ const CASES: readonly PlaceCase[] = [
     chains: { "f2b-x": ["-j RETURN"] },
     want: ["-p tcp -j f2b-x", OURS],
   },
+  ...[
+    "-m mac --mac-source 02:00:00:00:00:09 -j DROP",
+    "-m recent --rcheck --seconds 600 --name bad --mask 255.255.255.255 --rsource -j DROP",
+    "-m geoip --source-country XX,YY -j DROP",
+    "-m conntrack --ctorigsrc 203.0.113.9 -j DROP",
+    "-p tcp -m connlimit --connlimit-above 100 --connlimit-mask 32 --connlimit-saddr -j REJECT",
+    "-p tcp -m hashlimit --hashlimit-above 50/sec --hashlimit-mode srcip --hashlimit-name x -j DROP",
+    "-j NFQUEUE --queue-num 0",
+  ].map((rule) => ({ name: `what asks for senders in other words, as ${rule}`, rules: [rule], want: [rule, OURS] })),
+  {
+    name: "a ban by a chain that logs and drops",
+    rules: [OURS, "-s 203.0.113.9/32 -j LOGDROP"],
+    chains: { LOGDROP: ["-j LOG", "-j DROP"] },
+    want: ["-s 203.0.113.9/32 -j LOGDROP", OURS],
+  },
+  {
+    name: "a chain of bans by a chain that logs and drops",
+    rules: ["-p tcp -j f2b-x"],
+    chains: { "f2b-x": ["-s 203.0.113.9/32 -j LOGDROP", "-j RETURN"], LOGDROP: ["-j LOG", "-j DROP"] },
+    want: ["-p tcp -j f2b-x", OURS],
+  },
+  {
+    name: "a chain of bans that lets friends pass first",
+    rules: ["-j BANS"],
+    chains: { BANS: ["-s 10.0.0.0/8 -j ACCEPT", BAN] },
+    want: ["-j BANS", OURS],
+  },
+  {
+    name: "who may not is no ban where it is said of all others, also by a list of who was seen",
+    rules: ["-m recent ! --rcheck --name knocked --rsource -j DROP"],
+    want: [OURS, "-m recent ! --rcheck --name knocked --rsource -j DROP"],
+  },
+  {
+    name: "words of a comment name nobody",
+    rules: ['-i eth0 -m comment --comment "was -s 203.0.113.9" -j DROP'],
+    want: [OURS, '-i eth0 -m comment --comment "was -s 203.0.113.9" -j DROP'],
+  },
   {
     name: "CrowdSec's chain",
     rules: [OURS, "-j CROWDSEC_CHAIN"],
