@@ -30,6 +30,8 @@ export interface StatusMemory {
   readonly toldAddresses?: string;
   /** The last Warning, empty if nothing is wrong. */
   readonly toldWarning?: string;
+  /** When the Warning that stands was told last; after a restart: since when it is known. */
+  readonly warnedMs?: number;
   /** The last Event said something of the nodes that will pass: its end is told too. */
   readonly toldNote?: boolean;
   /** A state was written that is only worth a Warning if it lasts. */
@@ -71,12 +73,18 @@ export function statusStep(before: StatusMemory, facts: StatusFacts, nowMs: numb
   const settled = endMs === undefined || nowMs >= endMs;
   const patienceMs = endMs === undefined ? undefined : endMs - nowMs;
   const same = sameIngress(wanted, observed);
-  const again = (...delays: readonly (number | undefined)[]): { readonly againMs?: number } =>
-    present({ againMs: earliest(...delays, replacementEndMs(memory.nodes, nowMs)) });
+  const again = (after: StatusMemory, ...delays: readonly (number | undefined)[]): { readonly againMs?: number } => {
+    const warnMs = after.warnedMs === undefined || isToldAgain(after, nowMs)
+      ? undefined
+      : after.warnedMs + WARN_AGAIN_MS - nowMs;
+    return present({ againMs: earliest(...delays, warnMs, replacementEndMs(memory.nodes, nowMs)) });
+  };
   if (same && sameSummary(summary, condition)) {
-    if (memory.owesWarning !== true) return { memory, events: [], ...again() };
-    if (!settled) return { memory, events: [], ...again(patienceMs) };
-    return { ...tell(memory, facts, settled), ...again() };
+    if (memory.owesWarning === true ? !settled : !isToldAgain(memory, nowMs)) {
+      return { memory, events: [], ...again(memory, memory.owesWarning === true ? patienceMs : undefined) };
+    }
+    const told = tell(memory, facts, { settled, nowMs });
+    return { ...told, ...again(told.memory) };
   }
   const turn = contestedTurn(same ? undefined : memory.written, ingressText(wanted), nowMs);
   const delayMs = turn.count > 0 ? turn.delayMs : statusWriteDelayMs({
@@ -91,14 +99,14 @@ export function statusStep(before: StatusMemory, facts: StatusFacts, nowMs: numb
     gainSinceMs: memory.gainSinceMs,
     lastWriteMs: memory.written?.writtenMs,
   });
-  if (delayMs > 0) return { memory, events: [], ...again(delayMs) };
-  const told = tell(memory, facts, settled);
+  if (delayMs > 0) return { memory, events: [], ...again(memory, delayMs) };
+  const told = tell(memory, facts, { settled, nowMs });
   const written = contestAfterWrite(memory.written, { wanted: ingressText(wanted), count: turn.count, same }, nowMs);
   return {
     memory: { ...told.memory, written },
     write: { ingress: wanted, summary },
     events: turn.count === CONTESTS_BEFORE_WARNING ? [CONTESTED, ...told.events] : told.events,
-    ...again(told.memory.owesWarning === true ? patienceMs : undefined),
+    ...again(told.memory, told.memory.owesWarning === true ? patienceMs : undefined),
   };
 }
 
@@ -108,8 +116,13 @@ const CONTESTED: ServiceEvent = {
   message: "Another program changes the addresses in this Service's status; give one of them a loadBalancerClass",
 };
 
+/** The API server forgets Events after an hour, and with them goes what `kubectl describe` shows. */
+function isToldAgain({ warnedMs }: StatusMemory, nowMs: number): boolean {
+  return warnedMs !== undefined && nowMs - warnedMs >= WARN_AGAIN_MS;
+}
+
 function noteTimes(before: StatusMemory, facts: StatusFacts, nowMs: number): StatusMemory {
-  const { waitingSinceMs, gainSinceMs, ...rest } = before;
+  const { waitingSinceMs, gainSinceMs, warnedMs, ...rest } = before;
   const progress = progressText(facts.verdicts);
   return {
     ...rest,
@@ -117,6 +130,7 @@ function noteTimes(before: StatusMemory, facts: StatusFacts, nowMs: number): Sta
     progressMs: before.progress === progress ? before.progressMs ?? nowMs : nowMs,
     ...(facts.waitsFor === undefined ? {} : { waitingSinceMs: waitingSinceMs ?? nowMs }),
     ...(isMissing(facts.wanted, facts.observed) ? { gainSinceMs: gainSinceMs ?? nowMs } : {}),
+    ...(facts.summary.problem ? { warnedMs: warnedMs ?? nowMs } : {}),
     nodes: nodesAfter(before.nodes, facts.verdicts, nowMs),
   };
 }
@@ -128,7 +142,7 @@ function progressText(verdicts: readonly NodeVerdict[]): string {
 function tell(
   memory: StatusMemory,
   { summary, observed, wanted }: StatusFacts,
-  settled: boolean,
+  { settled, nowMs }: { readonly settled: boolean; readonly nowMs: number },
 ): Pick<StatusStep, "memory" | "events"> {
   const events: ServiceEvent[] = [];
   const after = addressText(wanted);
@@ -136,7 +150,7 @@ function tell(
   // While nodes come up one by one only the end is told.
   const isChangeTold = (settled || wanted.length < observed.length) && after !== before;
   const warning = summary.problem && settled ? `${summary.reason} ${summary.message}` : undefined;
-  const isWarningTold = warning !== undefined && warning !== memory.toldWarning;
+  const isWarningTold = warning !== undefined && (warning !== memory.toldWarning || isToldAgain(memory, nowMs));
   const isOver = memory.toldWarning || (memory.toldNote === true && summary.noted !== true);
   // `kubectl describe` shows Events and no conditions of Services: what the condition says is said here too.
   if (isChangeTold) {
@@ -153,6 +167,7 @@ function tell(
       ...memory,
       toldAddresses: isChangeTold ? after : before,
       ...(settled ? { toldWarning: warning ?? "" } : {}),
+      ...(isWarningTold ? { warnedMs: nowMs } : {}),
       ...(told?.message.endsWith(summary.message) ? { toldNote: summary.noted === true } : {}),
       owesWarning: summary.problem && !settled,
     },
@@ -185,6 +200,7 @@ function ingressText(ingress: readonly IngressAddress[]): string {
   return JSON.stringify(ingress);
 }
 
+const WARN_AGAIN_MS = 50 * 60_000;
 const SYNC_FAILURES: ReadonlySet<string> = new Set([
   "InvalidSourceRange",
   "InvalidAnnotation",

@@ -29,6 +29,8 @@ const CALM: StatusFacts = {
 };
 const WRITTEN = { wanted: JSON.stringify([A]), writtenMs: 0, count: 0 };
 const DAY_MS = 86_400_000;
+/** Events live for an hour. */
+const TOLD_AGAIN_MS = 50 * 60_000;
 
 interface Transition {
   readonly name: string;
@@ -40,6 +42,7 @@ interface Transition {
   readonly tells?: readonly string[];
   readonly againMs?: number;
   readonly remembers?: Partial<StatusMemory>;
+  readonly forgets?: readonly (keyof StatusMemory)[];
 }
 
 const TRANSITIONS: readonly Transition[] = [
@@ -76,7 +79,8 @@ const TRANSITIONS: readonly Transition[] = [
     nowMs: 10_000,
     facts: { condition: PARTLY, summary: PARTLY, waitsFor: "node" },
     tells: ["UpdatedLoadBalancer", "PartlyServed"],
-    remembers: { owesWarning: false },
+    againMs: TOLD_AGAIN_MS,
+    remembers: { owesWarning: false, warnedMs: 10_000 },
   },
   {
     name: "an address is lost: taken out at once, however much goes on",
@@ -136,6 +140,44 @@ const TRANSITIONS: readonly Transition[] = [
     memory: { toldWarning: "PartlyServed b: no", toldAddresses: "10.0.0.1" },
     facts: { summary: PARTLY, condition: SERVED },
     writes: ["10.0.0.1"],
+    againMs: TOLD_AGAIN_MS,
+  },
+  {
+    name: "a Warning that stands is told again before the API server forgets it",
+    memory: { toldWarning: "PartlyServed b: no", toldAddresses: "10.0.0.1", warnedMs: 1_000 },
+    nowMs: 1_000 + TOLD_AGAIN_MS,
+    facts: { summary: PARTLY, condition: PARTLY },
+    tells: ["PartlyServed"],
+    againMs: TOLD_AGAIN_MS,
+    remembers: { warnedMs: 1_000 + TOLD_AGAIN_MS },
+  },
+  {
+    name: "and not earlier",
+    memory: { toldWarning: "PartlyServed b: no", toldAddresses: "10.0.0.1", warnedMs: 1_000 },
+    nowMs: TOLD_AGAIN_MS,
+    facts: { summary: PARTLY, condition: PARTLY },
+    againMs: 1_000,
+  },
+  {
+    name: "after a restart: when it is that old again, as nobody knows when it was told",
+    nowMs: DAY_MS,
+    facts: { summary: PARTLY, condition: PARTLY },
+    againMs: TOLD_AGAIN_MS,
+    remembers: { warnedMs: DAY_MS },
+  },
+  {
+    name: "what was warned of is over: nothing is to be told again",
+    memory: { toldWarning: "", toldAddresses: "10.0.0.1", warnedMs: 1_000 },
+    nowMs: DAY_MS,
+    facts: {},
+    forgets: ["warnedMs"],
+  },
+  {
+    name: "while somebody else's write is waited out, nothing is told again, nor asked for at once",
+    memory: { toldWarning: "PartlyServed b: no", written: { ...WRITTEN, writtenMs: DAY_MS }, warnedMs: 0 },
+    nowMs: DAY_MS,
+    facts: { observed: [FOREIGN], summary: PARTLY, condition: PARTLY },
+    againMs: 1_000,
   },
   {
     name: "somebody else writes: a second's pause",
@@ -208,7 +250,8 @@ const TRANSITIONS: readonly Transition[] = [
   },
 ];
 
-for (const { name, memory = {}, facts, nowMs = 0, writes, tells = [], againMs, remembers = {} } of TRANSITIONS) {
+for (const transition of TRANSITIONS) {
+  const { name, memory = {}, facts, nowMs = 0, writes, tells = [], againMs, remembers = {}, forgets = [] } = transition;
   Deno.test(`statusStep() ${name}`, () => {
     const step = statusStep(frozen(memory), frozen({ ...CALM, ...facts }), nowMs);
     assert.deepEqual(step.write?.ingress.map(({ ip }) => ip), writes);
@@ -217,6 +260,7 @@ for (const { name, memory = {}, facts, nowMs = 0, writes, tells = [], againMs, r
     for (const [field, value] of Object.entries(remembers)) {
       assert.deepEqual(step.memory[field as keyof StatusMemory], value, field);
     }
+    for (const field of forgets) assert.equal(field in step.memory, false, field);
   });
 }
 
