@@ -46,6 +46,8 @@ export async function reconcileDaemonSet(context: ReconcileContext, input: Daemo
   if (action === "apply" || (action === "retain" && observed !== undefined)) {
     outcome = await bringAbout(context, { ...input, observed, wanted: desired.daemonSet.daemonSet });
   } else if (action === "remove" && observed !== undefined) {
+    // What is made again after that was nobody else's doing.
+    delete input.memory.daemonSet;
     await removeDaemonSet(context, { service, daemonSet: observed });
   }
   // Left over by an older naming or by a Service of the same name: they hold the ports.
@@ -68,14 +70,14 @@ async function bringAbout(context: ReconcileContext, input: Difference): Promise
   let refused: Refusal | undefined;
   let delayMs: number | undefined;
   if (differsFromDesired(wanted, observed)) {
-    // A DaemonSet that is gone is made at once, as nobody fights by deleting; and one edit by hand is undone at once.
-    const turn = observed === undefined ? { delayMs: 0, count: 0 } : contestedTurn(memory.daemonSet, hash, nowMs);
+    // One edit, or deletion, by hand is undone at once.
+    const turn = contestedTurn(memory.daemonSet, hash, nowMs);
     const isFight = turn.count >= CONTESTS_BEFORE_WARNING;
     if (isFight && turn.delayMs > 0) delayMs = turn.delayMs;
     else {
       if (isFight) memory.rivals = await rivalsOf(context, wanted);
       refused = await applyOrExplain(context, input);
-      memory.daemonSet = { wanted: hash, writtenMs: nowMs, count: turn.count };
+      memory.daemonSet = { wanted: hash, writtenMs: nowMs, count: refused === undefined ? turn.count : NOT_WRITTEN };
     }
   }
   const leftMs = contestedForMs(memory.daemonSet, nowMs);
@@ -97,7 +99,9 @@ async function rivalsOf({ client, signal }: ReconcileContext, { metadata }: Daem
 }
 
 function contestOf({ metadata }: DaemonSet, rivals: readonly string[]): SettingsProblem {
-  const who = rivals.length === 0 ? "another program" : rivals.map((name) => `"${name}"`).join(" and ");
+  const who = rivals.length === 0
+    ? "another program, or changed by an admission webhook"
+    : rivals.map((name) => `"${name}"`).join(" and ");
   const message = `DaemonSet ${metadata?.namespace}/${metadata?.name} is also written by ${who}, again and again; ` +
     "if that is K3s, start every K3s server with --disable=servicelb";
   return { reason: "DaemonSetContested", message };
@@ -121,6 +125,9 @@ async function applyOrExplain(
   }
   return undefined;
 }
+
+/** What the server refuses nobody has undone: the next try is the first one. */
+const NOT_WRITTEN = -1;
 
 /** Somebody has to do something first: give a right, make the namespace, loosen a policy. */
 function isLasting(error: unknown): boolean {

@@ -157,7 +157,7 @@ function podProblem(verdict: NodeVerdict): { readonly reason: string; readonly m
 
 /** What the Event says of itself, and of the pod, whose name is another one each time. */
 const REFUSAL_PREFIX_REGEXP =
-  /^(?:\(combined from similar events\): )?Error creating: (?:pods "[^"]*" is forbidden: )?/;
+  /^(?:\(combined from similar events\): )?Error creating: (?:[Pp]ods? "[^"]*" is (?:forbidden|invalid): )?/;
 const NO_FREE_PORT_REGEXP = /free ports/;
 const MISSING_PATIENCE_MS = 5_000;
 const MISSING_AGAIN_MS = 30_000;

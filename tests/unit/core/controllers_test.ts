@@ -75,55 +75,67 @@ Deno.test("startControllers() forgets what a part could not start of as soon as 
   }
 });
 
-Deno.test("startControllers(): what the page shows of pods that are missing is what the API server says of them", async () => {
-  const clock = createFakeClock();
-  const { client, objects, stop: stopApi } = createInProcess({
-    now: () => new Date(clock.now()),
-    controllers: ["garbageCollector"],
-  });
-  const stop = new AbortController();
-  const folder = await Deno.makeTempDir();
-  objects(NODES).put({
-    metadata: { name: "n1", labels: { "kubernetes.io/os": "linux" } },
-    status: {
-      conditions: [{ type: "Ready", status: "True" }],
-      addresses: [{ type: "InternalIP", address: "192.0.2.1" }],
-    },
-  } as Node);
-  const controllers = startControllers({
-    ...SERVER_OPTIONS,
-    dataDir: folder,
-    disable: ["coredns", "traefik", "helm"],
-    dataplane: "pods",
-  }, {
-    client,
-    clock,
-    logger: SILENT_LOGGER,
-    ...PARTS,
-    signal: stop.signal,
-  });
-  try {
-    await clock.advance(1_000);
-    await client.create(SERVICES, loadBalancer("web", 80));
-    await clock.advance(1_000);
-    const [daemonSet] = objects(DAEMON_SETS).values();
-    const { uid = "", name = "" } = daemonSet?.metadata ?? {};
-    objects(EVENTS).put({
-      metadata: { name: "refused", namespace: "kube-system" },
-      involvedObject: { kind: "DaemonSet", namespace: "kube-system", name, uid },
-      reason: "FailedCreate",
-      message: 'Error creating: pods "svclb-web-x" is forbidden: exceeded quota: pods',
+/** The API server's words, and what is passed on: not the pod's name, which is another one each time. */
+const REFUSALS = [
+  ['pods "svclb-web-x" is forbidden: exceeded quota: pods', "exceeded quota: pods"],
+  [
+    'Pod "svclb-web-x" is invalid: spec.containers[0].resources.requests: Invalid value: "1": must be less than the limit',
+    'spec.containers[0].resources.requests: Invalid value: "1": must be less than the limit',
+  ],
+  ['admission webhook "a.b" denied the request: no', 'admission webhook "a.b" denied the request: no'],
+] as const;
+
+for (const [said, want] of REFUSALS) {
+  Deno.test(`startControllers(): what the page shows of pods that are missing is what the API server says of them: ${said}`, async () => {
+    const clock = createFakeClock();
+    const { client, objects, stop: stopApi } = createInProcess({
+      now: () => new Date(clock.now()),
+      controllers: ["garbageCollector"],
     });
-    await clock.advance(6_000);
-    const answer = controllers.find(({ name }) => name === "servicelb")?.answers?.()?.services[0];
-    deepEqual([answer?.served.reason, answer?.nodes.map(({ reason, message }) => [reason, message])], [
-      "FailedCreate",
-      [["FailedCreate", "its pod can't be created: exceeded quota: pods"]],
-    ]);
-  } finally {
-    stop.abort();
-    await Promise.all(controllers.map(({ done }) => done));
-    stopApi();
-    await Deno.remove(folder, { recursive: true });
-  }
-});
+    const stop = new AbortController();
+    const folder = await Deno.makeTempDir();
+    objects(NODES).put({
+      metadata: { name: "n1", labels: { "kubernetes.io/os": "linux" } },
+      status: {
+        conditions: [{ type: "Ready", status: "True" }],
+        addresses: [{ type: "InternalIP", address: "192.0.2.1" }],
+      },
+    } as Node);
+    const controllers = startControllers({
+      ...SERVER_OPTIONS,
+      dataDir: folder,
+      disable: ["coredns", "traefik", "helm"],
+      dataplane: "pods",
+    }, {
+      client,
+      clock,
+      logger: SILENT_LOGGER,
+      ...PARTS,
+      signal: stop.signal,
+    });
+    try {
+      await clock.advance(1_000);
+      await client.create(SERVICES, loadBalancer("web", 80));
+      await clock.advance(1_000);
+      const [daemonSet] = objects(DAEMON_SETS).values();
+      const { uid = "", name = "" } = daemonSet?.metadata ?? {};
+      objects(EVENTS).put({
+        metadata: { name: "refused", namespace: "kube-system" },
+        involvedObject: { kind: "DaemonSet", namespace: "kube-system", name, uid },
+        reason: "FailedCreate",
+        message: `Error creating: ${said}`,
+      });
+      await clock.advance(6_000);
+      const answer = controllers.find(({ name }) => name === "servicelb")?.answers?.()?.services[0];
+      deepEqual([answer?.served.reason, answer?.nodes.map(({ reason, message }) => [reason, message])], [
+        "FailedCreate",
+        [["FailedCreate", `its pod can't be created: ${want}`]],
+      ]);
+    } finally {
+      stop.abort();
+      await Promise.all(controllers.map(({ done }) => done));
+      stopApi();
+      await Deno.remove(folder, { recursive: true });
+    }
+  });
+}

@@ -254,6 +254,45 @@ Deno.test("reconcileService() repairs a foreign edit of the DaemonSet and says s
   assert.equal(world.events.at(-1)?.reason, "AppliedDaemonSet");
 });
 
+Deno.test("reconcileService() makes a DaemonSet that somebody deletes again and again ever more slowly, and says so", async () => {
+  const world = worldWith(WEB);
+  const memory = {};
+  await reconcile(world, memory, { pods: BOTH });
+  const before = world.writes.length;
+  let [made, againMs] = [0, undefined as number | undefined];
+  for (let second = 0; second < 60; second++) {
+    for (const daemonSet of world.daemonSets.values()) {
+      world.daemonSets.remove(daemonSet.metadata?.name ?? "");
+      made++;
+    }
+    againMs = await reconcile(world, memory, { pods: BOTH });
+    world.clockMs += 1_000;
+  }
+  assert.ok(world.writes.slice(before).filter((write) => write === "apply daemonsets").length < 8, `${made} deletions`);
+  assert.match(
+    world.services.get("web")?.status?.conditions?.[0]?.message ?? "",
+    /DaemonSet kube-system\/svclb-web-\w+ is also written by another program, or changed by an admission webhook/,
+  );
+  assert.deepEqual(ips(world), ["10.0.0.1", "10.0.0.2"]);
+  world.clockMs += againMs ?? 0;
+  await reconcile(world, memory, { pods: BOTH });
+  assert.equal(world.daemonSets.values().length, 1);
+});
+
+Deno.test("reconcileService() goes on saying that a change of the DaemonSet is refused, and takes nobody for a rival", async () => {
+  const world = worldWith(WEB);
+  const memory = {};
+  await reconcile(world, memory, { pods: BOTH });
+  const { spec, ...rest } = world.services.get("web") ?? {};
+  world.services.put({ ...rest, spec: { ...spec, ports: [{ name: "http", port: 81, protocol: "TCP" }] } });
+  world.refusal = new K3slbError("quota", { code: "kube-bad-request", retriable: false });
+  for (let i = 0; i < 5; i++) {
+    await assert.rejects(reconcile(world, memory, { pods: BOTH }), world.refusal);
+    assert.equal(world.services.get("web")?.status?.conditions?.[0]?.reason, "DaemonSetRefused");
+    world.clockMs += 500;
+  }
+});
+
 Deno.test("reconcileService() removes DaemonSets of older namings and of an older Service of the name", async () => {
   const world = worldWith(WEB);
   for (const name of ["svclb-web", "svclb-web-00000000", "something-else"]) {

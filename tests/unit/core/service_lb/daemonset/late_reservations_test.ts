@@ -117,21 +117,20 @@ Deno.test("reconcileService() changes the DaemonSet after the status, too", asyn
   assert.deepEqual(world.writes, ["apply services/status", "apply daemonsets"]);
 });
 
-Deno.test("reconcileService() mends a DaemonSet that somebody has changed or deleted at once", async () => {
-  const world = newWorld();
-  const memory = {};
-  const said = { a: SERVES, b: SERVES };
-  await reconcile(world, memory, { said });
-  const [made] = world.daemonSets.values();
-  assert.ok(made);
-  world.writes.splice(0);
-  world.daemonSets.put({ ...made, metadata: { ...made.metadata, labels: {} } });
-  await reconcile(world, memory, { said: { a: SERVES, b: NOTHING } });
-  assert.deepEqual(world.writes.splice(0), ["apply daemonsets"]);
-  world.daemonSets.remove(objectKey(made));
-  await reconcile(world, memory, { said: { a: SERVES, b: NOTHING } });
-  assert.deepEqual(world.writes, ["apply daemonsets"]);
-});
+for (const what of ["changed", "deleted"] as const) {
+  Deno.test(`reconcileService() mends a DaemonSet that somebody has ${what} at once`, async () => {
+    const world = newWorld();
+    const memory = {};
+    await reconcile(world, memory, { said: { a: SERVES, b: SERVES } });
+    const [made] = world.daemonSets.values();
+    assert.ok(made);
+    world.writes.splice(0);
+    if (what === "changed") world.daemonSets.put({ ...made, metadata: { ...made.metadata, labels: {} } });
+    else world.daemonSets.remove(objectKey(made));
+    await reconcile(world, memory, { said: { a: SERVES, b: NOTHING } });
+    assert.deepEqual(world.writes, ["apply daemonsets"]);
+  });
+}
 
 Deno.test("reconcileService() makes the DaemonSet all the same when an agent does not answer for five seconds", async () => {
   const world = newWorld();
