@@ -111,6 +111,7 @@ export {
   type PortConflict,
   type PortConflicts,
   portConflicts,
+  type PortFacts,
   type Presence,
 } from "./core/service/port_owners.ts";
 export { hasLastGoodRecord, keepLastGood, lastGoodRecord } from "./core/service/last_good.ts";

@@ -79,11 +79,10 @@ function conflictsAmong(
     nodes: new Map([[name, node]]),
     ...(facts.nodePortRange === undefined ? {} : { nodePortRange: facts.nodePortRange }),
   };
-  const conflicts = portConflicts(
-    chosen,
-    () => [name],
-    (service) => reservedPorts(service, foreign),
-    (service) =>
+  const conflicts = portConflicts(chosen, {
+    candidatesOf: () => [name],
+    reservedFor: (service) => reservedPorts(service, foreign),
+    givenOn: (service) =>
       new Set(
         portIds(service).filter((port) =>
           spokenOf.has(port)
@@ -91,8 +90,8 @@ function conflictsAmong(
             : served(service).has(port)
         ),
       ),
-    (service) => isThere(service, { served }) ? "placed" : "absent",
-  );
+    presenceOn: (service) => isThere(service, { served }) ? "placed" : "absent",
+  });
   return new Map([...conflicts].flatMap(([key, byNode]): [ServiceKey, SettingsProblem][] => {
     const conflict = byNode.get(name);
     if (conflict === undefined) return [];

@@ -30,6 +30,20 @@ export function portLabel(port: { readonly protocol: Protocol; readonly port: nu
   return `${port.protocol} port ${port.port}`;
 }
 
+/** Names of the host ports that containers declare, as ports are compared. */
+export function hostPortIds(containers: readonly DeclaresPorts[]): ReadonlySet<string> {
+  const ports = containers.flatMap((container) => container.ports ?? []);
+  return new Set(
+    ports.flatMap(({ hostPort, protocol = "TCP" }) =>
+      hostPort ? [portId({ protocol: protocol as Protocol, port: hostPort })] : []
+    ),
+  );
+}
+
+interface DeclaresPorts {
+  readonly ports?: readonly { readonly hostPort?: number; readonly protocol?: string }[];
+}
+
 /** Names of a Service's ports, as they are compared. */
 export function portIds(service: Service): readonly string[] {
   const { ports } = readService(service);
@@ -75,21 +89,21 @@ export function hasGiven(given: GivenPorts, port: string): boolean {
  */
 export type Presence = "placed" | "meant" | "absent";
 
-/**
- * Every conflict among `services`.
- *
- * @param candidatesOf Names of the nodes that may serve a Service; asked only for Services that share a port with another.
- * @param reservedFor Ports of a Service that nobody can have as a load balancer, on all nodes or on some.
- * @param givenOn What a Service has been given on a node already.
- * @param presenceOn How much it is on that node, and not on others only.
- */
-export function portConflicts(
-  services: Iterable<Service>,
-  candidatesOf: (service: Service) => Iterable<string>,
-  reservedFor: (service: Service) => readonly (PortConflict & { onNode?: (name: string) => boolean })[] = () => [],
-  givenOn: (service: Service, node: string) => GivenPorts = () => undefined,
-  presenceOn: (service: Service, node: string) => Presence = () => "placed",
-): PortConflicts {
+/** What decides about the ports of Services. */
+export interface PortFacts {
+  /** Names of the nodes that may serve a Service; asked only for Services that share a port with another. */
+  readonly candidatesOf: (service: Service) => Iterable<string>;
+  /** Ports of a Service that nobody can have as a load balancer, on all nodes or on some; absent: there are none. */
+  readonly reservedFor?: (service: Service) => readonly (PortConflict & { onNode?: (name: string) => boolean })[];
+  /** What a Service has been given on a node already; absent: nothing. */
+  readonly givenOn?: (service: Service, node: string) => GivenPorts;
+  /** How much it is on that node, and not on others only; absent: it is there. */
+  readonly presenceOn?: (service: Service, node: string) => Presence;
+}
+
+/** Every conflict among `services`. */
+export function portConflicts(services: Iterable<Service>, facts: PortFacts): PortConflicts {
+  const { candidatesOf, reservedFor = () => [], givenOn = () => undefined, presenceOn = () => "placed" } = facts;
   const conflicts = new Map<ServiceKey, Map<string, PortConflict>>();
   const all = [...services];
   const reserved = new Map(all.map((service) => [service, reservedFor(service)]));

@@ -218,10 +218,12 @@ export class ClusterView {
     const sharers = [key, ...this.#ports.sharers(key)];
     const conflicts = portConflicts(
       this.#ours(sharers.flatMap((sharer) => services.get(sharer) ?? [])),
-      (service) => candidateNodes(service, { ...this.#options, nodes: nodes.values(), allowList }),
-      (service) => reservedPorts(service, this.#foreignFacts()),
-      (service, node) => this.#givenOn(service, node),
-      (service, node) => this.#presenceOn(service, node),
+      {
+        candidatesOf: (service) => candidateNodes(service, { ...this.#options, nodes: nodes.values(), allowList }),
+        reservedFor: (service) => reservedPorts(service, this.#foreignFacts()),
+        givenOn: (service, node) => this.#givenOn(service, node),
+        presenceOn: (service, node) => this.#presenceOn(service, node),
+      },
     );
     for (const sharer of sharers) this.#conflicts.set(sharer, conflicts.get(sharer) ?? NO_CONFLICTS);
     return conflicts.get(key) ?? NO_CONFLICTS;

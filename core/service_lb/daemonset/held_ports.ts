@@ -2,12 +2,11 @@
 // It stands in the cluster, so a restart of the server or of a pod changes nothing about who has a port.
 import type { DaemonSet, Node } from "../../kube/types.ts";
 import { isTolerated } from "../../service/node_selection.ts";
-import { portId } from "../../service/port_owners.ts";
-import type { Protocol } from "../../shared/ip.ts";
+import { hostPortIds } from "../../service/port_owners.ts";
 
 /** What one Service has. */
 export interface HeldPorts {
-  /** As {@linkcode portId} writes them. */
+  /** As `portId` writes them. */
   readonly ports: ReadonlySet<string>;
   /** Names of the nodes on which it does not have them. */
   readonly without: ReadonlySet<string>;
@@ -20,9 +19,6 @@ export function heldPorts(daemonSets: Iterable<DaemonSet>): HeldPorts | undefine
   for (const { metadata, spec } of daemonSets) {
     if (metadata?.deletionTimestamp !== undefined || spec === undefined) continue;
     const { containers = [], affinity } = spec.template.spec ?? {};
-    const ports = containers.flatMap((container) => container.ports ?? []).flatMap(({ hostPort, protocol = "TCP" }) =>
-      hostPort ? [portId({ protocol: protocol as Protocol, port: hostPort })] : []
-    );
     const terms = affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms ?? [];
     const without = terms.flatMap(({ matchFields = [] }) =>
       matchFields.flatMap(({ key, operator, values = [] }) =>
@@ -37,7 +33,7 @@ export function heldPorts(daemonSets: Iterable<DaemonSet>): HeldPorts | undefine
           terms.some(({ matchExpressions = [] }) => matchExpressions.every((one) => meets(labels, one)))) &&
         (spec?.taints ?? []).every((taint) => isTolerated(taint, tolerations));
     };
-    return { ports: new Set(ports), without: new Set(without), reaches };
+    return { ports: hostPortIds(containers), without: new Set(without), reaches };
   }
   return undefined;
 }

@@ -5,6 +5,7 @@ import { isTrue } from "../../kube/conditions.ts";
 import { objectKey } from "../../kube/request_path.ts";
 import { pick } from "../../kube/trim.ts";
 import type { Pod, Service } from "../../kube/types.ts";
+import { hostPortIds, portIds } from "../../service/port_owners.ts";
 import { readService } from "../../service/reading.ts";
 
 /** A pod that keeps a Service's own pod from being scheduled. */
@@ -30,7 +31,7 @@ export function portHolder(service: Service, pods: Iterable<Pod>): PortHolder | 
   let found: PortHolder | undefined;
   for (const pod of pods) {
     const held = heldPorts(pod);
-    const port = wantedPorts(service).find((wanted) => held.has(wanted));
+    const port = portIds(service).find((wanted) => held.has(wanted));
     if (port === undefined) continue;
     const holder = { pod: objectKey(pod), port, serves: isOwnEndpoint(service, pod) };
     if (holder.serves) return holder;
@@ -67,13 +68,7 @@ function containerPorts(pod: Pod): readonly ContainerPort[] {
 function heldPorts(pod: Pod): ReadonlySet<string> {
   const { phase } = pod.status ?? {};
   if (phase === "Succeeded" || phase === "Failed") return NOTHING;
-  return new Set(
-    containerPorts(pod).flatMap(({ hostPort, protocol }) => hostPort ? [`${hostPort}/${protocol ?? "TCP"}`] : []),
-  );
-}
-
-function wantedPorts(service: Service): readonly string[] {
-  return readService(service).ports.map(({ port, protocol }) => `${port}/${protocol}`);
+  return hostPortIds(containersOf(pod));
 }
 
 function isOwnEndpoint(service: Service, pod: Pod): boolean {

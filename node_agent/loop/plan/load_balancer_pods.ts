@@ -1,10 +1,10 @@
 // Which pods of this node the agent believes, and which ports of the node they hold. Pure.
 // A label is anybody's to write. What makes a pod a load balancer's is its namespace, where only the cluster's own controllers make pods, and
 // its owner; what makes a port its Service's is that the scheduler has reserved it for the pod.
+import { conditionOf } from "../../../core/kube/conditions.ts";
 import type { Condition, Pod } from "../../../core/kube/types.ts";
 import { PROGRAMMED_CONDITION, SERVICE_NAME_LABEL } from "../../../core/service/labels.ts";
-import { portId } from "../../../core/service/port_owners.ts";
-import type { Protocol } from "../../../core/shared/ip.ts";
+import { hostPortIds } from "../../../core/service/port_owners.ts";
 
 /** Whether `pod` was made for a load balancer, here or by a K3s ServiceLB: in its namespace, labelled, and owned by a DaemonSet. */
 export function isLoadBalancerPod(pod: Pod, servicelbNamespace: string): boolean {
@@ -21,15 +21,10 @@ export function isPlaceholder(pod: Pod): boolean {
 
 /** The pod's gate condition, if it has one. */
 export function gateOf(pod: Pod): Condition | undefined {
-  return (pod.status?.conditions ?? []).find((one) => one.type === PROGRAMMED_CONDITION) as Condition | undefined;
+  return conditionOf(pod, PROGRAMMED_CONDITION) as Condition | undefined;
 }
 
-/** The node's ports that the scheduler has reserved for `pods`, as {@linkcode portId} writes them. */
+/** The node's ports that the scheduler has reserved for `pods`, as `portId` writes them. */
 export function heldPorts(pods: readonly Pod[]): ReadonlySet<string> {
-  const ports = pods.flatMap((pod) => (pod.spec?.containers ?? []).flatMap((container) => container.ports ?? []));
-  return new Set(
-    ports.flatMap(({ hostPort, protocol = "TCP" }) =>
-      hostPort ? [portId({ protocol: protocol as Protocol, port: hostPort })] : []
-    ),
-  );
+  return hostPortIds(pods.flatMap((pod) => pod.spec?.containers ?? []));
 }

@@ -30,7 +30,10 @@ function facts(others: readonly Service[], nodePortRange?: ForeignFacts["nodePor
 
 /** By node, why `wanted` can't have its ports there. */
 function refused(wanted: Service, given: ForeignFacts): Readonly<Record<string, string | undefined>> {
-  const conflicts = portConflicts([wanted], () => NODES.keys(), (each) => reservedPorts(each, given));
+  const conflicts = portConflicts([wanted], {
+    candidatesOf: () => NODES.keys(),
+    reservedFor: (each) => reservedPorts(each, given),
+  });
   const byNode = conflicts.get("default/web") ?? new Map();
   return Object.fromEntries([...byNode].map(([name, conflict]) => [name, conflict.message]));
 }
@@ -98,7 +101,10 @@ Deno.test("portConflicts: who is refused for a node port leaves his other ports 
   const first = service({ spec: { ports: [{ port: 80 }, { port: 31_000 }] } });
   const next = service({ name: "next", created: YOUNG, spec: { ports: [{ port: 80 }] } });
   const given = facts([other(OLD, NODE_PORT)]);
-  const conflicts = portConflicts([first, next], () => ["a"], (each) => reservedPorts(each, given));
+  const conflicts = portConflicts([first, next], {
+    candidatesOf: () => ["a"],
+    reservedFor: (each) => reservedPorts(each, given),
+  });
   assert.deepEqual([...conflicts.keys()], ["default/web"]);
 });
 

@@ -8,7 +8,7 @@ const port = (number: number, protocol = "TCP"): { port: number; protocol: strin
 
 Deno.test("portConflicts() leaves a port to the oldest and names it", () => {
   const old = service({ name: "z", created: "2025-01-01T00:00:00Z" });
-  const conflicts = portConflicts([service({ name: "a" }), old], () => ["n1", "n2"]);
+  const conflicts = portConflicts([service({ name: "a" }), old], { candidatesOf: () => ["n1", "n2"] });
   assert.deepEqual([...conflicts.keys()], ["default/a"]);
   assert.deepEqual(conflicts.get("default/a")?.get("n2"), { port: "80/TCP", owner: "default/z" });
 });
@@ -16,16 +16,16 @@ Deno.test("portConflicts() leaves a port to the oldest and names it", () => {
 Deno.test("portConflicts() tells protocols and nodes apart", () => {
   const tcp = service({ name: "tcp" });
   const udp = service({ name: "udp", spec: { ports: [port(80, "UDP")] } });
-  assert.equal(portConflicts([tcp, udp], () => ["n1"]).size, 0);
+  assert.equal(portConflicts([tcp, udp], { candidatesOf: () => ["n1"] }).size, 0);
   const other = service({ name: "other" });
-  assert.equal(portConflicts([tcp, other], (each) => each === tcp ? ["n1"] : ["n2"]).size, 0);
+  assert.equal(portConflicts([tcp, other], { candidatesOf: (each) => each === tcp ? ["n1"] : ["n2"] }).size, 0);
 });
 
 Deno.test("portConflicts() gives the other ports of a loser to the next", () => {
   const first = service({ name: "first", created: "2025-01-01T00:00:00Z", spec: { ports: [port(80)] } });
   const loser = service({ name: "loser", created: "2025-01-02T00:00:00Z", spec: { ports: [port(80), port(443)] } });
   const next = service({ name: "next", created: "2025-01-03T00:00:00Z", spec: { ports: [port(443)] } });
-  assert.deepEqual([...portConflicts([next, loser, first], () => ["n1"]).keys()], ["default/loser"]);
+  assert.deepEqual([...portConflicts([next, loser, first], { candidatesOf: () => ["n1"] }).keys()], ["default/loser"]);
 });
 
 Deno.test("portConflicts() leaves a port to who has it on a node, against an older one that asks later", () => {
@@ -33,12 +33,10 @@ Deno.test("portConflicts() leaves a port to who has it on a node, against an old
   const young = service({ name: "young", spec: { ports: [port(443)] } });
   const has = new Set(["old 80/TCP n1", "young 443/TCP n1"]);
   const conflicts = (): unknown =>
-    portConflicts(
-      [old, young],
-      () => ["n1", "n2"],
-      () => [],
-      (each, node) => new Set(portIds(each).filter((id) => has.has(`${each.metadata?.name} ${id} ${node}`))),
-    );
+    portConflicts([old, young], {
+      candidatesOf: () => ["n1", "n2"],
+      givenOn: (each, node) => new Set(portIds(each).filter((id) => has.has(`${each.metadata?.name} ${id} ${node}`))),
+    });
   const n1 = new Map([["n1", { port: "443/TCP", owner: "default/young" }]]);
   const n2 = new Map([["n2", { port: "443/TCP", owner: "default/old" }]]);
   // Nobody has it on the second node: there age decides.
@@ -64,12 +62,10 @@ Deno.test("portConflicts() decides the same again when what it decided stands", 
     );
     let has = new Set(sketches.flatMap(({ had }, index) => had.map((each) => `s${index} ${each}/TCP`)));
     const winners = (): Set<string> => {
-      const conflicts = portConflicts(
-        services,
-        () => ["n"],
-        () => [],
-        (each) => new Set(portIds(each).filter((id) => has.has(`${each.metadata?.name} ${id}`))),
-      );
+      const conflicts = portConflicts(services, {
+        candidatesOf: () => ["n"],
+        givenOn: (each) => new Set(portIds(each).filter((id) => has.has(`${each.metadata?.name} ${id}`))),
+      });
       return new Set(
         services.flatMap((each) =>
           conflicts.has(`default/${each.metadata?.name}`)
@@ -95,7 +91,7 @@ Deno.test("portConflicts() leaves each port of a node to one Service at most", (
       service({ name: `s${index}`, created, spec: { ports: ports.map((each) => port(each)) } })
     );
     const nodesOf = new Map(services.map((each, index) => [each, sketches[index]?.nodes ?? []]));
-    const conflicts = portConflicts(services, (each) => nodesOf.get(each) ?? []);
+    const conflicts = portConflicts(services, { candidatesOf: (each) => nodesOf.get(each) ?? [] });
     const held = new Set<string>();
     for (const each of services) {
       for (const node of nodesOf.get(each) ?? []) {
@@ -129,16 +125,15 @@ Deno.test("portConflicts() of many nodes are those of each node alone, and ask o
     }));
     let asked = 0;
     const among = (names: readonly string[]): PortConflicts =>
-      portConflicts(
-        services,
-        () => names,
-        (each) => reservationsOf.get(each) ?? [],
-        (each, name) => {
+      portConflicts(services, {
+        candidatesOf: () => names,
+        reservedFor: (each) => reservationsOf.get(each) ?? [],
+        givenOn: (each, name) => {
           asked++;
           const given = sketchOf.get(each)?.given[nodes.indexOf(name)];
           return given === undefined || given === "all" ? given : new Set([given]);
         },
-      );
+      });
     const all = among(nodes);
     assert.ok(asked <= services.length * nodes.length);
     for (const name of nodes) {

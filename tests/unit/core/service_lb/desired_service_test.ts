@@ -29,7 +29,7 @@ function desiredIn(world: World): DesiredService {
   const options = { ...SERVICE_OPTIONS, ...world.options };
   const conflicts = portConflicts(
     [wanted, ...world.others ?? []],
-    (each) => candidateNodes(each, { ...options, nodes: world.nodes, allowList }),
+    { candidatesOf: (each) => candidateNodes(each, { ...options, nodes: world.nodes, allowList }) },
   );
   return desiredService(wanted, {
     ...options,
