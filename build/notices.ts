@@ -1,5 +1,6 @@
 // Licence notices of what is inside the binary and not this project's own: libraries in the bundle, and the base runtime. MIT and ISC
 // want theirs in every copy, so they lie beside the binary.
+import { compareText } from "../core/shared/compare_text.ts";
 import { K3slbError } from "../core/shared/errors.ts";
 
 /** A library in the bundle. */
@@ -18,7 +19,7 @@ export function bundledPackages(inputs: readonly string[]): readonly BundledPack
     if (match?.name === undefined) continue;
     found.set(match.name, { name: match.name, version: match.version ?? "", folder: match.folder ?? "" });
   }
-  return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  return [...found.values()].sort((a, b) => compareText(a.name, b.name));
 }
 
 /**

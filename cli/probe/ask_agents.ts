@@ -11,6 +11,7 @@ import { FACTS_CONFIG_MAP } from "../../core/service/cluster_facts.ts";
 import { PROBE_ANSWER_ANNOTATION, PROBE_REQUEST_ANNOTATION } from "../../core/service/labels.ts";
 import { heartbeatAgeMs, SILENT_AGENT_MS } from "../../core/service/node_report.ts";
 import { type NodeProbe, parseNodeProbe, renderProbeRequest, targetId } from "../../core/service/probe_exchange.ts";
+import { compareText } from "../../core/shared/compare_text.ts";
 import { isK3slbError, K3slbError } from "../../core/shared/errors.ts";
 import { type ProbeAnswer, probeRow } from "./probe_result.ts";
 
@@ -40,7 +41,7 @@ export async function askAgents(
   const answers = new Map<string, NodeProbe>();
   const { items, resourceVersion } = await client.list(NODES, { signal });
   const nodes = items.map((node) => ({ name: node.metadata?.name ?? "", isAsked: isHeardOf(node, clock.now()) }))
-    .toSorted((a, b) => a.name < b.name ? -1 : 1);
+    .toSorted((a, b) => compareText(a.name, b.name));
   const asked = nodes.filter(({ isAsked }) => isAsked);
   if (asked.length === 0) {
     throw new K3slbError("No node has an agent that could be asked", {

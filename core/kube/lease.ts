@@ -49,6 +49,12 @@ class Candidate {
   #renewedAtMs = 0;
   #reportedHolder: string | undefined;
   #lastProblem: string | undefined;
+  #highestVersion: string | undefined;
+  /** Whether a version lower than one before was seen in this term: what the term did may be undone. */
+  #isTurnedBack = false;
+  #mustRead = true;
+  /** Whether a write may have arrived although its answer did not. */
+  #isUnsure = false;
 
   constructor(options: LeaderElectionOptions) {
     this.#options = options;
@@ -146,13 +152,6 @@ class Candidate {
       signal.removeEventListener("abort", stop);
     }
   }
-
-  #highestVersion: string | undefined;
-  /** Whether a version lower than one before was seen in this term: what the term did may be undone. */
-  #isTurnedBack = false;
-  #mustRead = true;
-  /** Whether a write may have arrived although its answer did not. */
-  #isUnsure = false;
 
   async #takeOrRenew(signal: AbortSignal): Promise<boolean> {
     const { client, namespace, name, identity, clock } = this.#options;

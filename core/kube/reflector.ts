@@ -65,6 +65,8 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
   /** Where the next watch starts; `undefined`: list first. */
   #resourceVersion: string | undefined;
   #failures = 0;
+  /** The cause of the last failure that was reported; `undefined` once a watch is open again. */
+  #lastReported: string | undefined;
   /** When a forgotten point in time last led to a new list at once. */
   #startedOverMs = -Infinity;
 
@@ -254,8 +256,6 @@ class ListWatchReflector<T extends KubeObject> implements Reflector<T> {
     this.lastError = undefined;
     this.#lastReported = undefined;
   }
-
-  #lastReported: string | undefined;
 
   #noteFailure(error: unknown): void {
     this.#failures++;

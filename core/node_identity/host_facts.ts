@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
+import { compareText } from "../shared/compare_text.ts";
 import { IPVS_INTERFACE } from "../shared/ip.ts";
 
 /** An interface of this host that is up, and its addresses. */
@@ -56,7 +57,7 @@ export function readHostInterfaces(): readonly HostInterface[] {
     .map(([name, entries]) => ({ name, addresses: (entries ?? []).map((entry) => entry.address) }));
   const isHidden = !found.some(({ name }) => name === IPVS_INTERFACE) && existsSync(`/sys/class/net/${IPVS_INTERFACE}`);
   return [...found, ...(isHidden ? [{ name: IPVS_INTERFACE, addresses: [] }] : [])]
-    .sort((a, b) => (a.name < b.name ? -1 : Number(a.name > b.name)));
+    .sort((a, b) => compareText(a.name, b.name));
 }
 
 /** A sandbox may keep the C library from listing interfaces, which it does over netlink; a name can be found without them. */

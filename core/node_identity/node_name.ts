@@ -1,4 +1,6 @@
 // Names of nodes as text: what is one (RFC 1123 subdomain, as the API server wants it), what can be made one, what is close to one. Pure.
+import { compareText } from "../shared/compare_text.ts";
+import { isDnsSubdomain } from "../shared/names.ts";
 import { editDistance } from "../shared/nearest_name.ts";
 
 /** A name, and the text that it was made from if that was not the same. */
@@ -10,7 +12,7 @@ export interface ParsedNodeName {
 /** The node name that `text` means: blanks cut, lower-cased as K3s does it; `undefined` if it is none. */
 export function parseNodeName(text: string): ParsedNodeName | undefined {
   const name = text.trim().toLowerCase();
-  if (name.length > MAX_NAME_LENGTH || !NODE_NAME_REGEXP.test(name)) return undefined;
+  if (!isDnsSubdomain(name)) return undefined;
   return name === text ? { name } : { name, correctedFrom: text };
 }
 
@@ -32,7 +34,7 @@ export function nearestNames(wanted: string, names: readonly string[], limit = 3
   return names
     .map((name) => ({ name, distance: nameDistance(wanted, name) }))
     .filter(({ name, distance }) => distance <= Math.max(2, Math.ceil(Math.max(wanted.length, name.length) / 3)))
-    .sort((a, b) => a.distance - b.distance || (a.name < b.name ? -1 : 1))
+    .sort((a, b) => a.distance - b.distance || compareText(a.name, b.name))
     .slice(0, limit)
     .map((one) => one.name);
 }
@@ -43,4 +45,3 @@ function nameDistance(a: string, b: string): number {
 }
 
 const MAX_NAME_LENGTH = 253;
-const NODE_NAME_REGEXP = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;

@@ -1,5 +1,6 @@
 // Numbers about the running program in Prometheus' text format 0.0.4. A small registry; no collection of its own.
 // Format: https://prometheus.io/docs/instrumenting/exposition_formats/.
+import { compareText } from "../shared/compare_text.ts";
 
 /** Names and values of one series; the names must be the same for every series of a metric. */
 export type MetricLabels = Readonly<Record<string, string>>;
@@ -175,7 +176,7 @@ function readLines(name: string, read: ReadSamples): string {
 
 function labelText(labels: MetricLabels): string {
   return Object.entries(labels)
-    .sort(([a], [b]) => a < b ? -1 : 1)
+    .sort(([a], [b]) => compareText(a, b))
     .map(([name, value]) =>
       `${name}="${value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n")}"`
     )

@@ -62,13 +62,15 @@ export function isLinkLocal(ip: string): boolean {
   return address !== undefined && LINK_LOCAL.some((range) => ipRangeContains(range, address));
 }
 
-interface Held {
+/** Addresses that a node has, and ranges of its pods. */
+export interface HeldAddresses {
+  /** Of the node itself, in canonical form. */
   readonly ips: ReadonlySet<string>;
   readonly podRanges: readonly IpRange[];
 }
 
-/** Read once for each Node object. */
-function heldBy(node: Node): Held {
+/** What `node` has. Read once for each object. */
+export function heldBy(node: Node): HeldAddresses {
   const known = HELD.get(node);
   if (known !== undefined) return known;
   const { podCIDR, podCIDRs = podCIDR === undefined ? [] : [podCIDR] } = node.spec ?? {};
@@ -80,7 +82,7 @@ function heldBy(node: Node): Held {
   return held;
 }
 
-const HELD = new WeakMap<Node, Held>();
+const HELD = new WeakMap<Node, HeldAddresses>();
 
 const SPECIAL_RANGES: readonly { readonly range: IpRange; readonly what: string }[] = [
   ["0.0.0.0/8", "is an unspecified address"],

@@ -2,10 +2,11 @@
 // ConfigMap, read by every agent. Pure. Text in a stable order, so that it is written only when it says something else.
 import type { Service } from "../kube/types.ts";
 import { flag, list, mapping, oneOf, parseChecked, text, WrongPart } from "../shared/checked_json.ts";
+import { compareText } from "../shared/compare_text.ts";
 import { canonicalIp } from "../shared/ip_ranges.ts";
 import type { ClaimOptions } from "./claim.ts";
 import type { NodePortRange } from "./foreign_ports.ts";
-import { byAge, compareText, objectKey, splitKey } from "./keys.ts";
+import { byAge, objectKey, splitKey } from "./keys.ts";
 import type { DataplaneName } from "./labels.ts";
 import { MAX_EXTERNAL_IPS, MAX_PORTS, readService } from "./reading.ts";
 import { serviceId } from "./service_id.ts";

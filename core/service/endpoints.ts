@@ -2,8 +2,8 @@
 // Rules of the EndpointSlice API (KEP-752, KEP-1672): an absent `serving` means yes, an absent `terminating` no, an absent `ready` yes unless
 // the endpoint is terminating; ready endpoints first, serving and terminating ones only when there are no ready ones.
 import type { EndpointSlice } from "../kube/types.ts";
+import { compareText } from "../shared/compare_text.ts";
 import type { IpFamily, Protocol } from "../shared/ip.ts";
-import { compareText } from "./keys.ts";
 
 /** One pod or host that answers for a Service port. */
 export interface ServiceEndpoint {

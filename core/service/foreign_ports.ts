@@ -3,6 +3,7 @@
 import { pick, trimMetadata } from "../kube/trim.ts";
 import type { Node, Service } from "../kube/types.ts";
 import { canonicalIp } from "../shared/ip_ranges.ts";
+import { heldBy } from "./address_rules.ts";
 import { byAge, objectKey, type ServiceKey } from "./keys.ts";
 import { type PortConflict, portId, portIds } from "./port_owners.ts";
 import { MAX_EXTERNAL_IPS, MAX_PORTS, readService } from "./reading.ts";
@@ -171,7 +172,7 @@ function* claimsOn(service: Service, { ports, nodes }: ForeignFacts): Generator<
     for (const { service: other, isNodePort, ips } of ports.of(id)) {
       if (readService(other).key === key) continue;
       if (isNodePort) yield { id, service: other };
-      if (ips.length > 0) here ??= new Set([...nodes.values()].flatMap((node) => [...addressesOf(node)]));
+      if (ips.length > 0) here ??= new Set([...nodes.values()].flatMap((node) => [...heldBy(node).ips]));
       for (const ip of ips) if (here?.has(ip)) yield { id, service: other, ip };
     }
   }
@@ -196,17 +197,8 @@ function portsOf(service: Service): ReadonlyMap<string, ForeignPort> {
 }
 
 function hasAddress(node: Node | undefined, ip: string): boolean {
-  return node !== undefined && addressesOf(node).has(ip);
+  return node !== undefined && heldBy(node).ips.has(ip);
 }
 
-/** In canonical form; read once for each object. */
-function addressesOf(node: Node): ReadonlySet<string> {
-  const known = ADDRESSES.get(node) ??
-    new Set((node.status?.addresses ?? []).flatMap(({ address }) => canonicalIp(address) ?? []));
-  ADDRESSES.set(node, known);
-  return known;
-}
-
-const ADDRESSES = new WeakMap<Node, ReadonlySet<string>>();
 /** More of them tell nobody more. */
 const MAX_LATE = 32;

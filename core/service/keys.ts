@@ -1,6 +1,7 @@
 // How objects lead to the Service that they belong to, and the order of Services by age. Pure.
 import { objectKey } from "../kube/request_path.ts";
 import type { DaemonSet, EndpointSlice, Pod, Service } from "../kube/types.ts";
+import { compareText } from "../shared/compare_text.ts";
 import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "./labels.ts";
 
 export { objectKey };
@@ -40,9 +41,4 @@ export function sliceServiceKey(slice: EndpointSlice): ServiceKey | undefined {
 export function byAge(a: Service, b: Service): number {
   return compareText(String(a.metadata?.creationTimestamp ?? ""), String(b.metadata?.creationTimestamp ?? "")) ||
     compareText(objectKey(a), objectKey(b));
-}
-
-/** Order by code units, the same on every machine. */
-export function compareText(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
 }

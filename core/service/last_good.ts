@@ -1,6 +1,7 @@
 // What a wish said before it became unreadable, and where that is remembered: in the object that a program keeps, from one version to the
 // next, and beyond its end in an annotation that the server writes while a wish is unreadable. Pure.
 import type { Service } from "../kube/types.ts";
+import { compareText } from "../shared/compare_text.ts";
 import { LAST_GOOD_ANNOTATION } from "./labels.ts";
 import { lastGoodTexts, readService } from "./reading.ts";
 
@@ -41,5 +42,5 @@ export function hasLastGoodRecord(service: Service): boolean {
 }
 
 function renderRecord(texts: ReadonlyMap<string, string>): string {
-  return JSON.stringify(Object.fromEntries([...texts].toSorted(([a], [b]) => a < b ? -1 : 1)));
+  return JSON.stringify(Object.fromEntries([...texts].toSorted(([a], [b]) => compareText(a, b))));
 }

@@ -3,10 +3,10 @@
 import { conditionOf } from "../kube/conditions.ts";
 import type { Condition, Node, Service } from "../kube/types.ts";
 import { list, mapping, parseChecked, text as boundedText, WrongPart } from "../shared/checked_json.ts";
+import { compareText } from "../shared/compare_text.ts";
 import { canonicalIp } from "../shared/ip_ranges.ts";
 import { present } from "../shared/values.ts";
 import { visibleLine } from "../shared/visible_text.ts";
-import { compareText } from "./keys.ts";
 import { FORWARDING_CONDITION, NODE_REPORT_ANNOTATION } from "./labels.ts";
 import { portsText, serviceId } from "./service_id.ts";
 

@@ -2,7 +2,7 @@
 // A wish that can't be read keeps the value that it had before; what that was stands in an annotation (last_good.ts).
 import type { Service, Toleration } from "../kube/types.ts";
 import { IP_FAMILIES, type IpFamily, type Protocol } from "../shared/ip.ts";
-import { ipFamilyOf, type IpRange, renderIpRange } from "../shared/ip_ranges.ts";
+import { ALL_ADDRESSES, ipFamilyOf, type IpRange, renderIpRange } from "../shared/ip_ranges.ts";
 import { objectKey, type ServiceKey } from "./keys.ts";
 import { LAST_GOOD_ANNOTATION, POOL_LABEL } from "./labels.ts";
 import type { PodResources } from "./pod_wishes.ts";
@@ -272,8 +272,6 @@ export const MAX_RECORD_LENGTH = 65_536;
 /** Kubernetes' own default for session affinity. */
 const DEFAULT_AFFINITY_SECONDS = 10_800;
 
-const EVERYONE: Readonly<Record<IpFamily, string>> = { IPv4: "0.0.0.0/0", IPv6: "::/0" };
-
 function familiesOf(listed: readonly string[], clusterIps: readonly string[]): readonly IpFamily[] {
   const texts: readonly (string | undefined)[] = listed.length > 0 ? listed : clusterIps.map(ipFamilyOf);
   return [...new Set(texts)].filter((text): text is IpFamily => IP_FAMILIES.some((family) => family === text));
@@ -293,7 +291,7 @@ function admittedRanges(
     : undefined;
   const closedWarnings = closed === undefined ? [] : [{
     reason: "SourceRangeFamily",
-    message: `Source ranges ${kept.join(", ")} admit no ${closed} client; add ${EVERYONE[closed]} to admit all`,
+    message: `Source ranges ${kept.join(", ")} admit no ${closed} client; add ${ALL_ADDRESSES[closed]} to admit all`,
   }];
   const foreign = [...new Set(ranges.filter((range) => !isOwn(range)).map(renderIpRange))].toSorted();
   if (foreign.length === 0) return { ranges: kept, warnings: closedWarnings };

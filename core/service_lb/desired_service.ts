@@ -1,7 +1,7 @@
 // Everything that one Service should have, from the whole state: its DaemonSet, its addresses, its condition. Pure.
 // The controller writes what this says and `explain` prints it.
 import type { DaemonSet, Node, Service } from "../kube/types.ts";
-import { type DaemonSetOptions, desiredDaemonSet } from "./daemonset/desired_daemonset.ts";
+import { type DaemonSetOptions, type DesiredDaemonSet, desiredDaemonSet } from "./daemonset/desired_daemonset.ts";
 import { desiredStatus, type IngressAddress, type StatusOptions } from "./status/desired_status.ts";
 import type { LateClaim } from "../service/foreign_ports.ts";
 import { rangesAround } from "../service/address_rules.ts";
@@ -74,16 +74,7 @@ export function desiredService(
   const selection = { allowList: facts.allowList, honorExcludeLabel: options.honorExcludeLabel };
   const withoutPods = options.dataplane === "agent" && options.reservePorts === "none";
   const judged = nodeVerdicts(service, { ...facts, nodes: facts.nodes.values(), selection, withoutPods });
-  const seen = judged.map((verdict) => {
-    const node = facts.nodes.get(verdict.node);
-    const { remembered } = facts;
-    // Nobody forwards without the pod where the agent is silent.
-    const isSilent = facts.silentNodes.has(verdict.node) || facts.deadNodes?.has(verdict.node) === true;
-    const kept = node === undefined || remembered === undefined || isSilent
-      ? verdict
-      : whileReplaced(verdict, node, { service, ...remembered });
-    return withReservation(kept, remembered);
-  });
+  const seen = judged.map((verdict) => asRemembered(verdict, service, facts));
   // Where nobody may say which addresses are Services', those around this one's are known.
   const serviceRanges = options.serviceRanges.length > 0 ? options.serviceRanges : rangesAround(service);
   const status = desiredStatus(seen, { ...options, serviceRanges, reading, nodes: facts.nodes });
@@ -104,15 +95,11 @@ export function desiredService(
   const warnings = [...others, ...reading.warnings, ...status.warnings, ...late];
   const summary = servedSummary(verdicts, { ...(error === undefined ? {} : { error }), warnings });
   return {
-    daemonSet: "error" in built
-      ? { action: "keep" }
-      : lostEverywhere(verdicts, lost)
-      ? { action: "remove" }
-      : withoutPods
-      ? judged.some(({ node, serves }) => serves && facts.reported?.(node) === undefined)
-        ? { action: "retain", daemonSet: built.daemonSet }
-        : { action: "remove" }
-      : { action: "apply", daemonSet: built.daemonSet },
+    daemonSet: daemonSetAction(built, {
+      isLost: lostEverywhere(verdicts, lost),
+      withoutPods,
+      isPodNeeded: judged.some(({ node, serves }) => serves && facts.reported?.(node) === undefined),
+    }),
     ingress,
     verdicts,
     summary,
@@ -120,6 +107,31 @@ export function desiredService(
     lateClaims: facts.lateClaims ?? [],
     waitsFor: fault === undefined ? waitsFor(verdicts) : undefined,
   };
+}
+
+/** `verdict` in the light of what is remembered of its node. */
+function asRemembered(verdict: NodeVerdict, service: Service, facts: ServiceFacts): NodeVerdict {
+  const { remembered } = facts;
+  const node = facts.nodes.get(verdict.node);
+  // Nobody forwards without the pod where the agent is silent.
+  const isSilent = facts.silentNodes.has(verdict.node) || facts.deadNodes?.has(verdict.node) === true;
+  const kept = node === undefined || remembered === undefined || isSilent
+    ? verdict
+    : whileReplaced(verdict, node, { service, ...remembered });
+  return withReservation(kept, remembered);
+}
+
+function daemonSetAction(built: DesiredDaemonSet, facts: {
+  /** Other Services have its ports on every node. */
+  readonly isLost: boolean;
+  readonly withoutPods: boolean;
+  /** Whether some node's agent still goes by its pod. */
+  readonly isPodNeeded: boolean;
+}): DaemonSetAction {
+  if ("error" in built) return { action: "keep" };
+  if (facts.isLost) return { action: "remove" };
+  if (!facts.withoutPods) return { action: "apply", daemonSet: built.daemonSet };
+  return facts.isPodNeeded ? { action: "retain", daemonSet: built.daemonSet } : { action: "remove" };
 }
 
 /** Names of the nodes on which `service` may be, whoever has its ports. */

@@ -13,6 +13,9 @@ export interface IpRange {
   readonly prefix: number;
 }
 
+/** The range of all addresses of a family. */
+export const ALL_ADDRESSES: Readonly<Record<IpFamily, string>> = { IPv4: "0.0.0.0/0", IPv6: "::/0" };
+
 /** Family of an address, `undefined` if `text` is no address. */
 export function ipFamilyOf(text: string): IpFamily | undefined {
   if (isIPv4(text)) return "IPv4";

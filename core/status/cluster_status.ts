@@ -7,6 +7,7 @@ import type { Lease, Node } from "../kube/types.ts";
 import { heartbeatAgeMs, heartbeatOf, SILENT_AGENT_MS } from "../service/node_report.ts";
 import { isReady } from "../service_lb/nodes/node_verdicts.ts";
 import type { ServiceAnswer } from "../service_lb/answers/explain_service.ts";
+import { compareText } from "../shared/compare_text.ts";
 
 /** What a status is made of. */
 export interface StatusFacts {
@@ -170,7 +171,7 @@ function addOnRow({ metadata, spec }: AddOn): StatusRow {
 }
 
 function byName(a: StatusRow, b: StatusRow): number {
-  return a.name < b.name ? -1 : 1;
+  return compareText(a.name, b.name);
 }
 
 /** Reasons of the condition `Deployed` that do not pass by themselves. */

@@ -1,7 +1,7 @@
 // The page to look at: what is known of the cluster as tables in HTML, whole and row by row. Pure. Whatever comes from the cluster is escaped here.
 import type { ServiceAnswer } from "../service_lb/answers/explain_service.ts";
 import { NO_CANDIDATE } from "../service_lb/status/served_condition.ts";
-import { compareText } from "../service/keys.ts";
+import { compareText } from "../shared/compare_text.ts";
 import { nameList } from "../shared/name_list.ts";
 import { visibleLine } from "../shared/visible_text.ts";
 import { type ClusterStatus, hasProblem, type StatusRow } from "./cluster_status.ts";

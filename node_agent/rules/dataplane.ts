@@ -10,14 +10,7 @@ import { type Clock, SYSTEM_CLOCK } from "../../core/runtime/clock.ts";
 import { type Capabilities, otherPrograms, probeCapabilities } from "../host/capabilities.ts";
 import { ConntrackCleaner } from "../host/conntrack.ts";
 import { planConntrackCleanup } from "./conntrack_plan.ts";
-import type {
-  ApplyReport,
-  ConnectionCount,
-  Dataplane,
-  ForwardedPort,
-  ForwardingPlan,
-  RepairReport,
-} from "../dataplane_contract.ts";
+import type { ApplyReport, ConnectionCount, Dataplane, ForwardingPlan, RepairReport } from "../dataplane_contract.ts";
 import type { PortFailure } from "./desired_ruleset.ts";
 import { FamilyRules } from "./family_rules.ts";
 import { createExec, type Exec } from "../host/exec.ts";
@@ -26,7 +19,7 @@ import { createIptables } from "../host/iptables.ts";
 import { parseMarkBits } from "./parse_mark_bits.ts";
 import type { MarkBits } from "./ruleset.ts";
 import { removeEach, RuleSetWriter } from "./ruleset_writer.ts";
-import { serviceName } from "./too_large.ts";
+import { portName } from "./too_large.ts";
 
 /** What {@linkcode createDataplane} needs. */
 export interface DataplaneOptions {
@@ -302,10 +295,6 @@ class KernelDataplane implements Dataplane {
 
 function failAll(plan: ForwardingPlan, family: IpFamily, reason: string): readonly PortFailure[] {
   return plan.ports.filter((port) => port.families.includes(family)).map((port) => ({ port, family, reason }));
-}
-
-function portName(port: ForwardedPort): string {
-  return `${serviceName(port)} ${port.protocol} ${port.port}`;
 }
 
 function noFamily(): K3slbError {

@@ -1,6 +1,7 @@
 // The whole rule set that a forwarding plan means, one address family at a time. Pure.
 // Life of a packet: PREROUTING or OUTPUT, SERVICES (by port), the port's chains (ranges, endpoint, DNAT), then FORWARD accepts by mark or
 // INPUT drops or rejects by mark, then POSTROUTING masquerades by mark. nat chains see only the first packet of a connection.
+import { compareText } from "../../core/shared/compare_text.ts";
 import type { ForwardedPort, ForwardingPlan } from "../dataplane_contract.ts";
 import { type IpFamily, PROTOCOLS } from "../../core/shared/ip.ts";
 import { parseIpRanges, rangeTexts } from "../../core/shared/ip_ranges.ts";
@@ -27,6 +28,7 @@ import {
   type ServiceChains,
 } from "./desired_service_chains.ts";
 import type { Chain, Jump, MarkBits, Rule, RuleSet } from "./ruleset.ts";
+import { portName } from "./too_large.ts";
 
 /** What the kernel and the tools of one family can do, as far as rules depend on it. */
 export interface RuleFeatures {
@@ -85,7 +87,7 @@ export function desiredRuleSet(
     // Two ports with chains of one name would get each other's traffic.
     const owner = service.chains.map(({ name }) => named.get(name)).find((one) => one !== undefined);
     if (owner) {
-      failures.push({ port, family, reason: `Its chains have the names of those of ${describePort(owner)}` });
+      failures.push({ port, family, reason: `Its chains have the names of those of ${portName(owner)}` });
       return [];
     }
     for (const { name } of service.chains) named.set(name, port);
@@ -101,7 +103,7 @@ export function desiredRuleSet(
     })),
     family,
   );
-  const serviceChains = entries.flatMap(({ service }) => service.chains).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const serviceChains = entries.flatMap(({ service }) => service.chains).sort((a, b) => compareText(a.name, b.name));
   const nat = [
     ...dispatch,
     ...localChain(plan.ownAddresses, family),
@@ -245,10 +247,6 @@ function failureOf(
   }
   const obstacles = port.endpoints.map(endpointObstacle).filter((obstacle) => obstacle !== undefined);
   return obstacles.length === 0 ? undefined : { reason: `Endpoint ${obstacles.join(", ")}` };
-}
-
-function describePort({ namespace, service, protocol, port }: ForwardedPort): string {
-  return `${namespace}/${service} ${protocol} ${port}`;
 }
 
 function withoutAffinity(port: ForwardedPort): ForwardedPort {

@@ -1,5 +1,6 @@
 // The chains of one port of one Service in one family: which clients may come, which endpoint a new connection gets, and whether the
 // endpoint sees the client's address. Pure. The measurements behind the layout are in docs/decisions.
+import { compareText } from "../../core/shared/compare_text.ts";
 import type { ForwardedPort, ForwardEndpoint } from "../dataplane_contract.ts";
 import { METADATA_SERVICES } from "../../core/service/address_rules.ts";
 import {
@@ -89,7 +90,7 @@ function usableEndpoints(
     if (ipFamilyOf(endpoint.ip) !== family || endpointObstacle(endpoint) !== undefined) continue;
     unique.set(`${endpoint.ip} ${String(endpoint.port).padStart(5, "0")}`, endpoint);
   }
-  const usable = [...unique].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, endpoint]) => endpoint);
+  const usable = [...unique].sort(([a], [b]) => compareText(a, b)).map(([, endpoint]) => endpoint);
   return {
     local: usable.filter((endpoint) => endpoint.local),
     remote: port.trafficPolicy === "Local" ? [] : usable.filter((endpoint) => !endpoint.local),

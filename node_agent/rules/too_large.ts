@@ -1,4 +1,5 @@
 // Which Services are left out after the rules could not be written, so that the others are served. Pure.
+import { compareText } from "../../core/shared/compare_text.ts";
 import type { ForwardedPort } from "../dataplane_contract.ts";
 
 /** Services with fewer rules are never the reason why a write fails. */
@@ -15,6 +16,11 @@ export function serviceName({ namespace, service }: ForwardedPort): string {
   return `${namespace}/${service}`;
 }
 
+/** `port` as messages name it. */
+export function portName(port: ForwardedPort): string {
+  return `${serviceName(port)} ${port.protocol} ${port.port}`;
+}
+
 /**
  * The largest Services, with their rules: as many as leave no more than half of all rules. Empty if none is large: then size is
  * not why it failed.
@@ -25,7 +31,7 @@ export function largestServices(ports: readonly ForwardedPort[]): ReadonlyMap<st
   const total = [...sizes.values()].reduce((sum, size) => sum + size, 0);
   const chosen = new Map<string, number>();
   let left = total;
-  for (const [name, size] of [...sizes].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))) {
+  for (const [name, size] of [...sizes].sort(([a, x], [b, y]) => y - x || compareText(a, b))) {
     if (size < MIN_RULES || (chosen.size > 0 && left <= total / 2)) break;
     chosen.set(name, size);
     left -= size;

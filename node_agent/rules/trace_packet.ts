@@ -1,6 +1,7 @@
 // Where a packet goes, read from the text of the rules alone: walks our chains as the kernel does for the first packet of a connection. Pure.
 // A rule that it does not know makes it throw, so no rule is overlooked. Chance and affinity have more than one outcome: all are returned.
 // Rules of others are not looked at: ours stand before them (jump_plan.ts), and what is in the way is told by the agent (forward_chain.ts).
+import { compareText } from "../../core/shared/compare_text.ts";
 import type { Protocol } from "../../core/shared/ip.ts";
 import { ipRangeContains, parseIpRange } from "../../core/shared/ip_ranges.ts";
 import { present } from "../../core/shared/values.ts";
@@ -95,7 +96,7 @@ export function tracePacket(
     });
   }
   return [...outcomes.values()].filter((outcome) => outcome.chance > 0).sort((a, b) =>
-    b.chance - a.chance || (a.dest < b.dest ? -1 : 1)
+    b.chance - a.chance || compareText(a.dest, b.dest)
   );
 }
 

@@ -190,10 +190,9 @@ export async function removeManifest(path: string): Promise<void> {
 /** Watches folders and calls back on any change in them. */
 export class FolderWatches {
   readonly #watchers = new Map<string, { readonly identity: string; readonly watcher: FSWatcher }>();
+  readonly #problems = new Map<string, string>();
   readonly #onChange: () => void;
   #isClosed = false;
-
-  readonly #problems = new Map<string, string>();
 
   constructor(onChange: () => void) {
     this.#onChange = onChange;

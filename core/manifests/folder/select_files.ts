@@ -1,6 +1,7 @@
 // Which files of the manifests folder are deployed, and why the others are not. Pure.
 // Rules of K3s (`pkg/deploy/controller.go`): dotfiles, extensions, `NAME.skip` anywhere in the tree, `--disable` by name or
 // folder, asked before `.skip`. Beyond K3s: hidden folders are left out, and `traefik.skip` works like `traefik.yaml.skip`.
+import { compareText } from "../../shared/compare_text.ts";
 import { addOnNameOf } from "../record/addon.ts";
 
 /** One file as a scan of the folder saw it. */
@@ -31,7 +32,7 @@ const SKIP_SUFFIX = ".skip";
 export function selectFiles(files: readonly SeenFile[], disable: readonly string[]): readonly FileChoice[] {
   const skipped = skippedNames(files.map(({ path }) => path));
   return files
-    .toSorted((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
+    .toSorted((a, b) => compareText(a.path, b.path))
     .map((file) => {
       const leftOut = leftOutReason(file.path, { skipped, disable });
       return leftOut === undefined ? { file } : { file, leftOut };

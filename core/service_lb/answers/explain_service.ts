@@ -117,7 +117,12 @@ export class Answers {
     const condition = servedCondition(service);
     const { namespace, name, families, trafficPolicy, sourceRanges } = reading;
     const common = present({
-      ...{ namespace, name, ports: reading.ports.map(portId), families, trafficPolicy, sourceRanges },
+      namespace,
+      name,
+      ports: reading.ports.map(portId),
+      families,
+      trafficPolicy,
+      sourceRanges,
       addresses: addressesOf(service),
       condition,
       endpoints: this.#endpoints(reading.key),

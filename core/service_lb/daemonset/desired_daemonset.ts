@@ -8,6 +8,7 @@ import { readService, type ServicePort, type ServiceReading, type SettingsProble
 import { portId } from "../../service/port_owners.ts";
 import { imageFrom } from "../../shared/image.ts";
 import { IP_FAMILIES, type IpFamily } from "../../shared/ip.ts";
+import { ALL_ADDRESSES } from "../../shared/ip_ranges.ts";
 import { isMapping } from "../../shared/values.ts";
 import {
   APPLIED_HASH_ANNOTATION,
@@ -192,8 +193,8 @@ function destination(reading: ServiceReading, port: ServicePort): NonNullable<Co
 function sourceRanges(reading: ServiceReading): readonly string[] {
   if (reading.sourceRanges !== undefined) return reading.sourceRanges;
   // Neither families nor cluster addresses are known.
-  if (reading.families.length === 0) return [EVERYONE.IPv4];
-  return IP_FAMILIES.filter((family) => reading.families.includes(family)).map((family) => EVERYONE[family]);
+  if (reading.families.length === 0) return [ALL_ADDRESSES.IPv4];
+  return IP_FAMILIES.filter((family) => reading.families.includes(family)).map((family) => ALL_ADDRESSES[family]);
 }
 
 function missingFact(reading: ServiceReading, dataplane: DataplaneName): SettingsProblem | undefined {
@@ -237,7 +238,6 @@ function includes(actual: unknown, wanted: unknown): boolean {
 
 const DEFAULT_PRIORITY_CLASS = "system-node-critical";
 const NOBODY = 65535;
-const EVERYONE: Readonly<Record<IpFamily, string>> = { IPv4: "0.0.0.0/0", IPv6: "::/0" };
 const FORWARDING_SYSCTLS: Readonly<Record<IpFamily, string>> = {
   IPv4: "net.ipv4.ip_forward",
   IPv6: "net.ipv6.conf.all.forwarding",

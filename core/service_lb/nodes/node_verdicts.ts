@@ -1,8 +1,10 @@
 // For every node of the cluster: does it serve a Service, and if not, why. Pure.
 // The status, the condition, the Events and `explain` are all made from these verdicts, so that they can't disagree.
+import { conditionOf } from "../../kube/conditions.ts";
 import type { EndpointSlice, Node, Pod, Service } from "../../kube/types.ts";
 import { FORWARDING_CONDITION } from "../../service/labels.ts";
 import { nodesWithEndpoints } from "../../service/endpoints.ts";
+import { compareText } from "../../shared/compare_text.ts";
 import { daemonSetName } from "../daemonset/names.ts";
 import { servedAddressesOf } from "../../service/node_addresses.ts";
 import { chooseNode, type NotSelectedReason, type SelectionFacts } from "../../service/node_selection.ts";
@@ -90,7 +92,7 @@ export function nodeVerdicts(service: Service, facts: VerdictFacts): readonly No
   const podOf = podsByNode(facts.pods, daemonSetName(service));
   const reading = readService(service);
   const localNodes = reading.trafficPolicy === "Local" ? nodesWithEndpoints(facts.slices) : undefined;
-  const nodes = [...facts.nodes].toSorted((a, b) => nameOf(a) < nameOf(b) ? -1 : 1);
+  const nodes = [...facts.nodes].toSorted((a, b) => compareText(nameOf(a), nameOf(b)));
   const judged = nodes.map((node) => {
     const pod = podOf.get(nameOf(node));
     const said = facts.reported?.(nameOf(node));
@@ -252,13 +254,12 @@ function weaknessOf(node: Node, isSilent: boolean): Weakness | undefined {
 
 /** Whether kubelet reports the node Ready; a node without the condition counts as Ready. */
 export function isReady(node: Node): boolean {
-  const condition = node.status?.conditions?.find(({ type }) => type === "Ready");
-  return condition === undefined || condition.status === "True";
+  return (conditionOf(node, "Ready")?.status ?? "True") === "True";
 }
 
 /** Whether an agent has ever written its heartbeat on the node. */
 export function hasAgent(node: Node): boolean {
-  return node.status?.conditions?.some(({ type }) => type === FORWARDING_CONDITION) ?? false;
+  return conditionOf(node, FORWARDING_CONDITION) !== undefined;
 }
 
 /** Per node the pod that says most: of the wanted DaemonSet, not ending, forwarding if any does, else the youngest. */

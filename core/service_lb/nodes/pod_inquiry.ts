@@ -3,6 +3,7 @@
 import type { KubeList, Surroundings } from "../../kube/contract.ts";
 import { EVENTS, PODS } from "../../kube/resources.ts";
 import type { DaemonSet, KubeEvent, KubeObject, Pod, Service } from "../../kube/types.ts";
+import { compareText } from "../../shared/compare_text.ts";
 import { errorMessage } from "../../shared/errors.ts";
 import type { ServiceKey } from "../../service/keys.ts";
 import type { NodeVerdict } from "./node_verdicts.ts";
@@ -111,7 +112,7 @@ export class PodInquiry {
     const failure = "Cannot read Events of DaemonSets, so what keeps pods from being made is not told";
     const events = await this.#read(failure, () => client.list(EVENTS, { namespace, fieldSelector, signal }));
     const timeOf = ({ lastTimestamp }: KubeEvent): string => String(lastTimestamp ?? "");
-    const inOrder = events.toSorted((a, b) => timeOf(a) < timeOf(b) ? -1 : 1);
+    const inOrder = events.toSorted((a, b) => compareText(timeOf(a), timeOf(b)));
     return new Map(
       inOrder.map(({ involvedObject, message = "" }) => [
         involvedObject.uid ?? "",

@@ -1,6 +1,6 @@
 // The condition `k3slb.io/Served` and the words of Events: who serves a Service, who does not and why, in bounded length. Pure.
 // No times and no counters inside, so that the text stays the same while the state does.
-import { nameList } from "../../shared/name_list.ts";
+import { nameList, plural } from "../../shared/name_list.ts";
 import { visibleLine } from "../../shared/visible_text.ts";
 import type { NodeVerdict, VerdictReason } from "../nodes/node_verdicts.ts";
 import type { SettingsProblem } from "../../service/reading.ts";
@@ -84,10 +84,6 @@ function groupSentences(items: readonly { readonly node: string; readonly messag
   return [...Map.groupBy(items, ({ message }) => message)].map(([message, group]) =>
     `${nameList(group.map(({ node }) => node))}: ${cut(message, MAX_WORDS)}`
   );
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function bounded(message: string): string {

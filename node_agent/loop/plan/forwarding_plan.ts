@@ -2,16 +2,11 @@
 // Either the pods that are bound to this node decide what it serves, or the agent's own share of all Services does. The order of the facts
 // means nothing.
 import type { EndpointSlice, Node, Pod, Service } from "../../../core/kube/types.ts";
-import {
-  compareText,
-  objectKey,
-  servedServiceKey,
-  type ServiceKey,
-  sliceServiceKey,
-} from "../../../core/service/keys.ts";
+import { objectKey, servedServiceKey, type ServiceKey, sliceServiceKey } from "../../../core/service/keys.ts";
 import { SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL } from "../../../core/service/labels.ts";
 import type { ServiceShare } from "../../../core/service/node_share.ts";
 import { readService } from "../../../core/service/reading.ts";
+import { compareText } from "../../../core/shared/compare_text.ts";
 import { parseIpRange } from "../../../core/shared/ip_ranges.ts";
 import type { ForwardedPort, ForwardingPlan } from "../../dataplane_contract.ts";
 import { type DepartedService, podContenders, shareContenders } from "./contenders.ts";

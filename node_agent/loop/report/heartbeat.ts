@@ -5,6 +5,7 @@ import type { Node } from "../../../core/kube/types.ts";
 import { FORWARDING_CONDITION, NODE_REPORT_ANNOTATION, PROBE_ANSWER_ANNOTATION } from "../../../core/service/labels.ts";
 import { heartbeatOf, heartbeatWriter } from "../../../core/service/node_report.ts";
 import { IP_FAMILIES } from "../../../core/shared/ip.ts";
+import { plural } from "../../../core/shared/name_list.ts";
 import type { ApplyReport, ForwardingPlan } from "../../dataplane_contract.ts";
 import { conditionMessage, type ConditionState } from "./desired_gate.ts";
 
@@ -67,10 +68,6 @@ function unwrittenFamilies({ plan, report }: Extract<ForwardingHealth, { plan: u
 function countsOf(plan: ForwardingPlan): string {
   const services = new Set(plan.ports.map((port) => `${port.namespace}/${port.service}`)).size;
   return `${plural(plan.ports.length, "port")} of ${plural(services, "Service")}`;
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 /** What {@linkcode heartbeatPatch} writes. */

@@ -4,6 +4,7 @@ import { objectKey, servedServiceKey } from "../../../core/service/keys.ts";
 import { nodeShare } from "../../../core/service/node_share.ts";
 import { portId } from "../../../core/service/port_owners.ts";
 import { readService } from "../../../core/service/reading.ts";
+import { compareText } from "../../../core/shared/compare_text.ts";
 import type { WantedPort } from "../../host/host_ports.ts";
 import type { AgentCaches } from "./agent_caches.ts";
 import { type ForwardingFacts, servedPorts } from "../plan/forwarding_plan.ts";
@@ -60,5 +61,5 @@ function listPorts(services: readonly Service[]): readonly WantedPort[] {
   const ports = new Map(services.flatMap((service) => readService(service).ports).map((one) => [portId(one), one]));
   return [...ports.values()]
     .map(({ protocol, port }) => ({ protocol, port }))
-    .sort((a, b) => a.port - b.port || (a.protocol < b.protocol ? -1 : Number(a.protocol > b.protocol)));
+    .sort((a, b) => a.port - b.port || compareText(a.protocol, b.protocol));
 }
