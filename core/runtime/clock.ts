@@ -8,11 +8,11 @@ export interface Clock {
   /** Time in milliseconds that never jumps; only differences mean something. */
   monotonicMs(): number;
   /**
-   * Resolves after `delayMs` milliseconds.
+   * Resolves when `delayMs` milliseconds are over, not before.
    * @throws {DOMException} "AbortError" as soon as `signal` is aborted
    */
   sleep(delayMs: number, signal?: AbortSignal): Promise<void>;
-  /** Calls `callback` once after `delayMs` milliseconds; the returned function takes it back and is safe to call twice. */
+  /** Calls `callback` once, not before `delayMs` milliseconds are over; the returned function takes it back and is safe to call twice. */
   setTimer(callback: () => void, delayMs: number): () => void;
   /** A number in [0, 1). */
   random(): number;
@@ -23,7 +23,7 @@ export function apiTime(timeMs: number): string {
   return new Date(timeMs).toISOString().replace(/\.\d+Z$/, "Z");
 }
 
-/** The machine's own clock. */
+/** The machine's own clock. Timers cut fractions off: whoever waits for a moment would wake up before it, and once more a millisecond later. */
 export const SYSTEM_CLOCK: Clock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
@@ -37,11 +37,11 @@ export const SYSTEM_CLOCK: Clock = {
       const timer = setTimeout(() => {
         signal?.removeEventListener("abort", onAbort);
         resolve();
-      }, delayMs);
+      }, Math.ceil(delayMs));
       signal?.addEventListener("abort", onAbort, { once: true });
     }),
   setTimer: (callback, delayMs) => {
-    const timer = setTimeout(callback, delayMs);
+    const timer = setTimeout(callback, Math.ceil(delayMs));
     return () => clearTimeout(timer);
   },
   random: () => Math.random(),
