@@ -129,7 +129,7 @@ class ForwardingLoop {
     const { askNodes: isOn = true } = options;
     this.#peers = new PeerNodes({ ...parts, isOn, registry: this.#registry, onChange: () => this.#trigger() });
     this.#queue = createWorkQueue({ clock: parts.clock, observer: this.#observeQueue("node") });
-    this.#latePods = new LatePods({ ...parts, uidOf: (pod) => this.#caches?.hostPodUid(pod) });
+    this.#latePods = new LatePods({ ...parts, uidOf: (pod) => this.#caches?.hostPods.uidOf(pod) });
     this.#heartbeat = createHeartbeatWriter({
       ...parts,
       observeQueue: this.#observeQueue,

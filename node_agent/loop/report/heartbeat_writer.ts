@@ -7,7 +7,7 @@ import type { Node } from "../../../core/kube/types.ts";
 import { apiTime } from "../../../core/runtime/clock.ts";
 import type { ObserveQueue } from "../../../core/runtime/queue_metrics.ts";
 import { Pace } from "../../../core/runtime/pace.ts";
-import { createWorkQueue } from "../../../core/runtime/work_queue.ts";
+import { createWorkQueue, type WorkQueue } from "../../../core/runtime/work_queue.ts";
 import { lastReport, type NodeReport, renderReport, withoutWords } from "../../../core/service/node_report.ts";
 import { errorMessage } from "../../../core/shared/errors.ts";
 import {
@@ -49,88 +49,113 @@ export interface HeartbeatWriter {
 
 /** A writer that has nothing to say yet. */
 export function createHeartbeatWriter(options: HeartbeatWriterOptions): HeartbeatWriter {
-  const { client, nodeName, signature, clock, logger, signal, node, nodeCount } = options;
-  const queue = createWorkQueue({ clock, maxBackoffMs: MAX_BACKOFF_MS, observer: options.observeQueue?.("heartbeat") });
-  let health: ForwardingHealth | undefined;
-  let rivalId: string | undefined;
-  let rivalSeenMs = -Infinity;
-  let firstWrittenMs: number | undefined;
-  let lastWrittenMs = -Infinity;
-  let lastNews = "";
-  let report: ReportText = {};
-  let written: ReportText = {};
-  /** Written last, or under way: a write that fails is tried again by itself. */
-  let sent: ReportText = {};
-  /** A write that failed may have arrived. */
-  let isInDoubt = false;
-  const pace = new Pace({ inARow: REPORTS_IN_A_ROW, intervalMs: () => reportIntervalMs(nodeCount()) });
-  return {
-    report: (next, services) => {
-      const isNews = health === undefined || reasonOf(health) !== reasonOf(next);
-      health = next;
-      const text = services && renderReport(services);
-      if (text !== report.text) {
-        report = services === undefined ? {} : { text, verdicts: renderReport(withoutWords(services)) };
-      }
-      if (isNews) return queue.add("heartbeat");
-      if (report.verdicts !== sent.verdicts) {
-        queue.addAfter("heartbeat", pace.delayMs(clock.monotonicMs()));
-      } else if (report.text !== sent.text) queue.addAfter("heartbeat", NOTE_DELAY_MS);
-      if (heartbeatNews(next) === lastNews) return;
-      const sinceMs = clock.monotonicMs() - lastWrittenMs;
-      queue.addAfter("heartbeat", Math.max(NEWS_DELAY_MS, NEWS_INTERVAL_MS - sinceMs));
-    },
-    notice: () => {
-      if (firstWrittenMs === undefined) return;
-      // Somebody took the report away.
-      if (written.text !== undefined && lastReport(node()) === undefined) {
-        queue.addAfter("heartbeat", RESTORE_DELAY_MS);
-      }
-      const found = rivalInstance(node(), signature.instanceId, firstWrittenMs);
-      if (found === undefined) return;
-      rivalSeenMs = clock.monotonicMs();
-      if (found === rivalId) return;
-      rivalId = found;
-      logger.warn("Another agent runs under this node's name", {
-        node: nodeName,
-        instance: found,
-        hint: "Give each machine its own name with --node-name, or stop one of the agents",
-      });
-      queue.add("heartbeat");
-    },
-    run: () =>
-      queue.run({
-        signal,
-        reconcile: async () => {
-          if (!health) return;
-          if (rivalId !== undefined && clock.monotonicMs() - rivalSeenMs > RIVAL_MEMORY_MS) {
-            logger.info("The other agent under this node's name is gone", { node: nodeName, instance: rivalId });
-            rivalId = undefined;
-          }
-          const nowMs = clock.now();
-          const news = heartbeatNews(health);
-          const state = heartbeatState(health, signature, rivalId);
-          const told = report;
-          sent = told;
-          const isWritten = !isInDoubt && told.text === written.text;
-          const patch = heartbeatPatch(node(), { state, report: told.text, isWritten, now: apiTime(nowMs) });
-          isInDoubt = true;
-          await client.patch(NODES, { name: nodeName }, patch, { subresource: "status", signal });
-          isInDoubt = false;
-          firstWrittenMs ??= nowMs;
-          lastWrittenMs = clock.monotonicMs();
-          lastNews = news;
-          if (told.verdicts !== written.verdicts) pace.note(lastWrittenMs);
-          written = told;
-          return HEARTBEAT_INTERVAL_MS;
-        },
-        onFailure: (_, error, failures) => {
-          const level = failures === 1 ? "warn" : "debug";
-          logger[level]("Cannot write the node's heartbeat; it is tried again", { error: errorMessage(error) });
-        },
-      }),
-  };
+  return new NodeHeartbeat(options);
 }
+
+class NodeHeartbeat implements HeartbeatWriter {
+  readonly #options: HeartbeatWriterOptions;
+  readonly #queue: WorkQueue;
+  readonly #pace: Pace;
+  #health: ForwardingHealth | undefined;
+  #report: ReportText = {};
+  #rivalId: string | undefined;
+  #rivalSeenMs = -Infinity;
+  #firstWrittenMs: number | undefined;
+  #lastWrittenMs = -Infinity;
+  #lastNews = "";
+  #written: ReportText = {};
+  /** Written last, or under way: a write that fails is tried again by itself. */
+  #sent: ReportText = {};
+  /** A write that failed may have arrived. */
+  #isInDoubt = false;
+
+  constructor(options: HeartbeatWriterOptions) {
+    const { clock, nodeCount, observeQueue } = options;
+    this.#options = options;
+    this.#queue = createWorkQueue({ clock, maxBackoffMs: MAX_BACKOFF_MS, observer: observeQueue?.(KEY) });
+    this.#pace = new Pace({ inARow: REPORTS_IN_A_ROW, intervalMs: () => reportIntervalMs(nodeCount()) });
+  }
+
+  report(next: ForwardingHealth, services: NodeReport | undefined): void {
+    const { clock } = this.#options;
+    const isNews = this.#health === undefined || reasonOf(this.#health) !== reasonOf(next);
+    this.#health = next;
+    const text = services && renderReport(services);
+    if (text !== this.#report.text) {
+      this.#report = services === undefined ? {} : { text, verdicts: renderReport(withoutWords(services)) };
+    }
+    if (isNews) return this.#queue.add(KEY);
+    if (this.#report.verdicts !== this.#sent.verdicts) {
+      this.#queue.addAfter(KEY, this.#pace.delayMs(clock.monotonicMs()));
+    } else if (this.#report.text !== this.#sent.text) this.#queue.addAfter(KEY, NOTE_DELAY_MS);
+    if (heartbeatNews(next) === this.#lastNews) return;
+    const sinceMs = clock.monotonicMs() - this.#lastWrittenMs;
+    this.#queue.addAfter(KEY, Math.max(NEWS_DELAY_MS, NEWS_INTERVAL_MS - sinceMs));
+  }
+
+  notice(): void {
+    if (this.#firstWrittenMs === undefined) return;
+    const { node, nodeName, signature, clock, logger } = this.#options;
+    // Somebody took the report away.
+    if (this.#written.text !== undefined && lastReport(node()) === undefined) {
+      this.#queue.addAfter(KEY, RESTORE_DELAY_MS);
+    }
+    const found = rivalInstance(node(), signature.instanceId, this.#firstWrittenMs);
+    if (found === undefined) return;
+    this.#rivalSeenMs = clock.monotonicMs();
+    if (found === this.#rivalId) return;
+    this.#rivalId = found;
+    logger.warn("Another agent runs under this node's name", {
+      node: nodeName,
+      instance: found,
+      hint: "Give each machine its own name with --node-name, or stop one of the agents",
+    });
+    this.#queue.add(KEY);
+  }
+
+  async run(): Promise<void> {
+    const { signal, logger } = this.#options;
+    await this.#queue.run({
+      signal,
+      reconcile: () => this.#write(),
+      onFailure: (_, error, failures) => {
+        const level = failures === 1 ? "warn" : "debug";
+        logger[level]("Cannot write the node's heartbeat; it is tried again", { error: errorMessage(error) });
+      },
+    });
+  }
+
+  async #write(): Promise<number | void> {
+    if (!this.#health) return;
+    const { client, nodeName, signature, clock, signal, node } = this.#options;
+    this.#forgetRival();
+    const nowMs = clock.now();
+    const news = heartbeatNews(this.#health);
+    const state = heartbeatState(this.#health, signature, this.#rivalId);
+    const told = this.#report;
+    this.#sent = told;
+    const isWritten = !this.#isInDoubt && told.text === this.#written.text;
+    const patch = heartbeatPatch(node(), { state, report: told.text, isWritten, now: apiTime(nowMs) });
+    this.#isInDoubt = true;
+    await client.patch(NODES, { name: nodeName }, patch, { subresource: "status", signal });
+    this.#isInDoubt = false;
+    this.#firstWrittenMs ??= nowMs;
+    this.#lastWrittenMs = clock.monotonicMs();
+    this.#lastNews = news;
+    if (told.verdicts !== this.#written.verdicts) this.#pace.note(this.#lastWrittenMs);
+    this.#written = told;
+    return HEARTBEAT_INTERVAL_MS;
+  }
+
+  #forgetRival(): void {
+    const { clock, logger, nodeName } = this.#options;
+    if (this.#rivalId === undefined || clock.monotonicMs() - this.#rivalSeenMs <= RIVAL_MEMORY_MS) return;
+    logger.info("The other agent under this node's name is gone", { node: nodeName, instance: this.#rivalId });
+    this.#rivalId = undefined;
+  }
+}
+
+const KEY = "heartbeat";
 
 /** A report as it is written. */
 interface ReportText {

@@ -23,11 +23,12 @@ import { errorMessage, isAbort } from "../../../core/shared/errors.ts";
 import { FirstSlices } from "./first_slices.ts";
 import type { DepartedService } from "../plan/contenders.ts";
 import { type FactsWatch, startFactsWatch } from "./facts_watch.ts";
-import { podHolds, servedPorts } from "../plan/forwarding_plan.ts";
+import { servedPorts } from "../plan/forwarding_plan.ts";
 import { isLoadBalancerPod } from "../plan/load_balancer_pods.ts";
 import { OwnServices } from "./own_services.ts";
 import { servedBefore } from "../plan/served_before.ts";
-import { hostPortsOf, trimHostPod, trimNode, trimPod } from "./trim_objects.ts";
+import { HostPods } from "./host_pods.ts";
+import { trimNode, trimPod } from "./trim_objects.ts";
 import { sameContent } from "../../../core/kube/trim.ts";
 import { WantedSlices } from "../../../core/kube/wanted_slices.ts";
 
@@ -64,10 +65,7 @@ export interface AgentCaches extends Pick<FactsWatch, "probeRequest" | "onProbeR
   readonly isKnown: (service: string) => boolean;
   /** Services that were served here until now, and are still to be. */
   readonly departed: () => readonly DepartedService[];
-  /** By `NAMESPACE/NAME` the host ports of the pods on this node that have any, or are in the host's network ({@linkcode hostPortsOf}). */
-  readonly hostPods: () => ReadonlyMap<string, readonly string[]>;
-  /** Uid of such a pod. */
-  readonly hostPodUid: (name: string) => string | undefined;
+  readonly hostPods: Pick<HostPods, "ports" | "uidOf">;
   /** Resolves when all watches have ended. */
   readonly done: Promise<unknown>;
 }
@@ -126,18 +124,11 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
       if (isOther(change)) onChange(namespaceOf(servedServiceKey(change.after ?? change.before ?? {})));
     },
   });
-  const hostPods = startReflector({
+  const hostPods = new HostPods({
     ...common,
-    type: PODS,
-    selection: { fieldSelector: `spec.nodeName=${nodeName}` },
-    keep: (pod) => {
-      if (!podHolds(pod, nodeName) || isLoadBalancerPod(pod, servicelbNamespace)) return undefined;
-      return pod.spec?.hostNetwork || hostPortsOf(pod).length > 0 ? trimHostPod(pod) : undefined;
-    },
-    onChange: ({ key, before, after }) => {
-      // Their statuses change all the time; what counts is that they are here.
-      if ((before === undefined) !== (after === undefined)) onChange(namespaceOf(key));
-    },
+    nodeName,
+    servicelbNamespace,
+    onChange: (pod) => onChange(namespaceOf(pod)),
   });
   const services: Reflector<Service> = startReflector<Service>({
     ...common,
@@ -198,8 +189,7 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     servedBefore: before,
     isKnown: (service) => wanted.isComplete(service) && !firstSlices.isAwaited(service),
     departed: () => own.departed(),
-    hostPods: () => new Map([...hostPods.objects].map(([name, pod]) => [name, hostPortsOf(pod)])),
-    hostPodUid: (name) => hostPods.objects.get(name)?.metadata?.uid,
+    hostPods,
     done: Promise.all([pods.done, hostPods.done, services.done, nodes.done, slices.done, facts.done, listing]),
   };
 }

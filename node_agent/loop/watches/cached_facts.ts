@@ -45,7 +45,7 @@ export function cachedFacts(
       services,
       slices: [...caches.slices.objects.values()],
       ...(node ? { node } : {}),
-      hostPods: caches.hostPods(),
+      hostPods: caches.hostPods.ports(),
       programmed,
     },
     wanted: listPorts(services.filter((service) => {

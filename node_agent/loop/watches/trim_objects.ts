@@ -13,9 +13,6 @@ import {
   SERVICE_NAMESPACE_LABEL,
 } from "../../../core/service/labels.ts";
 import { isSelectionLabel } from "../../../core/service/node_selection.ts";
-import { portLabel } from "../../../core/service/port_owners.ts";
-import type { Protocol } from "../../../core/shared/ip.ts";
-import { isLoopback, parseIpRange } from "../../../core/shared/ip_ranges.ts";
 
 const POD_LABELS: ReadonlySet<string> = new Set([SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL]);
 const POD_ANNOTATIONS: ReadonlySet<string> = new Set([SERVED_ADDRESSES_ANNOTATION]);
@@ -42,36 +39,6 @@ export function trimPod(pod: Pod): Pod {
       conditions: (pod.status?.conditions ?? []).filter((one) => one.type === PROGRAMMED_CONDITION),
     },
   };
-}
-
-/** A pod in the host's network or with host ports: which ports it declares is all that counts. */
-export function trimHostPod(pod: Pod): Pod {
-  return {
-    metadata: pick(pod.metadata, ["name", "namespace", "uid", "resourceVersion"]),
-    spec: {
-      containers: allContainers(pod).map(({ name, ports }) => ({ name, ...(ports ? { ports } : {}) })),
-    },
-  };
-}
-
-/** Ports of its node that a pod declares as its own, as {@linkcode portLabel} calls them; in the host's network that is each. */
-export function hostPortsOf(pod: Pod): readonly string[] {
-  return allContainers(pod).flatMap(({ ports = [] }) =>
-    ports.flatMap(({ hostPort = 0, hostIP = "", protocol = "TCP" }) =>
-      hostPort > 0 && !isLoopbackText(hostIP) ? [portLabel({ protocol: protocol as Protocol, port: hostPort })] : []
-    )
-  );
-}
-
-/** Those that start first may go on running. */
-function allContainers({ spec }: Pod): readonly NonNullable<Pod["spec"]>["containers"][number][] {
-  return [...spec?.containers ?? [], ...spec?.initContainers ?? []];
-}
-
-/** Nobody reaches a Service there. An empty address means all, and so do the unspecified ones. */
-function isLoopbackText(hostIp: string): boolean {
-  const range = ["", "0.0.0.0", "::"].includes(hostIp) ? undefined : parseIpRange(hostIp);
-  return range !== undefined && isLoopback(range);
 }
 
 /** A Node without what the agent doesn't read. */

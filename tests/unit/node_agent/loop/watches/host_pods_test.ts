@@ -1,7 +1,7 @@
 // Which ports of the node a pod has as its own.
 import assert from "node:assert/strict";
 import type { Pod } from "../../../../../core/kube/types.ts";
-import { hostPortsOf, trimHostPod } from "../../../../../node_agent/loop/watches/trim_objects.ts";
+import { hostPortsOf, trimHostPod } from "../../../../../node_agent/loop/watches/host_pods.ts";
 
 type ContainerPort = NonNullable<NonNullable<Pod["spec"]>["containers"][number]["ports"]>[number];
 
