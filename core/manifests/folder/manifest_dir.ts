@@ -1,6 +1,6 @@
 // The manifests folder on disk: scan, read, write, watch. Decides nothing about what a file means.
 // Watches are per folder, not recursive, because recursive ones differ between runtimes; a rescan covers lost events.
-import { type FSWatcher, watch } from "node:fs";
+import { type Dirent, type FSWatcher, watch } from "node:fs";
 import { chmod, lstat, mkdir, readdir, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { errorMessage, isNoSuchFile, K3slbError } from "../../shared/errors.ts";
@@ -62,62 +62,75 @@ export async function scanFolder(folder: string): Promise<FolderScan> {
 
 const MAX_SCANS = 5;
 
+/** A scan under way. */
+interface Scanning {
+  readonly folder: string;
+  /** Folders that are still to be scanned, by their paths below {@linkcode folder}. */
+  readonly pending: { readonly path: string; readonly viaSymlink: boolean }[];
+  readonly files: SeenFile[];
+  readonly problems: string[];
+  /** Nothing has gone while it was looked at. */
+  isSteady: boolean;
+}
+
 async function scanOnce(folder: string): Promise<FolderScan & { readonly isSteady: boolean }> {
-  let isSteady = true;
-  const files: SeenFile[] = [];
+  const scan: Scanning = {
+    folder,
+    pending: [{ path: "", viaSymlink: false }],
+    files: [],
+    problems: [],
+    isSteady: true,
+  };
   const folders = new Map<string, string>();
-  const problems: string[] = [];
-  const pending: { readonly path: string; readonly viaSymlink: boolean }[] = [{ path: "", viaSymlink: false }];
-  for (let current = pending.pop(); current !== undefined; current = pending.pop()) {
+  for (let current = scan.pending.pop(); current !== undefined; current = scan.pending.pop()) {
     const { path, viaSymlink } = current;
     const absolute = join(folder, path);
-    const told = problems.length;
-    const place = await orGone(stat(absolute), absolute, problems);
-    const entries = await orGone(readdir(absolute, { withFileTypes: true }), absolute, problems);
+    const told = scan.problems.length;
+    const place = await orGone(stat(absolute), absolute, scan.problems);
+    const entries = await orGone(readdir(absolute, { withFileTypes: true }), absolute, scan.problems);
     if (place === undefined || entries === undefined) {
-      if (problems.length === told && path !== "") isSteady = false;
+      if (scan.problems.length === told && path !== "") scan.isSteady = false;
       continue;
     }
     folders.set(absolute, identityOf(place));
     for (const entry of entries) {
-      const entryPath = path === "" ? entry.name : `${path}/${entry.name}`;
-      if (entry.name.startsWith(".")) continue;
-      if (entry.name.includes(REPLACED) && !await isThere(join(folder, entryPath))) {
-        problems.push(`Cannot look at "${join(folder, entryPath)}": its name is not UTF-8; rename it`);
-        continue;
-      }
-      if (entry.isDirectory()) {
-        pending.push({ path: entryPath, viaSymlink });
-        continue;
-      }
-      const linked = entry.isSymbolicLink();
-      const toldBefore = problems.length;
-      const info = await orGone(stat(join(folder, entryPath)), join(folder, entryPath), problems);
-      if (info === undefined) {
-        if (linked && problems.length === toldBefore && await isThere(join(folder, entryPath))) {
-          problems.push(`Cannot look at "${join(folder, entryPath)}": what the symlink names is not there`);
-        }
-        if (problems.length === toldBefore) isSteady = false;
-        continue;
-      }
-      if (info.isDirectory()) {
-        if (path === "") pending.push({ path: entryPath, viaSymlink: true });
-        continue;
-      }
-      if (!info.isFile()) continue;
-      files.push({
-        path: entryPath,
-        sizeBytes: info.size,
-        modifiedMs: info.mtimeMs,
-        viaSymlink: viaSymlink || linked,
-      });
+      if (!entry.name.startsWith(".")) await scanEntry(scan, entry, { parent: path, viaSymlink });
     }
   }
   for (const [path, identity] of folders) {
     const now = await orUndefined(stat(path));
-    if (now === undefined || identityOf(now) !== identity) isSteady = false;
+    if (now === undefined || identityOf(now) !== identity) scan.isSteady = false;
   }
+  const { files, problems, isSteady } = scan;
   return { files, folders, problems, isSteady };
+}
+
+async function scanEntry(
+  scan: Scanning,
+  entry: Dirent,
+  { parent, viaSymlink }: { readonly parent: string; readonly viaSymlink: boolean },
+): Promise<void> {
+  const { pending, files, problems } = scan;
+  const path = parent === "" ? entry.name : `${parent}/${entry.name}`;
+  const absolute = join(scan.folder, path);
+  if (entry.name.includes(REPLACED) && !await isThere(absolute)) {
+    problems.push(`Cannot look at "${absolute}": its name is not UTF-8; rename it`);
+    return;
+  }
+  if (entry.isDirectory()) return void pending.push({ path, viaSymlink });
+  const isLink = entry.isSymbolicLink();
+  const told = problems.length;
+  const info = await orGone(stat(absolute), absolute, problems);
+  if (info === undefined) {
+    if (isLink && problems.length === told && await isThere(absolute)) {
+      problems.push(`Cannot look at "${absolute}": what the symlink names is not there`);
+    }
+    if (problems.length === told) scan.isSteady = false;
+  } else if (info.isDirectory()) {
+    if (parent === "") pending.push({ path, viaSymlink: true });
+  } else if (info.isFile()) {
+    files.push({ path, sizeBytes: info.size, modifiedMs: info.mtimeMs, viaSymlink: viaSymlink || isLink });
+  }
 }
 
 /** What stands in a name for bytes that are no text. */
