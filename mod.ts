@@ -104,7 +104,7 @@ export * from "./core/service/reading.ts";
 export type { IpMode } from "./core/service/wishes.ts";
 export type { PodResources } from "./core/service/pod_wishes.ts";
 export * from "./core/service/claim.ts";
-export type { LateClaim } from "./core/service/foreign_ports.ts";
+export type { LateClaim, NodePortRange } from "./core/service/foreign_ports.ts";
 export { byAge, objectKey, type ServiceKey } from "./core/service/keys.ts";
 export {
   type GivenPorts,
@@ -172,7 +172,7 @@ export { renderRuleSet } from "./node_agent/rules/render_restore.ts";
 
 // The programs, and what they are handed.
 export { runServer, type ServerParts } from "./core/server.ts";
-export type { ComponentName, ServerOptions } from "./core/server_options.ts";
+export type { ServerOptions } from "./core/server_options.ts";
 export { type AgentParts, runAgent } from "./node_agent/loop/agent.ts";
 export type { AgentOptions } from "./node_agent/agent_options.ts";
 export { cleanUp, type CleanUpOptions, type CleanUpReport } from "./node_agent/loop/cleanup.ts";

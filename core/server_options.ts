@@ -1,9 +1,8 @@
 // What `k3slb server` can be told. Names and defaults of flags are in the flag table of the command line.
 import type { PortReservationMode } from "./service/cluster_facts.ts";
 import type { DataplaneName } from "./service/labels.ts";
-
-/** Packaged parts that can be left out. */
-export type ComponentName = "coredns" | "traefik" | "servicelb";
+import type { NodePortRange } from "./service/foreign_ports.ts";
+import type { StatusOptions } from "./service_lb/status/desired_status.ts";
 
 /** Settings of the server. */
 export interface ServerOptions {
@@ -37,12 +36,12 @@ export interface ServerOptions {
   readonly lbClass: string;
   /** Whether Services without a class are served. */
   readonly lbDefault: boolean;
-  /** `cluster`: external addresses hide internal ones of every node; `per-node`: each node's own choice. */
-  readonly statusAddresses: "cluster" | "per-node" | "k3s";
+  /** Which external addresses hide internal ones. */
+  readonly statusAddresses: StatusOptions["statusAddresses"];
   /** What the status shows, by node; absent: what each node's annotation says. */
   readonly publishedAddresses?: ReadonlyMap<string, readonly string[]>;
   /** Ports that load balancers can't have, as they are node ports; absent: none are kept. */
-  readonly nodePortRange?: { readonly from: number; readonly to: number };
+  readonly nodePortRange?: NodePortRange;
   /** Leave out nodes labelled `node.kubernetes.io/exclude-from-external-load-balancers`. */
   readonly honorExcludeLabel: boolean;
   /**

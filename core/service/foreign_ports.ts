@@ -10,7 +10,9 @@ import { MAX_EXTERNAL_IPS, MAX_PORTS, readService } from "./reading.ts";
 
 /** Numbers that node ports are given out from; both ends belong to it. */
 export interface NodePortRange {
+  /** The first. */
   readonly from: number;
+  /** The last. */
   readonly to: number;
 }
 

@@ -2,9 +2,16 @@
 // Facts: k3s `pkg/cloudprovider/servicelb.go` (external before internal, families in the Service's order, sorted as text inside a
 // family); decided otherwise: external before internal is settled per family.
 import type { Node, Service } from "../../kube/types.ts";
-import { type NodeAddresses, nodeAddresses, type NodeAddressFacts } from "../../service/node_addresses.ts";
+import {
+  type NodeAddress,
+  type NodeAddresses,
+  nodeAddresses,
+  type NodeAddressFacts,
+} from "../../service/node_addresses.ts";
 import type { ServiceReading, SettingsProblem } from "../../service/reading.ts";
 import type { IpMode } from "../../service/wishes.ts";
+import type { IpFamily } from "../../shared/ip.ts";
+import { present } from "../../shared/values.ts";
 import type { NodeVerdict } from "../nodes/node_verdicts.ts";
 
 /** One address of the status. */
@@ -17,7 +24,10 @@ export interface IngressAddress {
 
 /** What is the same for all Services. */
 export interface StatusOptions {
-  /** `cluster`: one external address hides the internal ones of every node; `per-node`: each node decides for itself. */
+  /**
+   * `cluster`: one external address hides the internal ones of its family on every node; `per-node`: on its own node; `k3s`: those of both
+   * families on every node.
+   */
   readonly statusAddresses: "cluster" | "per-node" | "k3s";
   /** For Services that do not say; absent leaves it to the API server, which means `VIP`. */
   readonly ipMode?: IpMode;
@@ -42,41 +52,13 @@ export function desiredStatus(
   verdicts: readonly NodeVerdict[],
   options: StatusOptions & { readonly reading: ServiceReading; readonly nodes: ReadonlyMap<string, Node> },
 ): DesiredStatus {
-  const { reading, serviceRanges, publishedAddresses } = options;
-  const facts = {
-    nodes: options.nodes,
-    serviceRanges,
-    ...(publishedAddresses === undefined ? {} : { publishedAddresses }),
-  };
-  const serving = verdicts.flatMap((verdict) => {
-    if (!verdict.serves) return [];
-    const node = options.nodes.get(verdict.node);
-    const found: NodeAddresses = node === undefined
-      ? { addresses: [], refused: [] }
-      : nodeAddresses(node, { ...facts, reading, served: verdict.servedAddresses });
-    return [{ name: verdict.node, ...found }];
-  });
-  const everywhere = serving.flatMap(({ addresses }) => addresses.filter(({ published }) => published !== true));
-  const listed = new Set<string>();
-  const withAddress = new Set<string>();
-  const ips: string[] = [];
-  for (const family of reading.families) {
-    const inFamily: string[] = [];
-    for (const { name, addresses } of serving) {
-      const scope = options.statusAddresses === "per-node" ? addresses : [...everywhere, ...addresses];
-      const isOneRule = options.statusAddresses === "k3s";
-      const external = scope.some((address) => (isOneRule || address.family === family) && address.external);
-      for (const address of addresses) {
-        if (address.family !== family) continue;
-        withAddress.add(name);
-        if (address.external === external) inFamily.push(address.ip);
-      }
-    }
-    for (const ip of inFamily.toSorted()) {
-      if (!listed.has(ip)) ips.push(ip);
-      listed.add(ip);
-    }
-  }
+  const { reading } = options;
+  const serving = servingNodes(verdicts, options);
+  const ips = [...new Set(reading.families.flatMap((family) => familyIps(serving, family, options.statusAddresses)))];
+  const withAddress = new Set(
+    serving.filter(({ addresses }) => addresses.some(({ family }) => reading.families.includes(family)))
+      .map(({ name }) => name),
+  );
   const isHidden = withAddress.size > 0 && ips.length === 0;
   const ipMode = reading.ipMode ?? options.ipMode;
   return {
@@ -95,6 +77,43 @@ export function desiredStatus(
       };
     }),
   };
+}
+
+interface ServingNode extends NodeAddresses {
+  readonly name: string;
+}
+
+function servingNodes(
+  verdicts: readonly NodeVerdict[],
+  { nodes, reading, serviceRanges, publishedAddresses }: Parameters<typeof desiredStatus>[1],
+): readonly ServingNode[] {
+  const facts = { nodes, serviceRanges, ...present({ publishedAddresses }) };
+  return verdicts.flatMap((verdict) => {
+    if (!verdict.serves) return [];
+    const node = nodes.get(verdict.node);
+    const found: NodeAddresses = node === undefined
+      ? { addresses: [], refused: [] }
+      : nodeAddresses(node, { ...facts, reading, served: verdict.servedAddresses });
+    return [{ name: verdict.node, ...found }];
+  });
+}
+
+/** The addresses of one family, sorted: a node's external ones where it, or any node, has such, else the internal ones. */
+function familyIps(
+  nodes: readonly ServingNode[],
+  family: IpFamily,
+  rule: StatusOptions["statusAddresses"],
+): readonly string[] {
+  const hasExternal = (addresses: readonly NodeAddress[]): boolean =>
+    addresses.some((address) => address.external && (rule === "k3s" || address.family === family));
+  const isExternalForAll = rule !== "per-node" &&
+    nodes.some(({ addresses }) => hasExternal(addresses.filter(({ published }) => published !== true)));
+  return nodes.flatMap(({ addresses }) => {
+    const external = isExternalForAll || hasExternal(addresses);
+    return addresses.flatMap((address) =>
+      address.family === family && address.external === external ? [address.ip] : []
+    );
+  }).toSorted();
 }
 
 /** Whether two lists of addresses are the same to a client: an absent `ipMode` means `VIP`. */
