@@ -78,17 +78,17 @@ async function runCommand(
 ): Promise<number> {
   const { settings, ignored, config, invocation, host } = run;
   const log = loggerOf(settings, host);
-  if (ignored.length > 0) log.warn("config keys of K3s that mean nothing here are ignored", { keys: ignored });
+  if (ignored.length > 0) log.warn("Config keys of K3s that mean nothing here are ignored", { keys: ignored });
   for (const [name, near] of mistypedVariables(host.env)) {
-    log.warn("environment variable is not known and ignored", { name, hint: `Did you mean ${near}?` });
+    log.warn("Unknown environment variable is ignored", { name, hint: `Did you mean ${near}?` });
   }
   const ending = new AbortController();
   const stopListening = host.onTermination((signal) => {
     if (ending.signal.aborted) {
-      log.warn("stopping at once", { signal });
+      log.warn("Stopping at once", { signal });
       host.exit(EXIT_FAILURE);
     }
-    log.info("stopping; a second signal stops at once", { signal });
+    log.info("Stopping; a second signal stops at once", { signal });
     ending.abort();
   });
   try {
@@ -101,7 +101,7 @@ async function runCommand(
     });
   } catch (error) {
     if (!(isAbort(error) && ending.signal.aborted)) throw error;
-    log.warn("stopped before the end");
+    log.warn("Stopped before the end");
     return EXIT_FAILURE;
   } finally {
     stopListening();

@@ -1,4 +1,4 @@
-// `deno task image-archive`: the images that an installation pulls, as one file for each processor, to be carried to hosts without a way to the net.
+// `deno task image-archive`: the images that an installation pulls, as one file for each processor, to be carried to hosts without internet access.
 import { resolve } from "node:path";
 import { NEWEST_VERSION } from "../../core/packaged/cluster_version.ts";
 import { artifactsOf } from "../../core/packaged/images.ts";

@@ -1,4 +1,4 @@
-// `k3slb images`: what has to be brought along to a host without a way to the net.
+// `k3slb images`: what has to be brought along to a host without internet access.
 import { NEWEST_VERSION, parseClusterVersion } from "../../core/packaged/cluster_version.ts";
 import { artifactsOf } from "../../core/packaged/images.ts";
 import { defineCommand } from "../command.ts";
@@ -23,7 +23,7 @@ const KUBERNETES_VERSION_FLAG = textFlag(
 /** Prints images and charts. */
 export const IMAGES_COMMAND = defineCommand({
   path: ["images"],
-  summary: "List images and charts that an installation pulls, for hosts without a way to the net",
+  summary: "List images and charts that an installation pulls, for hosts without internet access",
   description: [
     "Prints every image that the packaged parts and the load balancer run, and every chart. Needs no cluster. Takes the same",
     "settings as k3slb server, so that it prints what that server would use.",

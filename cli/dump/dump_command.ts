@@ -84,7 +84,7 @@ async function readCluster(
   } catch (error) {
     context.signal.throwIfAborted();
     // The host's half may be all that is needed then.
-    context.log.warn("the archive has nothing of the cluster", { error: errorMessage(error) });
+    context.log.warn("The archive has nothing of the cluster", { error: errorMessage(error) });
     return [{ path: "cluster/error.txt", text: `${errorMessage(error)}\n` }];
   }
 }

@@ -57,7 +57,7 @@ export const SERVER_COMMAND = defineCommand({
     if (agent !== undefined) {
       const options = agent.agentOptions({ ...settings, ...resolveOther(AGENT_FLAGS) });
       const isShared = options.metricsAddress === settings["metrics-address"];
-      if (isShared) log.warn("the agent has no health and metrics of its own: its address is the server's");
+      if (isShared) log.warn("The agent has no health and metrics of its own: its address is the server's");
       programs.push(agent.runAgentProcess(isShared ? { ...options, metricsAddress: "" } : options, parts));
     }
     try {

@@ -1,4 +1,4 @@
-// Everything that an installation pulls from the net: images and charts, for hosts without one. Pure.
+// Everything that an installation pulls from the internet: images and charts, for hosts without access. Pure.
 import { imageFrom } from "../shared/image.ts";
 import type { ClusterVersion } from "./cluster_version.ts";
 import { corednsImage } from "./coredns.ts";

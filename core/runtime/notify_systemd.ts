@@ -34,7 +34,7 @@ export function createSystemdNotifier(options: SystemdNotifierOptions): SystemdN
     tail = tail.then(() => run(messages, env)).then(() => {
       isFailing = false;
     }).catch((error: unknown) => {
-      if (!isFailing) logger.warn("systemd was not notified", { error: errorMessage(error) });
+      if (!isFailing) logger.warn("Cannot notify systemd", { error: errorMessage(error) });
       isFailing = true;
     });
     return tail;

@@ -21,7 +21,7 @@ export const TOLERATIONS_ANNOTATION = "svccontroller.k3s.cattle.io/tolerations";
 /** On Services: source ranges, comma separated (upstream Kubernetes; `spec.loadBalancerSourceRanges` wins). */
 export const SOURCE_RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
-/** On Services: `"false"` keeps this program's hands off. */
+/** On Services: `"false"` makes this program leave them alone. */
 export const ENABLED_ANNOTATION = "k3slb.io/enabled";
 /** On Services: resources of each pod container as a YAML or JSON mapping with `requests` and `limits`. */
 export const RESOURCES_ANNOTATION = "k3slb.io/resources";

@@ -83,7 +83,7 @@ export class ManifestsBench implements AsyncDisposable {
     const count = this.#world.api.countRequests();
     const startMs = nowMs();
     const server = await this.start();
-    const lines = (): number => server.logTail(10 * files).split("applied manifest").length - 1;
+    const lines = (): number => server.logTail(10 * files).split("Applied manifest").length - 1;
     const untilApplied = async (wanted: number): Promise<number> => {
       return await waitUntil(`${wanted} files to be applied`, () => lines() >= wanted && nowMs() - startMs, {
         deadlineMs: DEADLINE_MS,

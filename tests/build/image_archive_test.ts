@@ -1,4 +1,4 @@
-// The archive of others' images for hosts without a way to the net, brought from a registry that behaves as public ones do. That a container runtime
+// The archive of others' images for hosts without internet access, brought from a registry that behaves as public ones do. That a container runtime
 // takes it is tried on real nodes (tests/nodes/in_cluster_test.ts).
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";

@@ -40,7 +40,7 @@ function isError(
 ): void {
   if (command.startsWith("dump")) {
     equal(code, 0, stderr);
-    match(stderr, /^\S+ WARN {2}the archive has nothing of the cluster error=.*\n$/);
+    match(stderr, /^\S+ WARN {2}The archive has nothing of the cluster error=.*\n$/);
     match(stderr.replaceAll("\\", ""), want.message, command);
     return;
   }

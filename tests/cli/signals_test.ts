@@ -17,7 +17,7 @@ for (const kind of programKinds()) {
         child.kill(signal);
         const [{ code }, rest] = await Promise.all([child.status, lines.rest()]);
         assert.equal(code, 0, rest);
-        assert.match(rest, new RegExp(`"message":"stopping; a second signal stops at once","signal":"${signal}"`));
+        assert.match(rest, new RegExp(`"message":"Stopping; a second signal stops at once","signal":"${signal}"`));
         for (const line of rest.trim().split("\n")) assert.ok(JSON.parse(line).time, line);
         assert.equal(await new Response(child.stdout).text(), "");
       } finally {

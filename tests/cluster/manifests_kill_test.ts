@@ -176,7 +176,7 @@ if (await enterWorld(import.meta.url)) {
       await waitUntil("every file to be applied", async () => {
         const log = folder.log();
         return Object.keys(content).every((path) =>
-          log.split("\n").some((line) => line.includes("applied manifest") && line.includes(folder.path(path)))
+          log.split("\n").some((line) => line.includes("Applied manifest") && line.includes(folder.path(path)))
         ) && JSON.stringify(await addOns(world)) === JSON.stringify(wanted);
       }, {
         deadlineMs: 30_000,

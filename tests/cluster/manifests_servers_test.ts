@@ -152,7 +152,7 @@ if (await enterWorld(import.meta.url)) {
         machines.write(machine, "also.yaml", settings(ns.name, ["c"], "1"));
       }
       const first = await machines.start("one");
-      await machines.waitForLog("one", /applied manifest/, 2);
+      await machines.waitForLog("one", /Applied manifest/, 2);
       await machines.start("two");
       await machines.waitForLog("two", /Another server is the active one/);
       await staysWritten(world, ns.name, 1000);
@@ -164,7 +164,7 @@ if (await enterWorld(import.meta.url)) {
         killedLease.spec?.holderIdentity === lease.spec?.holderIdentity ? killedLease : lease,
         await machines.waitForLeader("two"),
       );
-      await machines.waitForLog("two", /applied manifest/, 2);
+      await machines.waitForLog("two", /Applied manifest/, 2);
       deepEqual(await configMaps(world, ns.name), objects);
       const recordOf = ({ metadata, spec }: AddOn): object => ({ name: metadata?.name, uid: metadata?.uid, ...spec });
       deepEqual((await addOns(world)).map(recordOf), records.map(recordOf));
@@ -188,7 +188,7 @@ if (await enterWorld(import.meta.url)) {
       const ofTwo = ["beside-one=1", "beside-two=2", "of-two=2", "shared=2"];
 
       const first = await machines.start("one");
-      await machines.waitForLog("one", /applied manifest/, 2);
+      await machines.waitForLog("one", /Applied manifest/, 2);
       await machines.start("two");
       await machines.waitForLog("two", /Another server is the active one/);
       await staysWritten(world, ns.name, 2000);
@@ -197,7 +197,7 @@ if (await enterWorld(import.meta.url)) {
       await first.kill();
       const lease = await world.admin.get(LEASES, LEASE);
       checkTakeover(lease, await machines.waitForLeader("two"));
-      await machines.waitForLog("two", /applied manifest/, 2);
+      await machines.waitForLog("two", /Applied manifest/, 2);
       deepEqual(await values(world, ns.name), ofTwo);
       await machines.waitForLog("two", /Server "one" applied another content .* keep the file the same on all servers/);
       const [message = ""] = await waitUntil("the Event", async () => {
@@ -228,11 +228,11 @@ if (await enterWorld(import.meta.url)) {
       machines.write("two", "only-two.yaml", settings(ns.name, ["only-two"], "1"));
       const first = await machines.start("one", "--prune-deleted-manifests");
       await machines.waitForLeader("one");
-      await machines.waitForLog("one", /applied manifest/);
+      await machines.waitForLog("one", /Applied manifest/);
       await machines.start("two", "--prune-deleted-manifests");
       await machines.waitForLog("two", /Another server is the active one/);
       equal(await first.stop(), 0);
-      await machines.waitForLog("two", /applied manifest/);
+      await machines.waitForLog("two", /Applied manifest/);
       await staysWritten(world, ns.name, 1000);
       deepEqual(await values(world, ns.name), ["only-one=1", "only-two=1"]);
     });

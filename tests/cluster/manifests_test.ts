@@ -200,7 +200,7 @@ metadata: {name: ${space}}
       const before = await folder.waitForObject(CONFIG_MAPS, key);
       await folder.stop();
       await folder.start(...ON);
-      await waitUntil("the file to be looked at", () => /applied manifest/.test(folder.log()));
+      await waitUntil("the file to be looked at", () => /Applied manifest/.test(folder.log()));
       const after = await folder.waitForObject(CONFIG_MAPS, key);
       deepEqual(after.metadata?.resourceVersion, before.metadata?.resourceVersion);
     });

@@ -101,7 +101,7 @@ const WITH_AGENTS = {
   },
   NotProgrammed: {
     message: /^rules are not programmed: PortInUse: TCP port \d+ is in use by /,
-    remedy: /^Mend what the agent names; more on node2: journalctl -u k3slb-agent$/,
+    remedy: /^Fix what the agent names; more on node2: journalctl -u k3slb-agent$/,
     before: async ({ world, port, ends }) => {
       const { ns } = world.node("node2");
       const listen = { protocol: "tcp", port, name: "squatter" } as const;

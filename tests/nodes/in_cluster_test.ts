@@ -161,7 +161,7 @@ async function writeAs(world: World, namespace: string, node: string): Promise<s
 }
 
 if (await enterWorld(import.meta.url)) {
-  // The one of now by way of a registry and the archive for hosts without a way to the net.
+  // The one of now by way of a registry and the archive for hosts without internet access.
   const images = [programImage("before"), await pulledImage("now")];
   const skip = images[1] === undefined
     ? { skip: "the image was not made: tests/run.ts with the suite nodes makes it" }

@@ -28,7 +28,7 @@ export function programImage(tag: "before" | "now"): string | undefined {
   return existsSync(file) ? file : undefined;
 }
 
-/** The same image once more, as a host without a way to the net gets it: brought from a registry into an archive of images. */
+/** The same image once more, as a host without internet access gets it: brought from a registry into an archive of images. */
 export async function pulledImage(tag: "before" | "now"): Promise<string | undefined> {
   const given = programImage(tag);
   if (given === undefined) return undefined;

@@ -140,7 +140,7 @@ export class ManifestDeployer {
     const kinds = [...present, ...pruned.keep.map(kindOf)];
     await this.#writeRecord(marked, { ...record, kinds }, signal);
     if (isNews) this.#record(subject, "AppliedManifest", `Applied manifest at "${source}"`);
-    this.#options.logger.info("applied manifest", { addOn, source, objects: objects.length });
+    this.#options.logger.info("Applied manifest", { addOn, source, objects: objects.length });
     return present.some(({ kind }) => kind === CRD_KIND || kind === "Namespace");
   }
 
@@ -180,7 +180,7 @@ export class ManifestDeployer {
     this.#failed.delete(addOn);
     if (seen === undefined) return;
     await removeObject(this.#options.client, ADD_ONS, { ...identityOf(seen), signal: options.signal });
-    this.#options.logger.info("removed manifest", { addOn, reason: options.reason });
+    this.#options.logger.info("Removed manifest", { addOn, reason: options.reason });
   }
 
   /** Says something about an AddOn, as Event and in the log. */

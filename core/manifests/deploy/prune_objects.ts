@@ -73,12 +73,12 @@ export async function pruneObjects(
     await inParallel(phase, PARALLEL_REQUESTS, async (seen) => {
       const isGone = await removeUnchanged(input, { seen, isStillGoing: (now) => planFor([now]).remove.length > 0 });
       const fields = { addOn, kind: seen.type.kind, name: objectKey(seen.object) };
-      logger.debug(isGone ? "pruned object" : "left object that has another owner now", fields);
+      logger.debug(isGone ? "Pruned object" : "Left object that has another owner now", fields);
     });
   }
-  if (plan.remove.length > 0) logger.info("pruned objects", { addOn, objects: plan.remove.length });
+  if (plan.remove.length > 0) logger.info("Pruned objects", { addOn, objects: plan.remove.length });
   if (plan.moved.length > 0) {
-    logger.info("left objects that another file has now", { addOn, objects: plan.moved.length });
+    logger.info("Left objects that another file has now", { addOn, objects: plan.moved.length });
   }
   return plan;
 }

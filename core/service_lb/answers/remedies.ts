@@ -72,7 +72,7 @@ const NODE_REMEDIES: Readonly<Record<VerdictReason, (facts: RemedyFacts) => stri
       : `Choose another port, or delete pod ${kubectlName(holder.pod)}, and what makes it anew`,
   WaitingForScheduler: () => "Wait; if it stays so, see whether kube-scheduler runs",
   WaitingForAgent: ({ node }) => `Wait; if it stays so, on ${node}: journalctl -u k3slb-agent`,
-  NotProgrammed: ({ node }) => `Mend what the agent names; more on ${node}: journalctl -u k3slb-agent`,
+  NotProgrammed: ({ node }) => `Fix what the agent names; more on ${node}: journalctl -u k3slb-agent`,
   PodNotReady: ({ servicelbNamespace, daemonSet }) =>
     `See why: kubectl describe pods -n ${servicelbNamespace} -l app=${daemonSet}`,
 };

@@ -1,4 +1,4 @@
-// Which image the placeholders run: one that the nodes have already, so that nothing is pulled, also where there is no way to the net. Pure.
+// Which image the placeholders run: one that the nodes have already, so that nothing is pulled, also where there is no internet access. Pure.
 // Facts: a kubelet lists its images in the Node's status (at most 50, the largest first) and needs a pause image for every pod itself.
 // A node says itself what it has, so an image counts only if every node names it: no node alone decides what the others run. Nor does a tenant,
 // whose pods may bring any image to all nodes: it must be a pause image of those who publish Kubernetes.

@@ -1,4 +1,4 @@
-// What has to be brought along to a host without a way to the net follows the server's settings.
+// What has to be brought along to a host without internet access follows the server's settings.
 import assert from "node:assert/strict";
 import { type ArtifactSettings, artifactsOf } from "../../../../core/packaged/images.ts";
 
