@@ -145,6 +145,8 @@ function sourceRangesText(service: Service): string {
 
 function parseSourceRanges(text: string): Parsed<readonly IpRange[]> {
   const entries = splitList(text);
+  // Without any range nobody would be admitted, and nothing would be said.
+  if (entries.length === 0) return { fault: "it names no range" };
   if (entries.length > MAX_SOURCE_RANGES) return { fault: `there are more than ${MAX_SOURCE_RANGES} source ranges` };
   const ranges: IpRange[] = [];
   for (const entry of entries) {

@@ -1,5 +1,6 @@
 // What source ranges of one family mean for clients of the other.
 import { deepEqual } from "node:assert/strict";
+import { SOURCE_RANGES_ANNOTATION } from "../../../../core/service/labels.ts";
 import { readService } from "../../../../core/service/reading.ts";
 import { service } from "../service_lb/fixtures.ts";
 
@@ -34,3 +35,14 @@ for (const { name, families, ranges, want } of TABLE) {
     deepEqual(readService(given).warnings.map(({ message }) => message), want);
   });
 }
+
+Deno.test("readService() takes a source range annotation of empty elements alone for none, and passes over those beside ranges", () => {
+  const reading = (text: string): ReturnType<typeof readService> =>
+    readService(service({ annotations: { [SOURCE_RANGES_ANNOTATION]: text } }));
+  for (const text of [",", " , ,"]) {
+    const { faults, unknownAccess, sourceRanges } = reading(text);
+    deepEqual([faults.length, unknownAccess?.reason, sourceRanges], [1, "InvalidSourceRange", undefined], text);
+  }
+  deepEqual(reading("10.0.0.0/8,,").sourceRanges, ["10.0.0.0/8"]);
+  deepEqual([reading(" ").faults, reading(" ").sourceRanges], [[], undefined]);
+});
