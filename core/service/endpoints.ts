@@ -21,6 +21,11 @@ export interface EndpointChoice {
   readonly portName: string;
   /** Transport protocol. */
   readonly protocol: Protocol;
+  /**
+   * Number that the port has on every pod, where that is known. A port that was renamed is called by its other name in slices until they are
+   * written anew, and is found by this one meanwhile.
+   */
+  readonly targetPort?: number;
   /** Families in which the Service is served. */
   readonly families: readonly IpFamily[];
   /** Name of the node. */
@@ -65,7 +70,10 @@ function byRank(candidates: readonly Candidate[]): readonly (readonly Candidate[
  */
 export function readyPodsAt(
   slices: readonly EndpointSlice[],
-  { ips, port, ...choice }: EndpointChoice & { readonly port: number; readonly ips: ReadonlySet<string> },
+  { ips, port, ...choice }: Omit<EndpointChoice, "localFirst"> & {
+    readonly port: number;
+    readonly ips: ReadonlySet<string>;
+  },
 ): ReadonlySet<string> {
   const pods = slicesWithPort(slices, choice).flatMap(({ slice, ports }) => {
     if (!ports.includes(port)) return [];
@@ -87,30 +95,35 @@ interface SliceWithPort {
 
 function slicesWithPort(
   slices: readonly EndpointSlice[],
-  { families, portName, protocol }: Omit<EndpointChoice, "localFirst">,
+  { families, portName, protocol, targetPort }: Omit<EndpointChoice, "localFirst">,
 ): readonly SliceWithPort[] {
-  return slices.filter((slice) => families.some((family) => family === slice.addressType)).map((slice) => ({
-    slice,
-    ports: portNumbers(slice, `${protocol} ${portName}`),
-  }));
+  const ofFamilies = slices.filter((slice) => families.some((family) => family === slice.addressType));
+  const called = ofFamilies.map((slice) => ({ slice, ports: portNumbers(slice, `${protocol} ${portName}`) }));
+  if (targetPort === undefined || called.some(({ ports }) => ports.length > 0)) return called;
+  return ofFamilies.map((slice) => ({ slice, ports: portNumbers(slice, numberId(protocol, targetPort)).slice(0, 1) }));
 }
 
 type SlicePort = NonNullable<EndpointSlice["ports"]>[number];
 
-function slicePortId({ name, protocol }: SlicePort): string {
-  return `${protocol ?? "TCP"} ${name ?? ""}`;
+/** What a slice's port is found by: its name, and its number. */
+function slicePortIds({ name, protocol = "TCP", port }: SlicePort): readonly string[] {
+  return [`${protocol} ${name ?? ""}`, ...(port ? [numberId(protocol, port)] : [])];
+}
+
+function numberId(protocol: string, port: number): string {
+  return `${protocol}/${port}`;
 }
 
 function portNumbers(slice: EndpointSlice, id: string): readonly number[] {
   const ports = slice.ports ?? [];
   if (ports.length > FEW_PORTS) return portsOf(slice).get(id) ?? [];
-  return ports.flatMap((one) => slicePortId(one) === id ? one.port ?? [] : []);
+  return ports.flatMap((one) => slicePortIds(one).includes(id) ? one.port ?? [] : []);
 }
 
 /** Most slices have one or two, and a table for each of them would be kept in vain. */
 const FEW_PORTS = 4;
 
-/** Numbers of a slice's ports by protocol and name; made once for each slice, which may have thousands and is asked for each port of its Service. */
+/** Numbers of a slice's ports by what they are found by; made once for each slice, which may have thousands and is asked for each port of its Service. */
 function portsOf(slice: EndpointSlice): ReadonlyMap<string, readonly number[]> {
   const known = SLICE_PORTS.get(slice);
   if (known !== undefined) return known;
@@ -118,10 +131,11 @@ function portsOf(slice: EndpointSlice): ReadonlyMap<string, readonly number[]> {
   for (const one of slice.ports ?? []) {
     const { port } = one;
     if (port === undefined || port === null) continue;
-    const id = slicePortId(one);
-    const numbers = ports.get(id);
-    if (numbers === undefined) ports.set(id, [port]);
-    else numbers.push(port);
+    for (const id of slicePortIds(one)) {
+      const numbers = ports.get(id);
+      if (numbers === undefined) ports.set(id, [port]);
+      else numbers.push(port);
+    }
   }
   SLICE_PORTS.set(slice, ports);
   return ports;

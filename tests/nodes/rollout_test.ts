@@ -4,7 +4,7 @@
 // one case: with `--filter "deletion of all"` behind it, from inside `deno run -A tests/run_in_world.ts -- deno test ...`.
 import { deepEqual } from "node:assert/strict";
 import process from "node:process";
-import { DAEMON_SETS, PODS } from "../../core/kube/resources.ts";
+import { DAEMON_SETS, ENDPOINT_SLICES, PODS } from "../../core/kube/resources.ts";
 import type { Pod } from "../../core/kube/types.ts";
 import { POOL_LABEL } from "../../core/service/labels.ts";
 import { enterWorld, type PeerRequest } from "../support/netns.ts";
@@ -34,6 +34,7 @@ const CHANGES: readonly Change[] = [
   { name: "deletion of all its pods", make: deleteAllPods },
   { name: "a rollout of its DaemonSet", make: restartDaemonSets },
   { name: "an edited Service port", make: editPort },
+  { name: "a renamed port", make: renamePort },
   { name: "a pod that is evicted", make: evictPods },
   { name: "a pod that kubelet ends as failed", make: failPods },
   { name: "a node that is drained and uncordoned", make: drainNode },
@@ -98,6 +99,21 @@ async function editPort({ world, ns }: WorldTest): Promise<void> {
     await ns.patchService(name, { spec: { ports: [first, { ...second, port: world.port(), nodePort: null }] } });
   }
   await waitForSuccessors(ns, before);
+}
+
+/** Slices call a port by its name, and are written anew a moment after it has another one. */
+async function renamePort({ world, ns }: WorldTest): Promise<void> {
+  for (const portName of ["other", "another", "third"]) {
+    for (const name of SERVICES) {
+      const [first, second] = (await ns.service(name)).spec?.ports ?? [];
+      await ns.patchService(name, { spec: { ports: [{ ...first, name: portName }, second] } });
+      await waitUntil("the slices to have the name", async () => {
+        const labelSelector = `kubernetes.io/service-name=${name}`;
+        const { items } = await world.admin.list(ENDPOINT_SLICES, { namespace: ns.name, labelSelector });
+        return items.every(({ ports = [] }) => ports.some((port) => port.name === portName));
+      });
+    }
+  }
 }
 
 async function evictPods({ world, ns }: WorldTest): Promise<void> {

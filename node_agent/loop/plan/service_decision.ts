@@ -3,7 +3,7 @@
 import type { EndpointSlice } from "../../../core/kube/types.ts";
 import type { HostInterface } from "../../../core/node_identity/host_facts.ts";
 import { type AddressMatch, addressMatch, servedAddresses } from "../../../core/service/address_match.ts";
-import { readyPodsAt, serviceEndpoints } from "../../../core/service/endpoints.ts";
+import { type EndpointChoice, readyPodsAt, serviceEndpoints } from "../../../core/service/endpoints.ts";
 import { PORT_NOT_HELD_REASON } from "../../../core/service/labels.ts";
 import { portId, portLabel } from "../../../core/service/port_owners.ts";
 import type { ServicePort, ServiceReading, SettingsProblem } from "../../../core/service/reading.ts";
@@ -93,7 +93,10 @@ export function decideService(reading: ServiceReading, context: ServiceContext):
     reading.ports,
     (port) => ports.has(portId(port)) ? "held" : "unheld",
   );
-  const decisions = held.map((port) => decidePort(forwardedPort(reading, { port, match, context }), context));
+  const decisions = held.map((port) => {
+    const choice = endpointChoice(reading, { port, match, context });
+    return decidePort(forwardedPort(reading, { port, match, context, choice }), { ...context, choice });
+  });
   const missing = unheld.map(notHeld);
   // A port that was added to the Service waits for the pod's successor, which holds it; the others are served meanwhile.
   const isWaiting = held.length > 0;
@@ -126,7 +129,33 @@ interface PortContext {
   readonly context: ServiceContext;
 }
 
-function forwardedPort(reading: ServiceReading, { port, match, context }: PortContext): ForwardedPort {
+interface WithChoice {
+  /** Which endpoints of the slices are the port's. */
+  readonly choice: Omit<EndpointChoice, "localFirst">;
+}
+
+function endpointChoice(
+  { selector }: ServiceReading,
+  { port, match, context }: PortContext,
+): WithChoice["choice"] {
+  const { name: portName, protocol, targetPort } = port;
+  const { families } = match;
+  const { nodeName, deadNodes } = context.facts;
+  return {
+    portName,
+    protocol,
+    families,
+    nodeName,
+    ...(deadNodes === undefined ? {} : { deadNodes }),
+    // Slices that somebody else writes mean what they say.
+    ...(selector !== undefined && typeof targetPort === "number" ? { targetPort } : {}),
+  };
+}
+
+function forwardedPort(
+  reading: ServiceReading,
+  { port, match, context, choice }: PortContext & WithChoice,
+): ForwardedPort {
   const { protocol, name: portName } = port;
   const { namespace, name, trafficPolicy, sourceRanges, affinitySeconds } = reading;
   return {
@@ -140,14 +169,8 @@ function forwardedPort(reading: ServiceReading, { port, match, context }: PortCo
     ...(sourceRanges === undefined ? {} : { sourceRanges }),
     ...(match.addresses ? { matchAddresses: match.addresses } : {}),
     ...(affinitySeconds === undefined ? {} : { affinitySeconds }),
-    endpoints: serviceEndpoints(context.slices, {
-      portName,
-      protocol,
-      families: match.families,
-      nodeName: context.facts.nodeName,
-      localFirst: trafficPolicy === "Local",
-      ...(context.facts.deadNodes === undefined ? {} : { deadNodes: context.facts.deadNodes }),
-    }).map((endpoint) => isOutsidePodCidrs(endpoint, context) ? { ...endpoint, outsidePodCidrs: true } : endpoint),
+    endpoints: serviceEndpoints(context.slices, { ...choice, localFirst: trafficPolicy === "Local" })
+      .map((endpoint) => isOutsidePodCidrs(endpoint, context) ? { ...endpoint, outsidePodCidrs: true } : endpoint),
   };
 }
 
@@ -158,7 +181,7 @@ function isOutsidePodCidrs({ ip, local }: ForwardEndpoint, { ownIps, podRanges }
   return address !== undefined && !podRanges.some((range) => ipRangeContains(range, address));
 }
 
-function decidePort(port: ForwardedPort, context: ServiceContext): ServiceDecision {
+function decidePort(port: ForwardedPort, context: ServiceContext & WithChoice): ServiceDecision {
   const { facts } = context;
   const label = portLabel(port);
   if (findReservedRange(facts.reserved, port)) {
@@ -194,9 +217,12 @@ function decidePort(port: ForwardedPort, context: ServiceContext): ServiceDecisi
 const UNHEARD = "which gets no connections from outside";
 
 /** Another pod of this node that declares `port` as its own, unless it is a ready endpoint of the Service that listens there. */
-function foreignHolder(port: ForwardedPort, { facts, slices, ownIps }: ServiceContext): string | undefined {
+function foreignHolder(
+  port: ForwardedPort,
+  { facts, slices, ownIps, choice }: ServiceContext & WithChoice,
+): string | undefined {
   const label = portLabel(port);
-  const endpoints = readyPodsAt(slices, { ...port, ips: ownIps, nodeName: facts.nodeName, localFirst: false });
+  const endpoints = readyPodsAt(slices, { ...choice, port: port.port, ips: ownIps });
   return [...facts.hostPods].find(([name, ports]) => ports.includes(label) && !endpoints.has(name))?.[0];
 }
 
@@ -204,12 +230,16 @@ function foreignHolder(port: ForwardedPort, { facts, slices, ownIps }: ServiceCo
  * A socket that would lose its connections to `port`; those that stay come first. It is none where a ready endpoint of the Service at this
  * very port is a pod in this host's network: that one listens.
  */
-function foreignListener(port: ForwardedPort, { facts, slices, ownIps }: ServiceContext): SeenListener | undefined {
+function foreignListener(
+  port: ForwardedPort,
+  { facts, slices, ownIps, choice }: ServiceContext & WithChoice,
+): SeenListener | undefined {
   const sockets: readonly SeenListener[] = portListeners(facts.listeners, port);
   const listener = sockets.find((one) => one.settled) ?? sockets[0];
   if (!listener) return undefined;
-  const choice = { ...port, ips: ownIps, nodeName: facts.nodeName, localFirst: false };
-  return [...readyPodsAt(slices, choice)].some((pod) => facts.hostPods.has(pod)) ? undefined : listener;
+  return [...readyPodsAt(slices, { ...choice, port: port.port, ips: ownIps })].some((pod) => facts.hostPods.has(pod))
+    ? undefined
+    : listener;
 }
 
 /** Nothing is done, for one reason. */
@@ -228,9 +258,12 @@ export function isOwn({ name }: HostInterface): boolean {
  */
 function rulesAsked(reading: ServiceReading, slices: readonly EndpointSlice[], addresses = 0): number {
   const wanted = new Set(reading.ports.map(({ name, protocol }) => `${protocol} ${name}`));
+  const numbers = Map.groupBy(reading.ports, ({ targetPort, protocol }) => `${protocol} ${targetPort ?? ""}`);
   const forEndpoints = slices.reduce((sum, { ports = [], endpoints }) => {
-    const used = ports.filter(({ name, protocol }) => wanted.has(`${protocol ?? "TCP"} ${name ?? ""}`)).length;
-    return sum + used * (endpoints ?? []).length;
+    const called = ports.filter(({ name, protocol }) => wanted.has(`${protocol ?? "TCP"} ${name ?? ""}`)).length;
+    const targets = new Set(ports.map(({ port, protocol }) => `${protocol ?? "TCP"} ${port ?? ""}`));
+    const numbered = [...targets].reduce((count, target) => count + (numbers.get(target)?.length ?? 0), 0);
+    return sum + Math.max(called, numbered) * (endpoints ?? []).length;
   }, 0);
   return forEndpoints + reading.ports.length * ((reading.sourceRanges ?? []).length + addresses);
 }

@@ -124,6 +124,22 @@ const VERDICT_CASES: readonly VerdictCase[] = [
     ports: [],
   },
   {
+    name: "a Service that asks for more rules than one may, by ports that slices know by their number only",
+    given: {
+      ...web({
+        spec: { selector: { app: "web" }, ports: [80, 81].map((n) => port(n, { name: `p${n}`, targetPort: 8080 })) },
+      }),
+      slices: [
+        slice("web", Array.from({ length: 51 }, (_, i) => endpoint(`10.42.1.${i}`)), {
+          ports: [{ name: "other", port: 8080 }],
+        }),
+      ],
+    },
+    reasons: ["TooManyRules"],
+    message: /^The Service asks for 102 rules here /,
+    ports: [],
+  },
+  {
     name: "a Service that asks for more rules than one may, by source ranges",
     given: web({
       spec: {

@@ -8,6 +8,7 @@ import { endpoint, NODE, slice } from "../../node_agent/_objects.ts";
 interface EndpointCase {
   readonly name: string;
   readonly policy?: "Local";
+  readonly spec?: NonNullable<Parameters<typeof web>[0]>["spec"];
   readonly slices: ForwardingFacts["slices"];
   /** `IP:port`, with `!` for local ones. */
   readonly want: readonly string[];
@@ -95,11 +96,44 @@ const ENDPOINT_CASES: readonly EndpointCase[] = [
     slices: [slice("web", [endpoint("10.42.1.5")], { ports: [{ name: "" }] })],
     want: [],
   },
+  {
+    name: "a port that was renamed is found by its number until slices have its new name",
+    spec: { selector: { app: "web" }, ports: [{ name: "new", port: 80, targetPort: 8080 }] },
+    slices: [
+      slice("web", [endpoint("10.42.1.5")], { ports: [{ name: "old", port: 8080 }, { name: "admin", port: 9090 }] }),
+    ],
+    want: ["!10.42.1.5:8080"],
+  },
+  {
+    name: "of the same number, protocols differ",
+    spec: { selector: { app: "web" }, ports: [{ name: "new", port: 80, targetPort: 8080, protocol: "UDP" }] },
+    slices: [slice("web", [endpoint("10.42.1.5")], { ports: [{ name: "old", port: 8080 }] })],
+    want: [],
+  },
+  {
+    name: "once some slice has the new name, the others are waited for",
+    spec: { selector: { app: "web" }, ports: [{ name: "new", port: 80, targetPort: 8080 }] },
+    slices: [
+      slice("web", [endpoint("10.42.1.5")], { ports: [{ name: "new", port: 8080 }] }),
+      slice("web", [endpoint("10.42.1.6")], { name: "web-2", ports: [{ name: "old", port: 8080 }] }),
+    ],
+    want: ["!10.42.1.5:8080"],
+  },
+  {
+    name: "another name in slices that somebody writes for a Service without a selector is another port",
+    spec: { ports: [{ name: "new", port: 80, targetPort: 8080 }] },
+    slices: [slice("web", [endpoint("10.42.1.5")], { ports: [{ name: "old", port: 8080 }] })],
+    want: [],
+  },
 ];
 
-for (const { name, policy, slices, want } of ENDPOINT_CASES) {
+for (const { name, policy, spec, slices, want } of ENDPOINT_CASES) {
   Deno.test(`forwardingDecision: endpoints: ${name}`, () => {
-    const facts = { ...EMPTY, ...web(policy ? { spec: { externalTrafficPolicy: policy } } : {}), slices };
+    const facts = {
+      ...EMPTY,
+      ...web({ spec: { ...spec, ...(policy ? { externalTrafficPolicy: policy } : {}) } }),
+      slices,
+    };
     const [first] = forwardingDecision(frozen(facts)).plan.ports;
     assert.deepEqual(first?.endpoints.map((one) => `${one.local ? "!" : ""}${one.ip}:${one.port}`), want);
   });
