@@ -137,11 +137,12 @@ function manifests(options: ServerOptions, parts: ControllerParts): Controller {
       running = startManifests({ ...own, options: settings, packagedFiles, isPackagedText, problemsOf: helmProblems });
       await running.done;
     } finally {
+      running = undefined;
       ended.abort();
       await nodeHosts;
     }
   });
-  return { ...controller, problem: () => controller.problem() ?? running?.problem() };
+  return { ...controller, problem: () => running?.problem() ?? controller.problem() };
 }
 
 /** HelmCharts, but not if they are disabled, and not in clusters that have a Helm controller of their own built in: two would take charts from each other. */
@@ -161,11 +162,11 @@ function helm(options: ServerOptions, parts: ControllerParts): Controller {
 /** Runs `run` to its end; after a failure says why, once for each reason in a row, and tries again. */
 function keepTrying(name: string, parts: ControllerParts, run: (own: OwnParts) => Promise<void>): Controller {
   const { clock, signal } = parts;
-  let problem: string | undefined;
+  let problem: string | undefined = STARTING;
   let told: string | undefined;
   const logger = parts.logger.with({ part: name });
   const onStarted = (): void => {
-    if (problem !== undefined) logger.info("This part runs now");
+    if (told !== undefined) logger.info("This part runs now");
     problem = told = undefined;
   };
   const own = { ...parts, logger, onStarted };
@@ -195,5 +196,7 @@ function aborted(signal: AbortSignal): Promise<void> {
 }
 
 const BUILT_IN_HELM_REGEXP = /\+(k3s|rke2)/;
+/** Whoever waits for others has not failed, and does nothing yet. */
+const STARTING = "it has not started yet";
 const RETRY_MS = 10_000;
 const REPAIR_INTERVAL_MS = 600_000;

@@ -97,7 +97,7 @@ class ManifestController {
     this.#queue = createWorkQueue({ clock, maxBackoffMs: 300_000, observer });
   }
 
-  /** What keeps the folder from being looked into; what is wrong with single files is said on their AddOns and in the log. */
+  /** What keeps the folder from being deployed; what is wrong with single files is said on their AddOns and in the log. */
   get problem(): string | undefined {
     return this.#problems.summary;
   }
@@ -142,7 +142,7 @@ class ManifestController {
 
   /** Waits for the server and its AddOn kind; false if the signal came first. */
   async #untilReady(): Promise<boolean> {
-    const { clock, logger } = this.#options;
+    const { clock } = this.#options;
     while (!this.#signal.aborted) {
       try {
         await this.#deployer.ensureAddOnKind(this.#signal);
@@ -153,10 +153,11 @@ class ManifestController {
           this.#recorded.set(name, addOn);
           this.#queue.add(name);
         }
+        this.#problems.set("server", []);
         return true;
       } catch (error) {
         if (this.#signal.aborted) return false;
-        logger.warn(`Manifests wait for the server: ${errorMessage(error)}`);
+        this.#problems.set("server", [`Manifests wait for the server: ${errorMessage(error)}`]);
         await pause(clock, START_RETRY_MS, this.#signal);
       }
     }

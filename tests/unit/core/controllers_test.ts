@@ -53,9 +53,10 @@ Deno.test("startControllers() forgets what a part could not start of as soon as 
   try {
     await waitUntil(
       "both parts to fail",
-      () => ["manifests", "helm"].every((name) => problemOf(controllers, name) !== undefined),
+      () =>
+        /data/.test(problemOf(controllers, "manifests") ?? "") && /version/.test(problemOf(controllers, "helm") ?? ""),
+      { explain: () => JSON.stringify(controllers.map(({ name, problem }) => [name, problem()])) },
     );
-    match(problemOf(controllers, "manifests") ?? "", /data/);
     endHiccup();
     await Deno.remove(dataDir);
     await waitUntil("no part to have a problem", () => controllers.every(({ problem }) => problem() === undefined), {
@@ -66,6 +67,41 @@ Deno.test("startControllers() forgets what a part could not start of as soon as 
         .filter((words) => words !== undefined);
     deepEqual(told("manifests"), ["Cannot run", "runs now"]);
     deepEqual(told("helm"), ["Cannot run", "runs now"]);
+  } finally {
+    stop.abort();
+    await Promise.all(controllers.map(({ done }) => done));
+    client.close();
+    await api.stop();
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("startControllers(): a part that waits for what it needs is not ready, and says for what", async () => {
+  const api = await startMemoryApi({});
+  const endFault = api.faults.add({
+    resource: "customresourcedefinitions",
+    effect: { type: "status", code: 403, reason: "Forbidden" },
+  });
+  const client = createKubeClient({
+    access: await parseKubeconfigText(await api.kubeconfig("admin")),
+    clock: SYSTEM_CLOCK,
+  });
+  const stop = new AbortController();
+  const folder = await Deno.makeTempDir();
+  const controllers = startControllers({ ...SERVER_OPTIONS, dataDir: folder, disable: ["coredns", "traefik"] }, {
+    client,
+    clock: { ...SYSTEM_CLOCK, sleep: (delayMs, signal) => SYSTEM_CLOCK.sleep(Math.min(delayMs, 50), signal) },
+    logger: SILENT_LOGGER,
+    ...PARTS,
+    signal: stop.signal,
+  });
+  try {
+    match(problemOf(controllers, "manifests") ?? "", /not started yet/);
+    await waitUntil("the reason", () => /wait for the server: .*/.test(problemOf(controllers, "manifests") ?? ""));
+    endFault();
+    await waitUntil("no part to have a problem", () => controllers.every(({ problem }) => problem() === undefined), {
+      explain: () => JSON.stringify(controllers.map(({ name, problem }) => [name, problem()])),
+    });
   } finally {
     stop.abort();
     await Promise.all(controllers.map(({ done }) => done));
