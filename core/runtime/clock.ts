@@ -55,3 +55,19 @@ export async function pause(clock: Clock, delayMs: number, signal: AbortSignal):
     if (!signal.aborted) throw error;
   }
 }
+
+/** Calls `action` every `periodMs` until the returned function is called. */
+export function repeat(
+  action: () => void,
+  options: { readonly clock: Clock; readonly periodMs: number },
+): () => void {
+  let cancel: () => void;
+  const schedule = (): void => {
+    cancel = options.clock.setTimer(() => {
+      action();
+      schedule();
+    }, options.periodMs);
+  };
+  schedule();
+  return () => cancel();
+}

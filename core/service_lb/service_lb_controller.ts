@@ -5,16 +5,17 @@ import { type Reflector, startReflector } from "../kube/reflector.ts";
 import { DAEMON_SETS, NODES, PODS, SERVICES } from "../kube/resources.ts";
 import { sameContent } from "../kube/trim.ts";
 import type { DaemonSet, KubeObject, Node, Pod, Service } from "../kube/types.ts";
+import { repeat } from "../runtime/clock.ts";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
 import { nodeChangeScope, sameWishes } from "./affected_services.ts";
 import type { ObjectChange } from "../kube/object_store.ts";
 import type { ClusterSnapshot } from "./answers/explain_service.ts";
-import { AgentSilence, repeat } from "./nodes/agent_silence.ts";
+import { AgentSilence } from "./nodes/agent_silence.ts";
 import { ClusterView } from "./cluster_view.ts";
 import { DeadNodes } from "./nodes/dead_nodes.ts";
 import { SERVICE_NAME_LABEL } from "../service/labels.ts";
-import { watchForeignServices } from "./foreign_services.ts";
 import { LocalSlices } from "./local_slices.ts";
+import { trimForeign } from "../service/foreign_ports.ts";
 import { servedServiceKey, type ServiceKey, sliceServiceKey, splitKey } from "../service/keys.ts";
 import { readService } from "../service/reading.ts";
 import { LateReservations } from "./daemonset/late_reservations.ts";
@@ -72,7 +73,7 @@ class ServiceLbController implements ServiceLb {
 
   constructor(start: StartServiceLbOptions) {
     this.#start = start;
-    const { client, clock, signal, events, logger } = start;
+    const { client, clock, signal, logger } = start;
     this.#reports = new ReportReader({
       clock,
       read: (node, hasChanged) => {
@@ -112,8 +113,11 @@ class ServiceLbController implements ServiceLb {
       keep: (service) => keepLoadBalancer(service, this.#services.objects),
       onChange: ({ key, before, after }) => this.#noteService(key, { before, after }),
     });
-    this.#foreign = watchForeignServices({
+    this.#foreign = startReflector({
       ...watching,
+      type: SERVICES,
+      selection: { fieldSelector: "spec.type!=LoadBalancer" },
+      keep: trimForeign,
       onChange: (change) => {
         this.#facts?.note();
         for (const key of this.#view.noteForeign(change)) this.#add(key);
@@ -167,12 +171,7 @@ class ServiceLbController implements ServiceLb {
       })
       : undefined;
     this.#context = {
-      client,
-      clock,
-      events,
-      logger,
-      signal,
-      options: this.#start.options,
+      ...start,
       inquiry: new PodInquiry({ ...watching, namespace }),
       reservations: new LateReservations((key) => this.#add(key)),
       written: {

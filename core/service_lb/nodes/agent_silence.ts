@@ -1,6 +1,5 @@
 // Which nodes' agents have not been heard for too long. In-memory only, no I/O.
 // Counted from when this program saw the heartbeat change, not from the time inside it: nodes' clocks differ.
-import type { Clock } from "../../runtime/clock.ts";
 import type { Node } from "../../kube/types.ts";
 import type { ObjectChange } from "../../kube/object_store.ts";
 import { heartbeatOf } from "../../service/node_report.ts";
@@ -69,16 +68,3 @@ export class AgentSilence {
 
 const SILENCE_MS = 180_000;
 const CLEARLY_STALE_MS = 600_000;
-
-/** Calls `action` every `periodMs` until the returned function is called. */
-export function repeat(action: () => void, options: { readonly clock: Clock; readonly periodMs: number }): () => void {
-  let cancel: () => void;
-  const schedule = (): void => {
-    cancel = options.clock.setTimer(() => {
-      action();
-      schedule();
-    }, options.periodMs);
-  };
-  schedule();
-  return () => cancel();
-}
