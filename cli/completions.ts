@@ -12,7 +12,7 @@ export interface Completion {
   readonly note?: string;
 }
 
-/** From what words are completed. */
+/** What words are completed from. */
 export interface CompletionSources {
   readonly commands: readonly Command[];
   readonly namesOf: (kind: NameKind) => Promise<readonly string[]>;

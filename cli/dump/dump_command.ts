@@ -89,7 +89,7 @@ async function readCluster(
   }
 }
 
-/** Never over a file that is there; for its owner's eyes. */
+/** Never overwrites a file; only its owner may read it. */
 async function write(path: string, content: Uint8Array): Promise<void> {
   try {
     await writeFile(path, content, { flag: "wx", mode: 0o600 });

@@ -23,7 +23,7 @@ export async function readLocal(exec: Exec, signal: AbortSignal): Promise<readon
   return [...commands, ...metrics];
 }
 
-/** Not by `fetch`, which asks a proxy that the environment names. */
+/** Not by `fetch`, which would ask the proxy that the environment names. */
 function readUrl(url: string, signal: AbortSignal): Promise<string> {
   return new Promise((resolve) => {
     const asked = get(url, { signal, timeout: COMMAND_TIMEOUT_MS }, (answer) => {

@@ -184,7 +184,7 @@ const WORDS: Readonly<Record<string, string>> = {
   PASS: "passed",
 };
 
-/** Of one path, in every form of the output. */
+/** Ends that are listed of one path, in every form of the output. */
 const MAX_ENDS = 16;
-/** Of one Service, in every form of the output. */
+/** Pairs of an address and a port that are listed of one Service, in every form of the output. */
 const MAX_TARGETS = 128;

@@ -54,7 +54,7 @@ export function localIps(): readonly string[] {
   }
 }
 
-/** All tables that exist: to ask the legacy tools for one by its name would make it. Nothing for a tool that is missing. */
+/** All tables that exist: asking the legacy tools for one by its name would make it. Nothing for a tool that is missing. */
 async function save(
   exec: Exec,
   tool: string,

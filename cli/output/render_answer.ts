@@ -101,7 +101,7 @@ function labelled(name: string, text: string, width: number): string {
 const LABEL_WIDTH = 11;
 const MAX_REMEDIES = 12;
 const MAX_WORDS = 24;
-/** More of them are told in groups. */
+/** More nodes than these are listed in groups. */
 const MAX_NODE_ROWS = 24;
-/** In one group. */
+/** Names that are written out in one group. */
 const MAX_NAMES = 2;

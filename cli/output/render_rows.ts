@@ -30,5 +30,5 @@ export function renderRows(headers: readonly string[], rows: readonly (readonly 
   }).join("");
 }
 
-/** On a narrower terminal the lines are broken by it. */
+/** A narrower terminal breaks the lines itself. */
 const MIN_ROOM = 24;

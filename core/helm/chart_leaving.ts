@@ -90,7 +90,7 @@ export class ChartLeaving {
     return undefined;
   }
 
-  /** In a namespace that is going nothing can run and no Event be written: it is said where the release is. */
+  /** In a namespace that is being deleted nothing can run and no Event can be written: it is said where the release is. */
   async sayReleaseStays(chart: HelmChart, signal: AbortSignal): Promise<void> {
     const { namespace, name } = chartKey(chart);
     const target = chart.spec?.targetNamespace || namespace;

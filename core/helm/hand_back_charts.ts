@@ -30,7 +30,7 @@ export async function handBackCharts({ client, clock, logger, signal }: Surround
   }
 }
 
-/** Without the kind, or the right to see it, there is nothing that was taken. */
+/** Without the kind, or the right to see it, no chart was taken. */
 async function ownCharts(client: KubeClient, signal: AbortSignal): Promise<readonly HelmChart[]> {
   const charts = await orUnreadable(client.list(HELM_CHARTS, { signal }));
   return charts?.items.filter(({ metadata }) => metadata?.annotations?.[MANAGED_BY_ANNOTATION] === CONTROLLER_NAME) ??

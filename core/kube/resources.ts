@@ -4,7 +4,7 @@ import type * as t from "./types.ts";
 
 type Scope = "namespaced" | "cluster";
 
-/** Of every kind here the plural is the kind with an "s". */
+/** The plural of every kind here is the kind with an "s". */
 function define<T extends t.KubeObject>(apiVersion: string, kind: string, scope: Scope): ResourceType<T> {
   const [version = "", group = ""] = apiVersion.split("/").reverse();
   return Object.freeze({ group, version, kind, plural: `${kind.toLowerCase()}s`, namespaced: scope === "namespaced" });

@@ -31,7 +31,7 @@ export function sameContent(a: object | undefined, b: object | undefined): boole
   return withoutVersion(a) === withoutVersion(b);
 }
 
-/** Of the object, or of metadata alone. */
+/** Content of an object, or of its metadata alone, apart from the resource version. */
 function withoutVersion(object: { readonly metadata?: object; readonly resourceVersion?: string } | undefined): string {
   if (object === undefined) return "";
   const { metadata, resourceVersion: _, ...rest } = object;

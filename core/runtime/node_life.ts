@@ -60,7 +60,7 @@ export interface LifeChange {
 export const QUIET_PORT = 10_256;
 const DEFAULT_KUBELET_PORT = 10_250;
 
-/** From one ask of a node to the next while it answers; the least, and that while another one does not. */
+/** From one ask of a node to the next while it answers, at the least; always so long while another node does not answer. */
 const ASK_INTERVAL_MS = 1000;
 /** Most nodes that are asked in a second; beyond, each is asked less often, in turn. */
 const MAX_ASKS_A_SECOND = 32;
@@ -68,7 +68,7 @@ const MAX_ASKS_A_SECOND = 32;
 const SUSPECT_INTERVAL_MS = 200;
 /** Asks without an answer after which a node is dead, each {@linkcode SUSPECT_INTERVAL_MS} after the one before. */
 const FATAL_TRIES = 9;
-/** As many are no chance; whoever else was silent meanwhile shares the cause. */
+/** So many are no accident: whoever else was silent meanwhile has the same cause. */
 const SUSPICIOUS_TRIES = 7;
 /** Others must have been heard this long after a node fell silent. */
 const WITNESS_MS = 500;
@@ -76,9 +76,9 @@ const WITNESS_MS = 500;
 const LATE_MS = 3000;
 /** A refusal that takes longer may be the kernel's, which looked for the neighbour in vain. */
 const QUICK_MS = 1000;
-/** Asks without an answer after which a node that never answered is told to be deaf. */
+/** Asks without an answer after which a node that never answered counts as deaf. */
 const DEAF_TRIES = 10;
-/** From one ask of a deaf node to the next, after as many without an answer. */
+/** From one ask of a deaf node to the next. */
 const DEAF_INTERVAL_MS = 30_000;
 
 interface Way {

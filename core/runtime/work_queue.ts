@@ -278,6 +278,6 @@ function givenUp(patienceMs: number): K3slbError {
   });
 }
 
-/** Of each lane. */
+/** Work that has given its place to others and goes on, in each lane. */
 const MAX_LEFT = 8;
 const EARLY_SHARE = 1 / 8;

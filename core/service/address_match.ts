@@ -59,7 +59,7 @@ export function servedAddresses(
   return [...new Set(served.map(renderMatch))].sort().slice(0, MAX_SERVED_ADDRESSES);
 }
 
-/** As many as a node's pod says; the others are served all the same. */
+/** As many as a report or a pod's annotation names; the Service is served at the others all the same. */
 const MAX_SERVED_ADDRESSES = 64;
 
 function noMatch({ matchAddresses = [], matchInterfaces = [] }: ServiceReading): SettingsProblem {

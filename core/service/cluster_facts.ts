@@ -120,7 +120,7 @@ function within(
   return { entries: entries.filter((entry) => kept.has(entry)), cut: entries.length - kept.size };
 }
 
-/** Of a contested port: of several on different nodes the first. */
+/** The Service that has a contested port; of several, on different nodes, the first. */
 function holderOf([, services]: Entry): string {
   return Object.keys(services as object)[0] ?? "";
 }

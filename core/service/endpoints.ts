@@ -120,7 +120,7 @@ function portNumbers(slice: EndpointSlice, id: string): readonly number[] {
   return ports.flatMap((one) => slicePortIds(one).includes(id) ? one.port ?? [] : []);
 }
 
-/** Most slices have one or two, and a table for each of them would be kept in vain. */
+/** Most slices have one or two ports: keeping a table for each slice would not pay. */
 const FEW_PORTS = 4;
 
 /** Numbers of a slice's ports by what they are found by; made once for each slice, which may have thousands and is asked for each port of its Service. */

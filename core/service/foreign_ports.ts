@@ -202,5 +202,5 @@ function hasAddress(node: Node | undefined, ip: string): boolean {
   return node !== undefined && heldBy(node).ips.has(ip);
 }
 
-/** More of them tell nobody more. */
+/** More than these would tell nobody anything new. */
 const MAX_LATE = 32;

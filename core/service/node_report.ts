@@ -223,7 +223,7 @@ function fits(report: string): boolean {
 
 const VERSION = 1;
 const REASON_REGEXP = /^[A-Z][A-Za-z]{0,63}$/;
-/** Of one sentence. */
+/** Characters of one sentence. */
 const MAX_WORDS = 200;
-/** As many as a node's pod says. */
+/** As many as an agent says on a pod. */
 const MAX_ADDRESSES = 64;

@@ -63,7 +63,7 @@ export function nodeShare(services: Iterable<Service>, known: NodeFacts): Readon
   }));
 }
 
-/** Who has a port by what the server says, of several who is forwarded here; else by what the node forwards; else by age. */
+/** A port belongs to whom the server says, of several to whoever is forwarded here; else to whoever the node forwards; else to the oldest. */
 function conflictsAmong(
   chosen: readonly Service[],
   { node, facts, served, all }: NodeFacts & { readonly all: readonly Service[] },

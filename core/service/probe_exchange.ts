@@ -80,13 +80,13 @@ function checkedNodeProbe(value: unknown): NodeProbe {
   return { id: text(id), outcomes };
 }
 
-/** Of one Service and node; a connection each. */
+/** Targets of one Service that each node tries; a connection each. */
 export const MAX_PROBE_TARGETS = 256;
 const NOTHING_KNOWN = { nodes: new Map(), serviceRanges: [] };
 const MAX_ANSWER_LENGTH = 32_768;
 const VERSION = 1;
 const REQUEST_REGEXP = /^([0-9a-f-]{8,36}) ([a-z0-9-]{1,63}\/[a-z0-9.-]{1,253})$/;
-/** As the system and runtimes call failures. */
+/** The form of the names that the system and runtimes give failures. */
 const DETAIL_REGEXP = /^[A-Za-z0-9_]{1,40}$/;
 const STATES: readonly ProbeState[] = [
   "Connected",

@@ -105,7 +105,7 @@ export const WISHES = {
   } satisfies Wish<boolean>,
 };
 
-/** As it stands in a record of what was in force. */
+/** The form of an explicit "none" in the record of last good values. */
 const NO_PRIORITY_CLASS = '""';
 
 /** Values of the wishes that are in force. */

@@ -52,7 +52,7 @@ export class PortIndex {
     return this.#others(key, [...left, ...ports]);
   }
 
-  /** The same without a change. */
+  /** The Services that share a port with this one, and those that share one with them. */
   sharers(key: ServiceKey): readonly ServiceKey[] {
     return this.#others(key, this.#portsOf.get(key) ?? []);
   }

@@ -49,7 +49,7 @@ export function contestedForMs(last: Contest | undefined, nowMs: number): number
   return leftMs > 0 ? leftMs : undefined;
 }
 
-/** From this many changes by others on it is said. */
+/** From this many changes by others on they are reported. */
 export const CONTESTS_BEFORE_WARNING = 2;
 
 const FIRST_PAUSE_MS = 1_000;

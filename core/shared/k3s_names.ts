@@ -29,7 +29,7 @@ export const HELM_CHART_TYPE = {
 /** On HelmCharts: every Helm controller leaves them alone. */
 export const UNMANAGED_ANNOTATION = "helmcharts.helm.cattle.io/unmanaged";
 
-/** On objects: the same for all that were made for one other object. */
+/** On objects: a hash that is the same for all that were made for one owner. */
 export const SET_HASH_LABEL = "objectset.rio.cattle.io/hash";
 export const SET_ID_ANNOTATION = "objectset.rio.cattle.io/id";
 export const OWNER_KIND_ANNOTATION = "objectset.rio.cattle.io/owner-gvk";

@@ -13,7 +13,7 @@ export interface StatusPageOptions {
   /** What is known now. */
   readonly read: () => Promise<PageFacts>;
   readonly clock: Clock;
-  /** Told of a failure to find out. */
+  /** Told why the page could not be brought up to date. */
   readonly onFailure: (error: unknown) => void;
 }
 

@@ -101,7 +101,7 @@ function runProgram(program: Program, options: ExecOptions): Promise<ExecResult>
   });
 }
 
-/** The same by the runtime's own means, at half the cost, for programs that read nothing. */
+/** The same by the runtime's own means, at half the cost, for programs that need no input. */
 async function runWithBun(bun: BunRuntime, program: Program, options: ExecOptions): Promise<ExecResult> {
   if (options.signal?.aborted) throw abortError();
   const child = (() => {

@@ -25,7 +25,7 @@ const BUILTIN_CHAINS: Readonly<Record<TableName, readonly BuiltinChain[]>> = {
   nat: ["PREROUTING", "OUTPUT", "POSTROUTING"],
 };
 
-/** Whoever flushes a table or puts rules before ours is seen here. */
+/** Where it shows that somebody flushed a table or put rules before ours. */
 const WATCHED_JUMPS: readonly BuiltinChain[] = ["PREROUTING", "FORWARD"];
 
 /** Checks after which the chains of others are read again, and most of them that are. */

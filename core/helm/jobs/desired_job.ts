@@ -16,7 +16,7 @@ export interface JobSettings {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** From what a Job is made. */
+/** What a Job is made from. */
 export interface JobFacts {
   readonly chart: HelmChart;
   readonly config?: HelmChartConfig | undefined;

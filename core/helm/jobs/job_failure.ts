@@ -35,7 +35,7 @@ export function scriptLine(log: string): string {
   return UNKNOWN_RETRY_REGEXP.test(log) ? 'the Job\'s image does not know failurePolicy "retry", use a newer one' : "";
 }
 
-/** Without what commands print whose failure means nothing. */
+/** Without the output of commands whose failure means nothing. */
 function withoutIgnored(lines: readonly string[]): readonly string[] {
   let isIgnored = false;
   return lines.filter((line) => {

@@ -105,7 +105,7 @@ function secretsOf({ chart, config }: ValuesOwners, owner: Owner): readonly Moun
   });
 }
 
-/** As many as the last number of its owner needs, or `0-1000` would stand before `0-999`. */
+/** As many digits as the last number of its owner needs, or `0-1000` would come before `0-999`. */
 function numberDigits(owners: ValuesOwners, owner: Owner): number {
   const last = 1 + secretsOf(owners, owner).reduce((sum, { keys }) => sum + keys.length, 0);
   return Math.max(NUMBER_DIGITS, String(last).length);

@@ -169,7 +169,7 @@ class ValuesWriter {
     this.#depth--;
   }
 
-  /** Not twice: a literal block that keeps its last line break has ended its line. */
+  /** Unless the line has ended already, as after a literal block that keeps its last line break. */
   #newLine(indent: number): void {
     if (this.#line !== "" || this.#lines.length === 0) this.#put("\n");
     this.#put(" ".repeat(indent));

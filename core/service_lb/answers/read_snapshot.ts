@@ -95,5 +95,5 @@ export async function readObstacles(
   }));
 }
 
-/** Whose pods are read, for one Service; who has a port on more nodes has it for the same reason. */
+/** Nodes whose pods are read for one Service; whatever holds its port on more nodes does so for the same reason. */
 const MAX_NODES = 16;

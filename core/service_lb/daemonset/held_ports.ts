@@ -44,7 +44,7 @@ interface LabelRequirement {
   readonly values?: readonly string[];
 }
 
-/** With the operators that are written here. */
+/** Knows the operators that this program writes. */
 function meets(labels: Readonly<Record<string, string>>, { key, operator, values = [] }: LabelRequirement): boolean {
   const value = labels[key];
   switch (operator) {

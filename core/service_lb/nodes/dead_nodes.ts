@@ -45,7 +45,7 @@ export class DeadNodes {
   readonly #asker: NodeAsker;
   #words: ReadonlyMap<string, string> = new Map();
   #nodes: KnownObjects["nodes"] = new Map();
-  /** By dead node the heartbeat that it had written last when it was found dead. */
+  /** The last heartbeat of each dead node, as of when it was found dead. */
   readonly #lastBeats = new Map<string, string | undefined>();
   readonly #unheard = new Set<string>();
 

@@ -42,7 +42,7 @@ export function desiredFacts(source: FactsSource): ClusterFacts {
   };
 }
 
-/** Of ports that one Service alone asks for nothing has to be said. */
+/** Nothing needs to be said about ports that only one Service asks for. */
 function contestedPorts({ services, nodes, givenOn }: FactsSource): ClusterFacts["contested"] {
   // Hundreds may ask for the same thousand: each is looked at once.
   const counts = new Map<string, number>();

@@ -87,7 +87,7 @@ interface KeptReport {
   readonly report: NodeReport | undefined;
 }
 
-/** All of them, if the node began or ceased to speak. */
+/** The Services that a change concerns; all of them if the node began or ceased to report. */
 function concernedBy(
   { before, after }: ObjectChange<NodeReport>,
   services: Iterable<Service>,

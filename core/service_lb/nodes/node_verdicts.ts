@@ -225,7 +225,7 @@ function withoutPod(node: string, obstacles: PodObstacles | undefined): NodeVerd
   return refuse(node, "FailedCreate", { message: `its pod can't be created: ${refusal}`, waiting: false });
 }
 
-/** Not scheduled for want of a port. */
+/** The pod is not scheduled, as another one has the port. */
 function heldPort(node: string, holder: PortHolder): NodeVerdict {
   if (holder.serves) return { node, serves: true, note: `the Service's pod ${holder.pod} listens on the node itself` };
   return refuse(node, "NotScheduled", { message: heldBy(holder), waiting: false });
@@ -242,7 +242,7 @@ interface Weakness {
   readonly message: string;
 }
 
-/** Not there at all is worse than anything that is said of a node. */
+/** A node that is not there at all is worse off than any other. */
 function deadness(message: string | undefined): Weakness | undefined {
   return message === undefined ? undefined : { rank: 3, reason: "NodeSilent", message };
 }

@@ -74,8 +74,8 @@ export class ReportReader {
 const READS_IN_A_ROW = 3;
 /** An agent that goes on leaves more between two reports; whoever has stolen a node's credentials may not. */
 const GAP_MS = 100;
-/** More than any honest node comes to, however much is tried with it. */
+/** More than an honest node reaches, whatever is done with it. */
 const FREE_WAVERINGS = 60;
-/** Each turn of a node's mind is a write of every Service's status, which all nodes read: it comes to one in some ten seconds. */
+/** Each time that a node changes its mind is a write of every Service's status, which all nodes read: in the long run one in ten seconds. */
 const FORGIVEN_AFTER_MS = 10_000;
 const MAX_GAP_MS = 30_000;

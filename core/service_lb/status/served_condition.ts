@@ -124,7 +124,7 @@ const REASON_ORDER: readonly VerdictReason[] = [
   "PodEnding",
 ];
 
-/** Of one node's words, such as the scheduler's. */
+/** Characters of what is said of one node, such as the scheduler's words. */
 const MAX_WORDS = 320;
-/** Of the whole message; an Event's note is refused above 1024. */
+/** Characters of the whole message; an Event's note is refused above 1024. */
 const MAX_MESSAGE = 900;

@@ -195,7 +195,7 @@ function addressText(addresses: readonly ObservedIngress[]): string {
   return addresses.map(({ ip, hostname }) => ip ?? hostname ?? "").join(" ");
 }
 
-/** All that a write of the addresses says. */
+/** A text that is the same for the same addresses. */
 function ingressText(ingress: readonly IngressAddress[]): string {
   return JSON.stringify(ingress);
 }

@@ -87,7 +87,7 @@ function answerPatch(text: string | null): Patch {
 }
 
 const KEY = "probe";
-/** From one probe to the next, whoever asks. */
+/** From one probe to the next, whoever asks for them. */
 const GAP_MS = 3_000;
 /** After it no attempt begins. */
 const TOTAL_MS = 10_000;

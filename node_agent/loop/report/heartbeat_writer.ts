@@ -160,7 +160,7 @@ const KEY = "heartbeat";
 /** A report as it is written. */
 interface ReportText {
   readonly text?: string | undefined;
-  /** Without words. */
+  /** The same without texts for people. */
   readonly verdicts?: string;
 }
 

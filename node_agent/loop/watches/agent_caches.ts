@@ -39,9 +39,9 @@ export interface AgentCachesOptions extends Surroundings {
   readonly servicelbNamespace: string;
   /** `portKey`s of the ports that the kernel has; `undefined` before that is known. */
   readonly programmed: () => ReadonlySet<string> | undefined;
-  /** Told that something of a namespace, or of the node itself, changed which may change the plan. */
+  /** Told that something changed that may change the plan: in this namespace, or, if absent, of the node itself. */
   readonly onChange: (namespace?: string) => void;
-  /** Told that the own Node was written, by whomever. */
+  /** Told that the own Node was written, whoever did it. */
   readonly onNode: () => void;
   /**
    * Told why the caches can't be filled yet, each time it is tried.
@@ -204,7 +204,7 @@ function choosingPart(node: Node | undefined): object {
   return { there: node !== undefined, labels: node?.metadata?.labels, taints: node?.spec?.taints };
 }
 
-/** Of an object's key. */
+/** The namespace in an object's key. */
 function namespaceOf(key: string | undefined): string | undefined {
   return key === undefined ? undefined : splitKey(key).namespace;
 }

@@ -79,7 +79,7 @@ export function hostPortsOf(pod: Pod): readonly string[] {
   );
 }
 
-/** Those that start first may go on running. */
+/** Init containers count too: some go on running. */
 function allContainers({ spec }: Pod): readonly NonNullable<Pod["spec"]>["containers"][number][] {
   return [...spec?.containers ?? [], ...spec?.initContainers ?? []];
 }

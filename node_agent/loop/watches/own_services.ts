@@ -30,7 +30,7 @@ export interface OwnServicesOptions {
   readonly served: (service: Service) => ReadonlySet<string>;
   /** Told of a Service that this node is chosen for from now on and does not forward yet. */
   readonly onChosen: (service: Service) => void;
-  /** Told that other Services concern this node, of one by which change that is. */
+  /** Told that other Services concern this node than before; `service`: the one whose change is the cause, if it is a single one. */
   readonly onChange: (service?: ServiceKey) => void;
 }
 
