@@ -21,7 +21,7 @@ import { removeServiceLb } from "./service_lb/groundwork/remove_service_lb.ts";
 import { countServices, type ServiceCount } from "./service_lb/status/service_counts.ts";
 import type { ServiceLb } from "./service_lb/running_service_lb.ts";
 import { startServiceLb } from "./service_lb/service_lb_controller.ts";
-import { errorMessage, isK3slbError } from "./shared/errors.ts";
+import { errorHint, errorMessage } from "./shared/errors.ts";
 import type { Logger } from "./shared/log.ts";
 
 /** What controllers work with. */
@@ -178,8 +178,7 @@ function keepTrying(name: string, parts: ControllerParts, run: (own: OwnParts) =
       } catch (error) {
         if (signal.aborted) return;
         problem = errorMessage(error);
-        const hint = isK3slbError(error) ? error.hint : undefined;
-        if (problem !== told) own.logger.error(`Cannot run this part: ${problem}`, { hint });
+        if (problem !== told) own.logger.error(`Cannot run this part: ${problem}`, { hint: errorHint(error) });
         told = problem;
         await pause(clock, RETRY_MS, signal);
       }

@@ -14,7 +14,7 @@ import { createMetricRegistry, type MetricRegistry } from "./runtime/metrics.ts"
 import { createQueueMetrics, type ObserveQueue } from "./runtime/queue_metrics.ts";
 import type { ServerOptions } from "./server_options.ts";
 import { ELECTION_LEASE_NAME } from "./service/labels.ts";
-import { errorMessage, isAbort, isK3slbError } from "./shared/errors.ts";
+import { errorHint, errorMessage, isAbort, isK3slbError } from "./shared/errors.ts";
 import { clusterStatus } from "./status/cluster_status.ts";
 import { readOthers } from "./status/read_status.ts";
 import type { PageFacts } from "./status/render_page.ts";
@@ -167,7 +167,7 @@ class Server {
       } catch (error) {
         if (isAbort(error) || signal.aborted) return;
         const message = errorMessage(error);
-        const hint = isK3slbError(error) ? error.hint : undefined;
+        const hint = errorHint(error);
         if (message !== told) {
           logger.error("The API server does not answer as it should; it is tried again", { error: message, hint });
         }

@@ -1,6 +1,6 @@
 // The Helm controller: keys of changed charts go through a queue. What is done for each is in chart_reconciler.ts.
 import { createWorkQueue } from "../runtime/work_queue.ts";
-import { errorMessage, isAbort, isK3slbError } from "../shared/errors.ts";
+import { errorHint, errorMessage, isAbort } from "../shared/errors.ts";
 import { ChartReconciler } from "./chart_reconciler.ts";
 import { startChartView } from "./chart_view.ts";
 import { ensureHelmCrds } from "./ensure_crds.ts";
@@ -49,8 +49,7 @@ export async function runHelm(options: HelmOptions): Promise<void> {
         return Math.min(againMs ?? laterMs, laterMs);
       },
       onFailure: (chart, error) => {
-        const hint = isK3slbError(error) ? error.hint : undefined;
-        logger.warn(`Cannot handle HelmChart: ${errorMessage(error)}`, { chart, hint });
+        logger.warn(`Cannot handle HelmChart: ${errorMessage(error)}`, { chart, hint: errorHint(error) });
       },
     });
   } catch (error) {

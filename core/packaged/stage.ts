@@ -6,7 +6,7 @@ import { readFile, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { isForbidden } from "../kube/errors.ts";
 import { NODES, SERVICE_CIDRS, SERVICES } from "../kube/resources.ts";
-import { errorMessage, isAbort, isK3slbError, isNoSuchFile } from "../shared/errors.ts";
+import { errorHint, errorMessage, isAbort, isK3slbError, isNoSuchFile } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { chooseDns, type DnsChoice } from "./cluster_dns.ts";
 import type { ClusterVersion } from "./cluster_version.ts";
@@ -78,7 +78,7 @@ export async function stagePackaged(options: StageOptions): Promise<StagedPackag
     } catch (error) {
       if (isAbort(error) && signal.aborted) throw error;
       const message = errorMessage(error);
-      const hint = isK3slbError(error) ? error.hint : undefined;
+      const hint = errorHint(error);
       if (!isRetriable(error)) {
         logger.error(`Skipping packaged parts: ${message}`, { hint });
         return { files: [] };
@@ -113,7 +113,7 @@ async function alone(
     return await stage();
   } catch (error) {
     if (signal.aborted || isRetriable(error)) throw error;
-    logger.error(`Skipping ${name}: ${errorMessage(error)}`, { hint: isK3slbError(error) ? error.hint : undefined });
+    logger.error(`Skipping ${name}: ${errorMessage(error)}`, { hint: errorHint(error) });
     return [];
   }
 }

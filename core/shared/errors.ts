@@ -51,6 +51,11 @@ export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** What to do about any thrown value; `undefined` if it does not say. */
+export function errorHint(error: unknown): string | undefined {
+  return isK3slbError(error) ? error.hint : undefined;
+}
+
 /** Whether `error` says that there is no such file or folder. */
 export function isNoSuchFile(error: unknown): boolean {
   return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");

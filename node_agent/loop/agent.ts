@@ -10,7 +10,7 @@ import { createMetricRegistry, type MetricRegistry } from "../../core/runtime/me
 import { createQueueMetrics, type ObserveQueue } from "../../core/runtime/queue_metrics.ts";
 import { createWorkQueue, type WorkQueue } from "../../core/runtime/work_queue.ts";
 import type { NodeReport, ReportAuthor } from "../../core/service/node_report.ts";
-import { errorMessage, isAbort, isK3slbError } from "../../core/shared/errors.ts";
+import { errorHint, errorMessage, isAbort, isK3slbError } from "../../core/shared/errors.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import { type AgentCaches, startAgentCaches } from "./watches/agent_caches.ts";
 import { type AgentMetrics, startAgentMetrics } from "./agent_metrics.ts";
@@ -299,8 +299,10 @@ class ForwardingLoop {
     const message = errorMessage(error);
     const level = message === this.#lastFailure ? "debug" : "error";
     this.#lastFailure = message;
-    const hint = isK3slbError(error) ? error.hint : undefined;
-    this.#parts.logger[level](`Cannot ${FAILED_WORK[key] ?? key}; it is tried again`, { error: message, hint });
+    this.#parts.logger[level](`Cannot ${FAILED_WORK[key] ?? key}; it is tried again`, {
+      error: message,
+      hint: errorHint(error),
+    });
     // The rules may be in any state now: bring them to the plan as a whole.
     if (key === "repair") this.#trigger();
   }

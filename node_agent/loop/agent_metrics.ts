@@ -2,7 +2,7 @@
 import type { Clock } from "../../core/runtime/clock.ts";
 import type { ServeHealth } from "../../core/runtime/health.ts";
 import type { Counter, MetricRegistry } from "../../core/runtime/metrics.ts";
-import { errorMessage, isK3slbError } from "../../core/shared/errors.ts";
+import { errorHint, errorMessage, isK3slbError } from "../../core/shared/errors.ts";
 import { IP_FAMILIES } from "../../core/shared/ip.ts";
 import type { Logger } from "../../core/shared/log.ts";
 import type { ApplyReport, Dataplane } from "../dataplane_contract.ts";
@@ -79,8 +79,10 @@ export async function startAgentMetrics(options: AgentMetricsOptions): Promise<A
       const checks = [{ name: "kernel-rules", kind: "ready", problem: () => problem }] as const;
       done = (await serveHealth({ checks, renderMetrics })).done;
     } catch (error) {
-      const hint = isK3slbError(error) ? error.hint : undefined;
-      logger.error("Health and metrics can't be served; forwarding goes on", { error: errorMessage(error), hint });
+      logger.error("Health and metrics can't be served; forwarding goes on", {
+        error: errorMessage(error),
+        hint: errorHint(error),
+      });
     }
   }
   return {

@@ -1,6 +1,6 @@
 // Failures of deploying, in words that name file, document and line. Pure.
 import type { UnknownObject } from "../../kube/types.ts";
-import { errorMessage, isK3slbError, K3slbError } from "../../shared/errors.ts";
+import { errorHint, errorMessage, isK3slbError, K3slbError } from "../../shared/errors.ts";
 import type { ManifestObject } from "../objects/parse_manifests.ts";
 import type { SeenObject } from "./prune_plan.ts";
 
@@ -30,7 +30,7 @@ export function applyError(
   // The server repeats what it does not like; of a Secret that may be the secret.
   const isSecret = object.kind === "Secret" && !isKindMissing;
   const why = isSecret ? "server refuses the Secret" : errorMessage(error);
-  const hint = isK3slbError(error) ? error.hint : undefined;
+  const hint = errorHint(error);
   return new K3slbError(
     `Cannot apply manifest "${source}" (document ${object.document}, line ${object.line}): ` +
       `${object.kind} "${object.name}": ${why}${more}`,
