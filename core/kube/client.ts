@@ -25,7 +25,7 @@ import { discoverResources, discoverVersions } from "./discovery.ts";
 import { type KubeStatus, parseStatus, type RequestAction, statusError } from "./errors.ts";
 import { parseJson } from "./json.ts";
 import { type ListPage, listPages } from "./list_pages.ts";
-import { action, objectPath, type PathQuery } from "./request_path.ts";
+import { objectPath, type PathQuery, requestAction } from "./request_path.ts";
 import { apiVersionOf } from "./resources.ts";
 import { createTransport, type RequestObservation, type Transport } from "./transport/transport.ts";
 import type { KubeObject } from "./types.ts";
@@ -79,7 +79,7 @@ class TransportKubeClient implements KubeClient {
   }
 
   get<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, options: CallOptions = {}): Promise<T> {
-    const about = { action: action("get", type, key), type, path: objectPath(type, key) };
+    const about = { action: requestAction("get", type, key), type, path: objectPath(type, key) };
     return this.#call<T>({ method: "GET", ...about, options });
   }
 
@@ -89,7 +89,7 @@ class TransportKubeClient implements KubeClient {
     const ask = (query: PathQuery): Promise<ListPage<T>> =>
       this.#call({
         method: "GET",
-        action: action("list", type, { namespace }),
+        action: requestAction("list", type, { namespace }),
         type,
         path: objectPath(type, { namespace }, { query }),
         ...(options.isMetadataOnly === true ? { headers: { accept: METADATA_LIST } } : {}),
@@ -107,7 +107,7 @@ class TransportKubeClient implements KubeClient {
     options: WatchOptions,
   ): AsyncGenerator<WatchEvent<T>, void, undefined> {
     const { namespace, sendInitialEvents = false, timeoutSeconds = DEFAULT_WATCH_SECONDS } = options;
-    const about = action("watch", type, { namespace });
+    const about = requestAction("watch", type, { namespace });
     const { clock, watchMarginMs = WATCH_MARGIN_MS, onWatchEnd } = this.#options;
     const pace = new BookmarkPace(timeoutSeconds * 1000 + watchMarginMs);
     const stream = await this.#transport.stream({
@@ -151,7 +151,7 @@ class TransportKubeClient implements KubeClient {
     const { namespace, name } = keyOf(object);
     return this.#call<T>({
       method: "POST",
-      action: action("create", type, { namespace, name }),
+      action: requestAction("create", type, { namespace, name }),
       type,
       path: objectPath(type, { namespace }, { query: writeQuery(options) }),
       body: withType(object, type),
@@ -163,7 +163,7 @@ class TransportKubeClient implements KubeClient {
     const key = keyOf(object);
     return this.#call<T>({
       method: "PUT",
-      action: action("update", type, key, options.subresource),
+      action: requestAction("update", type, key, options.subresource),
       type,
       path: objectPath(type, key, { subresource: options.subresource, query: writeQuery(options) }),
       body: withType(object, type),
@@ -175,7 +175,7 @@ class TransportKubeClient implements KubeClient {
     const key = keyOf(object);
     return this.#call<T>({
       method: "PATCH",
-      action: action("patch", type, key, options.subresource),
+      action: requestAction("patch", type, key, options.subresource),
       type,
       path: objectPath(type, key, {
         subresource: options.subresource,
@@ -197,7 +197,7 @@ class TransportKubeClient implements KubeClient {
   ): Promise<T> {
     return this.#call<T>({
       method: "PATCH",
-      action: action("patch", type, key, options.subresource),
+      action: requestAction("patch", type, key, options.subresource),
       type,
       path: objectPath(type, key, { subresource: options.subresource, query: writeQuery(options) }),
       contentType: PATCH_CONTENT_TYPES[patch.type],
@@ -210,7 +210,7 @@ class TransportKubeClient implements KubeClient {
   async delete(type: ResourceType<KubeObject>, key: ObjectKey, options: DeleteOptions = {}): Promise<void> {
     await this.#call<unknown>({
       method: "DELETE",
-      action: action("delete", type, key),
+      action: requestAction("delete", type, key),
       path: objectPath(type, key, { query: options.dryRun === true ? { dryRun: "All" } : {} }),
       body: {
         apiVersion: "v1",

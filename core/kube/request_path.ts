@@ -30,7 +30,7 @@ export function objectPath(
 }
 
 /** What a request wants, for messages. */
-export function action(
+export function requestAction(
   verb: string,
   type: ResourceType<KubeObject>,
   key: { readonly namespace?: string | undefined; readonly name?: string | undefined },

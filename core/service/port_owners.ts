@@ -47,13 +47,13 @@ interface DeclaresPorts {
 /** Names of a Service's ports, as they are compared. */
 export function portIds(service: Service): readonly string[] {
   const { ports } = readService(service);
-  const ids = known.get(ports) ?? ports.map(portId);
-  known.set(ports, ids);
+  const ids = PORT_IDS.get(ports) ?? ports.map(portId);
+  PORT_IDS.set(ports, ids);
   return ids;
 }
 
 /** A Service's ports are compared with every change of any other. */
-const known = new WeakMap<object, readonly string[]>();
+const PORT_IDS = new WeakMap<object, readonly string[]>();
 
 /** The ports of one node, given out one Service after the other. */
 export class NodePorts {

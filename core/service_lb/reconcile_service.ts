@@ -125,7 +125,7 @@ export async function releaseService(
   input: Pick<ReconcileInput, "service" | "daemonSets"> & { readonly claim: ServiceClaim & { readonly ours: false } },
 ): Promise<void> {
   const { service, claim } = input;
-  const own = input.daemonSets.filter(isOwn);
+  const own = input.daemonSets.filter(isOwnDaemonSet);
   const touched = own.length > 0 || isMarked(service);
   for (const daemonSet of own) await removeDaemonSet(context, { service, daemonSet });
   const deleted = claim.reason === "Deleted";
@@ -144,13 +144,13 @@ export async function releaseService(
 }
 
 /** Whether a DaemonSet was made by this program. */
-export function isOwn(daemonSet: DaemonSet): boolean {
+export function isOwnDaemonSet(daemonSet: DaemonSet): boolean {
   return daemonSet.metadata?.labels?.[DATAPLANE_LABEL] !== undefined;
 }
 
 /** A finalizer holds a Service until its DaemonSet is gone; a Service without one needs no holding. */
 function needsFinalizer({ options }: ReconcileContext, daemonSets: readonly DaemonSet[]): boolean {
-  return options.dataplane !== "agent" || options.reservePorts !== "none" || daemonSets.some(isOwn);
+  return options.dataplane !== "agent" || options.reservePorts !== "none" || daemonSets.some(isOwnDaemonSet);
 }
 
 /** Where the status has not set it: it comes before the DaemonSet. */

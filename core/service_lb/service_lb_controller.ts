@@ -25,7 +25,7 @@ import { serviceClaim } from "../service/claim.ts";
 import { FactsPublisher } from "./nodes/publish_facts.ts";
 import { noteFailure, type ReconcileContext, type ServiceMemory } from "./reconcile_context.ts";
 import { ReportReader } from "./nodes/report_reader.ts";
-import { isOwn, reconcileService, releaseService } from "./reconcile_service.ts";
+import { isOwnDaemonSet, reconcileService, releaseService } from "./reconcile_service.ts";
 import type { ServiceLb, StartServiceLbOptions } from "./running_service_lb.ts";
 import { deleteDaemonSet, finalizersFor } from "./service_writes.ts";
 import { keepLoadBalancer, trimDaemonSet, trimNode, trimPod, trimService } from "./trim_objects.ts";
@@ -264,7 +264,7 @@ class ServiceLbController implements ServiceLb {
     if (service !== undefined) {
       const claim = serviceClaim(service, this.#start.options);
       if (!claim.ours) await releaseService(context, { service: trimService(service), daemonSets, claim });
-    } else for (const daemonSet of daemonSets.filter(isOwn)) await deleteDaemonSet(context, daemonSet);
+    } else for (const daemonSet of daemonSets.filter(isOwnDaemonSet)) await deleteDaemonSet(context, daemonSet);
     this.#left.delete(key);
   }
 

@@ -10,7 +10,14 @@ import { compareText } from "../../../core/shared/compare_text.ts";
 import { parseIpRange } from "../../../core/shared/ip_ranges.ts";
 import type { ForwardedPort, ForwardingPlan } from "../../dataplane_contract.ts";
 import { type DepartedService, podContenders, shareContenders } from "./contenders.ts";
-import { decideService, isOwn, type LocalFacts, portKey, refused, type ServiceDecision } from "./service_decision.ts";
+import {
+  decideService,
+  hasOwnAddresses,
+  type LocalFacts,
+  portKey,
+  refused,
+  type ServiceDecision,
+} from "./service_decision.ts";
 
 /** Everything that decides what this node forwards. */
 export interface ForwardingFacts extends LocalFacts {
@@ -59,7 +66,7 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
     ? podContenders({ services, pods, departed })
     : shareContenders({ services, pods, share, departed, served: servedPorts(facts.programmed) });
   const slices = Map.groupBy(facts.slices, sliceServiceKey);
-  const ownIps = new Set(facts.interfaces.filter(isOwn).flatMap((one) => one.addresses));
+  const ownIps = new Set(facts.interfaces.filter(hasOwnAddresses).flatMap((one) => one.addresses));
   const podRanges = podCidrs(facts.node).flatMap((cidr) => parseIpRange(cidr) ?? []);
   const decisions = new Map(contenders.map((contender) => {
     const key = objectKey(contender.service);
@@ -71,7 +78,7 @@ export function forwardingDecision(facts: ForwardingFacts): ForwardingDecision {
     plan: {
       ports: [...decisions.values()].flatMap((one) => one.ports).sort(byPort),
       podCidrs: podCidrs(facts.node),
-      ...(facts.interfaces.every(isOwn) ? {} : { ownAddresses: [...ownIps].sort() }),
+      ...(facts.interfaces.every(hasOwnAddresses) ? {} : { ownAddresses: [...ownIps].sort() }),
     },
     verdicts: pods
       .filter((pod) => pod.metadata?.deletionTimestamp === undefined && !guests.has(servedServiceKey(pod) ?? ""))

@@ -77,7 +77,7 @@ export interface ServiceContext {
 /** What this node does for a Service, and why not. */
 export function decideService(reading: ServiceReading, context: ServiceContext): ServiceDecision {
   if (reading.unknownAccess !== undefined) return refused(reading.unknownAccess);
-  const match = addressMatch(reading, context.facts.interfaces.filter(isOwn));
+  const match = addressMatch(reading, context.facts.interfaces.filter(hasOwnAddresses));
   if (match.absent !== undefined && match.families.length === 0) return refused(match.absent);
   const { maxServiceRules } = context.facts;
   const rules = rulesAsked(reading, context.slices, match.addresses?.length);
@@ -247,8 +247,8 @@ export function refused(refusal: SettingsProblem): ServiceDecision {
   return { ports: [], refusals: [refusal], notes: [] };
 }
 
-/** kube-proxy's addresses are the cluster's, NodeLocal DNSCache's those of the DNS: no Service is reached at them. */
-export function isOwn({ name }: HostInterface): boolean {
+/** Whether an interface's addresses are the node's: kube-proxy's are the cluster's, NodeLocal DNSCache's those of the DNS. */
+export function hasOwnAddresses({ name }: HostInterface): boolean {
   return name !== IPVS_INTERFACE && name !== "nodelocaldns";
 }
 

@@ -19,7 +19,7 @@ import type {
 import { FIELD_MANAGER } from "../../../core/kube/contract.ts";
 import { discoverResources, discoverVersions } from "../../../core/kube/discovery.ts";
 import { type KubeStatus, type RequestAction, statusError } from "../../../core/kube/errors.ts";
-import { action } from "../../../core/kube/request_path.ts";
+import { requestAction } from "../../../core/kube/request_path.ts";
 import type { KubeObject } from "../../../core/kube/types.ts";
 import { abortError } from "../../../core/shared/errors.ts";
 import { Api } from "./api.ts";
@@ -323,7 +323,7 @@ function call(
 ): Call {
   const { subresource, signal } = options;
   const resource = subresource === undefined ? type.plural : `${type.plural}/${subresource}`;
-  const about = action(verb === "apply" ? "patch" : verb, type, key.name === "" ? {} : key, subresource);
+  const about = requestAction(verb === "apply" ? "patch" : verb, type, key.name === "" ? {} : key, subresource);
   return { request: { verb, resource, kind: type.kind, name: key.name }, about, signal };
 }
 
