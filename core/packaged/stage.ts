@@ -10,7 +10,8 @@ import { errorHint, errorMessage, isAbort, isK3slbError, isNoSuchFile } from "..
 import type { Logger } from "../shared/log.ts";
 import { chooseDns, type DnsChoice } from "./cluster_dns.ts";
 import type { ClusterVersion } from "./cluster_version.ts";
-import { corednsManifest, corefile, type CorefileSettings } from "./coredns.ts";
+import { corefile, type CorefileSettings } from "./coredns.ts";
+import { corednsManifest } from "./coredns_manifest.ts";
 import type { NodeHostsPlan } from "./node_hosts_controller.ts";
 import { otherIngress } from "./other_ingress.ts";
 import { INGRESS_CLASSES, listChartFiles, listIfKnown, readClusterVersion } from "./read_facts.ts";

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { customProblems } from "../../../../core/packaged/coredns_custom.ts";
 import type { ConfigMap } from "../../../../core/kube/types.ts";
-import { corednsManifest, corefile, corefileDrift, type CorefileSettings } from "../../../../core/packaged/coredns.ts";
+import { corefile, corefileDrift, type CorefileSettings } from "../../../../core/packaged/coredns.ts";
+import { corednsManifest } from "../../../../core/packaged/coredns_manifest.ts";
 import { templateVariables } from "../../../../core/packaged/stage.ts";
 import { at, objectsOf, VERSION, versionOf } from "./fixtures.ts";
 
