@@ -73,6 +73,13 @@ if (await enterWorld(import.meta.url)) {
         120_000,
       );
       equal(condition.status, "True");
+      await waitUntil(
+        "the Warning",
+        async () =>
+          (await ns.events("denied")).some(({ type, reason, message = "" }) =>
+            type === "Warning" && reason === "FailedCreate" && wordsRegexp.test(message)
+          ),
+      );
       await world.admin.delete(BINDINGS, { name: "deny-port" });
       await world.admin.delete(POLICIES, { name: "deny-port" });
       await ns.waitForCondition("denied", ({ message = "" }) => !wordsRegexp.test(message), 120_000);

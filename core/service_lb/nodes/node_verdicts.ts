@@ -42,6 +42,8 @@ export type NodeVerdict =
     /** How it serves, where that is not as usual, or what its connections come to for want of endpoints. */
     readonly note?: string;
     readonly unreserved?: Unreserved;
+    /** It has been without a reservation for so long that this is told. */
+    readonly isReservationMissed?: true;
   }
   | {
     readonly node: string;

@@ -57,7 +57,11 @@ export function withReservation(
     if (facts.nowMs - unreservedSinceMs < RESERVATION_MS) return verdict;
   }
   const note = `its ports are not kept from other pods: ${unreserved.message}`;
-  return { ...verdict, note: verdict.note === undefined ? note : `${verdict.note}; ${note}` };
+  return {
+    ...verdict,
+    note: verdict.note === undefined ? note : `${verdict.note}; ${note}`,
+    isReservationMissed: true,
+  };
 }
 
 /** What to remember of the nodes after `verdicts`. */

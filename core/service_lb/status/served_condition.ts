@@ -34,8 +34,12 @@ export function servedSummary(verdicts: readonly NodeVerdict[], facts: ServedFac
   const refused = verdicts.flatMap((verdict) => verdict.serves ? [] : [verdict]);
   const wrong = refused.filter(({ reason }) => !BY_CHOICE.has(reason));
   const served = serving.length > 0;
+  // Clients notice nothing of it, but whoever may mend it must hear of it; what is only slow is no trouble.
+  const unreserved = serving.flatMap((verdict) =>
+    verdict.serves && verdict.isReservationMissed ? verdict.unreserved ?? [] : []
+  ).filter(({ reason }) => reason === "FailedCreate" || reason === "NotScheduled");
   const problem = facts.error !== undefined || facts.warnings.length > 0 || wrong.length > 0 || !served ||
-    serving.some((verdict) => verdict.serves && verdict.degraded !== undefined);
+    unreserved.length > 0 || serving.some((verdict) => verdict.serves && verdict.degraded !== undefined);
   const sentences = [
     ...(facts.error === undefined ? [] : [facts.error.message]),
     served
@@ -53,7 +57,7 @@ export function servedSummary(verdicts: readonly NodeVerdict[], facts: ServedFac
     ...facts.warnings.map(({ message }) => message),
   ];
   const reason = reasonOf(verdicts, { ...facts, served, wrong });
-  const [warning] = facts.warnings;
+  const [warning = unreserved[0]] = facts.warnings;
   return {
     status: served ? "True" : "False",
     reason,

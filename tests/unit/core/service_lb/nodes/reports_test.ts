@@ -178,12 +178,13 @@ Deno.test("desiredService(): external traffic policy Local asks for an endpoint,
   assert.deepEqual(said(desired), { a: "NoLocalEndpoint", b: "serves" });
 });
 
-const UNPLACED: readonly (readonly [name: string, given: Partial<World>, want: string])[] = [
+const UNPLACED: readonly (readonly [name: string, given: Partial<World>, want: string, cause?: string])[] = [
   ["is missing", {}, "it has no pod of the DaemonSet"],
   [
     "can't be made",
     { obstacles: { refusal: "exceeded quota", holders: new Map() } },
     "its pod can't be created: exceeded quota",
+    "FailedCreate",
   ],
   [
     "waits for a scheduler that is away",
@@ -194,10 +195,11 @@ const UNPLACED: readonly (readonly [name: string, given: Partial<World>, want: s
     "finds no room",
     { pods: [pod(WEB, "a", { scheduled: false, unschedulable: "0/1 nodes: Too many pods" })] },
     "its pod is not scheduled: 0/1 nodes: Too many pods",
+    "NotScheduled",
   ],
 ];
 
-for (const [name, given, want] of UNPLACED) {
+for (const [name, given, want, cause] of UNPLACED) {
   Deno.test(`desiredService(): a placeholder that ${name} takes no address, and is told of when that lasts`, () => {
     const at = (sinceMs: number): DesiredService =>
       desiredIn({
@@ -210,7 +212,9 @@ for (const [name, given, want] of UNPLACED) {
     const late = at(60_000);
     assert.deepEqual(late.ingress, [{ ip: "10.0.0.1" }]);
     assert.equal(late.summary.message, `Served by 1 node: a. a: its ports are not kept from other pods: ${want}`);
-    assert.deepEqual([late.summary.problem, late.summary.reason, late.waitsFor], [false, "Served", undefined]);
+    assert.deepEqual([late.summary.reason, late.waitsFor], ["Served", undefined]);
+    // `kubectl describe` shows Events alone.
+    assert.deepEqual([late.summary.problem, late.summary.cause], [cause !== undefined, cause]);
     const without = desiredIn({ nodes: [a({ serves: [WEB] })], options: NONE, nowMs: 60_000 });
     assert.equal(without.summary.message, "Served by 1 node: a");
   });
