@@ -22,8 +22,8 @@ export interface EndpointChoice {
   /** Transport protocol. */
   readonly protocol: Protocol;
   /**
-   * Number that the port has on every pod, where that is known. A port that was renamed is called by its other name in slices until they are
-   * written anew, and is found by this one meanwhile.
+   * Number that the port has on every pod, where that is known. Slices call a renamed port by its old name until they are rewritten; until
+   * then it is found by this number.
    */
   readonly targetPort?: number;
   /** Families in which the Service is served. */

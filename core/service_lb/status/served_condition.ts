@@ -34,7 +34,7 @@ export function servedSummary(verdicts: readonly NodeVerdict[], facts: ServedFac
   const refused = verdicts.flatMap((verdict) => verdict.serves ? [] : [verdict]);
   const wrong = refused.filter(({ reason }) => !BY_CHOICE.has(reason));
   const served = serving.length > 0;
-  // Clients notice nothing of it, but whoever may mend it must hear of it; what is only slow is no trouble.
+  // Clients notice nothing, but whoever can fix it must hear of it; what is merely slow is no trouble.
   const unreserved = serving.flatMap((verdict) =>
     verdict.serves && verdict.isReservationMissed ? verdict.unreserved ?? [] : []
   ).filter(({ reason }) => reason === "FailedCreate" || reason === "NotScheduled");
