@@ -44,9 +44,11 @@ async function main(names: readonly string[]): Promise<number> {
     );
   }
   ensureTools([...new Set(suites.flatMap((one) => one.tools))], print);
-  // Once for all: no run looks at types again.
-  await must("check the types", ["deno", "check", "--quiet"]);
-  if (suites.some((one) => one.needsBinary)) await must("build the binary", ["deno", "task", "build"]);
+  await Promise.all([
+    // Once for all: no run looks at types again.
+    must("check the types", ["deno", "check", "--quiet"]),
+    suites.some((one) => one.needsBinary) && must("build the binary", ["deno", "task", "build"]),
+  ]);
   const prepare = ["deno", "run", "-A", "tests/support/prepare_control_plane.ts"];
   if (suites.some((one) => one.realNodes)) await must("prepare the nodes", [...prepare, ...names]);
   else if (names.includes("real")) await must("prepare the control plane", prepare);

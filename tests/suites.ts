@@ -25,6 +25,7 @@ const NODE_FILES = [
   ...[
     "agent_decides",
     "dead_nodes",
+    "harmless_faults",
     "iptables_faults",
     "kubelet_conformance",
     "networking_page",

@@ -1,9 +1,6 @@
 // Nodes that die, are cut off, or only look so: what each agent and the server decide. The table in docs/concepts.md, line by line, with real packets.
-// K3SLB_HARMLESS_SECONDS says for how long what is harmless goes on; with 1800 and `--filter=late` it is the half hour that an asker must bear.
+// What is harmless: harmless_faults_test.ts.
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import process from "node:process";
 import { NODES } from "../../core/kube/resources.ts";
 import { FORWARDING_CONDITION } from "../../core/service/labels.ts";
 import { enterWorld } from "../support/netns.ts";
@@ -11,52 +8,13 @@ import { closePorts, cutBetween, pullCable } from "../support/network_faults.ts"
 import { staysTrue, waitUntil } from "../support/wait.ts";
 import type { World } from "../support/world.ts";
 import { worldSuite, type WorldTest } from "../support/world_suite.ts";
-import { HARMLESS_FAULTS } from "./harmless_faults.ts";
+import { linesWith, serve, serverLogs, SEVERAL_VERDICTS_MS, verdicts } from "./asked_nodes.ts";
 
-const API_IP = "172.30.0.1";
-/** Longer than it takes to find a node dead, and to find it again. */
-const SEVERAL_VERDICTS_MS = 6_000;
-const HARMLESS_MS = 1000 * Number(process.env["K3SLB_HARMLESS_SECONDS"] ?? 0) || SEVERAL_VERDICTS_MS;
 const BOTH_PORTS = [10_256, 10_250];
 /** What is said of a node that was never heard of. */
 const DEAF = "whether it is there can't be told";
 /** A Linux client sends its SYN again after 1, 2, 3 and 4 s. */
 const PATIENT_MS = 8_000;
-
-interface Served {
-  readonly port: number;
-  readonly pods: readonly string[];
-}
-
-/** An app with a pod on each of `nodes`; every node has been asked by all who ask it. */
-async function serve({ world, ns }: WorldTest, nodes: readonly string[]): Promise<Served> {
-  const port = world.port();
-  const pods = await ns.createApp({ name: "web", nodes });
-  await ns.createService({ name: "web", ports: [port] });
-  await ns.waitForIngress("web", world.nodeIps);
-  for (const { ip4 } of world.nodes) await world.waitForAnswer(world.client, { protocol: "tcp", ip: ip4, port });
-  await waitUntilAsked(world, nodes);
-  return { port, pods };
-}
-
-/** Waits until the nodes have answered everybody who asks them: the server, and the agents of other nodes. */
-async function waitUntilAsked(world: World, nodes: readonly string[]): Promise<void> {
-  for (const node of nodes.map((name) => world.node(name))) {
-    const askers = [API_IP, ...world.nodes.filter(({ name }) => name !== node.name).map(({ ip4 }) => ip4)];
-    const rules = askers.map((ip) => ["OUTPUT", "-p", "tcp", "-d", ip, "-m", "multiport", "--sports", "10256,10250"]);
-    for (const rule of rules) await node.ns.run("iptables", ["-w", "-t", "raw", "-I", ...rule]);
-    let seen = "";
-    try {
-      await waitUntil(`all to have asked ${node.name}`, async () => {
-        seen = await node.ns.run("iptables", ["-w", "-t", "raw", "-nvxL", "OUTPUT"]);
-        const counted = seen.split("\n").filter((line) => line.includes("multiport sports"));
-        return counted.length === rules.length && counted.every((line) => !/^\s*0\s/.test(line));
-      }, { explain: () => `${seen}\n${world.logs()}` });
-    } finally {
-      for (const rule of rules) await node.ns.run("iptables", ["-w", "-t", "raw", "-D", ...rule]);
-    }
-  }
-}
 
 /** What an agent says of itself in its Node. */
 async function forwarding(world: World, node: string): Promise<string> {
@@ -69,24 +27,6 @@ async function waitUntilSaid(world: World, node: string, words: RegExp): Promise
     deadlineMs: 30_000,
     explain: () => world.logs(),
   });
-}
-
-function serverLogs(world: World): readonly string[] {
-  const folder = dirname(world.node("node1").logFile);
-  return world.servers.map(({ name }) => join(folder, `${name}.log`));
-}
-
-/** Lines of logs with these words. */
-function linesWith(words: string, files: readonly string[]): readonly string[] {
-  return files.flatMap((file) =>
-    readFileSync(file, "utf8").split("\n").filter((line) => line.includes(words)).map((line) => `${file}: ${line}`)
-  );
-}
-
-/** What was said so far, by anybody, of nodes that are found dead. */
-function verdicts(world: World): readonly string[] {
-  const agents = world.nodes.map(({ logFile }) => logFile);
-  return linesWith("A node does not answer any more", [...agents, ...serverLogs(world)]);
 }
 
 /** Who answers 40 new connections to a node. */
@@ -197,30 +137,6 @@ if (await enterWorld(import.meta.url)) {
     await t.ns.waitForIngress("web", world.nodeIps);
     doesNotSay(await forwarding(world, "node3"));
   });
-
-  for (const { name, begin, skip } of HARMLESS_FAULTS) {
-    const harmless = async (t: WorldTest): Promise<void> => {
-      const { world, ns } = t;
-      await serve(t, ["node1", "node2", "node3"]);
-      const before = verdicts(world);
-      const end = await begin(world);
-      try {
-        await staysTrue(
-          "no node is found dead",
-          () => {
-            deepEqual(verdicts(world), before, world.logs());
-            return true;
-          },
-          HARMLESS_MS,
-          500,
-        );
-      } finally {
-        await end();
-      }
-      await ns.waitForIngress("web", world.nodeIps);
-    };
-    test(`nothing is taken out: ${name}`, harmless, skip === undefined ? {} : { skip });
-  }
 
   // The last one: those who never heard of the node ask it again in half a minute.
   test("a node whose firewall closes both ports: it is back with its agent's next heartbeat, and nobody who hears nothing of it from then on takes it out", async (t) => {

@@ -29,7 +29,9 @@ export type RegisterWorldTest = (
 export function worldSuite(options: WorldOptions = {}): RegisterWorldTest {
   let world: World | undefined;
   let broken: unknown;
+  let isNeeded = false;
   Deno.test.beforeAll(async () => {
+    if (!isNeeded) return;
     try {
       world = await startWorld(options);
     } catch (error) {
@@ -44,6 +46,7 @@ export function worldSuite(options: WorldOptions = {}): RegisterWorldTest {
     const kind = worldKind();
     const fits = only === undefined || only.kind === kind || (only.kind === "real" && kind === "nodes");
     const reason = fits ? skip : only.reason;
+    isNeeded ||= reason === undefined;
     Deno.test({
       name: reason === undefined ? name : `${name} (skipped: ${reason})`,
       ignore: reason !== undefined,

@@ -1,10 +1,17 @@
 // What befalls nodes, programs and lines without anybody being dead: nothing may be taken out of rules and statuses for it.
+// K3SLB_HARMLESS_SECONDS says for how long it goes on; with 1800 and `--filter=late` it is the half hour that an asker must bear.
+import { deepEqual } from "node:assert/strict";
+import process from "node:process";
+import { enterWorld } from "../support/netns.ts";
 import { closePorts, type EndFault, losePackets, slowLine, slowLineObstacle } from "../support/network_faults.ts";
-import { waitUntil } from "../support/wait.ts";
+import { staysTrue, waitUntil } from "../support/wait.ts";
 import type { World } from "../support/world.ts";
+import { worldSuite, type WorldTest } from "../support/world_suite.ts";
+import { serve, SEVERAL_VERDICTS_MS, verdicts } from "./asked_nodes.ts";
 
-/** One of them. */
-export interface HarmlessFault {
+const HARMLESS_MS = 1000 * Number(process.env["K3SLB_HARMLESS_SECONDS"] ?? 0) || SEVERAL_VERDICTS_MS;
+
+interface HarmlessFault {
   readonly name: string;
   /** Begins it; the returned function ends it. */
   readonly begin: (world: World) => Promise<EndFault>;
@@ -15,8 +22,7 @@ export interface HarmlessFault {
 /** Longer than the silence for which a node is taken for dead, so that all who are asked seem to be. */
 const STANDSTILL_MS = 4_000;
 
-/** All of them. */
-export const HARMLESS_FAULTS: readonly HarmlessFault[] = [
+const HARMLESS_FAULTS: readonly HarmlessFault[] = [
   {
     name: "the kubelet's port is closed by a firewall",
     begin: (world) => closePorts(world.node("node3"), 10_250),
@@ -79,4 +85,34 @@ export const HARMLESS_FAULTS: readonly HarmlessFault[] = [
 async function onAllNodes(world: World, begin: (node: World["nodes"][number]) => Promise<EndFault>): Promise<EndFault> {
   const ends = await Promise.all(world.nodes.map(begin));
   return async () => void await Promise.all(ends.map((end) => end()));
+}
+
+if (await enterWorld(import.meta.url)) {
+  const test = worldSuite({ nodes: 3 });
+
+  // What all of them leave as it is.
+  let served: WorldTest | undefined;
+
+  for (const { name, begin, skip } of HARMLESS_FAULTS) {
+    test(`nothing is taken out: ${name}`, async (given) => {
+      if (served === undefined) await serve(served = given, ["node1", "node2", "node3"]);
+      const { world, ns } = served;
+      const before = verdicts(world);
+      const end = await begin(world);
+      try {
+        await staysTrue(
+          "no node is found dead",
+          () => {
+            deepEqual(verdicts(world), before, world.logs());
+            return true;
+          },
+          HARMLESS_MS,
+          500,
+        );
+      } finally {
+        await end();
+      }
+      await ns.waitForIngress("web", world.nodeIps);
+    }, skip === undefined ? {} : { skip });
+  }
 }
