@@ -362,7 +362,8 @@ if (await enterWorld(import.meta.url)) {
     await dataplane.apply(world.plan({ endpoints: at(pods[0]) }));
     const drop =
       "add table inet fw; add chain inet fw passing { type filter hook forward priority 10; policy accept; };";
-    await node.ns.run("nft", ["-f", "-"], { stdin: `${drop} add rule inet fw passing counter reject;` });
+    const rest = "add chain inet fw rest; add rule inet fw rest counter reject; add rule inet fw passing jump rest;";
+    await node.ns.run("nft", ["-f", "-"], { stdin: `${drop} ${rest}` });
     assert.match((await dataplane.repair()).warnings.join(), /"inet fw passing" drops forwarded packets/);
     await node.ns.run("nft", ["-f", "-"], { stdin: "insert rule inet fw passing ct status dnat accept" });
     // Firewalls of others are looked at with one repair in twelve.
