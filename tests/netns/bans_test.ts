@@ -98,13 +98,14 @@ async function createWorld(): Promise<World> {
 }
 
 async function checkOutcomes({ node, banned, other }: World, want: readonly [string, string]): Promise<void> {
-  for (const ip of [node.ip4, node.ip6]) {
-    for (const [i, client] of [banned, other].entries()) {
-      const timeoutMs = want[i] === "timeout" ? 300 : 3000;
-      const { outcome } = await client.ns.request({ protocol: "tcp", ip, port: 80, timeoutMs });
-      assert.equal(outcome, want[i], `${client === banned ? "banned" : "other"} client to ${ip}`);
-    }
-  }
+  const asks = [node.ip4, node.ip6].flatMap((ip) =>
+    [banned, other].map((client, i) => ({ ip, client, want: want[i] }))
+  );
+  await Promise.all(asks.map(async ({ ip, client, want }) => {
+    const timeoutMs = want === "timeout" ? 300 : 3000;
+    const { outcome } = await client.ns.request({ protocol: "tcp", ip, port: 80, timeoutMs });
+    assert.equal(outcome, want, `${client === banned ? "banned" : "other"} client to ${ip}`);
+  }));
 }
 
 if (await enterWorld(import.meta.url)) {

@@ -336,7 +336,8 @@ async function tryCase(world: World, dataplane: Awaited<ReturnType<typeof datapl
     });
     const report = await dataplane.apply({ podCidrs: given.podCidrs ?? world.node.podCidrs, ports: [port] });
     assert.deepEqual(report.failures, []);
-    for (const family of given.families ?? ["ip4", "ip6"] as const) {
+    const families = given.families ?? ["ip4", "ip6"] as const;
+    await Promise.all(families.map(async (family) => {
       const ip = given.to?.(world, family) ?? world.node[family];
       const timeoutMs = "outcome" in want && want.outcome === "timeout" ? 250 : 3000;
       const answer = await given.from(world).ns.request({ protocol, ip, port: port.port, timeoutMs });
@@ -345,7 +346,7 @@ async function tryCase(world: World, dataplane: Awaited<ReturnType<typeof datapl
         "server" in want ? `${want.server} saw ${want.peer(world, family)}` : want.outcome,
         `${protocol} ${family}`,
       );
-      if (protocol !== (given.protocols ?? ["tcp"])[0]) continue;
+      if (protocol !== (given.protocols ?? ["tcp"])[0]) return;
       await checkTrace({
         ...{
           node: world.node,
@@ -360,7 +361,7 @@ async function tryCase(world: World, dataplane: Awaited<ReturnType<typeof datapl
         backend: dataplane.backend,
         servers: world.servers,
       }, `traced ${protocol} ${family}`);
-    }
+    }));
   }
 }
 
