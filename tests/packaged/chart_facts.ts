@@ -3,15 +3,21 @@
 // `deno task charts --charts DIR` reads both anew, from folders or archives of the charts, and says which it did not find.
 import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { TRAEFIK_V1, TRAEFIK_V2, TRAEFIK_V2_BEFORE_1_22, TRAEFIK_V3 } from "../../core/packaged/versions.ts";
+import {
+  TRAEFIK_V1,
+  TRAEFIK_V2,
+  TRAEFIK_V2_BEFORE_1_22,
+  TRAEFIK_V3,
+  type TraefikGeneration,
+} from "../../core/packaged/versions.ts";
 import { type Chart, chartOf, withCharts } from "./charts.ts";
 
 /** What is known of one chart. */
 export interface ChartFacts {
   /** The proxy that it takes unasked. */
   readonly appVersion: string;
-  /** The range of Kubernetes in helm's own notation. */
-  readonly kubeVersion: string;
+  /** The range of Kubernetes in helm's own notation; absent: any. */
+  readonly kubeVersion?: string;
   readonly proxyMin?: string;
   readonly proxyMax?: string;
   /** Whether its values.yaml has the value, or a mapping above it takes anything: an empty one, or one that the schema leaves open. */
@@ -28,8 +34,7 @@ const DEFINITIONS_FILE = new URL("../../core/packaged/traefik_definitions.genera
 const OWN_GROUP = ".traefik.io";
 const HUB_GROUP = ".hub.traefik.io";
 
-/** What `core/packaged/traefik_manifest.ts` sends. */
-const SENT_VALUES = [
+const SENT_SINCE_V2: readonly string[] = [
   "image.registry",
   "image.repository",
   "image.tag",
@@ -38,22 +43,40 @@ const SENT_VALUES = [
   "service.spec.ipFamilyPolicy",
   "tolerations",
 ];
+/** What `core/packaged/traefik_manifest.ts` sends. */
+const SENT_VALUES: Readonly<Record<TraefikGeneration, readonly string[]>> = {
+  v1: [
+    "deployment.podAnnotations",
+    "image",
+    "imageTag",
+    "kubernetes.ingressEndpoint.useDefaultPublishedService",
+    "metrics.prometheus.enabled",
+    "priorityClassName",
+    "rbac.enabled",
+    "ssl.enabled",
+    "tolerations",
+  ],
+  v2: SENT_SINCE_V2,
+  v3: SENT_SINCE_V2,
+};
 
 /** The committed facts, by the chart's version. */
 export function readFacts(): Readonly<Record<string, ChartFacts>> {
   return JSON.parse(readFileSync(FACTS_FILE, "utf8"));
 }
 
-/** The facts of a chart. */
-export function factsOf({ meta, values, schema, definitions }: Chart): ChartFacts {
+/** The facts of a chart that installs this Traefik. */
+export function factsOf({ meta, values, schema, definitions }: Chart, generation: TraefikGeneration): ChartFacts {
   const annotations = (meta["annotations"] ?? {}) as Readonly<Record<string, string>>;
   const [proxyMin, proxyMax] = ["min", "max"].map((end) => annotations[`traefik.io/proxy-${end}-version`]);
   return {
     appVersion: String(meta["appVersion"]),
-    kubeVersion: String(meta["kubeVersion"]),
+    ...(meta["kubeVersion"] === undefined ? {} : { kubeVersion: String(meta["kubeVersion"]) }),
     ...(proxyMin === undefined ? {} : { proxyMin }),
     ...(proxyMax === undefined ? {} : { proxyMax }),
-    values: Object.fromEntries(SENT_VALUES.map((path) => [path, placeOf(path.split("."), { values, schema })])),
+    values: Object.fromEntries(
+      SENT_VALUES[generation].map((path) => [path, placeOf(path.split("."), { values, schema })]),
+    ),
     definitions: Object.fromEntries(definitions.map((one) => [one.metadata.name, JSON.stringify(one).length])),
   };
 }
@@ -99,9 +122,9 @@ if (import.meta.main) {
   if (folder === undefined) throw new Error("Say where the charts are: deno task charts --charts DIR");
   await withCharts(folder, (charts) => {
     const facts: Record<string, ChartFacts> = { ...readFacts() };
-    for (const { chart: { name, version } } of PINNED_TRAEFIKS) {
+    for (const { chart: { name, version }, generation } of PINNED_TRAEFIKS) {
       const chart = chartOf(charts, name, version);
-      if (chart !== undefined) facts[version] = factsOf(chart);
+      if (chart !== undefined) facts[version] = factsOf(chart, generation);
       process.stdout.write(`${name} ${version}: ${chart === undefined ? "not found, left as it is" : "read"}\n`);
     }
     const pinned = new Set(PINNED_TRAEFIKS.map(({ chart }) => chart.version));

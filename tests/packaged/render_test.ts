@@ -4,7 +4,7 @@ import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { chooseTraefik, traefikFor } from "../../core/packaged/traefik.ts";
 import { TRAEFIK_DEFINITIONS } from "../../core/packaged/traefik_definitions.generated.ts";
 import { traefikManifest } from "../../core/packaged/traefik_manifest.ts";
-import { TRAEFIK_V3 } from "../../core/packaged/versions.ts";
+import { type PinnedTraefik, TRAEFIK_V2_BEFORE_1_22, TRAEFIK_V3 } from "../../core/packaged/versions.ts";
 import { parseYaml, parseYamlDocuments } from "../../core/shared/yaml.ts";
 import { runProgram, type RunResult } from "../support/programs.ts";
 import { at, objectsOf, versionOf } from "../unit/core/packaged/fixtures.ts";
@@ -46,14 +46,15 @@ if (parts.charts !== undefined) {
   await withCharts(parts.charts, (charts) => charts.forEach(({ version }) => isThere.add(version)));
 }
 
-for (const { chart: { version }, image } of PINNED_TRAEFIKS) {
+for (const pinned of PINNED_TRAEFIKS) {
+  const { chart: { version }, generation } = pinned;
   const lacking = isThere.has(version) ? undefined : `no chart ${version}`;
   const minors = Array.from({ length: NEWEST_MINOR - OLDEST_MINOR + 1 }, (_, index) => OLDEST_MINOR + index)
     .filter((minor) => traefikFor(versionOf(`v1.${minor}.0`)).traefik.chart.version === version);
   Deno.test({
     name: `chart ${version}: the committed facts are true`,
     ignore: lacking !== undefined,
-    fn: () => withChart(version, (chart) => deepEqual(readFacts()[version], factsOf(chart))),
+    fn: () => withChart(version, (chart) => deepEqual(readFacts()[version], factsOf(chart, generation))),
   });
   for (const [name, helm] of helms) {
     for (const registry of ["", REGISTRY]) {
@@ -67,7 +68,7 @@ for (const { chart: { version }, image } of PINNED_TRAEFIKS) {
             withChart(version, async (chart) => {
               const { code, stdout, stderr } = await template(helm ?? "", chart, minor, valuesFor(minor, registry));
               equal(code, 0, stderr);
-              checkRendered(stdout, { registry, tag: image.tag, isFirst: version === "21.2.0" });
+              checkRendered(stdout, registry, pinned);
             }),
         });
       }
@@ -75,17 +76,13 @@ for (const { chart: { version }, image } of PINNED_TRAEFIKS) {
   }
 }
 
-function checkRendered(
-  text: string,
-  want: { readonly registry: string; readonly tag: string; readonly isFirst: boolean },
-): void {
+function checkRendered(text: string, registry: string, { generation, image }: PinnedTraefik): void {
   const objects = new Map(
     parseYamlDocuments(text).filter(({ value }) => value !== null)
       .map(({ value }) => [`${at(value, "kind")}/${at(value, "metadata", "name")}`, value]),
   );
   const service = at(objects.get("Service/traefik"), "spec");
   equal(at(service, "type"), "LoadBalancer");
-  equal(at(service, "ipFamilyPolicy"), "PreferDualStack");
   deepEqual((at(service, "ports") as { port: number }[]).map(({ port }) => port).sort(), [443, 80]);
   const template = at(objects.get("Deployment/traefik"), "spec", "template");
   const pod = at(template, "spec");
@@ -93,12 +90,19 @@ function checkRendered(
   equal((at(pod, "tolerations") as readonly unknown[]).length, 3);
   equal(at(template, "metadata", "annotations", "prometheus.io/port"), "9100");
   const container = at(pod, "containers", 0);
-  const repository = want.registry !== ""
-    ? `${want.registry}/library/traefik`
-    : want.isFirst
-    ? "traefik"
-    : "docker.io/traefik";
-  equal(at(container, "image"), `${repository}:${want.tag}`);
+  if (generation === "v1") {
+    const repository = registry === "" ? image.repository : `${registry}/${image.repository}`;
+    equal(at(container, "image"), `${repository}:${image.tag}`);
+    const settings = String(at(objects.get("ConfigMap/traefik"), "data", "traefik.toml"));
+    match(settings, /\[kubernetes\.ingressEndpoint\]\s+publishedService = "kube-system\/traefik"/);
+    match(settings, /\[entryPoints\.https\.tls\]/);
+    match(settings, /\[metrics\.prometheus\]/);
+    ok(objects.has("ClusterRole/traefik"));
+    return;
+  }
+  const unasked = image === TRAEFIK_V2_BEFORE_1_22.image ? "traefik" : "docker.io/traefik";
+  equal(at(container, "image"), `${registry === "" ? unasked : `${registry}/library/traefik`}:${image.tag}`);
+  equal(at(service, "ipFamilyPolicy"), "PreferDualStack");
   match(
     (at(container, "args") as readonly string[]).join(" "),
     /ingressendpoint\.publishedservice=kube-system\/traefik/,
