@@ -199,7 +199,7 @@ if (await enterWorld(import.meta.url)) {
     for (const line of screen.split("\n")) ok(line.length <= 80, line);
     match(
       (await k3slb(world, "explain", `${ns.name}/web`)).stdout,
-      /^Packets on this machine: not followed: it is no node/m,
+      /^Packets on this machine: not followed: it is not a node of the cluster/m,
     );
   });
 
