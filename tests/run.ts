@@ -82,9 +82,9 @@ function isOneOf(names: readonly string[], path: string): boolean {
   return names.some((name) => path.endsWith(`/${name}_test.ts`));
 }
 
-/** Starts each run as soon as there is room for it: what takes all of it first, then those known as long, the others as given. */
+/** Starts each run as soon as there is room for it: what takes most first, of those that take the same the long ones, then as given. */
 async function runAll(runs: readonly Run[]): Promise<readonly Ended[]> {
-  const waiting = [...runs].sort((a, b) => rank(a) - rank(b));
+  const waiting = [...runs].sort((a, b) => b.takes - a.takes || Number(isLong(b)) - Number(isLong(a)));
   const ended: Ended[] = [];
   let taken = 0;
   await new Promise<void>((resolve, reject) => {
@@ -106,9 +106,8 @@ async function runAll(runs: readonly Run[]): Promise<readonly Ended[]> {
   return ended;
 }
 
-function rank({ takes, paths }: Run): number {
-  if (takes === ROOM) return 0;
-  return paths.some((path) => isOneOf(LONGEST, path)) ? 1 : 2;
+function isLong({ paths }: Run): boolean {
+  return paths.some((path) => isOneOf(LONGEST, path));
 }
 
 async function runOne(one: Run, { isAlone }: { readonly isAlone: boolean }): Promise<Ended> {

@@ -19,7 +19,7 @@ export interface Suite {
 }
 
 /** What runs at a time take together at most. */
-export const ROOM = 4;
+export const ROOM = 6;
 
 const NODE_FILES = [
   ...[
@@ -41,21 +41,28 @@ const NODE_FILES = [
 export const ALONE: readonly string[] = ["worst_day"];
 
 /** Begun last, they would be waited for alone. */
-export const LONGEST: readonly string[] = ["rollout", "in_cluster", "agent_decides", "manifests_kill", "dead_nodes"];
+export const LONGEST: readonly string[] = [
+  "rollout",
+  "in_cluster",
+  "agent_decides",
+  "manifests_kill",
+  "dead_nodes",
+  "packages",
+];
 
 /** By the names that the command line takes. */
 export const SUITES: Readonly<Record<string, Suite>> = {
   unit: suite(["--doc", "mod.ts", ...[1, 2, 3].map((n) => `tests/units_${n}.ts`), "tests/architecture_test.ts"], {
     parallel: true,
     env: { DENO_JOBS: "3" },
-    takes: ROOM,
+    takes: 4,
     tools: ["namespaces"],
   }),
   cli: suite(["tests/cli"], { needsBinary: true }),
   build: suite(["tests/build"], { tools: ["emulation", "release"] }),
   demo: suite(["tests/demo"], { tools: ["namespaces"], needsBinary: true }),
   // The page in a browser.
-  page: suite(["tests/page"], { needsBinary: true, tools: ["browser"], takes: 2 }),
+  page: suite(["tests/page"], { needsBinary: true, tools: ["browser"], takes: ROOM / 2 }),
   netns: suite(["tests/netns"], { isolated: true, tools: ["namespaces"] }),
   memory: suite(["tests/cluster"], {
     isolated: true,
@@ -72,7 +79,7 @@ export const SUITES: Readonly<Record<string, Suite>> = {
   }),
   real: suite(["tests/cluster"], {
     isolated: true,
-    takes: 2,
+    takes: ROOM / 2,
     needsBinary: true,
     tools: ["namespaces", "monitoring"],
     env: { K3SLB_WORLD: "real" },
@@ -80,7 +87,7 @@ export const SUITES: Readonly<Record<string, Suite>> = {
   // Of the end-to-end suite what kubelets and containers have a part in: the rest shows on the real control plane already.
   nodes: suite(["tests/nodes", ...NODE_FILES.map((name) => `tests/cluster/${name}_test.ts`)], {
     isolated: true,
-    takes: 2,
+    takes: ROOM / 2,
     realNodes: true,
     needsBinary: true,
     tools: ["namespaces", "nodes"],
@@ -89,7 +96,7 @@ export const SUITES: Readonly<Record<string, Suite>> = {
   // The other kube-proxy, and nodes of one family.
   "nodes-ipv4": suite(["tests/cluster/traffic_test.ts"], {
     isolated: true,
-    takes: 2,
+    takes: ROOM / 2,
     realNodes: true,
     needsBinary: true,
     tools: ["namespaces", "nodes"],
@@ -97,7 +104,7 @@ export const SUITES: Readonly<Record<string, Suite>> = {
   }),
   upstream: suite(["tests/upstream"], {
     isolated: true,
-    takes: 2,
+    takes: ROOM / 2,
     realNodes: true,
     needsBinary: true,
     tools: ["namespaces", "nodes", "upstream"],
