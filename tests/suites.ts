@@ -47,7 +47,7 @@ export const LONGEST: readonly string[] = [
   "agent_decides",
   "manifests_kill",
   "dead_nodes",
-  "packages",
+  "harmless_faults",
 ];
 
 /** By the names that the command line takes. */
