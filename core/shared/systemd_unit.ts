@@ -33,8 +33,7 @@ export function runtimeEnvironment(role: "server" | "agent"): Readonly<Record<st
 
 const RUNTIME_ENVIRONMENT: Readonly<Record<string, string>> = {
   "BUN_JSC_useJIT": "0",
-  // The engine looks for garbage when enough was made, and not by the clock as well: after the first of those looks it takes one for each 16 KiB
-  // more, and an idle program twice the time.
+  // The engine looks for garbage when enough was made. By the clock as well, an idle program would take twice the time.
   "BUN_GC_TIMER_DISABLE": "1",
   // Threads that look for garbage: others would be woken and ended again for a heap that one walks in milliseconds.
   "BUN_JSC_numberOfGCMarkers": "1",
