@@ -45,7 +45,7 @@ export interface ServerOptions {
   /** Leave out nodes labelled `node.kubernetes.io/exclude-from-external-load-balancers`. */
   readonly honorExcludeLabel: boolean;
   /**
-   * Ask the nodes every other second whether they are there, and take the addresses of those that died out of statuses.
+   * Ask the nodes every two and a half seconds whether they are there, and take the addresses of those that died out of statuses.
    * @default {true}
    */
   readonly askNodes?: boolean;

@@ -1,6 +1,6 @@
 // Leader election by a Lease, as client-go does it: a record that its holder renews, taken over when it was not renewed in time.
 // Other machines' clocks are never compared with ours: what counts is when we saw the record change, by the monotonic clock.
-import { type Clock, pause } from "../runtime/clock.ts";
+import { type Clock, nextTurn, pause } from "../runtime/clock.ts";
 import { abortError, errorMessage, isAbort, K3slbError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { KubeClient } from "./contract.ts";
@@ -101,7 +101,9 @@ class Candidate {
     const { clock, name } = this.#options;
     let wasHeld = true;
     while (!term.signal.aborted) {
-      await pause(clock, wasHeld ? RENEW_PERIOD_MS : RETRY_PERIOD_MS, term.signal);
+      const nowMs = clock.monotonicMs();
+      const delayMs = wasHeld ? nextTurn(nowMs, RENEW_PERIOD_MS) - nowMs : RETRY_PERIOD_MS;
+      await pause(clock, delayMs, term.signal);
       if (term.signal.aborted) return;
       const leftMs = this.#renewedAtMs + RENEW_DEADLINE_MS - clock.monotonicMs();
       const isHeld = leftMs > 0 && await this.#tryToHold(leftMs);
@@ -283,9 +285,9 @@ function microTime(timeMs: number): string {
 /** Without renewal for so long, others take over. */
 const LEASE_DURATION_MS = 15_000;
 /** After the last renewal the leader gives up, in time before that. */
-const RENEW_DEADLINE_MS = 10_000;
+const RENEW_DEADLINE_MS = 12_500;
 /** A renewal that works needs no haste: one that fails is still tried again twice before the deadline. */
-const RENEW_PERIOD_MS = 5_000;
+const RENEW_PERIOD_MS = 7_500;
 const RETRY_PERIOD_MS = 2_000;
 const RETRY_JITTER = 0.2;
 const EXPIRY_JITTER_MS = 500;

@@ -1,6 +1,6 @@
 // Keeps the cluster at what the manifests folder says. Thin: which files count is decided in select_files.ts, what happens
 // with one in manifest_deployer.ts. The queue's keys are AddOn names, so files that share a name meet in one place.
-import { pause } from "../runtime/clock.ts";
+import { nextTurn, pause } from "../runtime/clock.ts";
 import { join } from "node:path";
 import { createWorkQueue, type WorkQueue } from "../runtime/work_queue.ts";
 import { errorMessage, isK3slbError } from "../shared/errors.ts";
@@ -167,12 +167,13 @@ class ManifestController {
   async #scanLoop(watches: FolderWatches): Promise<void> {
     const { rescanIntervalMs = RESCAN_INTERVAL_MS, repairIntervalMs = 0 } = this.#options.options;
     const { clock } = this.#options;
-    let repairedMs = clock.monotonicMs();
+    let repairMs = nextTurn(clock.monotonicMs(), repairIntervalMs);
     while (!this.#signal.aborted) {
-      const changed = this.#changes.next(rescanIntervalMs);
+      const nowMs = clock.monotonicMs();
+      const changed = this.#changes.next(nextTurn(nowMs, rescanIntervalMs) - nowMs);
       await this.#scan(watches);
-      if (repairIntervalMs > 0 && clock.monotonicMs() - repairedMs >= repairIntervalMs) {
-        repairedMs = clock.monotonicMs();
+      if (repairIntervalMs > 0 && nowMs >= repairMs) {
+        repairMs = nextTurn(nowMs, repairIntervalMs);
         this.#repairAll();
       }
       await changed;

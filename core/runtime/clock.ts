@@ -56,17 +56,27 @@ export async function pause(clock: Clock, delayMs: number, signal: AbortSignal):
   }
 }
 
-/** Calls `action` every `periodMs` until the returned function is called. */
+/**
+ * The next of the moments that are `periodMs` apart, by the monotonic clock. Whatever is done again and again is done at such moments, so that an
+ * idle program wakes up once for all of it.
+ */
+export function nextTurn(nowMs: number, periodMs: number): number {
+  return (Math.floor(nowMs / periodMs) + 1) * periodMs;
+}
+
+/** Calls `action` at each {@linkcode nextTurn} until the returned function is called. */
 export function repeat(
   action: () => void,
   options: { readonly clock: Clock; readonly periodMs: number },
 ): () => void {
+  const { clock, periodMs } = options;
   let cancel: () => void;
   const schedule = (): void => {
-    cancel = options.clock.setTimer(() => {
+    const nowMs = clock.monotonicMs();
+    cancel = clock.setTimer(() => {
       action();
       schedule();
-    }, options.periodMs);
+    }, nextTurn(nowMs, periodMs) - nowMs);
   };
   schedule();
   return () => cancel();

@@ -4,6 +4,7 @@
 // them) come early enough to be answered in it; all nine are lost once in 1.2 billion windows (0.0975^9), which is once in 39 years for each
 // node. A node that was taken for dead by mistake is back with its next answer, a second later. The client's own SYN comes again after 1 and
 // 3 s: a node that dies just after an answer is found dead within 2.8 s, plus what is added to the second between two asks while all answer.
+import { nextTurn } from "./clock.ts";
 
 /** A node that can be asked. */
 export interface AskedNode {
@@ -285,7 +286,7 @@ export class NodeLife {
   #nextTurn(nowMs: number): number {
     const seconds = Math.ceil(this.#lives.size / MAX_ASKS_A_SECOND);
     const intervalMs = Math.max(this.#isCalm ? this.#calmIntervalMs : ASK_INTERVAL_MS, seconds * ASK_INTERVAL_MS);
-    return (Math.floor(nowMs / intervalMs) + 1) * intervalMs;
+    return nextTurn(nowMs, intervalMs);
   }
 
   #hasRoom(nowMs: number): boolean {

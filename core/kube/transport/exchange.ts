@@ -1,6 +1,6 @@
 // One HTTP request and its answer: time limits, size limits, lines, and every way in which it can break off.
 // Which requests are made, with whose credentials and how often, is transport.ts's business; bytes are http_messages.ts's, sockets connections.ts's.
-import type { Clock } from "../../runtime/clock.ts";
+import { type Clock, nextTurn } from "../../runtime/clock.ts";
 import { abortError, isK3slbError, type K3slbError } from "../../shared/errors.ts";
 import { answerError, connectionError, type ConnectionFailure, timeoutError } from "./connection_errors.ts";
 import type { Connection, ConnectionPool, ConnectionUser } from "./connections.ts";
@@ -222,14 +222,12 @@ export class Exchange implements ConnectionUser {
   }
 }
 
-/** Time until the next look. All streams look at the same moments, so that an idle program wakes up once for all of them. */
+/** Time until the next look. */
 function nextSilenceCheckMs(clock: Clock): number {
   const nowMs = clock.monotonicMs();
-  // Timers may be a little early.
-  return Math.ceil((nowMs + EARLY_MS) / SILENCE_CHECK_MS) * SILENCE_CHECK_MS - nowMs;
+  return nextTurn(nowMs, SILENCE_CHECK_MS) - nowMs;
 }
 
 /** A stream that is read more slowly than it comes is not taken further into memory than this. */
 const READ_AHEAD_BYTES = 1024 * 1024;
 const SILENCE_CHECK_MS = 30_000;
-const EARLY_MS = 1000;

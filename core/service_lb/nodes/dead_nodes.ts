@@ -115,10 +115,10 @@ export class DeadNodes {
 }
 
 /**
- * Half as often as agents ask, whose packets a dead node takes: an address may be left in a status for some seconds, and an idle server spends
- * most of its time on asking.
+ * More seldom than agents ask, whose packets a dead node takes: an address may be left in a status for some seconds, and an idle server spends
+ * most of its time on asking. A third of the period at which the Lease is renewed, so that this takes no wake-up of its own.
  */
-const CALM_INTERVAL_MS = 2000;
+const CALM_INTERVAL_MS = 2500;
 
 /** A sandbox may keep the C library from listing interfaces: then this host is asked, too. */
 function ownAddresses(): readonly string[] {

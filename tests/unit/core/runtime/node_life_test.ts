@@ -84,7 +84,7 @@ class Simulation {
 
 const MINUTES = 60_000;
 /** Agents, and the server. */
-const CALM_INTERVALS_MS = [1000, 2000];
+const CALM_INTERVALS_MS = [1000, 2500];
 const NODES = ["a", "b", "c"].map((name, index) => ({ name, ips: [`10.0.0.${index + 1}`], kubeletPort: 10_250 }));
 const well = (): Answer => "answered";
 
@@ -111,15 +111,15 @@ Deno.test("a node that dies is found dead within 2.8 s, or as much later as asks
 Deno.test("while all answer nodes are asked as seldom as whoever asks says; all each second while one does not", () => {
   const asksIn = (run: Simulation, fromMs: number, node: string): number =>
     run.asked.filter((ask) => ask.node === node && ask.begunMs >= fromMs && ask.begunMs < fromMs + MINUTES).length;
-  const run = new Simulation(NODES, { reply: silentC(3 * MINUTES, 5 * MINUTES), calmIntervalMs: 2000 });
+  const run = new Simulation(NODES, { reply: silentC(3 * MINUTES, 5 * MINUTES), calmIntervalMs: 2500 });
   run.runUntil(10 * MINUTES);
   deepEqual(run.told, ["dead c", "back c"]);
-  deepEqual([MINUTES, 3.5 * MINUTES, 8 * MINUTES].map((fromMs) => asksIn(run, fromMs, "a")), [30, 60, 30]);
+  deepEqual([MINUTES, 3.5 * MINUTES, 8 * MINUTES].map((fromMs) => asksIn(run, fromMs, "a")), [24, 60, 24]);
   equal(asksIn(run, 3.5 * MINUTES, "c"), 60);
-  const deaf = new Simulation(NODES, { reply: silentC(0), calmIntervalMs: 2000 }).runUntil(10 * MINUTES);
+  const deaf = new Simulation(NODES, { reply: silentC(0), calmIntervalMs: 2500 }).runUntil(10 * MINUTES);
   deepEqual(
     ["a", "c"].map((node) => asksIn(deaf, 8 * MINUTES, node)),
-    [30, 2],
+    [24, 2],
     "one that was never heard of hurries nobody",
   );
 });
@@ -137,7 +137,7 @@ Deno.test("with 300 ms each way and 5 % of packets lost it takes little longer",
 
 Deno.test("the first answer brings a node back, within a second", () => {
   for (const answer of ["answered", "refused"] as const) {
-    const network = { reply: silentC(60_000, 600_000, answer), calmIntervalMs: 2000 };
+    const network = { reply: silentC(60_000, 600_000, answer), calmIntervalMs: 2500 };
     const run = new Simulation(NODES, network).runUntil(15 * MINUTES);
     deepEqual(run.told, ["dead c", "back c"]);
     const back = run.changes[1];
@@ -176,7 +176,7 @@ Deno.test("a kubelet that restarts, a frozen one, and a busy one take nothing ou
 Deno.test("a firewall that closes one port while it is asked takes nothing out: another one answers", () => {
   for (const closed of [QUIET_PORT, 10_250]) {
     const reply: Network["reply"] = ({ port }, nowMs) => port === closed && nowMs > 5 * MINUTES ? "silent" : "answered";
-    const run = new Simulation(NODES, { reply, loss: 0.05, calmIntervalMs: 2000 }).runUntil(30 * MINUTES);
+    const run = new Simulation(NODES, { reply, loss: 0.05, calmIntervalMs: 2500 }).runUntil(30 * MINUTES);
     deepEqual(run.told, []);
     equal(run.asked.at(-1)?.port === closed, false, "asked where it answers");
   }
@@ -219,7 +219,7 @@ Deno.test("the only other node can die, too", () => {
 
 Deno.test("a program that stands still takes nobody for dead when it goes on", () => {
   for (const stallMs of [900, 2000, 3000, 30_000]) {
-    const run = new Simulation(NODES.slice(2), { reply: well, delayMs: 20, calmIntervalMs: 2000 });
+    const run = new Simulation(NODES.slice(2), { reply: well, delayMs: 20, calmIntervalMs: 2500 });
     for (let atMs = 10_000; atMs < 10 * MINUTES; atMs += 40_123) {
       run.runUntil(atMs);
       run.stalledUntilMs = atMs + stallMs;

@@ -115,10 +115,10 @@ Deno.test("DeadNodes asks nodes with an agent, not its own host, and its words s
   await clock.advance(5000);
   deepEqual([...asked].sort(), ["b", "c"]);
   isCut = true;
-  await clock.advance(4000);
+  await clock.advance(4500);
   deepEqual(changed, ["c"]);
   const words = dead.nodes.get("c") ?? "";
-  match(words, /^the node has not answered the server at 10\.0\.0\.3 since 2026-11-23T00:00:14Z$/);
+  match(words, /^the node has not answered the server at 10\.0\.0\.3 since 2026-11-23T00:00:15Z$/);
   await clock.advance(60_000);
   equal(dead.nodes.get("c"), words);
   deepEqual(readDeadNodes(`Served by 2 nodes: a, b. c: ${words}. d: something else`), new Map([["c", words]]));
@@ -158,7 +158,7 @@ Deno.test("DeadNodes believes no silence of a node whose agent still writes its 
   noteBeat("2026-11-23T00:00:00Z");
   await clock.advance(5000);
   isCut = true;
-  await clock.advance(4000);
+  await clock.advance(4500);
   noteBeat("2026-11-23T00:00:00Z");
   deepEqual(state(), [["c"], []], "what it wrote before says nothing");
   noteBeat("2026-11-23T00:01:00Z");
@@ -169,7 +169,7 @@ Deno.test("DeadNodes believes no silence of a node whose agent still writes its 
   await clock.advance(60_000);
   deepEqual(state(), [[], []]);
   isCut = true;
-  await clock.advance(4000);
+  await clock.advance(4500);
   deepEqual(state(), [["c"], []], "it answered, so that its silence means something again");
   const others = NODES.filter(({ metadata }) => metadata?.name !== "c");
   dead.note({ services, nodes: new Map(others.map((one) => [one.metadata?.name ?? "", one])) });
