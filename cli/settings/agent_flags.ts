@@ -21,7 +21,7 @@ export const DATAPLANE_FLAGS = [
 /** Both programs ask. */
 export const ASK_NODES_FLAG = switchFlag(
   "ask-nodes",
-  "Ask other nodes every second or two whether they are there, and pass over those that died",
+  "Ask other nodes every few seconds whether they are there, and pass over those that died",
   { default: true },
 );
 

@@ -101,9 +101,7 @@ class Candidate {
     const { clock, name } = this.#options;
     let wasHeld = true;
     while (!term.signal.aborted) {
-      const nowMs = clock.monotonicMs();
-      const delayMs = wasHeld ? nextTurn(nowMs, RENEW_PERIOD_MS) - nowMs : RETRY_PERIOD_MS;
-      await pause(clock, delayMs, term.signal);
+      await pause(clock, this.#untilRenewalMs(wasHeld), term.signal);
       if (term.signal.aborted) return;
       const leftMs = this.#renewedAtMs + RENEW_DEADLINE_MS - clock.monotonicMs();
       const isHeld = leftMs > 0 && await this.#tryToHold(leftMs);
@@ -124,6 +122,14 @@ class Candidate {
         );
       }
     }
+  }
+
+  /** Counted from the start of the last renewal, as others may count it, and not from its answer, which may have taken long. */
+  #untilRenewalMs(wasHeld: boolean): number {
+    const nowMs = this.#options.clock.monotonicMs();
+    const dueMs = wasHeld ? nextTurn(nowMs, RENEW_PERIOD_MS) : nowMs + RETRY_PERIOD_MS;
+    const latestMs = this.#renewedAtMs + (wasHeld ? RENEW_PERIOD_MS : RENEW_DEADLINE_MS);
+    return Math.max(0, Math.min(dueMs, latestMs) - nowMs);
   }
 
   /** One try to take or renew the Lease, within `limitMs`. */
@@ -286,7 +292,7 @@ function microTime(timeMs: number): string {
 const LEASE_DURATION_MS = 15_000;
 /** After the last renewal the leader gives up, in time before that. */
 const RENEW_DEADLINE_MS = 12_500;
-/** A renewal that works needs no haste: one that fails is still tried again twice before the deadline. */
+/** A renewal that works needs no haste: one that fails is tried again until the deadline. */
 const RENEW_PERIOD_MS = 7_500;
 const RETRY_PERIOD_MS = 2_000;
 const RETRY_JITTER = 0.2;

@@ -308,6 +308,7 @@ class ServiceLbController implements ServiceLb {
   }
 
   #checkSilence(): void {
+    if (!this.#isReady) return;
     const watchLost = !this.#nodes.isConnected;
     for (const node of this.#silence.check(this.#times(), { watchLost })) this.#addOnNode(node);
   }

@@ -86,8 +86,8 @@ async function cutOnce(world: World, ns: TestNamespace, port: number): Promise<R
     const counts = await Promise.all(requests.map((request) => world.client.ns.requestMany(request, 40)));
     return counts.every((one) => Object.keys(one).length === 3);
   }, { deadlineMs: 60_000 });
-  // Whoever asks must have been answered once.
-  await pause(3000 + Math.random() * 1000);
+  // Whoever asks must have been answered once; the cut is anywhere between two asks of the server.
+  await pause(3000 + Math.random() * 2500);
   const patient = await world.client.ns.startFlow(
     requests.map((each) => ({ ...each, timeoutMs: PATIENT_MS })),
     STEP_MS,

@@ -8,6 +8,8 @@ import { worldSuite } from "../support/world_suite.ts";
 import { ServerFolder } from "./server_folder.ts";
 
 const REAL_ONLY = { only: { kind: "real", reason: "only the real control plane has an etcd to restore" } } as const;
+/** A restore shows when the Lease is renewed; then a new term begins. */
+const NEXT_TERM_MS = 30_000;
 
 if (await enterWorld(import.meta.url)) {
   const test = worldSuite({ nodes: 2, servers: 0 });
@@ -50,8 +52,8 @@ if (await enterWorld(import.meta.url)) {
       await waitUntil("the Lease to be renewed after the backup", async () => await renewTime() !== renewedBefore);
       await restore();
       await Promise.all([answers(changed), answers(deleted), refuses(later), refuses(made)]);
-      await ns.waitForIngress("changed", world.nodeIps);
-      await ns.waitForIngress("deleted", world.nodeIps);
+      await ns.waitForIngress("changed", world.nodeIps, NEXT_TERM_MS);
+      await ns.waitForIngress("deleted", world.nodeIps, NEXT_TERM_MS);
       await folder.waitForObject(CONFIG_MAPS, { namespace: ns.name, name: "after" });
       await ns.createService({ name: "new", app: "web", ports: [made] });
       await ns.waitForIngress("new", world.nodeIps);

@@ -18,6 +18,8 @@ class LeaseServer {
   readonly cutOff = new Set<string>();
   /** Who gets no answer to a write, although it arrives. */
   readonly unheard = new Set<string>();
+  /** Before each answer, also of a refusal. */
+  wait: () => Promise<void> = () => Promise.resolve();
   #version = 0;
 
   /** As a restore of etcd does. */
@@ -27,7 +29,8 @@ class LeaseServer {
   }
 
   client(identity: string): ReturnType<typeof scriptedClient> {
-    const reach = (): void => {
+    const reach = async (): Promise<void> => {
+      await this.wait();
       if (this.cutOff.has(identity)) throw failure(503);
     };
     const store = (lease: Lease): Lease => {
@@ -44,17 +47,17 @@ class LeaseServer {
     };
     return scriptedClient({
       get: async () => {
-        await Promise.resolve(reach());
+        await reach();
         if (this.lease === undefined) throw failure(404, "NotFound");
         return this.lease;
       },
       create: async (_type: unknown, lease: Lease, { signal }: CallOptions) => {
-        await Promise.resolve(reach());
+        await reach();
         if (this.lease !== undefined) throw failure(409, "AlreadyExists");
         return await answer(lease, signal);
       },
       update: async (_type: unknown, lease: Lease, { signal }: CallOptions) => {
-        await Promise.resolve(reach());
+        await reach();
         if (lease.metadata?.resourceVersion !== this.lease?.metadata?.resourceVersion) throw failure(409, "Conflict");
         return await answer(lease, signal);
       },
@@ -240,6 +243,40 @@ Deno.test("runLeaderElection survives a short outage of the server without losin
   assert.deepEqual([a.isLeading, a.terms], [true, 1]);
   await stopAll(clock, a);
 });
+
+for (const tookMs of [0, 300, 1400, 1470]) {
+  Deno.test(`runLeaderElection gives up 12.5 s after the last renewal, when failures take ${tookMs} ms`, async () => {
+    const clock = createFakeClock();
+    const server = new LeaseServer();
+    const a = join(server, clock, "a");
+    await clock.advance(7500);
+    server.cutOff.add("a");
+    server.wait = () => clock.sleep(tookMs);
+    await clock.advance(12_400);
+    assert.equal(a.isLeading, true);
+    await clock.advance(100);
+    assert.equal(a.isLeading, false, "others may lead 15 s after it");
+    await clock.advance(2000);
+    a.stop.abort();
+    await clock.advance(10_000);
+    await a.done;
+  });
+}
+
+for (const [firstMs, laterMs] of [[8000, 0], [4900, 4900]] as const) {
+  Deno.test(`runLeaderElection leads on although the Lease takes ${firstMs} ms to make and ${laterMs} to renew`, async () => {
+    const clock = createFakeClock();
+    await clock.advance(7400);
+    const server = new LeaseServer();
+    server.wait = () => clock.sleep(server.lease === undefined ? firstMs / 2 : laterMs);
+    const a = join(server, clock, "a");
+    await clock.advance(120_000);
+    assert.deepEqual([a.isLeading, a.terms], [true, 1]);
+    a.stop.abort();
+    await clock.advance(20_000);
+    await a.done;
+  });
+}
 
 Deno.test("runLeaderElection leads again after it lost leadership and nobody else wants it", async () => {
   const clock = createFakeClock();
