@@ -79,6 +79,17 @@ Deno.test("runtimeEnvironment(): an agent gives memory back sooner than the serv
   assert.ok((agent ?? 0) > 0 && (agent ?? 0) < (server ?? 0));
 });
 
+Deno.test("runtimeEnvironment(): a server looks for garbage when enough was made, in one go; an agent by the clock of the engine, too", () => {
+  const settings = (role: "server" | "agent"): readonly string[] =>
+    Object.keys(runtimeEnvironment(role)).filter((name) => /Timer$|ConcurrentGC/.test(name)).sort();
+  assert.deepEqual(settings("agent"), []);
+  assert.deepEqual(settings("server"), [
+    "BUN_JSC_percentCPUPerMBForEdenTimer",
+    "BUN_JSC_percentCPUPerMBForFullTimer",
+    "BUN_JSC_useConcurrentGC",
+  ]);
+});
+
 const VERSION = spawnSync("systemd-analyze", ["--version"]);
 if (VERSION.status !== 0) {
   Deno.stderr.writeSync(new TextEncoder().encode("skipped: systemd-analyze is not installed\n"));
