@@ -4,7 +4,7 @@ import type { KubeClient } from "../../core/kube/contract.ts";
 import { isForbidden } from "../../core/kube/errors.ts";
 import type { HostInterface } from "../../core/node_identity/host_facts.ts";
 import type { BeginAsk } from "../../core/runtime/ask_nodes.ts";
-import { type Clock, nextTurn } from "../../core/runtime/clock.ts";
+import type { Clock } from "../../core/runtime/clock.ts";
 import type { ServeHealth } from "../../core/runtime/health.ts";
 import { createMetricRegistry, type MetricRegistry } from "../../core/runtime/metrics.ts";
 import { createQueueMetrics, type ObserveQueue } from "../../core/runtime/queue_metrics.ts";
@@ -191,8 +191,7 @@ class ForwardingLoop {
     if (key === "program") return await this.#program();
     if (key === "repair") return this.#programmed ? await this.#kernel.look() : this.#kernel.intervalMs;
     if (await this.#host.look()) this.#trigger();
-    const nowMs = this.#parts.clock.monotonicMs();
-    return nextTurn(nowMs, HOST_INTERVAL_MS) - nowMs;
+    return HOST_INTERVAL_MS;
   }
 
   async #program(): Promise<void> {

@@ -20,11 +20,13 @@ interface Times {
   readonly status: number;
 }
 
+/** A median of some dozens of lives: of ten, one in five said more than twice where five minutes say 1.5 to 1.8. In memory it is no measurement. */
+const DEFAULT_SECONDS = worldKind() === "memory" ? 12 : 40;
 /** For how long the attack goes on; minutes where somebody wants to know. */
-const SECONDS = Number(process.env["K3SLB_WORST_DAY_SECONDS"] ?? 12);
+const SECONDS = Number(process.env["K3SLB_WORST_DAY_SECONDS"] ?? DEFAULT_SECONDS);
 const ROUNDS = 3;
 /** For how long what is usual is timed, each time. */
-const USUAL_MS = 6_000;
+const USUAL_MS = worldKind() === "memory" ? 6_000 : 15_000;
 /** The in-memory API server is part of this process, and other files run beside this one. */
 const ALLOWANCE_MS = worldKind() === "memory" ? 1_000 : 0;
 

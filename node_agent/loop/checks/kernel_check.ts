@@ -1,5 +1,5 @@
 // Checks from time to time that the kernel still has the rules, has what others changed repaired, and keeps what can't be repaired for reports.
-import { type Clock, nextTurn } from "../../../core/runtime/clock.ts";
+import type { Clock } from "../../../core/runtime/clock.ts";
 import type { Logger } from "../../../core/shared/log.ts";
 import type { Dataplane } from "../../dataplane_contract.ts";
 
@@ -38,7 +38,7 @@ export class KernelCheck {
     const { clock, dataplane, logger, signal, onChange, countRepairs } = this.#parts;
     const startMs = clock.monotonicMs();
     const { repairs, warnings, remarks = [] } = await dataplane.repair(signal);
-    const endMs = clock.monotonicMs();
+    const tookMs = clock.monotonicMs() - startMs;
     countRepairs(repairs.length);
     for (const repair of repairs) logger.warn("Repaired the kernel's rules", { what: repair });
     // Gates may still say that a reconcile could not write what is there now.
@@ -52,8 +52,7 @@ export class KernelCheck {
     }
     // Whoever took rules away may do so again in a moment, and writing them anew says nothing of what a check costs.
     if (repairs.length > 0) return this.intervalMs;
-    const untilTurnMs = nextTurn(endMs, this.intervalMs) - endMs;
-    return Math.max(untilTurnMs, Math.min((endMs - startMs) * REPAIR_SHARE, MAX_REPAIR_INTERVAL_MS));
+    return Math.max(this.intervalMs, Math.min(tookMs * REPAIR_SHARE, MAX_REPAIR_INTERVAL_MS));
   }
 }
 
