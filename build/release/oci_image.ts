@@ -83,8 +83,8 @@ async function writeManifest(
         Entrypoint: ["/usr/bin/k3slb"],
         Env: [
           "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-          // Of either program: what differs is how soon an agent gives memory back.
-          ...Object.entries(runtimeEnvironment("server")).map(([key, value]) => `${key}=${value}`),
+          // An agent's. What a server has otherwise stands in the chart.
+          ...Object.entries(runtimeEnvironment("agent")).map(([key, value]) => `${key}=${value}`),
         ],
         WorkingDir: "/",
         Labels: {

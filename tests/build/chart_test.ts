@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { VERSION } from "../../build/build_target.ts";
+import type { DaemonSet } from "../../core/kube/types.ts";
+import { runtimeEnvironment } from "../../core/shared/systemd_unit.ts";
 import { parseYamlDocuments } from "../../core/shared/yaml.ts";
 import { valueNames } from "../support/chart_values.ts";
 import { ensureHelmProgram } from "../support/helm_program.ts";
@@ -78,6 +80,16 @@ Deno.test("deploy/k3slb.yaml: what the chart renders", async () => {
   const rendered = await render();
   if (Deno.env.get("K3SLB_UPDATE_GOLDENS") === "1") await Deno.writeTextFile(path, rendered);
   assert.equal(await Deno.readTextFile(path), rendered);
+});
+
+Deno.test("deploy/k3slb.yaml: both programs have the engine's settings of their units, over those of the image", async () => {
+  const text = await Deno.readTextFile(`${ROOT}/deploy/k3slb.yaml`);
+  const objects = parseYamlDocuments(text).map(({ value }) => value as DaemonSet);
+  for (const [kind, role] of [["Deployment", "server"], ["DaemonSet", "agent"]] as const) {
+    const env = objects.find((one) => one.kind === kind)?.spec?.template.spec?.containers[0]?.env ?? [];
+    const given = env.flatMap(({ name, value }) => value === undefined ? [] : [[name, value]]);
+    assert.deepEqual({ ...runtimeEnvironment("agent"), ...Object.fromEntries(given) }, runtimeEnvironment(role));
+  }
 });
 
 Deno.test("chart: the server's roles are the shipped ones", async () => {
