@@ -51,6 +51,7 @@ export const PROBE_COMMAND = defineCommand({
   ],
   pitfalls: [
     "It says what holds for this machine: source ranges, firewalls and routes can treat another client differently.",
+    "On a node kube-proxy itself leads connections to the pods: whether a node lets clients in is seen from outside the nodes.",
   ],
   run: async (settings, context) => {
     const key = parseServiceName(context.operands[0] ?? "", settings.namespace);

@@ -45,11 +45,12 @@ if (await enterWorld(import.meta.url)) {
       equal(state, protocol === "TCP" ? "Connected" : "Answered");
       ok(latencyMs >= 0);
     }
-    // The pods' program answers, and not by HTTP.
     const http = await k3slb(world, "probe", `${ns.name}/web`, "--http", "/", "-o", "json");
-    equal(http.code, 1);
+    equal(http.code, 0, http.stderr + http.stdout);
     const asked: ProbeAnswer = JSON.parse(http.stdout);
-    deepEqual([...new Set(asked.results.map(({ state }) => state))].sort(), ["Answered", "NotHttp"]);
+    for (const { protocol, state, httpStatus } of asked.results) {
+      deepEqual([state, httpStatus], protocol === "TCP" ? ["Connected", 200] : ["Answered", undefined]);
+    }
   });
 
   test("probe --from-all: every node connects to every address; one that can't is told from the others, and nothing stays", async ({ world, ns }) => {
@@ -69,16 +70,16 @@ if (await enterWorld(import.meta.url)) {
     deepEqual(said(answer), wanted);
     deepEqual([code, answer.silent], [0, []]);
     const node2 = world.node("node2");
-    const drop = ["OUTPUT", "-o", "eth0", "-p", "tcp", "--dport", String(port), "-j", "DROP"];
-    await node2.ns.run("iptables", ["-A", ...drop]);
+    // Before kube-proxy, which would make it a connection to the pod.
+    const { ip4 } = world.node("node1");
+    const drop = ["OUTPUT", "-d", ip4, "-p", "tcp", "--dport", String(port), "-j", "DROP"];
+    await node2.ns.run("iptables", ["-t", "raw", "-A", ...drop]);
     const shut = await probe();
-    await node2.ns.run("iptables", ["-D", ...drop]);
+    await node2.ns.run("iptables", ["-t", "raw", "-D", ...drop]);
     equal(shut.code, 1);
     deepEqual(
       said(shut.answer),
-      wanted.map((row) =>
-        row === `node2 ${world.node("node1").ip4} Connected` ? row.replace("Connected", "TimedOut") : row
-      ),
+      wanted.map((row) => row === `node2 ${ip4} Connected` ? row.replace("Connected", "TimedOut") : row),
     );
     await waitUntil("request and answers to be gone", async () => {
       const facts = await world.admin.get(CONFIG_MAPS, { namespace: "kube-system", name: FACTS_CONFIG_MAP });

@@ -118,7 +118,16 @@ function listenTcp(endpoint: Endpoint): Promise<{ close(): void }> {
     socket.on("close", () => sockets.delete(socket));
     socket.on("error", () => socket.destroy());
     const lines = createInterface({ input: socket });
-    lines.on("line", () => socket.write(greeting(endpoint, ip, port) + "\n"));
+    let isHttp = false;
+    lines.on("line", (line) => {
+      const said = greeting(endpoint, ip, port) + "\n";
+      isHttp ||= / HTTP\/1\.[01]$/.test(line);
+      if (!isHttp) socket.write(said);
+      // As the image of real pods: a page, once the request has ended.
+      else if (line === "") {
+        socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${said.length}\r\nConnection: close\r\n\r\n${said}`);
+      }
+    });
     // It tells of the socket's errors once more: a client that has enough after the first line ends no server.
     lines.on("error", () => {});
   });
