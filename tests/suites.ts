@@ -24,6 +24,8 @@ export const ROOM = 6;
 const NODE_FILES = [
   ...[
     "agent_decides",
+    "answers",
+    "check",
     "dead_nodes",
     "harmless_faults",
     "iptables_faults",
@@ -34,7 +36,7 @@ const NODE_FILES = [
     "ownership",
     "packaged",
   ],
-  ...["rbac", "servers", "systemd", "tenant", "traffic", "world"],
+  ...["rbac", "restore", "servers", "stolen_node", "systemd", "tenant", "traffic", "who_decides", "world"],
 ];
 
 /** They compare times: on a real control plane nothing runs beside them. */
