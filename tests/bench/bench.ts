@@ -22,6 +22,7 @@ import { benchPorts } from "./ports_bench.ts";
 import { benchProgramming } from "./programming_bench.ts";
 import { benchProgram } from "./program_bench.ts";
 import { benchWatchdog } from "./watchdog_bench.ts";
+import { benchWorstDay } from "./worst_day_bench.ts";
 import { describeMachine } from "./machine.ts";
 import { replaceFigures } from "./performance_page.ts";
 import { renderFigures, renderTable } from "./report.ts";
@@ -36,6 +37,7 @@ interface NamedBench {
 }
 
 const NODES_BENCH = "nodes";
+const WORST_DAY_BENCH = "worst-day";
 
 const BENCHES: readonly NamedBench[] = [
   { name: "program", what: "Size and start of the binary", run: benchProgram },
@@ -48,6 +50,12 @@ const BENCHES: readonly NamedBench[] = [
   { name: "watchdog", what: "The longest that one object blocks the loop", run: benchWatchdog },
   { name: "dead-node", what: "A node that loses its network", run: benchDeadNode },
   { name: "idle", what: "Processor time while nothing happens", run: benchIdle },
+  {
+    name: WORST_DAY_BENCH,
+    what: "An honest Service beside a tenant's worst day",
+    run: benchWorstDay,
+    onlyByName: true,
+  },
   { name: NODES_BENCH, what: "Services on real nodes (as root)", run: benchNodes, onlyByName: true },
   {
     name: "control-plane-large",
@@ -71,7 +79,10 @@ async function main(args: readonly string[]): Promise<number> {
     const realNodes = chosen.some(({ name }) => name === NODES_BENCH);
     ensureTools(["namespaces", "bench", ...(realNodes ? ["nodes"] as const : [])], print);
     // Building it needs the machine's own network.
-    if (realNodes || chosen.some(({ name }) => name === "manifests" || name.startsWith("control-plane"))) {
+    const onControlPlane = ["manifests", WORST_DAY_BENCH];
+    if (
+      realNodes || chosen.some(({ name }) => onControlPlane.includes(name) || name.startsWith("control-plane"))
+    ) {
       await ensureControlPlaneProgram(print);
     }
     if (realNodes) {
