@@ -1,6 +1,7 @@
 // A tenant's worst day: all that he may try at once (worst_day_attack.ts), as fast as he can, beside an honest Service of somebody else. What
 // counts is the honest one: its first answer, a change of its endpoints, its status, and the Lease. How many times its usual time it takes is
-// measured by `deno task bench worst-day`: here it is no more than not starved, as a machine at half its speed says twice where another says 1.6.
+// measured by `deno task bench worst-day`: here it is no more than not starved, as half a minute on a slow machine says up to 2.3
+// where five minutes on the same say 1.7.
 import assert from "node:assert/strict";
 import { SERVICES } from "../../core/kube/resources.ts";
 import { visibleText } from "../../core/shared/visible_text.ts";
@@ -15,7 +16,7 @@ import { arrangeWorstDay, beside, holder, keepsLease, liveWorstDay, medianLife }
 const ATTACK_MS = worldKind() === "memory" ? 12_000 : 40_000;
 /** For how long what is usual is timed, each time. */
 const USUAL_MS = worldKind() === "memory" ? 6_000 : 15_000;
-/** Half a minute beside others says up to 2.3 where five minutes alone say 1.5 to 1.9; who is starved waits ten times as long, and longer. */
+/** Who is starved waits ten times as long, and longer. */
 const MAX_TIMES_USUAL = 3;
 /** The in-memory API server is part of this process, and other files run beside this one. */
 const ALLOWANCE_MS = worldKind() === "memory" ? 1_000 : 0;
