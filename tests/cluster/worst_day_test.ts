@@ -1,7 +1,6 @@
 // A tenant's worst day: all that he may try at once (worst_day_attack.ts), as fast as he can, beside an honest Service of somebody else. What
-// counts is the honest one: its first answer, a change of its endpoints, its status, and the Lease. How many times its usual time it takes is
-// measured by `deno task bench worst-day`: here it is no more than not starved, as half a minute on a slow machine says up to 2.3
-// where five minutes on the same say 1.7.
+// counts is the honest one: its first answer, a change of its endpoints, its status, and the Lease.
+// `deno task bench worst-day` times it for longer.
 import assert from "node:assert/strict";
 import { SERVICES } from "../../core/kube/resources.ts";
 import { visibleText } from "../../core/shared/visible_text.ts";
@@ -10,29 +9,44 @@ import { enterWorld } from "../support/netns.ts";
 import { waitUntil } from "../support/wait.ts";
 import { worldKind } from "../support/world.ts";
 import { worldSuite } from "../support/world_suite.ts";
-import { arrangeWorstDay, beside, holder, keepsLease, liveWorstDay, medianLife } from "./worst_day_times.ts";
+import {
+  arrangeWorstDay,
+  beside,
+  holder,
+  keepsLease,
+  liveWorstDay,
+  medianLife,
+  timeAgain,
+  type WorstDay,
+} from "./worst_day_times.ts";
 
 /** For how long the attack goes on. In memory it is no measurement. */
 const ATTACK_MS = worldKind() === "memory" ? 12_000 : 40_000;
 /** For how long what is usual is timed, each time. */
 const USUAL_MS = worldKind() === "memory" ? 6_000 : 15_000;
-/** Who is starved waits ten times as long, and longer. */
-const MAX_TIMES_USUAL = 3;
 /** The in-memory API server is part of this process, and other files run beside this one. */
 const ALLOWANCE_MS = worldKind() === "memory" ? 1_000 : 0;
+/** What the short spans say near the line is noise on a slow machine: these decide. */
+const LONG_SPANS = { usualMs: 60_000, attackMs: 120_000 };
+
+/** What takes more than twice its usual time. */
+function tooLong(day: WorstDay): readonly string[] {
+  return (["firstAnswer", "endpointChange", "status"] as const).filter((what) =>
+    // Both are usual times.
+    day.under[what] > 2 * Math.max(day.quiet[what], day.busy[what]) + ALLOWANCE_MS
+  );
+}
 
 if (await enterWorld(import.meta.url)) {
   const test = worldSuite({ nodes: 3 });
 
-  test("a tenant's worst day starves no honest Service, and the server keeps its Lease", async ({ world, ns }) => {
+  test("a tenant's worst day costs an honest Service no more than twice its usual time, and the server keeps its Lease", async ({ world, ns }) => {
     const node1 = world.node("node1");
     const attacked = await arrangeWorstDay({ world, ns });
     const { evil, sshPort, honestPort } = attacked;
-    const day = await liveWorstDay({ world, ns }, attacked, { usualMs: USUAL_MS, attackMs: ATTACK_MS });
-    for (const what of ["firstAnswer", "endpointChange", "status"] as const) {
-      const usualMs = Math.max(day.quiet[what], day.busy[what]);
-      assert.ok(day.under[what] <= MAX_TIMES_USUAL * usualMs + ALLOWANCE_MS, `${what}: ${JSON.stringify(day)}`);
-    }
+    let day = await liveWorstDay({ world, ns }, attacked, { usualMs: USUAL_MS, attackMs: ATTACK_MS });
+    if (tooLong(day).length > 0) day = await timeAgain({ world, ns }, attacked, day, LONG_SPANS);
+    assert.deepEqual(tooLong(day), [], JSON.stringify(day));
     for (const [name, why] of day.refused) {
       const { status } = await evil.waitForCondition(name, ({ message }) => why.test(message ?? ""));
       assert.deepEqual([await evil.ingress(name), status], [[], "False"], name);

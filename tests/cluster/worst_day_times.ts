@@ -137,27 +137,44 @@ export async function arrangeWorstDay({ world, ns }: Honest): Promise<Attack> {
   return { world, evil: await world.namespace("evil"), sshPort, externalPort, honestPort };
 }
 
-/** Lets the attack go on for `attackMs`, and times what is usual for `usualMs` twice before. Throws if the Lease is lost meanwhile. */
-export async function liveWorstDay(
-  honest: Honest,
-  attacked: Attack,
-  { usualMs, attackMs }: { readonly usualMs: number; readonly attackMs: number },
-): Promise<WorstDay> {
-  const { world } = honest;
-  const quiet = await medianLife(honest, { label: "quiet", ms: usualMs });
-  const before = await holder(world);
-  const busy = await beside(
-    (signal) => [writeElsewhere(attacked, signal)],
-    (isOver) => medianLife(honest, { label: "busy", ms: usualMs, isOver }),
-  );
+/** For how long each is timed. */
+export interface Spans {
+  readonly usualMs: number;
+  readonly attackMs: number;
+}
+
+/** Times what is usual, on a quiet API server and on a busy one, then lets the attack go on. Throws if the Lease is lost meanwhile. */
+export async function liveWorstDay(honest: Honest, attacked: Attack, spans: Spans): Promise<WorstDay> {
+  const quiet = await medianLife(honest, { label: "quiet", ms: spans.usualMs });
+  const busy = await timeBusy(honest, attacked, spans.usualMs);
   const refused = await attack(attacked);
   // What has piled up meanwhile.
   await honestLife(honest, "after");
-  const under = await beside(
-    (signal) => [goOn(attacked, signal), keepsLease(world, before, signal)],
-    (isOver) => medianLife(honest, { label: "under", ms: attackMs, isOver }),
+  return { quiet, busy, under: await timeUnder(honest, attacked, spans.attackMs), refused };
+}
+
+/** Times the busy API server and the attack of a day again. */
+export async function timeAgain(honest: Honest, attacked: Attack, day: WorstDay, spans: Spans): Promise<WorstDay> {
+  const elsewhere = { ...attacked, evil: await honest.world.namespace("elsewhere") };
+  const busy = await timeBusy(honest, elsewhere, spans.usualMs);
+  return { ...day, busy, under: await timeUnder(honest, attacked, spans.attackMs) };
+}
+
+async function timeBusy(honest: Honest, elsewhere: Attack, ms: number): Promise<MedianTimes> {
+  return await beside(
+    (signal) => [writeElsewhere(elsewhere, signal)],
+    (isOver) => medianLife(honest, { label: `busy-in-${elsewhere.evil.name}`, ms, isOver }),
   );
-  return { quiet, busy, under, refused };
+}
+
+let rounds = 0;
+
+async function timeUnder(honest: Honest, attacked: Attack, ms: number): Promise<MedianTimes> {
+  const before = await holder(honest.world);
+  return await beside(
+    (signal) => [goOn(attacked, signal), keepsLease(honest.world, before, signal)],
+    (isOver) => medianLife(honest, { label: `under-${rounds++}`, ms, isOver }),
+  );
 }
 
 /** How many times as long as usual each takes. */
