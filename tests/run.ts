@@ -3,11 +3,14 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { readdirSync } from "node:fs";
+import { stripVTControlCharacters } from "node:util";
 import { ALONE, LONGEST, ROOM, type Suite, SUITES } from "./suites.ts";
 import { worldCommand } from "./support/netns.ts";
 import { ensureTools } from "./support/prerequisites.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
+/** A failed test in the closing list of `deno test`: its name and where it is. */
+const FAILED_REGEXP = /^(.+) => \.\/\S+:\d+:\d+$/gm;
 const COUNTS_REGEXP = /\b(\d+) passed(?: \(\d+ steps?\))? \| (\d+) failed(?: \(\d+ steps?\))?(?: \| (\d+) ignored)?/;
 /** How many of the files that took longest are named. */
 const NAMED_FILES = 12;
@@ -31,6 +34,8 @@ interface Counts {
 /** One run that has ended. */
 interface Ended extends Run {
   readonly counts: Counts;
+  /** Names of tests. */
+  readonly failed: readonly string[];
   readonly seconds: number;
 }
 
@@ -56,6 +61,9 @@ async function main(names: readonly string[]): Promise<number> {
   const ended = await runAll(runs);
   const total = sum(ended.map((one) => one.counts));
   printTimes(ended);
+  for (const { suiteName, paths, failed } of ended) {
+    for (const name of failed) print(`failed: ${suiteName}: ${paths.join(" ")}: ${name}`);
+  }
   print(`${Math.round((performance.now() - startMs) / 1000)} s in all`);
   print(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}`);
   return total.failed === 0 && total.passed > 0 ? 0 : 1;
@@ -120,7 +128,17 @@ async function runOne(one: Run, { isAlone }: { readonly isAlone: boolean }): Pro
   const result = await run(command, { DENO_JOBS: "2", ...suite.env }, { showsAtEnd: !isAlone });
   // What runs beside others is shown in one piece.
   if (!isAlone) print(title, result.output);
-  return { ...one, counts: countsOf(result), seconds: (performance.now() - startMs) / 1000 };
+  const counts = countsOf(result);
+  const failed = counts.failed === 0 ? [] : failedOf(result.output, counts);
+  return { ...one, counts, failed, seconds: (performance.now() - startMs) / 1000 };
+}
+
+/** The names of failed tests; if none has one, that the run itself failed. */
+function failedOf(output: string, { failed }: Counts): readonly string[] {
+  const text = stripVTControlCharacters(output);
+  const [, names = ""] = text.slice(0, text.lastIndexOf("\nFAILED | ")).split("\n FAILURES \n");
+  const found = [...names.matchAll(FAILED_REGEXP)].map(([, name = ""]) => name);
+  return found.length > 0 ? found : [`${failed} without a name; see its output`];
 }
 
 function countsOf({ code, output }: { readonly code: number; readonly output: string }): Counts {

@@ -159,6 +159,12 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
   // The slices come last: by then it is known whose are wanted, and the first list brings them all.
   await Promise.all([pods.synced, services.synced, nodes.synced, facts.ready]);
   before = servedBefore([...pods.objects.values()], [...services.objects.values()], nodes.objects.get(nodeName));
+  if (facts.current() === undefined && before.size > 0 && lastReport(nodes.objects.get(nodeName)) !== undefined) {
+    logger.info("An earlier run decided by what a server publishes; waiting for that", {
+      namespace: servicelbNamespace,
+    });
+    await facts.waitForWord();
+  }
   own.fill();
   wanted.replace(own.keys());
   await waitForSlicePermission({

@@ -29,6 +29,8 @@ export interface FactsWatch {
   readonly onProbeRequest: (tell: () => void) => void;
   /** Resolves when it is known whether there are facts; rejects with an `AbortError` if the signal is aborted before. */
   readonly ready: Promise<void>;
+  /** Resolves when something is published, or has not been for as long as what is deleted holds; at once when the signal is aborted. */
+  readonly waitForWord: () => Promise<void>;
   /** Resolves when the signal has been aborted and all is closed. Never rejects. */
   readonly done: Promise<void>;
 }
@@ -49,6 +51,7 @@ class ConfigMapWatch implements FactsWatch {
   /** What was read last, and whether it could be. */
   #text: string | undefined;
   #cancelFarewell: (() => void) | undefined;
+  readonly #word = new AbortController();
 
   constructor(options: FactsWatchOptions) {
     this.#options = options;
@@ -70,6 +73,11 @@ class ConfigMapWatch implements FactsWatch {
 
   onProbeRequest(tell: () => void): void {
     this.#tellProbeRequest = tell;
+  }
+
+  async waitForWord(): Promise<void> {
+    const { clock, signal } = this.#options;
+    await pause(clock, FAREWELL_MS, AbortSignal.any([signal, this.#word.signal]));
   }
 
   async #run(): Promise<void> {
@@ -127,6 +135,7 @@ class ConfigMapWatch implements FactsWatch {
       }, FAREWELL_MS);
       return;
     }
+    this.#word.abort();
     const text = configMap.data?.[FACTS_KEY] ?? "";
     if (this.#text === text) return;
     this.#text = text;

@@ -71,7 +71,12 @@ export class OwnServices {
   /** All objects are known: from now on each change is looked at. */
   fill(): void {
     this.#isFilled = true;
-    for (const key of this.#options.services().keys()) this.#judge(key);
+    const { services, served } = this.#options;
+    for (const [key, service] of services()) {
+      // What an earlier run served leaves as if this one had: clients may be counting on it.
+      if (served(service).size > 0) this.#chosen.add(key);
+      this.#judge(key);
+    }
   }
 
   /** Any of the Services may concern this node now or no longer: the node or the facts are others. */

@@ -185,6 +185,69 @@ const CASES: readonly LoopCase[] = [
     },
   },
   {
+    name:
+      "an agent that is started anew and finds no facts changes nothing for half a minute, as if they had been deleted",
+    test: async (bench) => {
+      bench.publish();
+      putService(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      await bench.stop();
+      const plans = onPlans(bench, hasWeb);
+      // A server that has just moved to another namespace publishes them there soon, and grants the right.
+      bench.cluster.failures.set("list configmaps", { left: Infinity, httpStatus: 403 });
+      bench.start({}, "two");
+      await bench.clock.advance(20_000);
+      assert.equal(bench.reported("web")?.serves, true);
+      bench.cluster.failures.clear();
+      await bench.clock.advance(30_000);
+      assert.ok(plans.length > 0 && !plans.includes(false));
+      assert.equal(bench.reported("web")?.serves, true);
+      await bench.stop();
+      bench.cluster.remove("configmaps", FACTS_KEY);
+      bench.start({}, "three");
+      await bench.clock.advance(29_000);
+      assert.deepEqual([served(bench), bench.readyCalls], [["web 80"], 2]);
+      // Pods decide then, and there is none; what was served goes as if its pod had gone.
+      await bench.clock.advance(11_000);
+      assert.deepEqual([served(bench), bench.readyCalls], [[], 3]);
+      assert.equal(bench.reported("web"), undefined);
+    },
+  },
+  {
+    name: "an agent that is started anew and reads that pods decide now does not wait",
+    test: async (bench) => {
+      bench.publish();
+      putWeb(bench);
+      bench.start();
+      await bench.clock.advance(1000);
+      await bench.stop();
+      bench.publish({ dataplane: "pods" });
+      bench.start({}, "two");
+      await bench.clock.advance(1000);
+      assert.deepEqual([served(bench), bench.reported("web"), bench.readyCalls], [["web 80"], undefined, 2]);
+    },
+  },
+  {
+    name:
+      "an agent that is started anew serves on what it is not chosen for any more, until the status does not list it",
+    test: async (bench) => {
+      bench.publish();
+      putService(bench);
+      putStatus(bench, "192.0.2.1");
+      bench.start();
+      await bench.clock.advance(1000);
+      await bench.stop();
+      bench.publish({ allowList: true });
+      bench.start({}, "two");
+      await bench.clock.advance(20_000);
+      assert.deepEqual(served(bench), ["web 80"]);
+      putStatus(bench, "192.0.2.9");
+      await bench.clock.advance(10_000);
+      assert.deepEqual(served(bench), []);
+    },
+  },
+  {
     name: "while it can't be known whether there are facts, no rule is touched",
     test: async (bench) => {
       bench.publish();
