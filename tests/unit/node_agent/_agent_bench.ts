@@ -10,6 +10,7 @@ import type { KubeClient, ResourceType } from "../../../core/kube/contract.ts";
 import { CONFIG_MAPS, ENDPOINT_SLICES, EVENTS, NODES, PODS, SERVICES } from "../../../core/kube/resources.ts";
 import type { Condition, KubeEvent, KubeObject, Node } from "../../../core/kube/types.ts";
 import { runAgent } from "../../../node_agent/loop/agent.ts";
+import type { ForwardingPlan } from "../../../node_agent/dataplane_contract.ts";
 import type { AgentOptions } from "../../../node_agent/agent_options.ts";
 import type { ListeningSocket } from "../../../node_agent/host/listening_sockets.ts";
 import { createInProcess, type InProcess, type Objects } from "../../support/memory_api/in_process.ts";
@@ -201,3 +202,29 @@ export function heartbeat(
 export function failed(retriable = false): K3slbError {
   return new K3slbError("iptables-restore: line 4 failed", { code: "iptables-failed", retriable });
 }
+
+/** Service `web` and its endpoint, without a pod. */
+export function putService(bench: AgentBench): void {
+  bench.cluster.put("services", service("web"));
+  bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.5")]));
+}
+
+/** The Service's addresses as the server writes them. */
+export function putStatus(bench: AgentBench, ...ips: readonly string[]): void {
+  const status = { loadBalancer: { ingress: ips.map((ip) => ({ ip })) } };
+  bench.cluster.put("services", { ...service("web"), status } as KubeObject);
+}
+
+/** For each plan that the kernel gets from now on: what `see` sees then. */
+export function onPlans<T>(bench: AgentBench, see: (plan: ForwardingPlan) => T): readonly T[] {
+  const seen: T[] = [];
+  bench.dataplane.onApply = (plan) => void seen.push(see(plan));
+  return seen;
+}
+
+/** Whether the plan has the port of Service `web`. */
+export const hasWeb = (plan: ForwardingPlan): boolean => plan.ports.some((one) => one.port === 80);
+
+/** What the kernel has, as `SERVICE PORT`. */
+export const served = (bench: AgentBench): readonly string[] | undefined =>
+  bench.dataplane.plan?.ports.map((one) => `${one.service} ${one.port}`);

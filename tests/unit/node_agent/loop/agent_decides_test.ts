@@ -4,24 +4,11 @@ import type { KubeObject, Node, Pod } from "../../../../core/kube/types.ts";
 import { FACTS_CONFIG_MAP } from "../../../../core/service/cluster_facts.ts";
 import { NODE_REPORT_ANNOTATION } from "../../../../core/service/labels.ts";
 import { lastReport } from "../../../../core/service/node_report.ts";
-import type { ForwardingPlan } from "../../../../node_agent/dataplane_contract.ts";
-import { AgentBench, heartbeat, type LoopCase, putWeb } from "../_agent_bench.ts";
+import { AgentBench, hasWeb, type LoopCase, onPlans, putService, putStatus, putWeb, served } from "../_agent_bench.ts";
 import { endpoint, NODE, node, pod, port, service, slice } from "../_objects.ts";
 
 const FACTS_KEY = `kube-system/${FACTS_CONFIG_MAP}`;
 const ENABLE = "svccontroller.k3s.cattle.io/enablelb";
-
-/** Service `web` and its endpoint, without a pod. */
-function putService(bench: AgentBench): void {
-  bench.cluster.put("services", service("web"));
-  bench.cluster.put("endpointslices", slice("web", [endpoint("10.42.1.5")]));
-}
-
-/** The Service's addresses as the server writes them. */
-function putStatus(bench: AgentBench, ...ips: readonly string[]): void {
-  const status = { loadBalancer: { ingress: ips.map((ip) => ({ ip })) } };
-  bench.cluster.put("services", { ...service("web"), status } as KubeObject);
-}
 
 function putLabels(bench: AgentBench, labels: Readonly<Record<string, string>>): void {
   const before = bench.cluster.get<Node>("nodes", NODE) ?? node();
@@ -39,18 +26,6 @@ function hostPod(): Pod {
     status: { phase: "Running" },
   };
 }
-
-/** For each plan that the kernel gets from now on: what `see` sees then. */
-function onPlans<T>(bench: AgentBench, see: (plan: ForwardingPlan) => T): readonly T[] {
-  const seen: T[] = [];
-  bench.dataplane.onApply = (plan) => void seen.push(see(plan));
-  return seen;
-}
-
-const hasWeb = (plan: ForwardingPlan): boolean => plan.ports.some((one) => one.port === 80);
-
-const served = (bench: AgentBench): readonly string[] | undefined =>
-  bench.dataplane.plan?.ports.map((one) => `${one.service} ${one.port}`);
 
 const CASES: readonly LoopCase[] = [
   {
@@ -115,24 +90,6 @@ const CASES: readonly LoopCase[] = [
     },
   },
   {
-    name: "Services that were there before the agent, or that pods served, wait for no slice",
-    test: async (bench) => {
-      bench.publish({ dataplane: "pods" });
-      bench.cluster.put("services", service("web", { spec: { selector: { app: "web" } } }));
-      bench.cluster.put("pods", pod("web"));
-      bench.start();
-      await bench.clock.advance(1000);
-      assert.deepEqual(served(bench), ["web 80"]);
-      const plans = onPlans(bench, hasWeb);
-      bench.publish();
-      await bench.clock.advance(5000);
-      await bench.stop();
-      bench.start({}, "two");
-      await bench.clock.advance(5000);
-      assert.ok(plans.length > 0 && !plans.includes(false));
-    },
-  },
-  {
     name: "Services made one by one are told at once, many in one write a second",
     test: async (bench) => {
       bench.publish();
@@ -182,69 +139,6 @@ const CASES: readonly LoopCase[] = [
       assert.ok(plans.length > 0 && !plans.includes(false));
       assert.deepEqual(served(bench), ["web 80", "other 81"]);
       assert.equal(bench.reported("web")?.serves, true);
-    },
-  },
-  {
-    name:
-      "an agent that is started anew and finds no facts changes nothing for half a minute, as if they had been deleted",
-    test: async (bench) => {
-      bench.publish();
-      putService(bench);
-      bench.start();
-      await bench.clock.advance(1000);
-      await bench.stop();
-      const plans = onPlans(bench, hasWeb);
-      // A server that has just moved to another namespace publishes them there soon, and grants the right.
-      bench.cluster.failures.set("list configmaps", { left: Infinity, httpStatus: 403 });
-      bench.start({}, "two");
-      await bench.clock.advance(20_000);
-      assert.equal(bench.reported("web")?.serves, true);
-      bench.cluster.failures.clear();
-      await bench.clock.advance(30_000);
-      assert.ok(plans.length > 0 && !plans.includes(false));
-      assert.equal(bench.reported("web")?.serves, true);
-      await bench.stop();
-      bench.cluster.remove("configmaps", FACTS_KEY);
-      bench.start({}, "three");
-      await bench.clock.advance(29_000);
-      assert.deepEqual([served(bench), bench.readyCalls], [["web 80"], 2]);
-      // Pods decide then, and there is none; what was served goes as if its pod had gone.
-      await bench.clock.advance(11_000);
-      assert.deepEqual([served(bench), bench.readyCalls], [[], 3]);
-      assert.equal(bench.reported("web"), undefined);
-    },
-  },
-  {
-    name: "an agent that is started anew and reads that pods decide now does not wait",
-    test: async (bench) => {
-      bench.publish();
-      putWeb(bench);
-      bench.start();
-      await bench.clock.advance(1000);
-      await bench.stop();
-      bench.publish({ dataplane: "pods" });
-      bench.start({}, "two");
-      await bench.clock.advance(1000);
-      assert.deepEqual([served(bench), bench.reported("web"), bench.readyCalls], [["web 80"], undefined, 2]);
-    },
-  },
-  {
-    name:
-      "an agent that is started anew serves on what it is not chosen for any more, until the status does not list it",
-    test: async (bench) => {
-      bench.publish();
-      putService(bench);
-      putStatus(bench, "192.0.2.1");
-      bench.start();
-      await bench.clock.advance(1000);
-      await bench.stop();
-      bench.publish({ allowList: true });
-      bench.start({}, "two");
-      await bench.clock.advance(20_000);
-      assert.deepEqual(served(bench), ["web 80"]);
-      putStatus(bench, "192.0.2.9");
-      await bench.clock.advance(10_000);
-      assert.deepEqual(served(bench), []);
     },
   },
   {
@@ -432,40 +326,6 @@ const CASES: readonly LoopCase[] = [
       bench.cluster.remove("pods", "default/nginx");
       await bench.clock.advance(500);
       assert.deepEqual(served(bench), ["web 80"]);
-    },
-  },
-  {
-    name: "a port that a younger Service has is its own also after the agent was started anew",
-    test: async (bench) => {
-      bench.publish();
-      bench.cluster.put("services", service("young", { created: "2026-02-01T00:00:00Z" }));
-      bench.start();
-      await bench.clock.advance(1000);
-      bench.cluster.put("services", service("old"));
-      await bench.clock.advance(1000);
-      await bench.stop();
-      bench.start({}, "two");
-      await bench.clock.advance(1000);
-      assert.deepEqual(served(bench), ["young 80"]);
-      const report = bench.reported("old");
-      assert.deepEqual(report?.serves === false && report.reason, "PortTaken");
-    },
-  },
-  {
-    name: "an agent that is started anew and may not go on says under its own name what is still served",
-    test: async (bench) => {
-      bench.publish();
-      putService(bench);
-      bench.start();
-      await bench.clock.advance(1000);
-      await bench.stop();
-      bench.cluster.failures.set("list endpointslices", { left: Infinity, httpStatus: 403 });
-      bench.start({}, "two");
-      await bench.clock.advance(5000);
-      assert.equal(heartbeat(bench).status, "False");
-      const report = lastReport(bench.cluster.get<Node>("nodes", NODE));
-      assert.deepEqual([report?.instance, report?.namespace], ["two", "kube-system"]);
-      assert.equal(report?.services.get("uid-web")?.serves, true);
     },
   },
   {
