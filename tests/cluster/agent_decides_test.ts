@@ -41,20 +41,22 @@ async function underTraffic(
   change: () => Promise<void>,
 ): Promise<void> {
   const flow = await world.client.ns.startFlow(requests, INTERVAL_MS);
-  let after: number[] = [];
-  try {
-    await change();
-    after = (await flow.counts()).map((count) => count["answer"] ?? 0);
-    await waitUntil(
-      "more connections to every node",
-      async () =>
-        (await flow.counts()).every((count, i) => (count["answer"] ?? 0) >= (after[i] ?? 0) + MIN_CONNECTIONS),
-      { deadlineMs: 60_000, intervalMs: 250 },
-    );
-  } finally {
-    const counts = await flow.stop();
-    deepEqual(counts.map((count) => Object.keys(count)), requests.map(() => ["answer"]), world.logs());
-  }
+  const [changed] = await Promise.allSettled([
+    change().then(async () => {
+      const after = (await flow.counts()).map((count) => count["answer"] ?? 0);
+      await waitUntil(
+        "more connections to every node",
+        async () =>
+          (await flow.counts()).every((count, i) => (count["answer"] ?? 0) >= (after[i] ?? 0) + MIN_CONNECTIONS),
+        { deadlineMs: 60_000, intervalMs: 250 },
+      );
+    }),
+  ]);
+  const counts = await flow.stop();
+  const failure = changed.status === "rejected" ? changed.reason : undefined;
+  const told = `${JSON.stringify(counts)}; ${failure ?? "all changed"}\n${world.logs()}`;
+  deepEqual(counts.map((count) => Object.keys(count)), requests.map(() => ["answer"]), told);
+  if (failure !== undefined) throw failure;
 }
 
 async function deletePods({ world, ns }: WorldTest): Promise<void> {

@@ -103,7 +103,7 @@ if (await enterWorld(import.meta.url)) {
         await staysTrue(
           "no node is found dead",
           () => {
-            deepEqual(verdicts(world), before, world.logs());
+            deepEqual(verdicts(world), before, `${JSON.stringify(verdicts(world))}\n${world.logs()}`);
             return true;
           },
           HARMLESS_MS,

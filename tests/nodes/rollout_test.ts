@@ -280,7 +280,7 @@ async function withOtherPorts(test: WorldTest): Promise<void> {
   } finally {
     const statuses = await status.stop();
     for (const name of SERVICES) await ns.deleteService(name);
-    deepEqual(statuses, oneEach(addresses), world.logs());
+    deepEqual(statuses, oneEach(addresses), `${JSON.stringify(statuses)}\n${world.logs()}`);
   }
 }
 
@@ -307,7 +307,7 @@ async function withTraffic(test: WorldTest, change: Change): Promise<void> {
     const statuses = await status.stop();
     for (const name of SERVICES) await ns.deleteService(name);
     const answered = Object.fromEntries(targets.map(({ name }, i) => [name, { answer: total(counts[i] ?? {}) }]));
-    deepEqual(outcomes, answered, world.logs());
+    deepEqual(outcomes, answered, `${JSON.stringify(outcomes)}\n${world.logs()}`);
     deepEqual(statuses, oneEach(addresses));
   }
 }
