@@ -99,17 +99,27 @@ export function readService(service: Service): ServiceReading {
   return reading;
 }
 
-/** Whether two versions of a Service mean the same: one unreadable value in place of another changes nothing, for example. */
+/**
+ * Whether two versions of a Service mean the same to a node: one unreadable value in place of another changes nothing, nor do other labels of its
+ * pods before its EndpointSlices follow.
+ */
 export function saysSame(a: Service, b: Service): boolean {
   return wordsOf(a) === wordsOf(b);
 }
 
 function wordsOf(service: Service): string {
-  const { matchAddresses, addressWish, ...rest } = readService(service);
+  const { matchAddresses, addressWish, selector, ...rest } = readService(service);
   const addresses = [...matchAddresses ?? [], ...addressWish === undefined ? [] : [addressWish]].map(renderIpRange);
   // External IPs are kube-proxy's to read, and say which ports others can't have.
   const { externalIPs } = service.spec ?? {};
-  return JSON.stringify([service.metadata?.uid, rest, addresses, matchAddresses?.length, externalIPs]);
+  return JSON.stringify([
+    service.metadata?.uid,
+    rest,
+    selector === undefined,
+    addresses,
+    matchAddresses?.length,
+    externalIPs,
+  ]);
 }
 
 const READINGS = new WeakMap<Service, ServiceReading>();

@@ -32,40 +32,64 @@ export interface HostPortsOptions {
   readonly exec?: Exec;
   /** Ends a running `ss`. */
   readonly signal?: AbortSignal;
+  /**
+   * Milliseconds of a clock that never jumps.
+   * @default {performance.now}
+   */
+  readonly now?: () => number;
 }
 
 /** The sockets under `procRoot`. */
 export function createHostPorts(procRoot = "/proc", options: HostPortsOptions = {}): HostPorts {
-  const search: HolderSearch = { procRoot, owners: { exec: createExec(), ...options }, holders: new Map() };
-  let last: LastSearch | undefined;
+  const { now = () => performance.now(), ...owners } = options;
+  const search: HolderSearch = { procRoot, owners: { exec: createExec(), ...owners }, holders: new Map() };
+  let last: LastReading | undefined;
   return {
     listeners: async (ports) => {
       const wanted = new Set(ports.map((port) => `${port.protocol}/${port.port}`));
       if (wanted.size === 0) return [];
       // Before the tables: what begins to listen meanwhile is seen the next time.
-      const counts = socketCounts(procRoot);
-      const seen = JSON.stringify([[...wanted], counts]);
-      if (counts.length > 0 && last?.seen === seen && last.uses < MAX_USES) {
-        last.uses++;
-        return last.listeners;
+      const counts = socketCounts(procRoot).join();
+      const nowMs = now();
+      if (last === undefined || !isGood(last, { counts, wanted, nowMs })) {
+        const sockets = (await Promise.all(TABLES.map((table) => readTable(procRoot, table)))).flat();
+        last = { counts, wanted, sockets, readMs: nowMs, uses: 0 };
       }
-      const found = (await Promise.all(TABLES.map((table) => readTable(procRoot, table)))).flat()
-        .filter((socket) => wanted.has(`${socket.protocol}/${socket.port}`));
+      last.wanted = wanted;
+      last.uses++;
+      const found = last.sockets.filter((socket) => wanted.has(`${socket.protocol}/${socket.port}`));
       await findHolders(found, search);
-      const listeners = found.map(({ inode, ...socket }) => ({ ...socket, ...search.holders.get(inode) }));
-      last = { seen, listeners, uses: 1 };
-      return listeners;
+      return found.map(({ inode, ...socket }) => ({ ...socket, ...search.holders.get(inode) }));
     },
   };
 }
 
-/** What a search found, and for what. */
-interface LastSearch {
-  /** The ports, and the counts of sockets. */
-  readonly seen: string;
-  readonly listeners: readonly ListeningSocket[];
+/** What the tables said last. */
+interface LastReading {
+  /** Of sockets. */
+  readonly counts: string;
+  /** The ports that were asked for last. */
+  wanted: ReadonlySet<string>;
+  readonly sockets: readonly SocketEntry[];
+  readonly readMs: number;
   uses: number;
 }
+
+/** Whether the tables would say the same again. */
+function isGood(
+  last: LastReading,
+  { counts, wanted, nowMs }: {
+    readonly counts: string;
+    readonly wanted: ReadonlySet<string>;
+    readonly nowMs: number;
+  },
+): boolean {
+  if (counts === "" || counts !== last.counts || last.uses >= MAX_USES) return false;
+  return nowMs - last.readMs <= FRESH_MS || [...wanted].every((port) => last.wanted.has(port));
+}
+
+/** For a port that was not asked for before the tables are read again, unless that was just now: many Services may be made at once. */
+const FRESH_MS = 1_000;
 
 /** A socket that ends just as another one begins leaves the counts as they were: then it is seen at the sixth look, within a minute. */
 const MAX_USES = 6;

@@ -150,6 +150,8 @@ class ForwardingLoop {
         servicelbNamespace: this.#options.servicelbNamespace,
         programmed: () => this.#programmed,
         onChange: (namespace) => this.#trigger(namespace),
+        // In many steps, from its making on, and nobody waits for its gate.
+        onPlaceholder: () => this.#queue.addAfter("program", PLACEHOLDER_DELAY_MS),
         onNode: () => this.#heartbeat.notice(),
         onBlocked: (error, report) => this.#reportBlocked(error, report),
       });
@@ -315,6 +317,7 @@ const FAILED_WORK: Readonly<Record<string, string>> = {
 };
 
 const HOST_INTERVAL_MS = 10_000;
+const PLACEHOLDER_DELAY_MS = 500;
 const CALM_FAILURES = 2;
 
 function programmedKeys(decision: ForwardingDecision, report: ApplyReport): ReadonlySet<string> {

@@ -33,9 +33,15 @@ export class HostWatch {
     return this.#readInterfaces() || isChanged;
   }
 
-  /** Looks at the interfaces, and at the listeners of `ports` if those are others than the last time. */
+  /** Looks at the interfaces, and at the listeners of `ports` if those are others than the last time; of fewer ports nothing new can be seen. */
   async lookFor(ports: readonly WantedPort[]): Promise<void> {
-    if (!samePorts(ports, this.#ports)) await this.#readListeners(ports);
+    const names = new Set(ports.map(portName));
+    const known = new Set(this.#ports.map(portName));
+    if ([...names].some((name) => !known.has(name))) await this.#readListeners(ports);
+    else {
+      this.#ports = ports;
+      this.listeners = this.listeners.filter((one) => names.has(portName(one)));
+    }
     this.#readInterfaces();
   }
 
@@ -54,9 +60,8 @@ export class HostWatch {
   }
 }
 
-/** Whether two sorted lists name the same ports. */
-function samePorts(a: readonly WantedPort[], b: readonly WantedPort[]): boolean {
-  return a.length === b.length && a.every((port, i) => port.port === b[i]?.port && port.protocol === b[i]?.protocol);
+function portName({ protocol, port }: WantedPort): string {
+  return `${port}/${protocol}`;
 }
 
 /**

@@ -41,6 +41,8 @@ export interface AgentCachesOptions extends Surroundings {
   readonly programmed: () => ReadonlySet<string> | undefined;
   /** Told that something changed that may change the plan: in this namespace, or, if absent, of the node itself. */
   readonly onChange: (namespace?: string) => void;
+  /** Told that a pod has changed that decides nothing, and is only told what is served. */
+  readonly onPlaceholder: () => void;
   /** Told that the own Node was written, whoever did it. */
   readonly onNode: () => void;
   /**
@@ -76,7 +78,7 @@ export interface AgentCaches extends Pick<FactsWatch, "probeRequest" | "onProbeR
  * @throws {DOMException} "AbortError" if the signal is aborted before
  */
 export async function startAgentCaches(options: AgentCachesOptions): Promise<AgentCaches> {
-  const { client, nodeName, servicelbNamespace, clock, logger, signal, onChange } = options;
+  const { client, nodeName, servicelbNamespace, clock, logger, signal, onChange, onPlaceholder } = options;
   const common = { client, clock, logger, signal };
   const wanted = new WantedSlices({
     ...common,
@@ -121,7 +123,10 @@ export async function startAgentCaches(options: AgentCachesOptions): Promise<Age
     keep: (pod) => isLoadBalancerPod(pod, servicelbNamespace) ? trimPod(pod) : undefined,
     onChange: (change) => {
       own.notePod(change);
-      if (isOther(change)) onChange(namespaceOf(servedServiceKey(change.after ?? change.before ?? {})));
+      if (!isOther(change)) return;
+      const pod = change.after ?? change.before ?? {};
+      if (own.decides(pod)) onChange(namespaceOf(servedServiceKey(pod)));
+      else onPlaceholder();
     },
   });
   const hostPods = new HostPods({

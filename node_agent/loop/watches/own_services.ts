@@ -57,7 +57,7 @@ export class OwnServices {
   keys(): ReadonlySet<ServiceKey> {
     const keys = new Set([...this.#chosen, ...this.#departed.list().map(({ service }) => service)]);
     for (const pod of this.#options.pods().values()) {
-      const key = this.#decides(pod) ? this.#heldFor(pod) : undefined;
+      const key = this.decides(pod) ? this.#heldFor(pod) : undefined;
       if (key !== undefined) keys.add(key);
     }
     return keys;
@@ -100,7 +100,7 @@ export class OwnServices {
   }
 
   notePod({ before, after }: ObjectChange<Pod>): void {
-    if (!this.#decides(after ?? before ?? {})) return;
+    if (!this.decides(after ?? before ?? {})) return;
     const { nodeName } = this.#options;
     // A pod ends before it goes, and one that the kubelet refuses never held anything.
     if (after !== undefined && podHolds(after, nodeName)) this.#departed.remove(servedServiceKey(after) ?? "");
@@ -161,7 +161,7 @@ export class OwnServices {
   }
 
   /** Whether a pod decides that its Service is forwarded: where the agent does, those of others' load balancers still do. */
-  #decides(pod: Pod): boolean {
+  decides(pod: Pod): boolean {
     return this.#options.facts() === undefined || !isPlaceholder(pod);
   }
 

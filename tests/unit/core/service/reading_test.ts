@@ -27,6 +27,8 @@ const CASES: readonly (readonly [name: string, a: Wish, b: Wish, isSame: boolean
   ["another address", annotated(MATCH, "192.0.2.1"), annotated(MATCH, "192.0.2.2"), false],
   ["another wish of the same address", annotated(MATCH, "192.0.2.1"), { spec: { loadBalancerIP: "192.0.2.1" } }, false],
   ["another port", {}, { spec: { ports: [{ port: 81, protocol: "TCP" }] } }, false],
+  ["other pods", { spec: { selector: { app: "one" } } }, { spec: { selector: { app: "two" } } }, true],
+  ["no pods", { spec: { selector: { app: "one" } } }, { spec: { selector: {} } }, false],
   ["an external IP", {}, { spec: { externalIPs: ["192.0.2.1"] } }, false],
   ["a pool", {}, { labels: { "svccontroller.k3s.cattle.io/lbpool": "blue" } }, false],
 ];

@@ -151,6 +151,23 @@ Deno.test("createHostPorts: while the counts of sockets stay, the tables are rea
   }
 });
 
+Deno.test("createHostPorts: many ports that are asked for one after the other cost one reading a second", async () => {
+  await withProc(async (root) => {
+    await writeFile(join(root, "net/sockstat"), "TCP: inuse 2 orphan 0 tw 0 alloc 2 mem 1\n");
+    let nowMs = 0;
+    const hostPorts = createHostPorts(root, { ...fakeSs(SS_TEXT), now: () => nowMs });
+    const find = async (...ports: readonly number[]): Promise<readonly number[]> =>
+      (await hostPorts.listeners(ports.map((port) => ({ protocol: "TCP", port })))).map(({ port }) => port);
+    assert.deepEqual(await find(80), [80]);
+    await writeProcTable(root, { "00000000:0051": "12", "00000000:0052": "13" });
+    nowMs = 900;
+    assert.deepEqual(await find(80, 81, 82), [80, 81], "as it was read");
+    nowMs = 1_100;
+    assert.deepEqual(await find(80, 81), [80, 81], "nothing new is asked for");
+    assert.deepEqual(await find(80, 81, 82), [81, 82]);
+  });
+});
+
 /** An `ss` that prints `text`, ends with a code, or fails; and how often it ran. */
 function fakeSs(answer: string | number | Error): { readonly exec: Exec; readonly runs: string[] } {
   const runs: string[] = [];

@@ -66,6 +66,34 @@ const CASES: readonly LoopCase[] = [
     },
   },
   {
+    name:
+      "placeholders that come and go in many steps make one look, and other labels of pods none before the slices follow",
+    test: async (bench) => {
+      bench.publish();
+      putService(bench);
+      bench.start();
+      await bench.clock.advance(5000);
+      const { applies } = bench.dataplane;
+      for (const phase of ["Pending", "Running"]) {
+        bench.cluster.put("pods", { ...pod("web"), status: { phase } } as KubeObject);
+        await bench.clock.advance(100);
+      }
+      assert.equal(bench.dataplane.applies, applies);
+      await bench.clock.advance(600);
+      assert.equal(bench.gate("svclb-web-x")?.status, "True");
+      // One for the pod, one for its gate that the agent writes.
+      assert.ok(bench.dataplane.applies <= applies + 2, `${bench.dataplane.applies - applies} looks`);
+      await bench.clock.advance(5000);
+      const before = bench.dataplane.applies;
+      bench.cluster.put("services", service("web", { spec: { selector: { app: "other" } } }));
+      await bench.clock.advance(500);
+      assert.equal(bench.dataplane.applies, before + 1, "it has a selector now");
+      bench.cluster.put("services", service("web", { spec: { selector: { app: "third" } } }));
+      await bench.clock.advance(500);
+      assert.equal(bench.dataplane.applies, before + 1);
+    },
+  },
+  {
     name: "a new Service waits for its first slice, so that its address answers from the beginning, but not for ever",
     test: async (bench) => {
       bench.publish();
