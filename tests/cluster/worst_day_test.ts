@@ -76,7 +76,7 @@ if (await enterWorld(import.meta.url)) {
     async ({ world, ns }) => {
       await ns.createApp({ name: "one", nodes: ["node1"] });
       await ns.createApp({ name: "two", nodes: ["node1"] });
-      const usual = await medianLife({ world, ns }, { label: "usual", ms: 0 });
+      const usual = await medianLife({ world, ns }, { label: "usual", ms: USUAL_MS });
       const before = await holder(world);
       const evil = await Promise.all(Array.from({ length: 24 }, () => world.namespace("hanging")));
       // Refused without a DaemonSet: what is written of it is its condition, in its own namespace.

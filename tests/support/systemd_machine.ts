@@ -87,13 +87,13 @@ export class SystemdMachine {
       const pid = await waitUntil(`${first} to be process 1`, () => {
         const [child] = childrenOf(manager.pid);
         return child !== undefined && readFileSync(`/proc/${child}/comm`, "utf8").trim() === first && child;
-      }, { explain });
+      }, { explain, deadlineMs: 60_000 });
       const machine = new SystemdMachine(manager, { pid, root: join(dir, "root"), cgroup });
       if (init === "openrc") return machine;
       await waitUntil("systemd to take orders", async () => {
         const { stdout } = await machine.run(["systemctl", "is-active", "k3slb-test.target"]);
         return stdout.trim() === "active";
-      }, { explain, deadlineMs: 30_000 });
+      }, { explain, deadlineMs: 60_000 });
       return machine;
     } catch (error) {
       await manager.kill();
