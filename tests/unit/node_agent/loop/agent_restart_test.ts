@@ -18,6 +18,14 @@ import { NODE, pod, service } from "../_objects.ts";
 
 const FACTS_KEY = `kube-system/${FACTS_CONFIG_MAP}`;
 
+/** The agent's run before: it decided by what a server had published. */
+async function runOnce(bench: AgentBench): Promise<void> {
+  bench.publish();
+  bench.start();
+  await bench.clock.advance(1000);
+  await bench.stop();
+}
+
 const CASES: readonly LoopCase[] = [
   {
     name: "Services that were there before the agent, or that pods served, wait for no slice",
@@ -40,11 +48,8 @@ const CASES: readonly LoopCase[] = [
   {
     name: "without facts it changes nothing for half a minute, as if they had been deleted",
     test: async (bench) => {
-      bench.publish();
       putService(bench);
-      bench.start();
-      await bench.clock.advance(1000);
-      await bench.stop();
+      await runOnce(bench);
       const plans = onPlans(bench, hasWeb);
       // A server that has just moved to another namespace publishes them there soon, and grants the right.
       bench.cluster.failures.set("list configmaps", { left: Infinity, httpStatus: 403 });
@@ -69,11 +74,8 @@ const CASES: readonly LoopCase[] = [
   {
     name: "it does not wait where it reads that pods decide now",
     test: async (bench) => {
-      bench.publish();
       putWeb(bench);
-      bench.start();
-      await bench.clock.advance(1000);
-      await bench.stop();
+      await runOnce(bench);
       bench.publish({ dataplane: "pods" });
       bench.start({}, "two");
       await bench.clock.advance(1000);
@@ -83,12 +85,9 @@ const CASES: readonly LoopCase[] = [
   {
     name: "it serves on what its node is not chosen for any more, until the status does not list it",
     test: async (bench) => {
-      bench.publish();
       putService(bench);
       putStatus(bench, "192.0.2.1");
-      bench.start();
-      await bench.clock.advance(1000);
-      await bench.stop();
+      await runOnce(bench);
       bench.publish({ allowList: true });
       bench.start({}, "two");
       await bench.clock.advance(20_000);
@@ -118,11 +117,8 @@ const CASES: readonly LoopCase[] = [
   {
     name: "one that may not go on says under its own name what is still served",
     test: async (bench) => {
-      bench.publish();
       putService(bench);
-      bench.start();
-      await bench.clock.advance(1000);
-      await bench.stop();
+      await runOnce(bench);
       bench.cluster.failures.set("list endpointslices", { left: Infinity, httpStatus: 403 });
       bench.start({}, "two");
       await bench.clock.advance(5000);
